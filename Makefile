@@ -1,0 +1,88 @@
+# Everything happens in .venv, built from the versions in requirements/pins.txt. `make help` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := venv
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Settings for the command line, as in `make fuzz POLICY=v3 FOR=10m`.
+PYTHON ?= python3 python3.13 python3.12 python3.11
+PYTHONS ?= python3.11 python3.12 python3.13
+POLICY ?= v1
+FOR ?= 60s
+DB ?= findings.db
+JOBS ?= 2
+
+BIN := .venv/bin
+PINS := requirements/pins.txt
+INSTALLED := .venv/installed
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+# Targets of the benchmarks live beside what they run.
+-include $(wildcard bench/*.mk)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(INSTALLED) ## build the virtual environment .venv (after make clean, PYTHON= chooses the interpreter)
+
+# An interrupted or outdated environment is completed in place; one whose Python is gone or unsupported is built anew.
+$(INSTALLED): pyproject.toml $(PINS)
+	@set -e; \
+	if ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
+	    for python in $(PYTHON) none; do \
+	        if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then break; fi; \
+	    done; \
+	    if [ "$$python" = none ]; then \
+	        echo 'No Python 3.11, 3.12 or 3.13 among: $(PYTHON). Install one, or name it with make PYTHON=/path/to/python.' >&2; \
+	        exit 2; \
+	    fi; \
+	    echo "Building .venv with $$("$$python" --version)"; \
+	    "$$python" -m venv --clear .venv; \
+	fi; \
+	echo 'Installing the pinned packages into .venv'; \
+	$(BIN)/python -m pip install -qq --constraint $(PINS) hatchling; \
+	$(BIN)/python -m pip install -qq --constraint $(PINS) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+.PHONY: fuzz
+fuzz: venv ## fuzz the policy v1 for 60 seconds (POLICY=, FOR=, DB=) and show what was found
+	@$(BIN)/shootdown fuzz --policy $(POLICY) --for $(FOR) --db $(DB) || { status=$$?; test $$status -eq 1 || exit $$status; }
+
+.PHONY: test
+test: lint types layers ## all checks: lint, types, layers, then the tests (JOBS= processes)
+	@$(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup
+
+.PHONY: lint
+lint: venv ## ruff: lint and formatting
+	@$(BIN)/ruff check --output-format concise
+	@$(BIN)/ruff format --check || { echo 'Not formatted: make format does it.' >&2; exit 1; }
+
+.PHONY: format
+format: venv ## let ruff format the code and fix what it can
+	@$(BIN)/ruff check --quiet --fix --exit-zero
+	@$(BIN)/ruff format --quiet
+
+.PHONY: types
+types: venv ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: layers
+layers: venv ## import-linter: an import runs down only
+	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }; echo "$$report" | tail -n 1
+
+.PHONY: wheel
+wheel: venv ## build a wheel into dist/
+	@$(BIN)/python -m build --wheel --no-isolation
+
+# Runs outside .venv, which the old pins may no longer be able to build.
+.PHONY: pins
+pins: ## resolve requirements/pins.txt anew (PYTHONS= one interpreter each of 3.11, 3.12, 3.13)
+	@$(firstword $(PYTHONS)) requirements/resolve.py $(PYTHONS)
+
+.PHONY: clean
+clean: ## remove .venv, dist and caches; databases stay
+	@rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Campaigns: scenarios, scheduler, oracle, engines, minimizer, findings database and command line."""

@@ -1,0 +1,1 @@
+"""Engines: what chooses the next scenario of a campaign."""

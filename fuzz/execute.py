@@ -1,0 +1,180 @@
+"""Execution of a scenario: the one engine under campaigns, replay, minimization and search.
+
+The scenario makes every choice; where it makes none (a blocked CPU, the end of the records) a fixed rule does.
+Same scenario, same policy, same version: the same run.
+"""
+
+from typing import Final
+
+from fuzz.oracle import Oracle, Violation
+from fuzz.scenario import kinds
+from fuzz.scenario.record import Header, Record, Scenario
+from fuzz.verdict import ILLEGAL, LEGAL, REASONS, UNDECIDED
+from machine.x86 import Machine
+from mm.flush import FlushStrategy
+from mm.frames import OutOfMemoryError
+from mm.mmap import HUGE, PRIVATE, SHARED, map_pages
+from mm.operations import BY_KERNEL_THREAD, STARTS, begin
+from mm.step import ADVANCED, POINTS, STEPS, advance
+from mm.tables import new_table
+from mm.world import VM_READ, VM_WRITE, World
+
+STEP_LIMIT: Final = 20_000
+"""Steps of one run; the longest scenario that the generators make needs a tenth of them."""
+
+_LAYOUTS: Final = {
+    kinds.PRIVATE: (VM_READ | VM_WRITE, PRIVATE),
+    kinds.SHARED: (VM_READ | VM_WRITE, SHARED),
+    kinds.HUGE: (VM_READ | VM_WRITE, HUGE),
+    kinds.READONLY: (VM_READ, PRIVATE),
+}
+_STARTS: Final = [
+    (STARTS[kind.name], kind.name not in BY_KERNEL_THREAD) for kind in kinds.KINDS[: kinds.RUN]
+]
+
+
+class DeadlockError(Exception):
+    """No CPU can go on: the model of the kernel is wrong, not the policy."""
+
+
+class StepLimitError(Exception):
+    """The run is longer than STEP_LIMIT."""
+
+
+class Outcome:
+    """What a run showed.
+
+    `reason` keys fuzz.verdict.REASONS when the verdict is illegal; `costs` are the counters of mm.world.
+    """
+
+    __slots__ = ("costs", "oracle", "reason", "steps", "verdict", "violation", "world")
+
+    def __init__(self, world: World, oracle: Oracle, verdict: str, reason: str) -> None:
+        self.world = world
+        self.oracle = oracle
+        self.verdict = verdict
+        self.reason = reason
+        self.violation: Violation | None = None
+        self.costs = world.costs
+        self.steps = world.executed
+
+    @property
+    def rule(self) -> str:
+        """The rule that was broken, "" when none was."""
+        return REASONS[self.reason][0] if self.verdict == ILLEGAL else ""
+
+
+def boot(header: Header, strategy: FlushStrategy) -> tuple[World, Oracle]:
+    """Return the world that a header describes, and the oracle that watches it."""
+    switches = header.machine
+    machine = Machine(
+        header.cpus,
+        amd=bool(switches & kinds.AMD),
+        stray_dirty=bool(switches & kinds.STRAY_DIRTY),
+        blind_dirty=bool(switches & kinds.NO_DIRTY_REWALK),
+    )
+    oracle = Oracle(machine, header.cpus)
+    w = World(
+        machine,
+        strategy,
+        oracle,
+        cpus=header.cpus,
+        pages=header.pages,
+        asids=header.asids,
+        batch=header.batch,
+    )
+    oracle.attach(w)
+    w.root[0] = new_table(w)
+    w.live[0] = True
+    if header.layout in _LAYOUTS:
+        prot, kind = _LAYOUTS[header.layout]
+        map_pages(w, 0, range(header.pages), prot, kind)
+    for cpu in range(header.cpus):
+        strategy.boot(w, cpu, 0)
+    return w, oracle
+
+
+def execute(scenario: Scenario, strategy: FlushStrategy) -> Outcome:
+    """Run a scenario to its end, or to its first violation."""
+    w, oracle = boot(scenario.header, strategy)
+    try:
+        for record in scenario.records:
+            apply(w, record)
+        for cpu in range(w.cpus):
+            finish(w, cpu)
+        oracle.at_rest()
+    except Violation as violation:
+        outcome = Outcome(w, oracle, ILLEGAL, violation.reason)
+        outcome.violation = violation
+        return outcome
+    except OutOfMemoryError:
+        return Outcome(w, oracle, UNDECIDED, "out-of-memory")
+    except StepLimitError:
+        return Outcome(w, oracle, UNDECIDED, "step-limit")
+    return Outcome(w, oracle, LEGAL, "")
+
+
+def apply(w: World, record: Record) -> None:
+    """Apply one record.
+
+    An operation that starts on a busy CPU waits until the CPU has finished the one in flight.
+    """
+    kind, cpu, run, page, count, arg = record
+    if kind < kinds.RUN:
+        if w.steps[cpu]:
+            finish(w, cpu)
+        start, user = _STARTS[kind]
+        begin(w, cpu, start, user=user, args=(kind, page, count, arg))
+        if run:
+            pause(w, cpu, run)
+        else:
+            finish(w, cpu)
+    elif kind == kinds.RUN:
+        if run >= kinds.FIRST_POINT:
+            # It may be paused at this very point: leave it.
+            advance(w, cpu)
+        if run:
+            pause(w, cpu, run)
+        else:
+            finish(w, cpu)
+    elif kind == kinds.FILL:
+        w.machine.fill(cpu, page)
+    else:
+        w.machine.evict(cpu, page)
+
+
+def pause(w: World, cpu: int, run: int) -> None:
+    """Let the CPU execute `run` steps, or the steps before the next one of the point `run`; it stops where it blocks."""
+    if run < kinds.FIRST_POINT:
+        for _ in range(run):
+            if advance(w, cpu) != ADVANCED:
+                return
+        return
+    point = kinds.POINTS[run - kinds.FIRST_POINT]
+    stack = w.steps[cpu]
+    while stack and POINTS[stack[-1][0]] != point:
+        if advance(w, cpu) != ADVANCED:
+            return
+
+
+def finish(w: World, cpu: int) -> None:
+    """Let the CPU finish its operation; while it is blocked, the next CPU that can move makes a step."""
+    stack = w.steps[cpu]
+    while stack:
+        current = stack.pop()
+        if STEPS[current[0]](w, cpu, current):
+            stack.append(current)
+            _unblock(w, cpu)
+        w.executed += 1
+        if w.executed > STEP_LIMIT:
+            raise StepLimitError
+
+
+def _unblock(w: World, cpu: int) -> None:
+    for distance in range(1, w.cpus):
+        if advance(w, (cpu + distance) % w.cpus) == ADVANCED:
+            return
+    message = f"every CPU is blocked or idle while CPU {cpu} waits"
+    raise DeadlockError(message)
+
+

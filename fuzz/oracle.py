@@ -1,0 +1,153 @@
+"""The oracle: holds every event of a run against the reference's history and stops at the first illegal one."""
+
+from typing import Final
+
+from machine.entry import WRITE
+from machine.geometry import FANOUT, PAGES, frame_of
+from machine.x86 import GLOBAL_TAG, TLB_NX
+from mm.world import INIT_MM, World
+from reference.history import NO_OBJECT, PLACE, SLOTS, History
+
+NO_SKIP: Final = (-1, 0, 0)
+
+
+class Violation(Exception):
+    """The run showed something that the reference does not allow."""
+
+    def __init__(self, reason: str, slot: int, cpu: int, kind: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.slot = slot
+        self.cpu = cpu
+        self.kind = kind
+
+
+class Oracle(History):
+    """Implements mm.observer.Observer by the rules C1 to C6; raises Violation at the event that breaks one.
+
+    When an outcome is legal but not the one the reference itself would show, it is adopted: the store reaches the
+    shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).
+    """
+
+    __slots__ = ("skips", "world")
+
+    world: World
+
+    def attach(self, w: World) -> None:
+        """Begin to observe a world that has not run yet."""
+        self.world = w
+        self.skips: list[tuple[int, int, int]] = [NO_SKIP] * SLOTS
+
+    def commit(self, mm: int, page: int, entry: int) -> None:
+        slot = mm * PAGES + page
+        version = self.version_of(mm, entry)
+        if version:
+            owner = version >> 24
+            frame = version >> 3 & 63
+            if self.home[owner] != frame:
+                if self.home[owner] >= 0 and self.memory[frame << 2] != self.shadow[owner]:
+                    raise Violation("copy-missed-a-store", slot, -1, WRITE)
+                self.home[owner] = frame
+        self.armed[slot] = entry & 1 << 10
+        self.versions[slot].append(version)
+
+    def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
+        slot = self.world.task_mm[cpu] * PAGES + page
+        version = self.versions[slot][-1]
+        frame = incarnation & 63
+        if self.generation[frame] != incarnation >> 6:
+            raise Violation("access-to-freed-frame", slot, cpu, kind)
+        if version & PLACE != incarnation << 3 or not version & kind:
+            version = self.explain(slot, kind, incarnation)
+            if version < 0:
+                raise Violation("stale-grant", slot, cpu, kind)
+        owner = version >> 24
+        if kind == WRITE:
+            if self.home[owner] != frame:
+                raise Violation("store-to-abandoned-frame", slot, cpu, kind)
+            self.store(version, value)
+        elif self.shadow[owner] != value:
+            raise Violation("lost-store", slot, cpu, kind)
+
+    def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
+        slot = self.world.task_mm[cpu] * PAGES + page
+        region = self.region_rights[slot]
+        if region >= 0 and region & kind:
+            raise Violation("denied-though-allowed", slot, cpu, kind)
+        if region != rights:
+            raise Violation("denied-though-allowed", slot, cpu, kind)
+
+    def trapped(self, cpu: int, page: int) -> None:
+        slot = self.world.task_mm[cpu] * PAGES + page
+        if not self.armed[slot]:
+            raise Violation("trapped-without-cause", slot, cpu, WRITE)
+
+    def unhealed(self, cpu: int, page: int, kind: int) -> None:
+        raise Violation("fault-never-heals", self.world.task_mm[cpu] * PAGES + page, cpu, kind)
+
+    def freed(self, frame: int) -> None:
+        """C3 in its white-box form: no CPU that may still use the address space has the frame in its TLB.
+
+        A lazy CPU makes no user access, and compares generations before it makes one again, so its entries do not
+        count; for page tables they do.
+        """
+        machine = self.world.machine
+        wanted = self.generation[frame] << 6 | frame
+        block = wanted & ~3
+        for cpu, entries in enumerate(machine.tlb):
+            if self.world.lazy[cpu] or machine.cr3[cpu] < 0:
+                continue
+            tag = machine.pcid[cpu]
+            for key, entry in entries.items():
+                held = entry >> 8
+                if (
+                    (held == block if key & 8 else held == wanted)
+                    and key >> 4 in (tag, GLOBAL_TAG)
+                ):
+                    page = (key & 7) * FANOUT + frame % FANOUT if key & 8 else key & 7
+                    mm = max(self.world.flush.tag_owner(self.world, cpu, tag), 0)
+                    raise Violation("freed-frame-still-cached", mm * PAGES + page, cpu, 0)
+        self.forget_frame(frame)
+
+    def table_freed(self, mm: int, index: int, frame: int) -> None:
+        machine = self.world.machine
+        for cpu, entries in enumerate(machine.psc):
+            if machine.cr3[cpu] < 0:
+                continue
+            for key, entry in entries.items():
+                if key >> 1 == machine.pcid[cpu] and frame_of(entry) == frame:
+                    raise Violation(
+                        "freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0
+                    )
+
+    def discarded(self, mm: int, page: int, frame: int) -> None:
+        owner = self.objects[frame * 3 + mm]
+        if owner != NO_OBJECT and not self.dispensable(owner):
+            raise Violation("dirty-lost", mm * PAGES + page, -1, WRITE)
+
+    def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        self.skips[mm * PAGES + page] = (self.world.op[cpu], old, new)
+
+    def at_rest(self) -> None:
+        """C6, and the counters: call when no operation is in flight."""
+        w = self.world
+        w.flush.quiesce(w)
+        for cpu, entries in enumerate(w.machine.tlb):
+            for key, entry in entries.items():
+                pcid = w.machine.pcid[cpu] if key >> 4 == GLOBAL_TAG else key >> 4
+                mm = w.flush.tag_owner(w, cpu, pcid)
+                if mm != INIT_MM:
+                    self._entry_at_rest(cpu, mm, key, entry)
+        for mm, root in enumerate(w.root):
+            if root >= 0 and w.flush_state.count_open(mm):
+                raise Violation("pending-never-zero", mm * PAGES, -1, 0)
+
+    def _entry_at_rest(self, cpu: int, mm: int, key: int, entry: int) -> None:
+        grants = 1 | entry & 2 | (0 if entry & TLB_NX else 4)
+        pages = range((key & 7) * FANOUT, (key & 7) * FANOUT + FANOUT) if key & 8 else (key & 7,)
+        for i, page in enumerate(pages):
+            version = self.versions[mm * PAGES + page][-1]
+            if version & PLACE != (entry >> 8) + i << 3 or grants & ~version:
+                raise Violation("stale-entry-at-rest", mm * PAGES + page, cpu, 0)
+
+

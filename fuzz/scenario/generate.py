@@ -1,0 +1,106 @@
+"""Random scenarios with plausible weights: what the plain random engine runs, and first seeds.
+
+The weights are a judgement about what leads to stale entries, not a measurement: half of the
+operations are accesses, because only an access fills a TLB or shows what is in it; few CPUs and few
+pages, because the bugs that Linux had need two or three CPUs and meet on one page.
+"""
+
+from typing import Final
+
+from fuzz.scenario import kinds
+from fuzz.scenario.binary import WIDTH, decode, encode
+from fuzz.scenario.draws import Draws
+from fuzz.scenario.record import Header, Scenario
+from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interleaving
+
+# Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
+_WEIGHTS: Final = {
+    kinds.READ: 46,
+    kinds.WRITE: 66,
+    kinds.EXEC: 16,
+    kinds.MPROTECT: 26,
+    kinds.MUNMAP: 10,
+    kinds.MMAP: 10,
+    kinds.DONTNEED: 10,
+    kinds.FREE: 4,
+    kinds.FORK: 8,
+    kinds.UFFD_REGISTER: 5,
+    kinds.UFFD_WP: 6,
+    kinds.UFFD_UNWP: 6,
+    kinds.MREMAP: 5,
+    kinds.SWITCH: 10,
+    kinds.LAZY: 4,
+    kinds.MIGRATE: 6,
+    kinds.RECLAIM: 4,
+    kinds.AGE: 4,
+    kinds.FILL: 6,
+    kinds.EVICT: 4,
+}
+_KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
+
+# The first page is uniform; 8 pages are all up to the last one, because decoding clips the count.
+_COUNTS: Final = (1, 1, 1, 2, 2, 3, 8, 8)
+_RANGE_OF_BYTE: Final = bytes(byte & 7 | _COUNTS[byte >> 3 & 7] - 1 << 3 for byte in range(256))
+
+# Values of the header, repeated by weight.
+_CPUS: Final = (1, *(2,) * 18, *(3,) * 8, 4, 4, 5, 6, 8)
+_PAGES: Final = (*(1,) * 7, *(2,) * 10, *(3,) * 7, *(4,) * 5, 5, 6, 8)
+_LAYOUTS: Final = (
+    *(kinds.PRIVATE,) * 8,
+    *(kinds.EMPTY,) * 2,
+    *(kinds.SHARED,) * 2,
+    *(kinds.HUGE,) * 2,
+    *(kinds.READONLY,) * 2,
+)
+_MACHINES: Final = (
+    *(0,) * 5,
+    kinds.AMD,
+    kinds.STRAY_DIRTY,
+    kinds.AMD | kinds.STRAY_DIRTY,
+)
+_ASIDS: Final = (1, 1, 1, 2, 2, 3, 6)
+_BATCHES: Final = (1, 1, 1, 2, 2, 3, 4)
+_DEPTHS: Final = (2, 3, 3, 4)
+
+# Run fields of a record drawn by itself: half run to completion.
+_RUNS: Final = (*(0,) * len(CUTS), *CUTS)
+
+
+def random_header(draws: Draws) -> Header:
+    """Return a header without the switch ``no-dirty-rewalk``, mostly of 2 or 3 CPUs."""
+    return Header(
+        draws.choice(_CPUS),
+        draws.choice(_PAGES),
+        draws.choice(_LAYOUTS),
+        draws.choice(_MACHINES),
+        draws.choice(_ASIDS),
+        draws.choice(_BATCHES),
+    )
+
+
+def random_record(draws: Draws) -> bytes:
+    """Return the bytes of one record drawn by itself, pauses and runs included."""
+    kind, cpu, span, arg = draws.randbytes(WIDTH)
+    # One record in eight goes on with an operation: more than a third of the others pause.
+    kind = kinds.RUN if draws.random() < 0.125 else _KIND_OF_BYTE[kind]
+    return bytes((kind, cpu & 7 | draws.choice(_RUNS) << 3, _RANGE_OF_BYTE[span], arg))
+
+
+def random_scenario(draws: Draws, records: int = 32) -> Scenario:
+    """Return a canonical scenario of that many records, in one of the three interleavings.
+
+    The end of a schedule that would be longer is cut off, so an operation may stay in flight.
+    """
+    header = random_header(draws)
+    body = bytearray(draws.randbytes(WIDTH * records))
+    body[0::4] = body[0::4].translate(_KIND_OF_BYTE)
+    body[2::4] = body[2::4].translate(_RANGE_OF_BYTE)
+    todo = programs(decode(encode(Scenario(header, ())) + body))
+    mode = draws.random()
+    if mode < 0.6:
+        schedule = random_interleaving(draws, todo)
+    elif mode < 0.9:
+        schedule = pct(draws, todo, draws.choice(_DEPTHS))
+    else:
+        schedule = lockstep(todo)
+    return Scenario(header, schedule[:records])

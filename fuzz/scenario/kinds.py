@@ -1,0 +1,151 @@
+"""The vocabulary of scenarios: every kind of record, pause point, layout and machine switch.
+
+This is the only place where a kind, its fields or its text names are listed; the binary form, the
+text form, the generator and the mutators read these tables. Positions are part of the binary
+format: append, never reorder.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+READ: Final = 0
+WRITE: Final = 1
+EXEC: Final = 2
+MPROTECT: Final = 3
+MUNMAP: Final = 4
+MMAP: Final = 5
+DONTNEED: Final = 6
+FREE: Final = 7
+FORK: Final = 8
+UFFD_REGISTER: Final = 9
+UFFD_WP: Final = 10
+UFFD_UNWP: Final = 11
+MREMAP: Final = 12
+SWITCH: Final = 13
+LAZY: Final = 14
+MIGRATE: Final = 15
+RECLAIM: Final = 16
+AGE: Final = 17
+RUN: Final = 18
+FILL: Final = 19
+EVICT: Final = 20
+
+# Limits of the header fields. Three address spaces are enough for a parent and two children.
+MAX_CPUS: Final = 8
+MAX_PAGES: Final = 8
+MAX_ASIDS: Final = 6
+MAX_BATCH: Final = 4
+MAX_SPACES: Final = 3
+
+# Bits of a protection argument.
+PROT_READ: Final = 1
+PROT_WRITE: Final = 2
+PROT_EXEC: Final = 4
+
+# The type of a mapping is the argument of mmap shifted right by MAP_SHIFT.
+MAP_SHIFT: Final = 3
+MAP_PRIVATE: Final = 0
+MAP_SHARED: Final = 1
+MAP_HUGE: Final = 2
+
+
+class Argument(NamedTuple):
+    """The argument of a kind: value ``i`` is written ``names[i]`` in text."""
+
+    expected: str
+    """What a parse error says was expected."""
+    names: tuple[str, ...]
+
+
+PROTECTIONS: Final = ("none", "r", "w", "rw", "x", "rx", "wx", "rwx")
+MAP_TYPES: Final = ("private", "shared", "huge")
+
+# A kind without an argument has exactly one value, so that every argument byte reduces to 0.
+NO_ARGUMENT: Final = Argument("", ("",))
+PROTECTION: Final = Argument(f"a protection ({', '.join(PROTECTIONS)})", PROTECTIONS)
+MAPPING: Final = Argument(
+    f"a protection ({', '.join(PROTECTIONS)}) and a type ({', '.join(MAP_TYPES)})",
+    tuple(f"{protection} {kind}" for kind in MAP_TYPES for protection in PROTECTIONS),
+)
+SPACE: Final = Argument("an address space (mm0, mm1, mm2)", ("mm0", "mm1", "mm2"))
+# Only the names of pages that the scenario has are values of this argument.
+DESTINATION: Final = Argument(
+    "'to' and a destination page of the scenario",
+    tuple(f"to p{page}" for page in range(MAX_PAGES)),
+)
+
+
+class Kind(NamedTuple):
+    """One kind of record: which fields it uses and how it is written."""
+
+    name: str
+    """The first word after the CPU in text."""
+    pages: Literal["none", "one", "range"]
+    """Whether the record names no page, one page, or a range of consecutive pages."""
+    pausable: bool
+    """Whether the record has steps at which the CPU can pause; if not, its run field is 0."""
+    argument: Argument
+    summary: str
+
+
+# Pages are those of the CPU's current address space, unless the argument names another.
+KINDS: Final[tuple[Kind, ...]] = (
+    Kind("read", "one", True, NO_ARGUMENT, "user load from a page"),
+    Kind("write", "one", True, NO_ARGUMENT, "user store to a page"),
+    Kind("exec", "one", True, NO_ARGUMENT, "instruction fetch from a page"),
+    Kind("mprotect", "range", True, PROTECTION, "change the protection of a range"),
+    Kind("munmap", "range", True, NO_ARGUMENT, "unmap a range"),
+    Kind("mmap", "range", True, MAPPING, "map fresh memory over a range"),
+    Kind("dontneed", "range", True, NO_ARGUMENT, "MADV_DONTNEED: drop the content of a range"),
+    Kind("free", "range", True, NO_ARGUMENT, "MADV_FREE: content may be dropped lazily"),
+    Kind("fork", "none", True, NO_ARGUMENT, "copy the address space, write-protecting both sides"),
+    Kind("uffd_register", "range", True, NO_ARGUMENT, "register a range with userfaultfd"),
+    Kind("uffd_wp", "range", True, NO_ARGUMENT, "write-protect a range through userfaultfd"),
+    Kind("uffd_unwp", "range", True, NO_ARGUMENT, "undo a userfaultfd write-protection"),
+    Kind("mremap", "range", True, DESTINATION, "move a range to another place"),
+    Kind("switch", "none", True, SPACE, "context switch to an address space"),
+    Kind("lazy", "none", True, NO_ARGUMENT, "switch to a kernel thread, entering lazy TLB mode"),
+    Kind("migrate", "one", True, SPACE, "move a page to another frame"),
+    Kind("reclaim", "one", True, SPACE, "discard a clean page that was lazily freed"),
+    Kind("age", "one", True, SPACE, "clear the accessed bit of a page"),
+    Kind("run", "none", True, NO_ARGUMENT, "go on with the operation that the CPU has in flight"),
+    Kind("fill", "one", False, NO_ARGUMENT, "speculative fill of the TLB for a page"),
+    Kind("evict", "one", False, NO_ARGUMENT, "eviction of a page from the TLB"),
+)
+
+# The run field: 0 runs to completion, 1 to MAX_STEPS pauses after that many steps, and
+# FIRST_POINT + i pauses before the first step of POINTS[i]. Values above these are reserved.
+MAX_STEPS: Final = 15
+FIRST_POINT: Final = 16
+POINTS: Final = (
+    "lock",
+    "change",
+    "commit",
+    "unlock",
+    "flush",
+    "ack",
+    "copy",
+    "install",
+    "free",
+    "return",
+    "switch",
+    "fault",
+    "check",
+)
+
+# What address space 0 has mapped at the start, over all pages and with nothing populated.
+LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly")
+PRIVATE: Final = 0
+EMPTY: Final = 1
+SHARED: Final = 2
+HUGE: Final = 3
+READONLY: Final = 4
+
+# Machine switches: bit i is SWITCHES[i].
+SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk")
+AMD: Final = 1
+"""The CPU walks the page tables again before it delivers a fault that a TLB entry caused."""
+STRAY_DIRTY: Final = 2
+"""The dirty bit may appear in an entry that has just become read-only (CPUs before CET)."""
+NO_DIRTY_REWALK: Final = 4
+"""The CPU sets the dirty bit without checking the entry again. No known CPU does; only a scenario
+written by hand asks for it, and no generator or mutator of this package sets it."""

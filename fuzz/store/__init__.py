@@ -1,0 +1,107 @@
+"""The findings database: what campaigns found and how to find it again, in one SQLite file.
+
+A finding is its canonical minimum, so the same bug is one row whichever campaign or machine saw it; databases merge
+in any order. What has been announced is on the disk. The store has no clock: every time is given by its caller.
+"""
+
+from fuzz.store.campaigns import (
+    Campaign,
+    Ending,
+    Point,
+    Status,
+    StoredCampaign,
+    Totals,
+    add_series,
+    end_campaign,
+    find_campaign,
+    list_campaigns,
+    save_totals,
+    start_campaign,
+)
+from fuzz.store.corpus import add_corpus, load_corpus
+from fuzz.store.errors import StoreError
+from fuzz.store.evidence import (
+    Evidence,
+    Replay,
+    StoredTrace,
+    Verdict,
+    list_replays,
+    load_trace,
+    record_replay,
+)
+from fuzz.store.export import (
+    export_csv,
+    export_jsonl,
+    export_text,
+    finding_document,
+    jsonable,
+)
+from fuzz.store.findings import (
+    Minimum,
+    Recorded,
+    Sighting,
+    StoredFinding,
+    StoredSighting,
+    count_again,
+    find_finding,
+    list_findings,
+    list_sightings,
+    record_finding,
+)
+from fuzz.store.merge import Merged, merge
+from fuzz.store.open import SqlValue, Store, open_store
+from fuzz.store.query import Rows, query
+from fuzz.store.views import VIEWS, View, run_view
+from fuzz.store.workers import WorkerEvent, record_worker_event
+
+__all__ = [
+    "VIEWS",
+    "Campaign",
+    "Ending",
+    "Evidence",
+    "Merged",
+    "Minimum",
+    "Point",
+    "Recorded",
+    "Replay",
+    "Rows",
+    "Sighting",
+    "SqlValue",
+    "Status",
+    "Store",
+    "StoreError",
+    "StoredCampaign",
+    "StoredFinding",
+    "StoredSighting",
+    "StoredTrace",
+    "Totals",
+    "Verdict",
+    "View",
+    "WorkerEvent",
+    "add_corpus",
+    "add_series",
+    "count_again",
+    "end_campaign",
+    "export_csv",
+    "export_jsonl",
+    "export_text",
+    "find_campaign",
+    "find_finding",
+    "finding_document",
+    "jsonable",
+    "list_campaigns",
+    "list_findings",
+    "list_replays",
+    "list_sightings",
+    "load_corpus",
+    "load_trace",
+    "merge",
+    "open_store",
+    "query",
+    "record_finding",
+    "record_replay",
+    "record_worker_event",
+    "run_view",
+    "save_totals",
+    "start_campaign",
+]

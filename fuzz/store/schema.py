@@ -1,0 +1,195 @@
+"""The tables, as ordered migrations.
+
+Everything that is stored is either content (a minimum, a scenario), an event (a replay, a worker that died), or a
+figure that only grows (executions of a campaign, sightings of a finding). So two databases merge without a loss and
+in any order. What can be computed from the rest is not stored: the count and the dates of a finding are those of its
+sightings, through the view `findings`, and cannot drift from them.
+
+A migration that has been released is never edited; a change of the schema is a further function at the end.
+"""
+
+from contextlib import closing
+from typing import Final
+
+from sqlite_utils import Database, Migrations
+
+# "TLBs" in ASCII, in the header of the file: SQLite's own field for telling whose database a file is.
+APPLICATION_ID: Final = 0x544C4273
+
+# STRICT needs it; Migrations would silently leave the word out.
+OLDEST_SQLITE: Final = (3, 37, 0)
+
+TABLES: Final = (
+    "campaigns",
+    "campaign_series",
+    "campaign_corpus",
+    "worker_events",
+    "minima",
+    "sightings",
+    "traces",
+    "replays",
+)
+
+MIGRATIONS: Final = Migrations("shootdown")
+
+
+@MIGRATIONS()
+def campaigns(db: Database) -> None:
+    """A campaign, its time series, its corpus and what happened to its workers."""
+    db.execute("""
+        CREATE TABLE campaigns (
+            id TEXT NOT NULL PRIMARY KEY,     -- made from name, policy, seed and start: the same in every database
+            name TEXT NOT NULL,
+            policy TEXT NOT NULL,
+            policy_version TEXT NOT NULL,
+            tool_version TEXT NOT NULL,
+            python TEXT NOT NULL,
+            engine TEXT NOT NULL,
+            seed INTEGER NOT NULL,
+            limits TEXT NOT NULL,             -- JSON: what was to stop it
+            workers INTEGER NOT NULL,
+            started TEXT NOT NULL CHECK (started GLOB '????-??-??T??:??:??.??????Z'),
+            ended TEXT CHECK (ended GLOB '????-??-??T??:??:??.??????Z'),
+            status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed')),
+            executions INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            features INTEGER NOT NULL,
+            corpus_size INTEGER NOT NULL,
+            policy_flushes INTEGER NOT NULL,
+            policy_ipis INTEGER NOT NULL,
+            policy_pages INTEGER NOT NULL,
+            reference_flushes INTEGER NOT NULL,
+            reference_ipis INTEGER NOT NULL,
+            reference_pages INTEGER NOT NULL,
+            CHECK ((ended IS NULL) = (status = 'running'))
+        ) STRICT
+    """)
+    db.execute("CREATE INDEX campaigns_by_name ON campaigns (name, started)")
+    db.execute("""
+        CREATE TABLE campaign_series (
+            campaign TEXT NOT NULL REFERENCES campaigns (id),
+            at REAL NOT NULL,                 -- seconds since the start
+            executions INTEGER NOT NULL,
+            rate REAL NOT NULL,               -- executions a second, lately
+            features INTEGER NOT NULL,
+            corpus INTEGER NOT NULL,
+            findings INTEGER NOT NULL,
+            flushes_saved INTEGER NOT NULL,   -- the reference's flushes less the policy's
+            PRIMARY KEY (campaign, at)
+        ) STRICT
+    """)
+    db.execute("""
+        CREATE TABLE campaign_corpus (
+            campaign TEXT NOT NULL REFERENCES campaigns (id),
+            sha256 TEXT NOT NULL CHECK (length(sha256) = 64),
+            position INTEGER NOT NULL,        -- order of arrival
+            scenario BLOB NOT NULL,
+            PRIMARY KEY (campaign, sha256)
+        ) STRICT
+    """)
+    db.execute("""
+        CREATE TABLE worker_events (
+            campaign TEXT NOT NULL REFERENCES campaigns (id),
+            at TEXT NOT NULL CHECK (at GLOB '????-??-??T??:??:??.??????Z'),
+            worker INTEGER NOT NULL,
+            what TEXT NOT NULL CHECK (what IN ('started', 'died', 'hung', 'replaced')),
+            detail TEXT NOT NULL,
+            PRIMARY KEY (campaign, at, worker, what, detail)
+        ) STRICT
+    """)
+
+
+@MIGRATIONS()
+def findings(db: Database) -> None:
+    """A finding is its canonical minimum; everything about when and how often is in its sightings."""
+    db.execute("""
+        CREATE TABLE minima (
+            key TEXT NOT NULL PRIMARY KEY CHECK (length(key) = 64),
+            policy TEXT NOT NULL,
+            rule TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            skip TEXT NOT NULL,               -- the guilty skip; empty when there is none to name
+            scenario BLOB NOT NULL,           -- canonical bytes
+            text TEXT NOT NULL,               -- the same scenario in its text form
+            operations INTEGER NOT NULL,
+            cpus INTEGER NOT NULL,
+            pages INTEGER NOT NULL
+        ) STRICT
+    """)
+    db.execute("""
+        CREATE TABLE sightings (
+            finding TEXT NOT NULL REFERENCES minima (key),
+            campaign TEXT NOT NULL REFERENCES campaigns (id),
+            count INTEGER NOT NULL CHECK (count > 0),
+            first_seen TEXT NOT NULL CHECK (first_seen GLOB '????-??-??T??:??:??.??????Z'),
+            last_seen TEXT NOT NULL CHECK (last_seen GLOB '????-??-??T??:??:??.??????Z'),
+            execution INTEGER NOT NULL,       -- number of the execution that was the first
+            original BLOB NOT NULL,           -- the input of that execution, before it was minimized
+            runs INTEGER NOT NULL,            -- how many runs the minimizer took for it
+            tool_version TEXT NOT NULL,
+            PRIMARY KEY (finding, campaign)
+        ) STRICT
+    """)
+    db.execute("CREATE INDEX sightings_by_campaign ON sightings (campaign)")
+    db.execute("""
+        CREATE VIEW findings AS
+        SELECT substr(minima.key, 1, 16) AS id,
+               minima.*,
+               total.first_seen,
+               total.last_seen,
+               total.count,
+               total.campaigns,
+               first.original,
+               first.runs,
+               first.tool_version
+        FROM minima
+        JOIN (
+            SELECT finding,
+                   min(first_seen) AS first_seen,
+                   max(last_seen) AS last_seen,
+                   sum(count) AS count,
+                   count(*) AS campaigns
+            FROM sightings
+            GROUP BY finding
+        ) AS total ON total.finding = minima.key
+        JOIN sightings AS first ON first.finding = minima.key AND first.campaign = (
+            SELECT campaign FROM sightings
+            WHERE sightings.finding = minima.key
+            ORDER BY first_seen, campaign
+            LIMIT 1
+        )
+    """)
+
+
+@MIGRATIONS()
+def evidence(db: Database) -> None:
+    """What a finding's first run showed, and what each replay of it showed."""
+    db.execute("""
+        CREATE TABLE traces (
+            finding TEXT NOT NULL PRIMARY KEY REFERENCES minima (key),
+            at TEXT NOT NULL CHECK (at GLOB '????-??-??T??:??:??.??????Z'),
+            tool_version TEXT NOT NULL,
+            steps TEXT NOT NULL,              -- JSON: the trace, line by line
+            history TEXT NOT NULL,            -- JSON: the values that the page had
+            open_operations TEXT NOT NULL     -- JSON: the operations in flight
+        ) STRICT
+    """)
+    db.execute("""
+        CREATE TABLE replays (
+            finding TEXT NOT NULL REFERENCES minima (key),
+            at TEXT NOT NULL CHECK (at GLOB '????-??-??T??:??:??.??????Z'),
+            policy TEXT NOT NULL,
+            tool_version TEXT NOT NULL,
+            verdict TEXT NOT NULL CHECK (verdict IN ('legal', 'illegal', 'undecided')),
+            rule TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            reproduced INTEGER NOT NULL CHECK (reproduced IN (0, 1)),
+            PRIMARY KEY (finding, at, policy, tool_version, verdict, rule, reason, reproduced)
+        ) STRICT
+    """)
+
+
+def known_migrations() -> set[str]:
+    """The names of all migrations of this program: those that an empty database still lacks."""
+    with closing(Database(memory=True, execute_plugins=False)) as empty:
+        return {migration.name for migration in MIGRATIONS.pending(empty)}

@@ -1,0 +1,353 @@
+"""The simulated x86-64 processor: page walks, TLBs, paging-structure caches and the instructions that invalidate them.
+
+The hardware is adversarial: a cached translation stays until an instruction, a page fault or an eviction record
+removes it, and nothing else removes it (SDM 4.10.2.3: the processor may keep an entry for ever).
+Speculation happens only where a scenario says so.
+
+A TLB entry is one integer, `incarnation << 8 | flags`.
+The incarnation is `generation << 6 | frame`; hardware knows only the frame, the generation is what the oracle reads.
+The flags are RW, USER and DIRTY at their PTE positions, TLB_NX in bit 7 and TLB_GLOBAL in bit 0.
+"""
+
+from typing import Final
+
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    EXEC,
+    GLOBAL,
+    NX,
+    PRESENT,
+    PSE,
+    READ,
+    RW,
+    USER,
+    WRITE,
+)
+from machine.geometry import FANOUT, FRAMES
+
+TLB_GLOBAL: Final = 1
+TLB_NX: Final = 0x80
+
+PF_PROT: Final = 1
+"""Page-fault error code: the translation was present and its rights denied the access."""
+PF_WRITE: Final = 2
+PF_USER: Final = 4
+PF_INSTR: Final = 16
+
+NO_ROOT: Final = -1
+GLOBAL_TAG: Final = 63
+"""The tag under which global entries are kept: they match in every PCID."""
+
+POISON_FREE: Final = 0x6B6B6B6B6B6B6B00
+POISON_ALLOC: Final = 0x5A5A5A5A5A5A5A00
+# Both patterns have PRESENT clear: a stale walk through a poisoned table faults instead of inventing a frame.
+
+
+class Machine:
+    """Processors with private TLBs over one physical memory.
+
+    `memory[frame * 4 + i]` is the 64-bit word i of a frame: entry i of a page table, or, for i = 0, the content of a
+    data page.
+    All state is in lists and dictionaries of integers, so that a machine can be copied and compared.
+    """
+
+    __slots__ = (
+        "amd",
+        "blind_dirty",
+        "cr3",
+        "generation",
+        "has_global",
+        "memory",
+        "pcid",
+        "psc",
+        "stray_dirty",
+        "tlb",
+    )
+
+    def __init__(
+        self,
+        cpus: int,
+        *,
+        amd: bool = False,
+        stray_dirty: bool = False,
+        blind_dirty: bool = False,
+    ) -> None:
+        """Start `cpus` processors with empty TLBs and no page table loaded.
+
+        `amd`: a denied access re-walks memory before it faults (APM vol. 2 section 5.5).
+        `stray_dirty`: a write that races with the clearing of RW may leave DIRTY set (before CET, SDM 4.8).
+        `blind_dirty`: setting DIRTY through a clean cached entry does not re-check the entry in memory; no x86 does
+        so, the switch exists to show who relies on the re-walk.
+        """
+        self.amd = amd
+        self.stray_dirty = stray_dirty
+        self.blind_dirty = blind_dirty
+        self.memory: list[int] = [POISON_FREE] * (FRAMES * FANOUT)
+        self.generation: list[int] = [0] * FRAMES
+        self.tlb: list[dict[int, int]] = [{} for _ in range(cpus)]
+        self.psc: list[dict[int, int]] = [{} for _ in range(cpus)]
+        self.cr3: list[int] = [NO_ROOT] * cpus
+        self.pcid: list[int] = [0] * cpus
+        self.has_global = False
+
+    def copy(self) -> "Machine":
+        """Return an equal machine that shares no mutable state with this one."""
+        other = Machine.__new__(Machine)
+        other.amd = self.amd
+        other.stray_dirty = self.stray_dirty
+        other.blind_dirty = self.blind_dirty
+        other.memory = self.memory.copy()
+        other.generation = self.generation.copy()
+        other.tlb = [entries.copy() for entries in self.tlb]
+        other.psc = [entries.copy() for entries in self.psc]
+        other.cr3 = self.cr3.copy()
+        other.pcid = self.pcid.copy()
+        other.has_global = self.has_global
+        return other
+
+    def key(self) -> tuple[object, ...]:
+        """Return a hashable value that is equal for equal machines."""
+        return (
+            tuple(self.memory),
+            tuple(self.generation),
+            tuple(tuple(sorted(entries.items())) for entries in self.tlb),
+            tuple(tuple(sorted(entries.items())) for entries in self.psc),
+            tuple(self.cr3),
+            tuple(self.pcid),
+        )
+
+    # Translation.
+
+    def access(self, cpu: int, page: int, kind: int) -> int:
+        """Translate one user-mode access; return the TLB entry used, or minus the page-fault error code.
+
+        `kind` is READ, WRITE or EXEC.
+        A hit uses the cached frame even if memory has changed since (linux-tlb D.3 rule 2).
+        A fault removes the page's entries and the paging-structure entry used for it (SDM 4.10.4.1).
+        """
+        tlb = self.tlb[cpu]
+        tag = self.pcid[cpu] << 4
+        key = tag | page
+        entry = tlb.get(key)
+        if entry is None:
+            key = tag | 8 | page >> 2
+            entry = tlb.get(key)
+            if entry is None and self.has_global:
+                key = GLOBAL_TAG << 4 | page
+                entry = tlb.get(key)
+        if entry is None:
+            return self._walk(cpu, page, kind)
+        if kind == READ or (not entry & TLB_NX if kind == EXEC else entry & RW):
+            if kind == WRITE and not entry & DIRTY:
+                return self._dirty_assist(cpu, page, key, entry)
+            return entry + ((page & 3) << 8) if key & 8 else entry
+        self._drop_faulting(cpu, page)
+        if self.amd:
+            return self._walk(cpu, page, kind)
+        return -_error_code(kind, PF_PROT)
+
+    def _walk(self, cpu: int, page: int, kind: int) -> int:
+        """Walk the tables for an access; fill the TLB and set A (and D) on success."""
+        root = self.cr3[cpu]
+        if root < 0:
+            return -_error_code(kind, 0)
+        memory = self.memory
+        psc_key = self.pcid[cpu] << 1 | page >> 2
+        upper = self.psc[cpu].get(psc_key)
+        if upper is None:
+            at = root << 2 | page >> 2
+            upper = memory[at]
+            if not upper & PRESENT:
+                self._drop_faulting(cpu, page)
+                return -_error_code(kind, 0)
+            if upper & PSE:
+                return self._walk_leaf(cpu, page, kind, at, RW | USER)
+            memory[at] = upper | ACCESSED
+            self.psc[cpu][psc_key] = upper
+        at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
+        return self._walk_leaf(cpu, page, kind, at, upper)
+
+    def _walk_leaf(self, cpu: int, page: int, kind: int, at: int, upper: int) -> int:
+        leaf = self.memory[at]
+        if not leaf & PRESENT or not leaf & upper & USER:
+            self._drop_faulting(cpu, page)
+            return -_error_code(kind, leaf & PRESENT)
+        no_execute = (leaf | upper) & NX
+        writable = leaf & upper & RW
+        if (kind == WRITE and not writable) or (kind == EXEC and no_execute):
+            self._drop_faulting(cpu, page)
+            return -_error_code(kind, PF_PROT)
+        leaf |= ACCESSED | DIRTY if kind == WRITE else ACCESSED
+        self.memory[at] = leaf
+        return self._insert(cpu, page, leaf, writable, no_execute, huge=at >> 2 == self.cr3[cpu])
+
+    def _insert(  # noqa: PLR0913 - the parts of one entry
+        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, *, huge: bool
+    ) -> int:
+        frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
+        if huge:
+            frame &= ~3
+        entry = (self.generation[frame] << 6 | frame) << 8 | writable | leaf & (USER | DIRTY)
+        if no_execute:
+            entry |= TLB_NX
+        tag = self.pcid[cpu] << 4
+        if leaf & GLOBAL:
+            entry |= TLB_GLOBAL
+            if not huge:
+                tag = GLOBAL_TAG << 4
+                self.has_global = True
+        if huge:
+            self.tlb[cpu][tag | 8 | page >> 2] = entry
+            return entry + ((page & 3) << 8)
+        self.tlb[cpu][tag | page] = entry
+        return entry
+
+    def _dirty_assist(self, cpu: int, page: int, key: int, entry: int) -> int:
+        """Set DIRTY for a write that hit a clean writable entry.
+
+        The processor re-checks the entry in memory with a locked update; when it is no longer present, writable and
+        of the same frame, the cached entry goes and the write faults (linux-tlb D.3 rule 3).
+        The walk may use a cached upper entry (APM vol. 2 section 5.5).
+        """
+        memory = self.memory
+        huge = key & 8
+        upper = self.psc[cpu].get(self.pcid[cpu] << 1 | page >> 2)
+        at = self.cr3[cpu] << 2 | page >> 2
+        if upper is None:
+            upper = memory[at]
+        small = bool(upper & PRESENT) and not upper & PSE
+        if small:
+            at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
+        leaf = memory[at] if small else upper
+        frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
+        if not small:
+            frame &= ~3
+        same = leaf & PRESENT and frame == entry >> 8 & 63 and small != bool(huge)
+        if self.blind_dirty or (same and leaf & RW):
+            if same:
+                memory[at] = leaf | DIRTY
+            entry |= DIRTY
+            self.tlb[cpu][key] = entry
+            return entry + ((page & 3) << 8) if huge else entry
+        if same and self.stray_dirty:
+            memory[at] = leaf | DIRTY
+        self._drop_faulting(cpu, page)
+        if self.amd:
+            return self._walk(cpu, page, WRITE)
+        return -_error_code(WRITE, leaf & PRESENT)
+
+    def _drop_faulting(self, cpu: int, page: int) -> None:
+        tlb = self.tlb[cpu]
+        tag = self.pcid[cpu] << 4
+        tlb.pop(tag | page, None)
+        tlb.pop(tag | 8 | page >> 2, None)
+        if self.has_global:
+            tlb.pop(GLOBAL_TAG << 4 | page, None)
+        self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+
+    # Speculation and eviction: what the hardware may do at any time.
+
+    def fill(self, cpu: int, page: int) -> None:
+        """Fill speculatively, if the tables permit any access to the page; never sets D (APM 5.5), never faults.
+
+        The paging-structure entry may be cached although no valid leaf lies below it (SDM 4.10.3).
+        """
+        tag = self.pcid[cpu] << 4
+        tlb = self.tlb[cpu]
+        root = self.cr3[cpu]
+        if root < 0 or tag | page in tlb or tag | 8 | page >> 2 in tlb:
+            return
+        memory = self.memory
+        psc_key = self.pcid[cpu] << 1 | page >> 2
+        upper = self.psc[cpu].get(psc_key)
+        at = root << 2 | page >> 2
+        if upper is None:
+            upper = memory[at]
+            if not upper & PRESENT:
+                return
+            memory[at] = upper | ACCESSED
+        small = not upper & PSE
+        if small:
+            self.psc[cpu][psc_key] = upper
+            at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
+        leaf = memory[at]
+        if leaf & PRESENT and leaf & USER:
+            memory[at] = leaf | ACCESSED
+            writable = leaf & RW & upper
+            self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, huge=not small)
+
+    def evict(self, cpu: int, page: int) -> None:
+        """Drop the 4 KiB entry of the page, or the 2 MiB one when there is no other."""
+        tag = self.pcid[cpu] << 4
+        if self.tlb[cpu].pop(tag | page, None) is None:
+            self.tlb[cpu].pop(tag | 8 | page >> 2, None)
+
+    # Instructions that invalidate (SDM 4.10.4.1).
+
+    def invlpg(self, cpu: int, page: int) -> None:
+        """Drop the page's entries of the current PCID, global ones, and every upper entry of that PCID."""
+        self.invpcid_page(cpu, self.pcid[cpu], page)
+        if self.has_global:
+            self.tlb[cpu].pop(GLOBAL_TAG << 4 | page, None)
+
+    def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
+        """INVPCID type 0: drop one page of one PCID, globals excepted, and that PCID's upper entries."""
+        tlb = self.tlb[cpu]
+        tlb.pop(pcid << 4 | page, None)
+        tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        psc = self.psc[cpu]
+        psc.pop(pcid << 1, None)
+        psc.pop(pcid << 1 | 1, None)
+
+    def invpcid_context(self, cpu: int, pcid: int) -> None:
+        """INVPCID type 1: drop everything of one PCID, globals excepted."""
+        tlb = self.tlb[cpu]
+        for key in [key for key in tlb if key >> 4 == pcid]:
+            del tlb[key]
+        psc = self.psc[cpu]
+        psc.pop(pcid << 1, None)
+        psc.pop(pcid << 1 | 1, None)
+
+    def invpcid_all(self, cpu: int, *, globals_too: bool) -> None:
+        """INVPCID types 2 (globals too) and 3: drop everything of every PCID."""
+        tlb = self.tlb[cpu]
+        keep = {k: e for k, e in tlb.items() if k >> 4 == GLOBAL_TAG and not globals_too}
+        tlb.clear()
+        tlb.update(keep)
+        self.psc[cpu].clear()
+
+    def load_cr3(self, cpu: int, root: int, pcid: int, *, noflush: bool) -> None:
+        """Load a page table; without `noflush` (bit 63) drop the PCID's non-global entries."""
+        self.cr3[cpu] = root
+        self.pcid[cpu] = pcid
+        if not noflush:
+            self.invpcid_context(cpu, pcid)
+
+    def toggle_pge(self, cpu: int) -> None:
+        """Toggle CR4.PGE: drop everything, globals included."""
+        self.tlb[cpu].clear()
+        self.psc[cpu].clear()
+
+    # Entries in memory.
+
+    def read_entry(self, frame: int, index: int) -> int:
+        """Return entry `index` of the table in `frame`."""
+        return self.memory[frame << 2 | index]
+
+    def write_entry(self, frame: int, index: int, entry: int) -> None:
+        """Store entry `index` of the table in `frame`; no cached translation changes (linux-tlb D.3 rule 7)."""
+        self.memory[frame << 2 | index] = entry
+
+    def poison(self, frame: int, pattern: int) -> None:
+        """Fill a frame with a pattern, so that a stale access shows itself."""
+        at = frame << 2
+        self.memory[at : at + FANOUT] = [pattern] * FANOUT
+
+
+def _error_code(kind: int, present: int) -> int:
+    if kind == WRITE:
+        return PF_USER | PF_WRITE | present
+    if kind == EXEC:
+        return PF_USER | PF_INSTR | present
+    return PF_USER | present

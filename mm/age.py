@@ -1,0 +1,48 @@
+"""Page aging (folio_referenced): clear the accessed bit.
+
+x86 does not flush for a 4 KiB page, because a lost accessed bit costs only a wrong guess (ptep_clear_flush_young); it
+flushes for a huge one (pmdp_clear_flush_young).
+"""
+
+from machine.entry import ACCESSED, PRESENT, PSE
+from machine.geometry import FANOUT
+from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.operation import op_return
+from mm.step import Step, push, step
+from mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
+from mm.world import World
+
+
+def start_age(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
+    """Begin aging, by a kernel thread, the page of `mm`."""
+    push(w, cpu, (age_begin, mm, page), (op_return,))
+
+
+@step("folio_referenced", "check")
+def age_begin(w: World, cpu: int, s: Step) -> None:
+    _, mm, page = s
+    if not w.live[mm]:
+        return
+    index = page // FANOUT
+    pmd = pmd_of(w, mm, index)
+    if pmd & PSE:
+        push(w, cpu, (pmd_lock, mm), (age_huge, mm, index), (pmd_unlock, mm))
+    elif pmd:
+        push(w, cpu, (pte_lock, mm, index), (age_pte, mm, page), (pte_unlock, mm, index))
+
+
+@step("ptep_clear_flush_young", "change")
+def age_pte(w: World, cpu: int, s: Step) -> None:
+    _, mm, page = s
+    pte = pte_of(w, mm, page)
+    if pte & PRESENT and pte & ACCESSED:
+        set_pte(w, cpu, mm, page, pte & ~ACCESSED)
+
+
+@step("pmdp_clear_flush_young", "change")
+def age_huge(w: World, cpu: int, s: Step) -> None:
+    _, mm, index = s
+    pmd = pmd_of(w, mm, index)
+    if pmd & PSE and pmd & PRESENT and pmd & ACCESSED:
+        set_pmd_leaf(w, cpu, mm, index, pmd & ~ACCESSED)
+        w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)

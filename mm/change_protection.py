@@ -1,0 +1,153 @@
+"""change_protection: the walk that mprotect and userfaultfd write-protection share.
+
+Per page table: PTL, flush_tlb_batched_pending, then for each present entry an atomic exchange with 0 and the commit of
+the new value, which is recorded in the gather (linux-tlb part C).
+A huge PMD is changed whole when the range covers it, else it is split first.
+"""
+
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    MIGRATION_WRITE,
+    PAT,
+    PCD,
+    PFN_MASK,
+    PRESENT,
+    PROTNONE,
+    PSE,
+    PWT,
+    RW,
+    SOFT_DIRTY,
+    SOFTW1,
+    SWP_UFFD_WP,
+    UFFD_WP,
+)
+from machine.geometry import FANOUT, frame_of
+from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.operation import batched_pending
+from mm.page_mask import WHOLE_TABLE, pages_in
+from mm.step import Step, push, step
+from mm.tables import is_migration, page_prot, pmd_of, pte_at, set_pmd_leaf, set_pte
+from mm.thp import mkinvalid, split_huge
+from mm.world import VM_SHARED, VM_WRITE, ZERO_FRAME, World
+
+MPROTECT = 0
+UFFD_PROTECT = 1
+UFFD_RESOLVE = 2
+
+KEPT = PFN_MASK | PWT | PCD | PAT | SOFTW1 | ACCESSED | DIRTY | SOFT_DIRTY | UFFD_WP
+"""_PAGE_CHG_MASK: what pte_modify keeps of the old entry."""
+
+
+@step("change_pmd_range", "check")
+def change_pmd(w: World, cpu: int, s: Step) -> None:
+    """Arguments: mm, PMD index, mask of pages, packed deny bits (3 a page), mode."""
+    _, mm, index, mask, deny, mode = s
+    pmd = pmd_of(w, mm, index)
+    if not pmd:
+        for i in pages_in(mask):
+            w.observer.visit(cpu, mm, index * FANOUT + i, deny >> 3 * i & 7)
+    elif pmd & PSE:
+        push(w, cpu, (pmd_lock, mm), (change_huge_pmd, *s[1:]))
+    else:
+        changes = [
+            (change_pte, mm, index * FANOUT + i, deny >> 3 * i & 7, mode) for i in pages_in(mask)
+        ]
+        push(
+            w,
+            cpu,
+            (pte_lock, mm, index),
+            (batched_pending, mm),
+            *changes,
+            (pte_unlock, mm, index),
+        )
+
+
+@step("ptep_modify_prot_start", "change")
+def change_pte(w: World, cpu: int, s: Step) -> None:
+    """Take the entry out with an atomic exchange, so that the decision is made from what the hardware last saw."""
+    _, mm, page, deny, mode = s
+    at = pte_at(w, mm, page)
+    old = w.machine.memory[at] if at >= 0 else 0
+    if old & (PRESENT | PROTNONE):
+        set_pte(w, cpu, mm, page, 0)
+        push(w, cpu, (change_pte_commit, mm, page, deny, mode, old))
+        return
+    if is_migration(old):
+        # Changed in place and not recorded: who unmapped the page owes the flush (flush_tlb_batched_pending).
+        if mode == MPROTECT:
+            set_pte(w, cpu, mm, page, old & ~MIGRATION_WRITE)
+        elif mode == UFFD_PROTECT:
+            set_pte(w, cpu, mm, page, old & ~MIGRATION_WRITE | SWP_UFFD_WP)
+        else:
+            set_pte(w, cpu, mm, page, old & ~SWP_UFFD_WP)
+    w.observer.visit(cpu, mm, page, deny)
+
+
+@step("ptep_modify_prot_commit", "commit")
+def change_pte_commit(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, deny, mode, old = s
+    vma = w.vma[mm][page]
+    new = changed_entry(old, vma, mode)
+    if mode == MPROTECT and can_change_writable(w, vma, new, pages=1):
+        new |= RW
+    set_pte(w, cpu, mm, page, new)
+    w.observer.visit(cpu, mm, page, deny)
+    w.flush.protection_changed(w, cpu, mm, page, old, new)
+
+
+def changed_entry(old: int, vma: int, mode: int) -> int:
+    """Return the entry after the change; a write-protected entry of userfaultfd never gets RW back here.
+
+    Resolving changes one software bit only: later kernels may add RW in the same pass, the series of 2021 did not.
+    """
+    if mode == UFFD_PROTECT:
+        return old & ~RW | UFFD_WP
+    if mode == UFFD_RESOLVE:
+        return old & ~UFFD_WP
+    new = old & KEPT | page_prot(vma)
+    return new & ~RW if new & UFFD_WP else new
+
+
+def can_change_writable(w: World, vma: int, new: int, *, pages: int) -> bool:
+    """can_change_pte_writable: the page would be writable without a fault's help.
+
+    An exclusive anonymous page is one with a single reference; a shared page must be dirty already.
+    """
+    if not vma & VM_WRITE or not new & PRESENT or new & UFFD_WP:
+        return False
+    if vma & VM_SHARED:
+        return bool(new & DIRTY)
+    first = frame_of(new)
+    return first != ZERO_FRAME and all(w.refs[first + i] == 1 for i in range(pages))
+
+
+@step("change_huge_pmd", "change")
+def change_huge_pmd(w: World, cpu: int, s: Step) -> None:
+    """Entered with the PMD lock; every way out releases it."""
+    _, mm, index, mask, deny, mode = s
+    pmd = pmd_of(w, mm, index)
+    if not pmd & PSE:
+        push(w, cpu, (pmd_unlock, mm), (change_pmd, *s[1:]))
+    elif mask != WHOLE_TABLE:
+        push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm), (change_pmd, *s[1:]))
+    else:
+        # Never none in between: a parallel MADV_DONTNEED would take it for a hole (ced108037c2a).
+        set_pmd_leaf(w, cpu, mm, index, mkinvalid(pmd))
+        push(w, cpu, (change_huge_commit, mm, index, deny, mode, pmd), (pmd_unlock, mm))
+        if w.flush.huge_inline():
+            w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
+
+
+@step("set_pmd_at", "commit")
+def change_huge_commit(w: World, cpu: int, s: Step) -> None:
+    _, mm, index, deny, mode, old = s
+    first = index * FANOUT
+    vma = w.vma[mm][first]
+    new = changed_entry(old, vma, mode) | PSE
+    if mode == MPROTECT and can_change_writable(w, vma, new, pages=FANOUT):
+        new |= RW
+    set_pmd_leaf(w, cpu, mm, index, new)
+    for i in range(FANOUT):
+        w.observer.visit(cpu, mm, first + i, deny >> 3 * i & 7)
+    w.flush.huge_changed(w, cpu, mm, first, old, new)

@@ -1,0 +1,33 @@
+"""Context switches: to a thread of another address space, and to a kernel thread (lazy TLB)."""
+
+from mm.operation import op_return
+from mm.step import Step, push, step
+from mm.world import World
+
+
+def start_switch(w: World, cpu: int, _page: int, _count: int, mm: int) -> None:
+    """Begin a switch of the CPU to a thread of `mm`; without effect when there is no such address space."""
+    push(w, cpu, (context_switch, mm), (op_return,))
+
+
+@step("context_switch", "switch")
+def context_switch(w: World, cpu: int, s: Step) -> None:
+    mm = s[1]
+    if w.live[mm]:
+        w.task_mm[cpu] = mm
+        w.flush.switch_mm(w, cpu, mm)
+
+
+def start_lazy(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
+    """Begin a switch of the CPU to a kernel thread, which borrows the loaded address space (enter_lazy_tlb)."""
+    push(w, cpu, (enter_lazy_tlb,), (op_return,))
+
+
+@step("enter_lazy_tlb", "switch")
+def enter_lazy_tlb(w: World, cpu: int, _s: Step) -> None:
+    w.lazy[cpu] = True
+
+
+def leave_lazy(w: World, cpu: int) -> None:
+    """Put the user thread back on the CPU in front of its next operation."""
+    push(w, cpu, (context_switch, w.task_mm[cpu]))

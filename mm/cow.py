@@ -1,0 +1,119 @@
+"""Write faults on write-protected pages: userfaultfd event, reuse, or copy-on-write break (do_wp_page)."""
+
+from machine.entry import ACCESSED, DIRTY, PSE, RW, SOFT_DIRTY, UFFD_WP
+from machine.geometry import FANOUT, FRAME_BITS, frame_of
+from mm.deliver import deliver_signal
+from mm.frames import alloc_frame, get_page, put_page
+from mm.locks import mmap_read_unlock, pmd_unlock, pte_lock, pte_unlock
+from mm.operation import due_install
+from mm.step import Step, push, step
+from mm.tables import page_prot, pmd_of, pte_of, set_pmd_leaf, set_pte
+from mm.thp import split_huge
+from mm.world import VM_RIGHTS, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
+
+
+@step("do_wp_page", "check")
+def do_wp_page(w: World, cpu: int, s: Step) -> None:
+    """Entered with the PTL; every way out releases it."""
+    _, page, pte = s
+    mm = w.task_mm[cpu]
+    index = page // FANOUT
+    vma = w.vma[mm][page]
+    if vma & VM_UFFD_WP:
+        if pte & UFFD_WP:
+            w.observer.trapped(cpu, page)
+            deliver_signal(w, cpu, (pte_unlock, mm, index), (mmap_read_unlock, mm))
+            return
+        if w.flush.flush_pending(w, mm):
+            # A concurrent write-protection may have deferred its flush; without one here a CPU with a writable entry
+            # goes on writing to the frame while it is copied (6ce64428d620).
+            push(w, cpu, (wp_page, page, pte))
+            w.flush.flush_range(w, cpu, mm, page, 1)
+            return
+    push(w, cpu, (wp_page, page, pte))
+
+
+@step("wp_page_reuse or wp_page_copy", "check")
+def wp_page(w: World, cpu: int, s: Step) -> None:
+    _, page, pte = s
+    mm = w.task_mm[cpu]
+    index = page // FANOUT
+    frame = frame_of(pte)
+    if w.vma[mm][page] & VM_SHARED or (frame != ZERO_FRAME and w.refs[frame] == 1):
+        set_pte(w, cpu, mm, page, pte_of(w, mm, page) | RW | DIRTY | ACCESSED | SOFT_DIRTY)
+        push(w, cpu, (pte_unlock, mm, index))
+    else:
+        get_page(w, frame)
+        push(w, cpu, (pte_unlock, mm, index), (cow_copy, page, pte))
+
+
+@step("cow_user_page", "copy")
+def cow_copy(w: World, cpu: int, s: Step) -> None:
+    _, page, pte = s
+    mm = w.task_mm[cpu]
+    old = frame_of(pte)
+    new = alloc_frame(w)
+    memory = w.machine.memory
+    memory[new << 2] = memory[old << 2]
+    if old == ZERO_FRAME:
+        w.observer.object_new(mm, page, new)
+    else:
+        w.observer.object_copied(mm, old, new)
+    push(w, cpu, (pte_lock, mm, page // FANOUT), (cow_clear, page, pte, new))
+
+
+@step("ptep_clear_flush", "change")
+def cow_clear(w: World, cpu: int, s: Step) -> None:
+    """Clear the entry and have it flushed before the new one is there: else two CPUs see two pages."""
+    _, page, pte, new = s
+    mm = w.task_mm[cpu]
+    index = page // FANOUT
+    if pte_of(w, mm, page) != pte:
+        put_page(w, new)
+        push(w, cpu, (pte_unlock, mm, index), (cow_put, frame_of(pte)))
+        return
+    set_pte(w, cpu, mm, page, 0)
+    w.flush.defer(w, cpu, mm, page, 1)
+    # Behind the unlock: drop the mapping's reference to the old frame, and the pin.
+    put = (cow_put, frame_of(pte))
+    push(w, cpu, (due_install,), (cow_install, page, pte, new), (pte_unlock, mm, index), put, put)
+
+
+@step("set_pte_at", "install")
+def cow_install(w: World, cpu: int, s: Step) -> None:
+    _, page, pte, new = s
+    mm = w.task_mm[cpu]
+    old = frame_of(pte)
+    entry = page_prot(w.vma[mm][page]) | RW | DIRTY | SOFT_DIRTY
+    set_pte(w, cpu, mm, page, FRAME_BITS[new] | entry)
+    w.observer.visit(cpu, mm, page, VM_RIGHTS)
+    w.observer.object_left(mm, old)
+
+
+@step("put_page", "free")
+def cow_put(w: World, _cpu: int, s: Step) -> None:
+    put_page(w, s[1])
+
+
+@step("do_huge_pmd_wp_page", "check")
+def wp_huge(w: World, cpu: int, s: Step) -> None:
+    """Entered with the PMD lock; every way out releases it."""
+    _, page, seen = s
+    mm = w.task_mm[cpu]
+    index = page // FANOUT
+    pmd = pmd_of(w, mm, index)
+    if pmd != seen or not pmd & PSE:
+        push(w, cpu, (pmd_unlock, mm))
+        return
+    vma = w.vma[mm][page]
+    if vma & VM_UFFD_WP and pmd & UFFD_WP:
+        w.observer.trapped(cpu, page)
+        deliver_signal(w, cpu, (pmd_unlock, mm), (mmap_read_unlock, mm))
+        return
+    first = frame_of(pmd)
+    if all(w.refs[first + i] == 1 for i in range(FANOUT)):
+        set_pmd_leaf(w, cpu, mm, index, pmd | RW | DIRTY | ACCESSED | SOFT_DIRTY)
+        push(w, cpu, (pmd_unlock, mm))
+    else:
+        # Shared after fork: fall back to copying the one page that is written.
+        push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm))

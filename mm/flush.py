@@ -1,0 +1,136 @@
+"""The seam between the memory manager and a flush strategy.
+
+The memory manager decides what changes in the page tables; a strategy decides which TLBs are invalidated, and when.
+Both the reference (flush at every change) and the optimized model (mmu_gather with a need-flush rule) implement
+FlushStrategy.
+A strategy has no state of its own: what it must remember is in `world.flush_state`, so that a world stays plain data.
+A method that takes time pushes steps in front of the rest of the CPU's steps.
+"""
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from mm.world import World
+
+COPY: Final = 0
+INSTALL: Final = 1
+UNLOCK: Final = 2
+FREE: Final = 3
+RETURN: Final = 4
+"""Points at which a deferred flush may be due: before a frame is copied, before a new entry is installed, before a lock
+is released, before a frame is freed, before the operation returns."""
+
+
+class FlushState(Protocol):
+    """The mutable part of a strategy, in the world."""
+
+    def copy(self) -> "FlushState":
+        """Return an equal state that shares no mutable part with this one."""
+        ...
+
+    def key(self) -> tuple[object, ...]:
+        """Return a hashable value, equal for equal states."""
+        ...
+
+    def count_open(self, mm: int) -> int:
+        """Return how many flushes of `mm` are recorded or deferred and not yet done, for features and reports."""
+        ...
+
+
+class FlushStrategy(Protocol):
+    """Decides which TLBs are invalidated, and when."""
+
+    exec_check: bool
+    """The fault handler tests VM_EXEC for instruction fetches ("x86/mm: check exec permissions on fault")."""
+    report_spurious: bool
+    """The fault handler delivers a fault that it finds already healed; no kernel should."""
+
+    def new_state(self, cpus: int, asids: int, batch: int) -> FlushState:
+        """Return the state of a world in which nothing is pending."""
+        ...
+
+    def pte_stored(self, w: "World", cpu: int, mm: int, page: int) -> None:
+        """Called after every store to an entry that translates `page` (every page of a huge entry)."""
+        ...
+
+    def gather_begin(self, w: "World", cpu: int, mm: int) -> None:
+        """tlb_gather_mmu: open the CPU's gather."""
+        ...
+
+    def protection_changed(  # noqa: PLR0913 - one change of one entry
+        self, w: "World", cpu: int, mm: int, page: int, old: int, new: int
+    ) -> None:
+        """change_pte_range replaced `old` by `new`, under the PTL and inside a gather."""
+        ...
+
+    def huge_inline(self) -> bool:
+        """Return whether a huge PMD is flushed inside the PMD lock, between its invalidation and its new value."""
+        ...
+
+    def huge_changed(  # noqa: PLR0913 - one change of one entry
+        self, w: "World", cpu: int, mm: int, page: int, old: int, new: int
+    ) -> None:
+        """change_huge_pmd replaced `old` by `new`, under the PMD lock and inside a gather."""
+        ...
+
+    def entry_cleared(  # noqa: PLR0913 - one change of one entry
+        self, w: "World", cpu: int, mm: int, page: int, count: int, old: int, new: int
+    ) -> None:
+        """tlb_remove_tlb_entry: a zap or MADV_FREE replaced `old` by `new` for `count` pages, inside a gather."""
+        ...
+
+    def page_removed(self, w: "World", cpu: int, frame: int) -> bool:
+        """__tlb_remove_page: queue a reference to be dropped after the flush; return whether the batch is full."""
+        ...
+
+    def table_removed(self, w: "World", cpu: int, mm: int, index: int, frame: int) -> None:
+        """pte_free_tlb: queue a page table to be freed after the flush."""
+        ...
+
+    def gather_flush(self, w: "World", cpu: int) -> None:
+        """tlb_flush_mmu: flush what is recorded and free the batch; the gather stays open."""
+        ...
+
+    def gather_finish(self, w: "World", cpu: int) -> None:
+        """tlb_finish_mmu: flush, free and close the CPU's gather."""
+        ...
+
+    def defer(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
+        """Note that `count` pages from `first` were changed and must be flushed by the operation's next due point."""
+        ...
+
+    def defer_unmap(self, w: "World", cpu: int, mm: int, page: int) -> None:
+        """set_tlb_ubc_flush_pending: as defer, for an unmap through the rmap that other CPUs must be able to see."""
+        ...
+
+    def due(self, w: "World", cpu: int, point: int) -> None:
+        """Flush what the operation deferred, if `point` is where this strategy holds it due."""
+        ...
+
+    def flush_batched_pending(self, w: "World", cpu: int, mm: int) -> None:
+        """flush_tlb_batched_pending: under a PTL, wait for no one: flush what another CPU's unmap has deferred."""
+        ...
+
+    def flush_pending(self, w: "World", mm: int) -> bool:
+        """mm_tlb_flush_pending: some gather of `mm` is open."""
+        ...
+
+    def flush_range(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
+        """flush_tlb_range, now."""
+        ...
+
+    def switch_mm(self, w: "World", cpu: int, mm: int) -> None:
+        """switch_mm_irqs_off: load `mm` on the CPU, leaving lazy mode."""
+        ...
+
+    def boot(self, w: "World", cpu: int, mm: int) -> None:
+        """Load `mm` on a CPU before the run begins, without steps."""
+        ...
+
+    def quiesce(self, w: "World") -> None:
+        """Do what this strategy has put off to a later context switch, so that only live entries remain."""
+        ...
+
+    def tag_owner(self, w: "World", cpu: int, pcid: int) -> int:
+        """Return the address space whose translations the CPU would use under the PCID, -1 for none."""
+        ...

@@ -1,0 +1,135 @@
+"""fork: a child address space that shares the parent's private pages, write-protected in both.
+
+The parent is flushed once, at the end and before its mmap_lock is released, so no fault of the parent can be served
+before (linux-tlb C, G.14).
+"""
+
+from machine.entry import (
+    ACCESSED,
+    MIGRATION_WRITE,
+    PRESENT,
+    PROTNONE,
+    PSE,
+    RW,
+    SWP_UFFD_WP,
+    UFFD_WP,
+)
+from machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from mm.frames import get_page
+from mm.locks import mmap_write_lock, mmap_write_unlock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.operation import due_return, op_return
+from mm.step import Step, push, step
+from mm.tables import new_table, pmd_of, pte_of, rights, set_pmd_leaf, set_pmd_table, set_pte
+from mm.world import MMS, VM_MAPPED, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
+
+
+def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
+    """Begin fork of the CPU's address space; without a free address space it fails (EAGAIN)."""
+    mm = w.task_mm[cpu]
+    push(
+        w,
+        cpu,
+        (mmap_write_lock, mm),
+        (dup_mmap, mm),
+        (mmap_write_unlock, mm),
+        (op_return,),
+    )
+
+
+@step("dup_mmap", "check")
+def dup_mmap(w: World, cpu: int, s: Step) -> None:
+    """Copy the regions, without userfaultfd, which a child does not inherit; then the tables."""
+    mm = s[1]
+    child = next((i for i in range(MMS) if w.root[i] < 0), -1)
+    if child < 0:
+        return
+    w.root[child] = new_table(w)
+    for page in range(PAGES):
+        vma = w.vma[mm][page] & ~VM_UFFD_WP
+        w.vma[child][page] = vma
+        if vma & VM_MAPPED:
+            w.observer.region(child, page, rights(vma))
+    copies = [(copy_pmd, mm, child, index) for index in range(TABLES)]
+    push(w, cpu, *copies, (flush_parent, mm), (due_return,), (fork_end, child))
+
+
+@step("copy_pmd_range", "check")
+def copy_pmd(w: World, cpu: int, s: Step) -> None:
+    _, mm, child, index = s
+    pmd = pmd_of(w, mm, index)
+    if pmd & PSE:
+        push(
+            w,
+            cpu,
+            (pmd_lock, mm),
+            (copy_huge_pmd, mm, child, index),
+            (pmd_unlock, mm),
+        )
+    elif pmd:
+        set_pmd_table(w, cpu, child, index, new_table(w))
+        pages = range(index * FANOUT, (index + 1) * FANOUT)
+        push(
+            w,
+            cpu,
+            (pte_lock, mm, index),
+            (pte_lock, child, index),
+            *[(copy_pte, mm, child, page) for page in pages],
+            (pte_unlock, child, index),
+            (pte_unlock, mm, index),
+        )
+
+
+@step("copy_present_pte", "change")
+def copy_pte(w: World, cpu: int, s: Step) -> None:
+    """Write-protect a private page in the parent and give the child the same frame.
+
+    Shared pages are left to the child's faults.
+    """
+    _, mm, child, page = s
+    vma = w.vma[mm][page]
+    if vma & VM_SHARED or not vma:
+        return
+    pte = pte_of(w, mm, page)
+    if vma & VM_WRITE:
+        w.observer.visit(cpu, mm, page, VM_WRITE)
+    if not pte:
+        return
+    if not pte & (PRESENT | PROTNONE):
+        set_pte(w, cpu, mm, page, pte & ~MIGRATION_WRITE)
+        # The object's frame is still the one that the migration entry names.
+        w.observer.object_fork(mm, child, frame_of(pte))
+        set_pte(w, cpu, child, page, pte & ~(MIGRATION_WRITE | SWP_UFFD_WP))
+        return
+    if pte & RW:
+        set_pte(w, cpu, mm, page, pte & ~RW)
+        w.observer.visit(cpu, mm, page, VM_WRITE)
+    get_page(w, frame_of(pte))
+    w.observer.object_fork(mm, child, frame_of(pte))
+    set_pte(w, cpu, child, page, pte & ~(RW | ACCESSED | UFFD_WP))
+
+
+@step("copy_huge_pmd", "change")
+def copy_huge_pmd(w: World, cpu: int, s: Step) -> None:
+    """Entered with the PMD lock of the parent; a PMD split meanwhile goes back to the page-table copy."""
+    _, mm, child, index = s
+    pmd = pmd_of(w, mm, index)
+    if not pmd & PSE:
+        push(w, cpu, (pmd_unlock, mm), (copy_pmd, mm, child, index), (pmd_lock, mm))
+        return
+    first = index * FANOUT
+    set_pmd_leaf(w, cpu, mm, index, pmd & ~RW)
+    for i in range(FANOUT):
+        get_page(w, frame_of(pmd) + i)
+        w.observer.object_fork(mm, child, frame_of(pmd) + i)
+        w.observer.visit(cpu, mm, first + i, VM_WRITE)
+    set_pmd_leaf(w, cpu, child, index, pmd & ~(RW | ACCESSED | UFFD_WP))
+
+
+@step("flush_tlb_mm", "check")
+def flush_parent(w: World, cpu: int, s: Step) -> None:
+    w.flush.defer(w, cpu, s[1], 0, PAGES)
+
+
+@step("fork returns the child", "check")
+def fork_end(w: World, _cpu: int, s: Step) -> None:
+    w.live[s[1]] = True

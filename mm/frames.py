@@ -1,0 +1,79 @@
+"""Page frames: allocation, references, poison.
+
+A frame is free again when its last reference goes; references are mappings, pins taken while a frame is copied, places
+in a gather's batch, and the page cache's own for shared memory.
+The lowest free frame is handed out first, so a freed frame is reused at once and a stale translation to it shows.
+"""
+
+from machine.geometry import BLOCKS, FANOUT
+from machine.x86 import POISON_ALLOC, POISON_FREE
+from mm.world import ZERO_FRAME, World
+
+
+class OutOfMemoryError(Exception):
+    """No frame is free: the run is undecided."""
+
+
+def alloc_frame(w: World) -> int:
+    """Return a poisoned frame with one reference; raise OutOfMemoryError when none is left."""
+    lowest = w.free_frames & -w.free_frames
+    if not lowest:
+        raise OutOfMemoryError
+    w.free_frames ^= lowest
+    frame = lowest.bit_length() - 1
+    w.refs[frame] = 1
+    w.machine.poison(frame, POISON_ALLOC)
+    return frame
+
+
+def alloc_huge(w: World) -> int:
+    """Return the first frame of a free block of 2 MiB, or -1; its frames have one reference each and one generation."""
+    for block in range(BLOCKS - 1, 0, -1):
+        mask = ((1 << FANOUT) - 1) << block * FANOUT
+        if w.free_frames & mask == mask:
+            break
+    else:
+        return -1
+    w.free_frames &= ~mask
+    first = block * FANOUT
+    generation = w.machine.generation
+    generation[first : first + FANOUT] = [max(generation[first : first + FANOUT]) + 1] * FANOUT
+    for frame in range(first, first + FANOUT):
+        w.refs[frame] = 1
+        w.machine.poison(frame, POISON_ALLOC)
+    return first
+
+
+def zero_frame(w: World, frame: int) -> None:
+    """Clear a frame's words."""
+    w.machine.poison(frame, 0)
+
+
+def get_page(w: World, frame: int) -> None:
+    """Take a reference; the zero page has none to take."""
+    if frame != ZERO_FRAME:
+        w.refs[frame] += 1
+
+
+def put_page(w: World, frame: int) -> None:
+    """Drop a reference and free the frame with the last one."""
+    if frame == ZERO_FRAME:
+        return
+    w.refs[frame] -= 1
+    if not w.refs[frame]:
+        w.observer.freed(frame)
+        _release(w, frame)
+
+
+def free_table(w: World, mm: int, index: int, frame: int) -> None:
+    """Free the frame of the page table that was entry `index` of the PMD table of `mm`."""
+    w.refs[frame] = 0
+    w.observer.table_freed(mm, index, frame)
+    _release(w, frame)
+
+
+def _release(w: World, frame: int) -> None:
+    w.machine.generation[frame] += 1
+    w.machine.poison(frame, POISON_FREE)
+    w.lazy_free &= ~(1 << frame)
+    w.free_frames |= 1 << frame

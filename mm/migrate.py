@@ -1,0 +1,146 @@
+"""Migration of one page: unmap everywhere, flush, copy, map the copy.
+
+No mmap_lock: only the page lock and, entry by entry, the PTL.
+The flush of the unmapping is deferred and must be done before the copy, else a CPU with a writable entry goes on
+writing to the old frame (20841405940e).
+"""
+
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    MIGRATION,
+    MIGRATION_DIRTY,
+    MIGRATION_WRITE,
+    PRESENT,
+    PROTNONE,
+    RW,
+    SWP_UFFD_WP,
+    UFFD_WP,
+)
+from machine.geometry import FANOUT, FRAME_BITS, frame_of
+from mm.frames import alloc_frame, get_page, put_page
+from mm.locks import pte_lock, pte_unlock
+from mm.operation import due_copy, due_free, op_return
+from mm.rmap import find_mapping, trylock_page, unlock_page
+from mm.step import Step, push, step
+from mm.tables import is_migration, page_prot, pte_of, set_pte
+from mm.world import ZERO_FRAME, World
+
+
+def start_migrate(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
+    """Begin migrating the frame that `mm` maps at the page, by a kernel thread; a huge page stays where it is."""
+    push(w, cpu, (migrate_begin, mm, page), (op_return,))
+
+
+@step("folio_isolate_lru", "check")
+def migrate_begin(w: World, cpu: int, s: Step) -> None:
+    _, mm, page = s
+    if not w.live[mm]:
+        return
+    pte = pte_of(w, mm, page)
+    frame = frame_of(pte)
+    if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or not trylock_page(w, frame):
+        return
+    get_page(w, frame)
+    push(w, cpu, (unmap_next, frame), (due_copy,), (migrate_copy, frame))
+
+
+@step("try_to_migrate", "check")
+def unmap_next(w: World, cpu: int, s: Step) -> None:
+    frame = s[1]
+    found = find_mapping(w, frame, migration=False)
+    if found:
+        mm, page = found
+        index = page // FANOUT
+        push(
+            w,
+            cpu,
+            (pte_lock, mm, index),
+            (unmap_one, mm, page, frame),
+            (pte_unlock, mm, index),
+            s,
+        )
+
+
+@step("try_to_migrate_one", "change")
+def unmap_one(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, frame = s
+    pte = pte_of(w, mm, page)
+    if not pte & (PRESENT | PROTNONE) or frame_of(pte) != frame:
+        return
+    entry = FRAME_BITS[frame] | MIGRATION
+    if pte & RW:
+        entry |= MIGRATION_WRITE
+    if pte & DIRTY:
+        entry |= MIGRATION_DIRTY
+    if pte & UFFD_WP:
+        entry |= SWP_UFFD_WP
+    w.flush.defer_unmap(w, cpu, mm, page)
+    set_pte(w, cpu, mm, page, entry)
+    w.refs[frame] -= 1
+
+
+@step("folio_migrate_copy", "copy")
+def migrate_copy(w: World, cpu: int, s: Step) -> None:
+    """Copy, unless somebody else holds a reference (-EAGAIN): then the old frame is mapped again."""
+    old = s[1]
+    new = old
+    slot = w.shared.index(old) if old in w.shared else -1
+    if w.refs[old] == 1 + (slot >= 0):
+        new = alloc_frame(w)
+        w.machine.memory[new << 2] = w.machine.memory[old << 2]
+        trylock_page(w, new)
+        if w.lazy_free >> old & 1:
+            w.lazy_free |= 1 << new
+        if slot >= 0:
+            w.observer.object_copied(-1, old, new)
+            w.shared[slot] = new
+            get_page(w, new)
+            w.refs[old] -= 1
+    push(w, cpu, (remap_next, old, new), (due_free,), (migrate_end, old, new))
+
+
+@step("remove_migration_ptes", "check")
+def remap_next(w: World, cpu: int, s: Step) -> None:
+    _, old, new = s
+    found = find_mapping(w, old, migration=True)
+    if found:
+        mm, page = found
+        index = page // FANOUT
+        push(
+            w,
+            cpu,
+            (pte_lock, mm, index),
+            (remap_one, mm, page, old, new),
+            (pte_unlock, mm, index),
+            s,
+        )
+
+
+@step("remove_migration_pte", "install")
+def remap_one(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, old, new = s
+    swp = pte_of(w, mm, page)
+    if not is_migration(swp) or frame_of(swp) != old:
+        return
+    entry = FRAME_BITS[new] | page_prot(w.vma[mm][page]) | ACCESSED
+    entry = entry | RW if swp & MIGRATION_WRITE else entry & ~RW
+    if swp & MIGRATION_DIRTY:
+        entry |= DIRTY
+    if swp & SWP_UFFD_WP:
+        entry = entry & ~RW | UFFD_WP
+    if new != old:
+        # Entry by entry, because a fork may have added entries that name the old frame since it was copied.
+        w.observer.object_copied(mm, old, new)
+    get_page(w, new)
+    set_pte(w, cpu, mm, page, entry)
+
+
+@step("migrate_folio_done", "free")
+def migrate_end(w: World, _cpu: int, s: Step) -> None:
+    _, old, new = s
+    unlock_page(w, old)
+    if new != old:
+        unlock_page(w, new)
+        put_page(w, new)
+    put_page(w, old)

@@ -1,0 +1,49 @@
+"""mmap of private or shared anonymous memory into a hole, with or without huge pages."""
+
+from mm.locks import mmap_write_lock, mmap_write_unlock
+from mm.operation import op_return
+from mm.step import Step, push, step
+from mm.tables import rights
+from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_RIGHTS, VM_SHARED, World
+
+PRIVATE = 0
+SHARED = 1
+HUGE = 2
+
+
+def region_flags(page: int, prot: int, kind: int) -> int:
+    """Return the flags of a region's page; a shared page's offset in its object equals its page number."""
+    if kind == SHARED:
+        return VM_MAPPED | prot | VM_SHARED | page << VM_PGOFF_SHIFT
+    return VM_MAPPED | prot | (VM_HUGE if kind == HUGE else 0)
+
+
+def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:
+    """Begin mmap with MAP_FIXED_NOREPLACE: it fails, without effect, when a page of the range is mapped.
+
+    `arg`: the rights in the low three bits, 8 * (PRIVATE, SHARED or HUGE) above them.
+    """
+    mm = w.task_mm[cpu]
+    push(
+        w,
+        cpu,
+        (mmap_write_lock, mm),
+        (mmap_region, mm, page, count, arg),
+        (mmap_write_unlock, mm),
+        (op_return,),
+    )
+
+
+@step("mmap_region", "change")
+def mmap_region(w: World, _cpu: int, s: Step) -> None:
+    _, mm, first, count, arg = s
+    pages = range(first, first + count)
+    if not any(w.vma[mm][page] for page in pages):
+        map_pages(w, mm, pages, arg & VM_RIGHTS, arg >> 3)
+
+
+def map_pages(w: World, mm: int, pages: range, prot: int, kind: int) -> None:
+    """Enter the region of the pages; nothing is populated."""
+    for page in pages:
+        w.vma[mm][page] = region_flags(page, prot, kind)
+        w.observer.region(mm, page, rights(prot))

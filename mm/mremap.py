@@ -1,0 +1,116 @@
+"""mremap: move mapped pages to a hole, entry by entry.
+
+The old addresses are flushed before either page-table lock is released: once the new entry can be reached, the page
+can be freed or copied through it (eb66ae030829, CVE-2018-18281).
+"""
+
+from machine.entry import PRESENT, PROTNONE, PSE
+from machine.geometry import FANOUT
+from mm.fault import pte_alloc
+from mm.locks import mmap_write_lock, mmap_write_unlock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.munmap import free_pgtable
+from mm.operation import (
+    batched_pending,
+    due_return,
+    due_unlock,
+    gather_begin,
+    gather_finish,
+    op_return,
+)
+from mm.page_mask import by_table, mask_of
+from mm.step import Step, push, step
+from mm.tables import pmd_of, pte_of, rights, set_pte
+from mm.thp import split_huge
+from mm.world import VM_MAPPED, VM_RIGHTS, World
+
+
+def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None:
+    """Begin mremap of `count` pages to `target`; refused unless all are mapped and the whole target is a hole."""
+    mm = w.task_mm[cpu]
+    push(
+        w,
+        cpu,
+        (mmap_write_lock, mm),
+        (move_vma, mm, page, count, target),
+        (mmap_write_unlock, mm),
+        (op_return,),
+    )
+
+
+@step("move_vma", "check")
+def move_vma(w: World, cpu: int, s: Step) -> None:
+    _, mm, first, count, target = s
+    regions = w.vma[mm]
+    if target + count > w.pages or any(regions[target : target + count]):
+        return
+    if not all(vma & VM_MAPPED for vma in regions[first : first + count]):
+        return
+    for i in range(count):
+        regions[target + i] = regions[first + i]
+        w.observer.region(mm, target + i, rights(regions[first + i]))
+    extents: list[tuple[int, int, int]] = []
+    for i in range(count):
+        source, place = first + i, target + i
+        if extents and source % FANOUT and place % FANOUT:
+            begin, to, length = extents.pop()
+            extents.append((begin, to, length + 1))
+        else:
+            extents.append((source, place, 1))
+    moves = [(move_extent, mm, *extent) for extent in extents]
+    frees = [(free_pgtable, mm, i) for i, _ in by_table(mask_of(first, count))]
+    push(
+        w,
+        cpu,
+        *moves,
+        (unmap_source, mm, first, count),
+        (gather_begin, mm),
+        *frees,
+        (gather_finish,),
+        (due_return,),
+    )
+
+
+@step("move_page_tables", "check")
+def move_extent(w: World, cpu: int, s: Step) -> None:
+    """Move pages whose old entries are in one table and whose new entries are in one table."""
+    _, mm, source, place, count = s
+    old, new = source // FANOUT, place // FANOUT
+    pmd = pmd_of(w, mm, old)
+    if not pmd:
+        for page in range(source, source + count):
+            w.observer.visit(cpu, mm, page, VM_RIGHTS)
+    elif pmd & PSE:
+        push(w, cpu, (pmd_lock, mm), (split_huge, mm, old), (pmd_unlock, mm), s)
+    elif not pmd_of(w, mm, new):
+        push(w, cpu, (pmd_lock, mm), (pte_alloc, mm, new), (pmd_unlock, mm), s)
+    else:
+        indices = sorted({old, new})
+        push(
+            w,
+            cpu,
+            *[(pte_lock, mm, index) for index in indices],
+            (batched_pending, mm),
+            *[(move_pte, mm, source + i, place + i) for i in range(count)],
+            (due_unlock,),
+            *[(pte_unlock, mm, index) for index in reversed(indices)],
+        )
+
+
+@step("move_ptes", "change")
+def move_pte(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, target = s
+    pte = pte_of(w, mm, page)
+    if pte:
+        set_pte(w, cpu, mm, page, 0)
+        set_pte(w, cpu, mm, target, pte)
+        if pte & (PRESENT | PROTNONE):
+            w.flush.defer(w, cpu, mm, page, 1)
+    w.observer.visit(cpu, mm, page, VM_RIGHTS)
+
+
+@step("do_munmap of the old range", "check")
+def unmap_source(w: World, _cpu: int, s: Step) -> None:
+    _, mm, first, count = s
+    for page in range(first, first + count):
+        w.vma[mm][page] = 0
+        w.observer.region(mm, page, -1)

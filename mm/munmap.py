@@ -1,0 +1,58 @@
+"""munmap: remove regions, zap their pages, free the page tables that map nothing any more."""
+
+from machine.entry import PRESENT, PSE
+from machine.geometry import FANOUT, TABLES, frame_of
+from mm.locks import mmap_write_lock, mmap_write_unlock
+from mm.operation import gather_begin, gather_finish, op_return
+from mm.page_mask import by_table
+from mm.step import Step, push, step
+from mm.tables import clear_pmd, pmd_of
+from mm.world import NOBODY, World
+from mm.zap import zap_pmd
+
+
+def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
+    """Begin munmap(page, count) in the CPU's address space; mmap_lock stays taken for writing to the end."""
+    mm = w.task_mm[cpu]
+    push(
+        w,
+        cpu,
+        (mmap_write_lock, mm),
+        (munmap_vma, mm, page, count),
+        (mmap_write_unlock, mm),
+        (op_return,),
+    )
+
+
+@step("do_vmi_align_munmap", "check")
+def munmap_vma(w: World, cpu: int, s: Step) -> None:
+    _, mm, first, count = s
+    mask = 0
+    for page in range(first, first + count):
+        if w.vma[mm][page]:
+            w.vma[mm][page] = 0
+            w.observer.region(mm, page, -1)
+            mask |= 1 << page
+    if mask:
+        zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
+        frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
+        push(w, cpu, (gather_begin, mm), *zaps, *frees, (gather_finish,))
+
+
+@step("free_pgtables", "free")
+def free_pgtable(w: World, cpu: int, s: Step) -> bool:
+    """Unhook a page table that no region needs; it is freed behind the flush.
+
+    Waits for a holder of the table's lock: the kernel unlinks the regions from the rmap first, which waits for its
+    walkers.
+    """
+    _, mm, index = s
+    first = index * FANOUT
+    pmd = pmd_of(w, mm, index)
+    if any(w.vma[mm][first : first + FANOUT]) or pmd & (PRESENT | PSE) != PRESENT:
+        return False
+    if w.ptl[mm * TABLES + index] != NOBODY:
+        return True
+    clear_pmd(w, cpu, mm, index)
+    w.flush.table_removed(w, cpu, mm, index, frame_of(pmd))
+    return False

@@ -1,0 +1,72 @@
+"""What the memory manager reports about a run, to whoever judges it.
+
+The observer changes nothing in the world; the world runs the same under any observer.
+Instants are the order of the calls.
+"""
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Receiver of the events of correctness.md section 1.
+
+    `mm`, `page`, `frame` and `cpu` are indices; `kind` is READ, WRITE or EXEC; `kinds` a union of them.
+    `incarnation` is `generation << 6 | frame`.
+    """
+
+    def region(self, mm: int, page: int, rights: int) -> None:
+        """The region (VMA) of the page now allows `rights`; -1 when the page belongs to no region."""
+
+    def object_new(self, mm: int, page: int, frame: int) -> None:
+        """The page begins a new object of zeros in `frame`."""
+
+    def object_shared(self, mm: int, frame: int) -> None:
+        """`mm` maps the shared object that lives in `frame`."""
+
+    def object_fork(self, parent: int, child: int, frame: int) -> None:
+        """The child begins an object that is a snapshot of the parent's object in `frame`."""
+
+    def object_copied(self, mm: int, old: int, new: int) -> None:
+        """The content that `mm` (-1: every address space) has in frame `old` was copied to frame `new`."""
+
+    def object_left(self, mm: int, frame: int) -> None:
+        """`mm` no longer maps `frame` (its rmap was removed)."""
+
+    def commit(self, mm: int, page: int, entry: int) -> None:
+        """A PTE store under the lock; `entry` is the leaf that now translates the page, 0 if none does."""
+
+    def visit(self, cpu: int, mm: int, page: int, deny: int) -> None:
+        """The operation open on `cpu` stored the page's value, or saw that none had to be stored.
+
+        `deny`: the kinds whose older grants must be unusable once the operation has closed.
+        """
+
+    def close(self, cpu: int) -> None:
+        """The operation open on `cpu` returned."""
+
+    def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
+        """A user access succeeded on a frame; `value` is the word loaded or stored."""
+
+    def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
+        """A fault was delivered to the program; `rights` as the handler saw the region, -1 for MAPERR."""
+
+    def trapped(self, cpu: int, page: int) -> None:
+        """A write was reported to userfaultfd instead of carried out."""
+
+    def unhealed(self, cpu: int, page: int, kind: int) -> None:
+        """The same access faulted again and again although the region and the page allow it."""
+
+    def freed(self, frame: int) -> None:
+        """The frame of a page is about to be free."""
+
+    def table_freed(self, mm: int, index: int, frame: int) -> None:
+        """The frame of a page table, entry `index` of the PMD table of `mm`, is about to be free."""
+
+    def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
+        """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""
+
+    def discarded(self, mm: int, page: int, frame: int) -> None:
+        """The frame is dropped without write-back because it looked clean."""
+
+    def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        """The flush strategy decided that the change from `old` to `new` needs no flush."""

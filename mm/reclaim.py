@@ -1,0 +1,64 @@
+"""Reclaim of one lazily freed page (MADV_FREE): dropped when it is clean, kept when it was written again."""
+
+from machine.entry import DIRTY, PRESENT
+from machine.geometry import FANOUT, frame_of
+from mm.frames import put_page
+from mm.locks import pte_lock, pte_unlock
+from mm.operation import due_free, op_return
+from mm.rmap import trylock_page, unlock_page
+from mm.step import Step, push, step
+from mm.tables import pte_of, set_pte
+from mm.world import World
+
+
+def start_reclaim(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
+    """Begin reclaiming, by a kernel thread, the frame that `mm` maps at the page, if it was freed lazily."""
+    push(w, cpu, (reclaim_begin, mm, page), (op_return,))
+
+
+@step("shrink_folio_list", "check")
+def reclaim_begin(w: World, cpu: int, s: Step) -> None:
+    _, mm, page = s
+    if not w.live[mm]:
+        return
+    pte = pte_of(w, mm, page)
+    frame = frame_of(pte)
+    if pte & PRESENT and w.lazy_free >> frame & 1 and trylock_page(w, frame):
+        index = page // FANOUT
+        push(w, cpu, (pte_lock, mm, index), (reclaim_unmap, mm, page, frame))
+
+
+@step("try_to_unmap_one", "change")
+def reclaim_unmap(w: World, cpu: int, s: Step) -> None:
+    """Clear the entry if it is clean; a page written since MADV_FREE is kept. Every way out releases the PTL.
+
+    The kernel exchanges first and puts a dirty entry back, which under the PTL is the same step.
+    A clean entry in some TLB is no danger: a write through it re-walks, and traps because the entry is gone.
+    """
+    _, mm, page, frame = s
+    unlock = (pte_unlock, mm, page // FANOUT)
+    pte = pte_of(w, mm, page)
+    mapped = pte & PRESENT and frame_of(pte) == frame
+    if not mapped or w.refs[frame] != 1:
+        push(w, cpu, unlock, (reclaim_keep, frame))
+    elif pte & DIRTY:
+        w.lazy_free &= ~(1 << frame)
+        push(w, cpu, unlock, (reclaim_keep, frame))
+    else:
+        w.flush.defer_unmap(w, cpu, mm, page)
+        set_pte(w, cpu, mm, page, 0)
+        push(w, cpu, unlock, (due_free,), (reclaim_end, mm, page, frame))
+
+
+@step("folio_unlock", "unlock")
+def reclaim_keep(w: World, _cpu: int, s: Step) -> None:
+    unlock_page(w, s[1])
+
+
+@step("free_unref_folios", "free")
+def reclaim_end(w: World, _cpu: int, s: Step) -> None:
+    _, mm, page, frame = s
+    unlock_page(w, frame)
+    w.observer.discarded(mm, page, frame)
+    w.observer.object_left(mm, frame)
+    put_page(w, frame)

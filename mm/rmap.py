@@ -1,0 +1,45 @@
+"""The reverse map: which entries name a frame.
+
+The kernel finds them through anon_vma and i_mmap; here the page tables are searched, which finds the same entries in a
+fixed order: by address space, then by page.
+A walk ends when nothing is left to find, so an entry that mremap moves in front of the walk is found at its new place,
+as the order of the regions in the kernel's tree guarantees.
+"""
+
+from machine.entry import PRESENT, PROTNONE, PSE
+from machine.geometry import FANOUT, TABLES, frame_of
+from mm.tables import is_migration
+from mm.world import MMS, World
+
+
+def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | None:
+    """Return (mm, page) of the first 4 KiB entry that maps the frame, or the first migration entry that names it."""
+    memory = w.machine.memory
+    for mm in range(MMS):
+        if w.root[mm] < 0:
+            continue
+        for index in range(TABLES):
+            pmd = memory[w.root[mm] << 2 | index]
+            if not pmd & PRESENT or pmd & PSE:
+                continue
+            table = frame_of(pmd) << 2
+            for i in range(FANOUT):
+                pte = memory[table | i]
+                found = is_migration(pte) if migration else pte & (PRESENT | PROTNONE)
+                if found and frame_of(pte) == frame:
+                    return mm, index * FANOUT + i
+    return None
+
+
+def trylock_page(w: World, frame: int) -> bool:
+    """folio_trylock: one migration or reclaim of a frame at a time."""
+    bit = 1 << frame
+    if w.page_lock & bit:
+        return False
+    w.page_lock |= bit
+    return True
+
+
+def unlock_page(w: World, frame: int) -> None:
+    """folio_unlock."""
+    w.page_lock &= ~(1 << frame)

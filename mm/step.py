@@ -1,0 +1,57 @@
+"""The step engine: an operation is a sequence of named steps that a CPU executes one at a time.
+
+A step is a tuple of integers, the step's code first and its arguments after it; a CPU's pending steps are a list with
+the next one last.
+So a world between two steps is plain data, and every step boundary is a place where another CPU may run.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mm.world import World
+
+Step = tuple[int, ...]
+StepFunction = Callable[["World", int, Step], bool | None]
+"""Executes one step of a CPU; returns True when the step cannot run yet (a lock is taken, an IPI is held off)."""
+
+STEPS: Final[list[StepFunction]] = []
+NAMES: Final[list[str]] = []
+POINTS: Final[list[str]] = []
+
+ADVANCED: Final = 0
+BLOCKED: Final = 1
+IDLE: Final = 2
+
+
+def step(name: str, point: str = "") -> Callable[[StepFunction], int]:
+    """Register a step under the name a kernel developer knows; the decorated name becomes the step's code.
+
+    `point`: the scenario word ("until POINT") that pauses before this step.
+    """
+
+    def register(function: StepFunction) -> int:
+        STEPS.append(function)
+        NAMES.append(name)
+        POINTS.append(point)
+        return len(STEPS) - 1
+
+    return register
+
+
+def push(w: "World", cpu: int, *steps: Step) -> None:
+    """Put steps in front of what the CPU has still to do, the first one to run first."""
+    w.steps[cpu].extend(steps[::-1])
+
+
+def advance(w: "World", cpu: int) -> int:
+    """Execute the CPU's next step; return ADVANCED, BLOCKED (nothing changed) or IDLE (nothing to do)."""
+    stack = w.steps[cpu]
+    if not stack:
+        return IDLE
+    current = stack.pop()
+    if STEPS[current[0]](w, cpu, current):
+        stack.append(current)
+        return BLOCKED
+    w.executed += 1
+    return ADVANCED

@@ -1,0 +1,113 @@
+"""Page tables of an address space: where an entry is, and the only functions that store one.
+
+Every store goes through set_pte, set_pmd_leaf, set_pmd_table or clear_pmd, so the observer and the flush strategy see
+each one.
+"""
+
+from machine.entry import ACCESSED, DIRTY, MIGRATION, NX, PRESENT, PROTNONE, PSE, RW, USER
+from machine.geometry import FANOUT, FRAME_BITS, TABLES
+from mm.frames import alloc_frame, zero_frame
+from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_WRITE, World
+
+TABLE_BITS = PRESENT | RW | USER | ACCESSED | DIRTY
+"""What Linux sets in an entry that points to a table (_PAGE_TABLE); rights are decided in the leaf."""
+
+
+def pmd_at(w: World, mm: int, index: int) -> int:
+    """Return the place in memory of entry `index` of the PMD table of `mm`."""
+    return w.root[mm] << 2 | index
+
+
+def pmd_of(w: World, mm: int, index: int) -> int:
+    """Return entry `index` of the PMD table of `mm`."""
+    return w.machine.memory[w.root[mm] << 2 | index]
+
+
+def pte_at(w: World, mm: int, page: int) -> int:
+    """Return the place in memory of the page's PTE, or -1 when no page table covers the page."""
+    pmd = w.machine.memory[w.root[mm] << 2 | page >> 2]
+    if pmd & PSE or not pmd & PRESENT:
+        return -1
+    return ((pmd >> 19) & 60 | (pmd >> 12) & 3) << 2 | page & 3
+
+
+def pte_of(w: World, mm: int, page: int) -> int:
+    """Return the page's PTE, 0 when no page table covers the page."""
+    at = pte_at(w, mm, page)
+    return 0 if at < 0 else w.machine.memory[at]
+
+
+def is_present(entry: int) -> bool:
+    """pte_present: the entry maps a frame for Linux, whether or not the hardware may use it."""
+    return bool(entry & (PRESENT | PROTNONE))
+
+
+def is_migration(entry: int) -> bool:
+    """Return whether the entry is a migration entry: not present, and marked."""
+    return not entry & (PRESENT | PROTNONE) and bool(entry & MIGRATION)
+
+
+def set_pte(w: World, cpu: int, mm: int, page: int, entry: int) -> None:
+    """Store the page's PTE; a page table must cover the page."""
+    w.machine.memory[pte_at(w, mm, page)] = entry
+    w.observer.commit(mm, page, entry)
+    w.flush.pte_stored(w, cpu, mm, page)
+
+
+def set_pmd_leaf(w: World, cpu: int, mm: int, index: int, entry: int) -> None:
+    """Store a huge leaf, or 0, as entry `index` of the PMD table."""
+    w.machine.memory[w.root[mm] << 2 | index] = entry
+    for i in range(FANOUT):
+        page = index * FANOUT + i
+        w.observer.commit(mm, page, entry | i << 12 if entry & PRESENT else 0)
+        w.flush.pte_stored(w, cpu, mm, page)
+
+
+def set_pmd_table(w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+    """Point entry `index` of the PMD table to the page table in `frame`."""
+    w.machine.memory[w.root[mm] << 2 | index] = FRAME_BITS[frame] | TABLE_BITS
+    for i in range(FANOUT):
+        page = index * FANOUT + i
+        entry = w.machine.memory[frame << 2 | i]
+        if entry:
+            w.observer.commit(mm, page, entry)
+            w.flush.pte_stored(w, cpu, mm, page)
+
+
+def clear_pmd(w: World, cpu: int, mm: int, index: int) -> None:
+    """Unhook the page table of entry `index`, which maps nothing any more."""
+    w.machine.memory[w.root[mm] << 2 | index] = 0
+    w.flush.pte_stored(w, cpu, mm, index * FANOUT)
+
+
+def new_table(w: World) -> int:
+    """Return the frame of an empty page table."""
+    frame = alloc_frame(w)
+    zero_frame(w, frame)
+    return frame
+
+
+def page_prot(vma: int) -> int:
+    """vm_page_prot: the rights of a region as PTE bits; RW only for a shared one, elsewhere a fault or mkwrite adds it.
+
+    Without any right the result is PAGE_NONE: ACCESSED and PROTNONE (linux-tlb A.1).
+    A region with WRITE or EXEC alone is readable, as on x86.
+    """
+    if not vma & VM_RIGHTS:
+        return ACCESSED | PROTNONE
+    writable = RW if vma & VM_SHARED and vma & VM_WRITE else 0
+    return PRESENT | USER | ACCESSED | writable | (0 if vma & VM_EXEC else NX)
+
+
+def accessible(vma: int) -> bool:
+    """vma_is_accessible: some access is allowed."""
+    return bool(vma & VM_RIGHTS)
+
+
+def rights(vma: int) -> int:
+    """Return the kinds of access that the region allows on x86; WRITE or EXEC imply READ."""
+    allowed = vma & VM_RIGHTS
+    return allowed | VM_READ if allowed else 0
+
+
+ALL_TABLES = range(TABLES)

@@ -1,0 +1,77 @@
+"""Transparent huge pages: mapped by a fault, split when a part of the 2 MiB changes.
+
+A protection change of the whole is in mm/change_protection.py, a zap of the whole in mm/zap.py.
+"""
+
+from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY, WRITE
+from machine.geometry import FANOUT, FRAME_BITS, FRAMES, frame_of
+from mm.frames import alloc_huge, zero_frame
+from mm.step import Step, push, step
+from mm.tables import new_table, page_prot, pmd_of, set_pmd_leaf, set_pmd_table
+from mm.world import VM_HUGE, VM_MAPPED, VM_WRITE, World
+
+NOT_VALID = ~(PRESENT | PROTNONE)
+
+
+def huge_possible(w: World, mm: int, index: int) -> bool:
+    """Return whether one region that allows huge pages covers all that entry `index` of the PMD table maps."""
+    first = index * FANOUT
+    regions = w.vma[mm][first : first + FANOUT]
+    wanted = VM_HUGE | VM_MAPPED
+    return first + FANOUT <= w.pages and all(r == regions[0] for r in regions) and (
+        regions[0] & wanted == wanted
+    )
+
+
+def mkinvalid(pmd: int) -> int:
+    """pmd_mkinvalid: not usable by the hardware, and still not none, so that nobody takes it for a hole."""
+    return pmd & NOT_VALID
+
+
+@step("do_huge_pmd_anonymous_page", "install")
+def install_huge(w: World, cpu: int, s: Step) -> None:
+    """Map 2 MiB of zeros; without a free block, a page table instead, and the access faults again."""
+    _, page, kind = s
+    mm = w.task_mm[cpu]
+    index = page // FANOUT
+    if pmd_of(w, mm, index):
+        return
+    first = alloc_huge(w)
+    if first < 0:
+        set_pmd_table(w, cpu, mm, index, new_table(w))
+        return
+    vma = w.vma[mm][page]
+    for i in range(FANOUT):
+        zero_frame(w, first + i)
+        w.observer.object_new(mm, index * FANOUT + i, first + i)
+    entry = FRAME_BITS[first] | page_prot(vma) | PSE
+    # A read fault maps real memory read-only here; the huge zero page that Linux may use instead is not modelled.
+    if kind == WRITE and vma & VM_WRITE:
+        entry |= RW | DIRTY | SOFT_DIRTY
+    set_pmd_leaf(w, cpu, mm, index, entry)
+
+
+@step("pmdp_invalidate", "change")
+def split_huge(w: World, cpu: int, s: Step) -> None:
+    """__split_huge_pmd, under the PMD lock: invalidate, flush the 2 MiB, then hook in a page table.
+
+    The flush between the two keeps a processor from caching both sizes (linux-tlb E.2 entry 25, SDM 4.10.4.2).
+    """
+    _, mm, index = s
+    pmd = pmd_of(w, mm, index)
+    if not pmd & PSE:
+        return
+    set_pmd_leaf(w, cpu, mm, index, mkinvalid(pmd))
+    push(w, cpu, (split_populate, mm, index, pmd))
+    w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
+
+
+@step("pmd_populate", "install")
+def split_populate(w: World, cpu: int, s: Step) -> None:
+    _, mm, index, pmd = s
+    table = new_table(w)
+    first = frame_of(pmd)
+    rest = pmd & ~(FRAME_BITS[FRAMES - 1] | PSE)
+    for i in range(FANOUT):
+        w.machine.memory[table << 2 | i] = FRAME_BITS[first + i] | rest
+    set_pmd_table(w, cpu, mm, index, table)

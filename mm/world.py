@@ -1,0 +1,184 @@
+"""The state of the kernel and the machine between two steps: plain data that can be copied, compared and hashed."""
+
+from typing import TYPE_CHECKING, Final
+
+from machine.geometry import FRAMES, PAGES, TABLES
+from machine.x86 import Machine
+from mm.flush import FlushState, FlushStrategy
+from mm.observer import Observer
+
+if TYPE_CHECKING:
+    from mm.step import Step
+
+MMS: Final = 3
+"""Address spaces: the first one and two more that fork can make."""
+INIT_MM: Final = -1
+SWITCHING: Final = -2
+NOBODY: Final = -1
+WRITER: Final = -1
+
+# A region (VMA) is kept page by page; 0 means that no region covers the page.
+VM_READ: Final = 1
+VM_WRITE: Final = 2
+VM_EXEC: Final = 4
+VM_RIGHTS: Final = 7
+VM_MAPPED: Final = 8
+VM_SHARED: Final = 16
+VM_HUGE: Final = 32
+VM_UFFD_WP: Final = 64
+VM_PGOFF_SHIFT: Final = 8
+
+ZERO_FRAME: Final = 0
+"""The zero page: mapped by read faults of private pages, never written and never freed."""
+
+
+class World:
+    """Everything that a step may read or write.
+
+    Lists are indexed by CPU (`steps`, `task_mm`, ...), by address space (`root`, `vma`, ...), by address space and
+    table (`ptl`) or by frame (`refs`).
+    """
+
+    __slots__ = (
+        "batch",
+        "costs",
+        "cpus",
+        "executed",
+        "flush",
+        "flush_state",
+        "free_frames",
+        "irqs_off",
+        "lazy",
+        "lazy_free",
+        "live",
+        "loaded_mm",
+        "machine",
+        "mmap_lock",
+        "observer",
+        "op",
+        "page_lock",
+        "pages",
+        "pmd_lock",
+        "ptl",
+        "refs",
+        "root",
+        "shared",
+        "stamp",
+        "steps",
+        "task_mm",
+        "vma",
+    )
+
+    def __init__(  # noqa: PLR0913 - the parts of a world
+        self,
+        machine: Machine,
+        flush: FlushStrategy,
+        observer: Observer,
+        *,
+        cpus: int,
+        pages: int,
+        asids: int = 2,
+        batch: int = 2,
+    ) -> None:
+        """Boot: one address space with no region, loaded on every CPU."""
+        self.machine = machine
+        self.flush = flush
+        self.observer = observer
+        self.cpus = cpus
+        self.pages = pages
+        self.batch = batch
+        self.steps: list[list[Step]] = [[] for _ in range(cpus)]
+        self.op: list[int] = [-1] * cpus
+        self.task_mm: list[int] = [0] * cpus
+        self.loaded_mm: list[int] = [INIT_MM] * cpus
+        self.lazy: list[bool] = [False] * cpus
+        self.irqs_off: list[bool] = [False] * cpus
+        self.root: list[int] = [-1] * MMS
+        self.live: list[bool] = [False] * MMS
+        self.vma: list[list[int]] = [[0] * PAGES for _ in range(MMS)]
+        self.mmap_lock: list[int] = [0] * MMS
+        self.pmd_lock: list[int] = [NOBODY] * MMS
+        self.ptl: list[int] = [NOBODY] * (MMS * TABLES)
+        self.free_frames = (1 << FRAMES) - 2
+        self.refs: list[int] = [0] * FRAMES
+        self.lazy_free = 0
+        self.page_lock = 0
+        self.shared: list[int] = [-1] * PAGES
+        self.stamp = 0
+        self.executed = 0
+        self.costs: list[int] = [0] * 6
+        for word in range(4):
+            machine.memory[word] = 0
+        self.flush_state: FlushState = flush.new_state(cpus, asids, batch)
+
+    def copy(self, observer: Observer) -> "World":
+        """Return an equal world that shares no mutable state with this one and reports to `observer`."""
+        other = World.__new__(World)
+        other.machine = self.machine.copy()
+        other.flush = self.flush
+        other.observer = observer
+        other.cpus = self.cpus
+        other.pages = self.pages
+        other.batch = self.batch
+        other.steps = [stack.copy() for stack in self.steps]
+        other.op = self.op.copy()
+        other.task_mm = self.task_mm.copy()
+        other.loaded_mm = self.loaded_mm.copy()
+        other.lazy = self.lazy.copy()
+        other.irqs_off = self.irqs_off.copy()
+        other.root = self.root.copy()
+        other.live = self.live.copy()
+        other.vma = [regions.copy() for regions in self.vma]
+        other.mmap_lock = self.mmap_lock.copy()
+        other.pmd_lock = self.pmd_lock.copy()
+        other.ptl = self.ptl.copy()
+        other.free_frames = self.free_frames
+        other.refs = self.refs.copy()
+        other.lazy_free = self.lazy_free
+        other.page_lock = self.page_lock
+        other.shared = self.shared.copy()
+        other.stamp = self.stamp
+        other.executed = self.executed
+        other.costs = self.costs.copy()
+        other.flush_state = self.flush_state.copy()
+        return other
+
+    def key(self) -> tuple[object, ...]:
+        """Return a hashable value that is equal for worlds in the same state; counters of cost and time do not count."""
+        return (
+            self.machine.key(),
+            self.flush_state.key(),
+            tuple(tuple(stack) for stack in self.steps),
+            tuple(self.op),
+            tuple(self.task_mm),
+            tuple(self.loaded_mm),
+            tuple(self.lazy),
+            tuple(self.irqs_off),
+            tuple(self.root),
+            tuple(self.live),
+            tuple(tuple(regions) for regions in self.vma),
+            tuple(self.mmap_lock),
+            tuple(self.pmd_lock),
+            tuple(self.ptl),
+            self.free_frames,
+            tuple(self.refs),
+            self.lazy_free,
+            self.page_lock,
+            tuple(self.shared),
+            self.stamp,
+        )
+
+
+# Indices into World.costs.
+FLUSHES: Final = 0
+"""Flush requests (flush_tlb_mm_range and its relatives)."""
+IPIS: Final = 1
+"""Interrupts sent to other CPUs."""
+INVALIDATED: Final = 2
+"""Page invalidations carried out, summed over CPUs; a full flush counts every page of the address space."""
+FULL: Final = 3
+"""Full flushes carried out, summed over CPUs."""
+SPURIOUS: Final = 4
+"""Spurious faults healed."""
+LEAKED: Final = 5
+"""Gathers that were forced to a full flush while no other gather was open."""

@@ -1,0 +1,233 @@
+"""The seeded faults as policies: what each one breaks, where the bug comes from, and the rule that must catch it.
+
+Every fault but the v1 family is the newest Linux rule and machinery with one decision replaced.
+"""
+
+from typing import Final
+
+from machine.entry import ACCESSED, RW
+from optimized import rules
+from optimized.faults import delivery, gather
+from optimized.policy import Fault, NeedFlush, Policy
+from optimized.strategy import GatherFlush
+
+
+def _skip_write_protect(old: int, new: int) -> bool:
+    return rules.linux(old & ~RW | new & RW, new)
+
+
+def _trust_accessed(old: int, new: int) -> bool:
+    return bool(old & ACCESSED) and rules.linux(old, new)
+
+
+def _fault(
+    name: str,
+    fault: Fault,
+    *,
+    strategy: type[GatherFlush] = GatherFlush,
+    needs_flush: NeedFlush = rules.linux,
+    report_spurious: bool = False,
+) -> Policy:
+    return Policy(
+        name=name,
+        needs_flush=needs_flush,
+        summary=fault.mechanism.split(": ")[0],
+        source=fault.origin,
+        huge_needs_flush=rules.linux_huge,
+        huge_inline=False,
+        report_spurious=report_spurious,
+        strategy=strategy,
+        fault=fault,
+    )
+
+
+def _v1_fault(name: str, fault: Fault, strategy: type[GatherFlush], *, inline: bool = True) -> Policy:
+    """Defects of the posted series, with the fault handler fixed so that defect 5 does not hide them."""
+    return Policy(
+        name=name,
+        needs_flush=rules.v1,
+        summary=fault.mechanism.split(": ")[0],
+        source=fault.origin,
+        huge_inline=inline,
+        strategy=strategy,
+        fault=fault,
+    )
+
+
+V1_DEFECT_5: Final = Fault(
+    "C2",
+    "linux-tlb A.2 (1) defect 5; fixed by x86/mm: check exec permissions on fault",
+    2021,
+    "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
+    "day takes for a denied read, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
+)
+
+FAULTS: Final[tuple[Policy, ...]] = (
+    _fault(
+        "skip-absent",
+        Fault(
+            "C1",
+            "99baac21e458",
+            2017,
+            "a gather ends without looking for others: MADV_DONTNEED finds an entry that another CPU has cleared and "
+            "not yet flushed, records nothing, and returns while the old page can still be read",
+        ),
+        strategy=gather.NeverNested,
+    ),
+    _fault(
+        "drop-last-page",
+        Fault("C1", "typical", 0, "the range is one page short: the last page of it is never flushed"),
+        strategy=gather.DropLastPage,
+    ),
+    _fault(
+        "skip-write-protect",
+        Fault("C1", "typical", 0, "RW cleared without a flush: mprotect(PROT_READ) returns and stores go on"),
+        needs_flush=_skip_write_protect,
+    ),
+    _fault(
+        "report-healed-fault",
+        Fault(
+            "C2",
+            "SDM 4.10.4.3",
+            0,
+            "a spurious fault is delivered: the handler finds nothing to do and signals the program all the same",
+        ),
+        needs_flush=rules.minimal,
+        report_spurious=True,
+    ),
+    _fault(
+        "free-before-flush",
+        Fault("C3", "linux-tlb B.1", 0, "frames are freed before the flush: a TLB still translates to them"),
+        strategy=gather.FreeBeforeFlush,
+    ),
+    _fault(
+        "skip-lazy-tables",
+        Fault(
+            "C3",
+            "145f573b89a6",
+            2018,
+            "lazy CPUs are left out although page tables were freed: speculation walks a freed table through a "
+            "cached upper entry",
+        ),
+        strategy=delivery.SkipLazyForTables,
+    ),
+    _fault(
+        "copy-before-flush",
+        Fault(
+            "C4",
+            "20841405940e",
+            2013,
+            "migration copies before the flush: a store through the old entry is not in the copy",
+        ),
+        strategy=delivery.CopyBeforeFlush,
+    ),
+    _fault(
+        "move-unlock-before-flush",
+        Fault(
+            "C4",
+            "eb66ae030829, CVE-2018-18281",
+            2018,
+            "mremap unlocks before the flush: the page is migrated through its new address while the old one can "
+            "still be written",
+        ),
+        strategy=delivery.UnlockBeforeFlush,
+    ),
+    _fault(
+        "skip-dirty-clear",
+        Fault(
+            "C5",
+            "linux-tlb C, MADV_FREE",
+            0,
+            "D cleared without a flush: a cached dirty entry takes stores silently, and reclaim drops the page as clean",
+        ),
+        strategy=gather.SkipDirtyClear,
+    ),
+    _fault(
+        "lose-batch",
+        Fault("C6", "typical", 0, "a full batch forgets its range: entries of the pages before it stay cached"),
+        strategy=gather.LoseBatch,
+    ),
+    _fault(
+        "recycle-asid",
+        Fault(
+            "C1",
+            "linux-tlb B.3, choose_new_asid",
+            0,
+            "an ASID changes hands without a flush: the next address space uses the translations of the last one",
+        ),
+        strategy=delivery.RecycleAsid,
+    ),
+    _fault(
+        "trust-accessed",
+        Fault(
+            "C1",
+            "correctness.md 6",
+            0,
+            "A clear is taken for never cached: aging clears A without a flush, and the entry is still in the TLB",
+        ),
+        needs_flush=_trust_accessed,
+    ),
+    _v1_fault(
+        "v1-pending-leak",
+        Fault(
+            "cost",
+            "linux-tlb A.2 (1) defect 1",
+            2021,
+            "tlb_flush_pending is raised and never lowered: every later gather is nested and flushes everything, which "
+            "hides every missing flush",
+        ),
+        gather.LeakPending,
+    ),
+    _v1_fault(
+        "v1-huge-unrecorded",
+        Fault(
+            "C1",
+            "linux-tlb A.2 (1) defect 3",
+            2021,
+            "a huge PMD is not recorded in the gather: safe only as long as change_huge_pmd flushed inline",
+        ),
+        gather.HugeUnrecorded,
+        inline=False,
+    ),
+    _v1_fault(
+        "v1-migration-entry",
+        Fault(
+            "C1",
+            "linux-tlb A.2 (1) defect 4",
+            2021,
+            "a migration entry is downgraded without a flush: the flush of its unmapping is still to come when "
+            "mprotect returns",
+        ),
+        gather.IgnoreBatchedPending,
+    ),
+    _fault(
+        "cow-ignores-pending",
+        Fault(
+            "C4",
+            "6ce64428d620",
+            2021,
+            "copy-on-write copies under a deferred write-protection: a third CPU writes through its old entry meanwhile",
+        ),
+        strategy=delivery.CowIgnoresPending,
+    ),
+    _fault(
+        "dec-before-flush",
+        Fault(
+            "C1",
+            "linux-tlb G.10",
+            0,
+            "the pending count falls before the flush: a second gather is not nested any more, and returns unflushed",
+        ),
+        strategy=gather.DecBeforeFlush,
+    ),
+    _fault(
+        "partial-by-local",
+        Fault(
+            "C1",
+            "linux-tlb B.3, G.11",
+            0,
+            "a ranged flush jumps generations: the newer flush under way finds its generation reached and does nothing",
+        ),
+        strategy=delivery.PartialByLocal,
+    ),
+)

@@ -1,0 +1,50 @@
+"""Faults in delivery: who is interrupted, what is invalidated, which tag is reused."""
+
+from mm.flush import COPY, UNLOCK
+from mm.world import World
+from optimized.shootdown import should_flush_tlb
+from optimized.strategy import GatherFlush
+
+
+class SkipLazyForTables(GatherFlush):
+    """A flush that freed page tables leaves lazy CPUs out (before 145f573b89a6 made the exception)."""
+
+    def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
+        return should_flush_tlb(w, target, mm)
+
+
+class CopyBeforeFlush(GatherFlush):
+    """Migration copies the page before the flush of its unmapping (before 20841405940e)."""
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        if point != COPY:
+            super().due(w, cpu, point)
+
+
+class UnlockBeforeFlush(GatherFlush):
+    """mremap releases the page-table locks before it flushes the old addresses (CVE-2018-18281)."""
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        if point != UNLOCK:
+            super().due(w, cpu, point)
+
+
+class RecycleAsid(GatherFlush):
+    """An ASID that is given to another address space is not flushed."""
+
+    def flush_recycled_asid(self) -> bool:
+        return False
+
+
+class PartialByLocal(GatherFlush):
+    """A ranged invalidation is taken for enough although a newer flush than this one is already under way."""
+
+    def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
+        return generation == local + 1
+
+
+class CowIgnoresPending(GatherFlush):
+    """A write fault copies the page without asking whether a write-protection is still unflushed (6ce64428d620)."""
+
+    def flush_pending(self, w: World, mm: int) -> bool:
+        return False

@@ -1,0 +1,91 @@
+"""Faults in the gather: what it records, when it flushes, what it frees."""
+
+from machine.entry import DIRTY, PRESENT
+from mm.step import Step, step
+from mm.world import World
+from optimized.state import Gather
+from optimized.strategy import GatherFlush, gather_end, gather_free, state_of
+
+
+class NeverNested(GatherFlush):
+    """The end of a gather does not look for other open gathers (before 99baac21e458)."""
+
+    def is_nested(self, w: World, mm: int) -> bool:
+        return False
+
+
+class DropLastPage(GatherFlush):
+    """The recorded range ends one page early."""
+
+    def flush_of(self, gather: Gather) -> list[Step]:
+        gather.end = gather.end - 1 if gather.end - gather.start > 1 else 0
+        return super().flush_of(gather)
+
+
+class FreeBeforeFlush(GatherFlush):
+    """The batch is freed, then flushed."""
+
+    def finish_steps(self, gather: Gather) -> list[Step]:
+        return [(gather_free,), *self.flush_of(gather), (gather_end,)]
+
+
+class LoseBatch(GatherFlush):
+    """A full batch starts the recorded range anew without flushing it; its pages stay queued."""
+
+    def gather_flush(self, w: World, cpu: int) -> None:
+        gather = self.gather_of(w, cpu)
+        gather.end = 0
+        gather.freed_tables = False
+
+
+class SkipDirtyClear(GatherFlush):
+    """An entry that stays present and only loses DIRTY and ACCESSED is not recorded."""
+
+    def entry_cleared(
+        self, w: World, cpu: int, mm: int, page: int, count: int, old: int, new: int
+    ) -> None:
+        if new & PRESENT and (old ^ new) & DIRTY:
+            w.observer.skipped(cpu, mm, page, old, new)
+        else:
+            super().entry_cleared(w, cpu, mm, page, count, old, new)
+
+
+class LeakPending(GatherFlush):
+    """A protection change raises tlb_flush_pending once more than it lowers it (patch 1/2 of the series as posted)."""
+
+    def protection_changed(
+        self, w: World, cpu: int, mm: int, page: int, old: int, new: int
+    ) -> None:
+        super().protection_changed(w, cpu, mm, page, old, new)
+        state_of(w).pending[mm] += 1
+
+
+class HugeUnrecorded(GatherFlush):
+    """A huge PMD is neither flushed inline nor recorded in the gather."""
+
+    def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        for i in range(4):
+            w.observer.skipped(cpu, mm, page + i, old, new)
+
+
+class IgnoreBatchedPending(GatherFlush):
+    """A non-present entry is changed in place, and nobody looks whether its unmapping was flushed."""
+
+    def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
+        """Do not look."""
+
+
+class DecBeforeFlush(GatherFlush):
+    """The gather says that nothing is pending any more, and flushes afterwards."""
+
+    def gather_finish(self, w: World, cpu: int) -> None:
+        super().gather_finish(w, cpu)
+        state_of(w).pending[self.gather_of(w, cpu).mm] -= 1
+
+    def finish_steps(self, gather: Gather) -> list[Step]:
+        return [*self.flush_of(gather), (gather_free,), (gather_forget,)]
+
+
+@step("the gather is gone", "return")
+def gather_forget(w: World, cpu: int, _s: Step) -> None:
+    state_of(w).gathers[cpu] = None

@@ -1,0 +1,56 @@
+"""The registry of policies: every rule and every seeded fault that ships with the tool, by name."""
+
+from typing import Final
+
+from optimized import rules
+from optimized.faults.catalogue import FAULTS, V1_DEFECT_5
+from optimized.policy import Policy
+
+RULES: Final[tuple[Policy, ...]] = (
+    Policy(
+        "always",
+        rules.always,
+        "every change is flushed, batched per operation",
+        "asm-generic/tlb.h: architectures without a rule of their own",
+    ),
+    Policy(
+        "v1",
+        rules.v1,
+        "the series as posted in September 2021, with the fault handler of its day",
+        "20210925205423.168858-3-namit@vmware.com",
+        exec_check=False,
+        fault=V1_DEFECT_5,
+    ),
+    Policy(
+        "v3",
+        rules.v3,
+        "the resend of March 2022, with the fixed fault handler: the last that skips promotion",
+        "20220311190749.338281-5-namit@vmware.com",
+        huge_needs_flush=rules.v3_huge,
+        huge_inline=False,
+    ),
+    Policy(
+        "linux-5.19",
+        rules.linux_5_19,
+        "as merged: flushes on any change of RW and NX, skips A, D and P being set and software bits",
+        "c9fe66560bf2, 4f83145721f3",
+        huge_needs_flush=rules.linux_5_19_huge,
+        huge_inline=False,
+    ),
+    Policy(
+        "linux",
+        rules.linux,
+        "newest text: as linux-5.19, with SAVED_DIRTY among the software bits",
+        "arch/x86/include/asm/tlbflush.h",
+        huge_needs_flush=rules.linux_huge,
+        huge_inline=False,
+    ),
+    Policy(
+        "minimal",
+        rules.minimal,
+        "the weakest rule that C1 to C6 permit: flush only when a grant is lost, D is cleared or caching changes",
+        "correctness.md section 6",
+    ),
+)
+
+REGISTRY: Final[dict[str, Policy]] = {policy.name: policy for policy in (*RULES, *FAULTS)}

@@ -1,0 +1,56 @@
+"""A policy: a need-flush rule, how it is applied, and what the fault handler around it does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from optimized.strategy import GatherFlush
+
+NeedFlush = Callable[[int, int], bool]
+"""Returns whether replacing the first entry by the second needs a TLB flush; pure."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A historical or typical bug put back, and the rule that must catch it.
+
+    `rule` is C1 to C6, or "cost" for a fault that only masks or wastes.
+    """
+
+    rule: str
+    origin: str
+    year: int
+    mechanism: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is to be tested. Only `name` and `needs_flush` are mandatory.
+
+    `huge_needs_flush`: the rule for a huge PMD, `needs_flush` when None.
+    `huge_inline`: a huge PMD is flushed at once, under its lock, whatever the rule says; else it is recorded in the
+    gather if its rule says so.
+    `exec_check`: the fault handler tests VM_EXEC for instruction fetches, as kernels since v5.19 do.
+    `strategy`: batching and delivery; a subclass of GatherFlush replaces single decisions.
+    `fault`: set for a seeded fault.
+    """
+
+    name: str
+    needs_flush: NeedFlush
+    summary: str = ""
+    source: str = ""
+    huge_needs_flush: NeedFlush | None = None
+    huge_inline: bool = True
+    exec_check: bool = True
+    report_spurious: bool = False
+    strategy: type[GatherFlush] = GatherFlush
+    fault: Fault | None = None
+
+    def make(self) -> GatherFlush:
+        """Return the flush strategy that this policy describes."""
+        return self.strategy(
+            self.needs_flush,
+            self.huge_needs_flush or self.needs_flush,
+            inline=self.huge_inline,
+            exec_check=self.exec_check,
+            report_spurious=self.report_spurious,
+        )

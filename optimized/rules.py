@@ -1,0 +1,129 @@
+"""Need-flush rules: does replacing one page-table entry by another need a TLB flush?
+
+A rule is a function of two entries, the old one as the atomic exchange returned it, and the new one.
+Each version of Linux's rule is rebuilt from its masks (linux-tlb A.2); `minimal` is derived from the correctness rules.
+"""
+
+from machine.entry import (
+    ACCESSED,
+    BIT57,
+    BIT58,
+    DIRTY,
+    GLOBAL,
+    NX,
+    PAT,
+    PAT_LARGE,
+    PCD,
+    PFN_MASK,
+    PKEY,
+    PRESENT,
+    PSE,
+    PWT,
+    RW,
+    SOFTW1,
+    SOFTW2,
+    SOFTW3,
+    USER,
+)
+
+SOFTWARE = SOFTW1 | SOFTW2 | SOFTW3
+KNL_ERRATUM = DIRTY | ACCESSED
+"""Bits that some processors set in a non-present entry (X86_BUG_PTE_LEAK): pte_none ignores them."""
+CACHING = PWT | PCD | PAT
+
+
+def always(_old: int, _new: int) -> bool:
+    """Every change needs a flush: the default of architectures without a rule (asm-generic/tlb.h)."""
+    return True
+
+
+def v1(old: int, new: int) -> bool:
+    """pte_may_need_flush of 25 September 2021 (20210925205423.168858-3).
+
+    Setting RW, DIRTY or GLOBAL and clearing NX is promotion and needs no flush; ACCESSED and three software bits never
+    do; every other difference does, PRESENT, the frame number and bits 52 to 62 included.
+    """
+    if not new & ~KNL_ERRATUM:
+        return bool(old & ~KNL_ERRATUM)
+    enable = RW | DIRTY | GLOBAL
+    disable = NX
+    ignore = SOFTWARE | ACCESSED
+    difference = old ^ new
+    return bool(difference & (old & enable | new & disable | ~(enable | disable | ignore)))
+
+
+def v3(old: int, new: int, *, ignore_accessed: bool = True) -> bool:
+    """pte_needs_flush of the v3 resend of 11 March 2022 (20220311190749.338281-5): the last that skips promotion."""
+    if not old & PRESENT:
+        return False
+    if not new & PRESENT:
+        return True
+    if (old ^ new) & PFN_MASK:
+        return True
+    software = SOFTWARE | BIT58 | GLOBAL | (ACCESSED if ignore_accessed else 0)
+    on_clear = RW | DIRTY | PRESENT | (0 if ignore_accessed else ACCESSED)
+    on_set = NX
+    difference = (old ^ new) & ~software
+    if difference & old & on_clear or difference & new & on_set:
+        return True
+    return bool(difference & ~(on_clear | on_set | software))
+
+
+def v3_huge(old: int, new: int) -> bool:
+    """huge_pmd_needs_flush of the v3 resend: clearing ACCESSED counts."""
+    return v3(old, new, ignore_accessed=False)
+
+
+def _upstream(old: int, new: int, software: int, *, ignore_accessed: bool) -> bool:
+    """pte_needs_flush as merged: flush on clearing D, P (A), and on any change of a right or attribute.
+
+    A change of a bit that is in no list needs no flush in a production build and warns in a debug build
+    (CONFIG_DEBUG_VM); the production build is modelled.
+    """
+    if not old & PRESENT:
+        return False
+    if (old ^ new) & PFN_MASK:
+        return True
+    difference = (old ^ new) & ~software
+    if ignore_accessed:
+        difference &= ~ACCESSED
+    if difference & old & (DIRTY | PRESENT | ACCESSED):
+        return True
+    on_change = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY | NX
+    return bool(difference & on_change)
+
+
+SOFTWARE_5_19 = SOFTWARE | BIT58
+SOFTWARE_NEWEST = SOFTWARE | BIT57 | BIT58
+
+
+def linux_5_19(old: int, new: int) -> bool:
+    """pte_needs_flush of v5.19 (c9fe66560bf2): RW and NX flush in either direction, which avoids spurious faults."""
+    return _upstream(old, new, SOFTWARE_5_19, ignore_accessed=True)
+
+
+def linux_5_19_huge(old: int, new: int) -> bool:
+    """huge_pmd_needs_flush of v5.19 (4f83145721f3): clearing ACCESSED counts."""
+    return _upstream(old, new, SOFTWARE_5_19, ignore_accessed=False)
+
+
+def linux(old: int, new: int) -> bool:
+    """pte_needs_flush, newest text: as v5.19, with SAVED_DIRTY among the software bits (since v6.6)."""
+    return _upstream(old, new, SOFTWARE_NEWEST, ignore_accessed=True)
+
+
+def linux_huge(old: int, new: int) -> bool:
+    """huge_pmd_needs_flush, newest text."""
+    return _upstream(old, new, SOFTWARE_NEWEST, ignore_accessed=False)
+
+
+def minimal(old: int, new: int) -> bool:
+    """The weakest rule that C1 to C6 permit: skip iff no grant is lost, DIRTY is not cleared and caching is the same.
+
+    Leans on C2: a denial by a stale, tighter entry is healed by the fault handler (correctness.md section 6).
+    """
+    if not old & PRESENT:
+        return False
+    if not new & PRESENT or (old ^ new) & (PFN_MASK | CACHING | PKEY):
+        return True
+    return bool(old & ~new & (RW | USER | DIRTY) or new & ~old & NX)

@@ -1,0 +1,101 @@
+"""Delivery of a flush: generations, which CPUs are interrupted, and what each of them invalidates (linux-tlb B.3).
+
+Invariant: a CPU's TLB holds nothing for a context that is older than the context's generation on that CPU.
+"""
+
+from typing import cast
+
+from machine.geometry import PAGES
+from machine.x86 import NO_ROOT
+from mm.step import Step, push, step
+from mm.world import (
+    FLUSHES,
+    FULL,
+    INIT_MM,
+    INVALIDATED,
+    IPIS,
+    SWITCHING,
+    World,
+)
+from optimized.state import X86State
+
+
+def state_of(w: World) -> X86State:
+    """Return the state of the optimized model in a world that runs it."""
+    return cast("X86State", w.flush_state)
+
+
+@step("flush_tlb_mm_range", "flush")
+def flush_send(w: World, cpu: int, s: Step) -> None:
+    """Arguments: mm, first page, count (PAGES: everything), whether page tables were freed.
+
+    The order is: entries changed, generation raised, CPU mask read.
+    """
+    _, mm, first, count, freed = s
+    state = state_of(w)
+    state.tlb_gen[mm] += 1
+    generation = state.tlb_gen[mm]
+    w.costs[FLUSHES] += 1
+    strategy = w.flush
+    acks: list[Step] = []
+    for target in range(w.cpus):
+        if not state.cpumask[mm] >> target & 1:
+            continue
+        if target == cpu:
+            if w.loaded_mm[cpu] == mm:
+                acks.append((flush_ack, target, mm, first, count, generation))
+        elif strategy.should_interrupt(w, target, mm, freed_tables=bool(freed)):
+            w.costs[IPIS] += 1
+            acks.append((flush_ack, target, mm, first, count, generation))
+    push(w, cpu, *acks)
+
+
+def should_flush_tlb(w: World, target: int, mm: int) -> bool:
+    """Return whether a CPU must be interrupted for a flush that freed no page table: lazy CPUs catch up later."""
+    if w.lazy[target]:
+        return False
+    return w.loaded_mm[target] in (SWITCHING, mm)
+
+
+@step("flush_tlb_func", "ack")
+def flush_ack(w: World, cpu: int, s: Step) -> bool:
+    """The target handles the flush; held off while it has interrupts disabled."""
+    target = s[1]
+    if target != cpu and w.irqs_off[target]:
+        return True
+    flush_tlb_func(w, target, s[2], s[3], s[4], s[5])
+    return False
+
+
+def flush_tlb_func(  # noqa: PLR0913 - the fields of struct flush_tlb_info
+    w: World, target: int, mm: int, first: int, count: int, generation: int
+) -> None:
+    """Bring the target's loaded context up to date for a flush that was given `generation`.
+
+    Only the range is invalidated when this flush is the next and the newest one; else everything.
+    """
+    state = state_of(w)
+    loaded = w.loaded_mm[target]
+    if loaded == INIT_MM:
+        return
+    if loaded != mm:
+        state.cpumask[mm] &= ~(1 << target)
+        return
+    if w.lazy[target]:
+        w.loaded_mm[target] = INIT_MM
+        w.machine.load_cr3(target, NO_ROOT, w.machine.pcid[target], noflush=True)
+        return
+    slot = state.asid[target]
+    local = state.ctx_gen[target][slot]
+    newest = state.tlb_gen[mm]
+    if generation <= local or local == newest:
+        return
+    if count < PAGES and w.flush.partial_is_enough(generation, local, newest):
+        for page in range(first, first + count):
+            w.machine.invlpg(target, page)
+        w.costs[INVALIDATED] += count
+    else:
+        w.machine.invpcid_context(target, slot)
+        w.costs[FULL] += 1
+        w.costs[INVALIDATED] += w.pages
+    state.ctx_gen[target][slot] = newest

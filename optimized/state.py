@@ -1,0 +1,126 @@
+"""The mutable part of the optimized model: gathers, deferred flushes, generations and ASIDs; plain data in the world."""
+
+from mm.world import MMS
+
+
+class Gather:
+    """One open mmu_gather.
+
+    The recorded range is [start, end) in pages, empty when end is 0.
+    `pages` are references to drop behind the flush, `tables` are (PMD index, frame) of page tables to free behind it.
+    """
+
+    __slots__ = ("end", "freed_tables", "mm", "pages", "start", "tables")
+
+    def __init__(self, mm: int) -> None:
+        self.mm = mm
+        self.start = 0
+        self.end = 0
+        self.freed_tables = False
+        self.pages: list[int] = []
+        self.tables: list[tuple[int, int]] = []
+
+    def record(self, first: int, count: int) -> None:
+        """Widen the range to cover `count` pages from `first`."""
+        if not self.end:
+            self.start, self.end = first, first + count
+        else:
+            self.start = min(self.start, first)
+            self.end = max(self.end, first + count)
+
+    def copy(self) -> "Gather":
+        """Return an equal gather that shares no list with this one."""
+        other = Gather(self.mm)
+        other.start, other.end, other.freed_tables = self.start, self.end, self.freed_tables
+        other.pages = self.pages.copy()
+        other.tables = self.tables.copy()
+        return other
+
+    def key(self) -> tuple[object, ...]:
+        """Return a hashable value, equal for equal gathers."""
+        return (
+            self.mm,
+            self.start,
+            self.end,
+            self.freed_tables,
+            tuple(self.pages),
+            tuple(self.tables),
+        )
+
+
+class X86State:
+    """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B).
+
+    Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), and the two halves of
+    tlb_flush_batched.
+    Per CPU: `asid` loaded, `next_asid`, and for each slot the context's address space and generation.
+    """
+
+    __slots__ = (
+        "asid",
+        "asids",
+        "batch",
+        "batched",
+        "batched_flushed",
+        "cpumask",
+        "ctx_gen",
+        "ctx_mm",
+        "deferred",
+        "gathers",
+        "next_asid",
+        "pending",
+        "tlb_gen",
+    )
+
+    def __init__(self, cpus: int, asids: int, batch: int) -> None:
+        self.asids = asids
+        self.batch = batch
+        self.tlb_gen = [1] * MMS
+        self.cpumask = [0] * MMS
+        self.pending = [0] * MMS
+        self.batched = [0] * MMS
+        self.batched_flushed = [0] * MMS
+        self.asid = [0] * cpus
+        self.next_asid = [0] * cpus
+        self.ctx_mm = [[-1] * asids for _ in range(cpus)]
+        self.ctx_gen = [[0] * asids for _ in range(cpus)]
+        self.gathers: list[Gather | None] = [None] * cpus
+        self.deferred: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
+
+    def copy(self) -> "X86State":
+        """Return an equal state that shares no mutable part with this one."""
+        other = X86State.__new__(X86State)
+        other.asids = self.asids
+        other.batch = self.batch
+        other.tlb_gen = self.tlb_gen.copy()
+        other.cpumask = self.cpumask.copy()
+        other.pending = self.pending.copy()
+        other.batched = self.batched.copy()
+        other.batched_flushed = self.batched_flushed.copy()
+        other.asid = self.asid.copy()
+        other.next_asid = self.next_asid.copy()
+        other.ctx_mm = [slots.copy() for slots in self.ctx_mm]
+        other.ctx_gen = [slots.copy() for slots in self.ctx_gen]
+        other.gathers = [gather.copy() if gather else None for gather in self.gathers]
+        other.deferred = [ranges.copy() for ranges in self.deferred]
+        return other
+
+    def key(self) -> tuple[object, ...]:
+        """Return a hashable value, equal for equal states."""
+        return (
+            tuple(self.tlb_gen),
+            tuple(self.cpumask),
+            tuple(self.pending),
+            tuple(self.batched),
+            tuple(self.batched_flushed),
+            tuple(self.asid),
+            tuple(self.next_asid),
+            tuple(tuple(slots) for slots in self.ctx_mm),
+            tuple(tuple(slots) for slots in self.ctx_gen),
+            tuple(gather.key() if gather else None for gather in self.gathers),
+            tuple(tuple(ranges) for ranges in self.deferred),
+        )
+
+    def count_open(self, mm: int) -> int:
+        """Return tlb_flush_pending of the address space: how many gathers say that they are open."""
+        return self.pending[mm]

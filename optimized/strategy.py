@@ -1,0 +1,229 @@
+"""The optimized flush strategy: mmu_gather with a need-flush rule, over x86's generations.
+
+Order of an mmu_gather: unhook, invalidate, free (linux-tlb B.1).
+A seeded fault is a subclass that replaces one decision.
+"""
+
+from collections.abc import Callable
+
+from machine.geometry import FANOUT, PAGES
+from mm.frames import free_table, put_page
+from mm.step import Step, push, step
+from mm.world import World
+from optimized.shootdown import flush_send, should_flush_tlb, state_of
+from optimized.state import Gather, X86State
+from optimized.switch import push_switch
+
+
+class GatherFlush:
+    """Implements mm.flush.FlushStrategy; see there for what each method is told and must do."""
+
+    def __init__(
+        self,
+        needs_flush: Callable[[int, int], bool],
+        huge_needs_flush: Callable[[int, int], bool],
+        *,
+        inline: bool,
+        exec_check: bool,
+        report_spurious: bool,
+    ) -> None:
+        self.needs_flush = needs_flush
+        self.huge_needs_flush = huge_needs_flush
+        self.inline = inline
+        self.exec_check = exec_check
+        self.report_spurious = report_spurious
+
+    def new_state(self, cpus: int, asids: int, batch: int) -> X86State:
+        return X86State(cpus, asids, batch)
+
+    def boot(self, w: World, cpu: int, mm: int) -> None:
+        state = state_of(w)
+        state.ctx_mm[cpu][0] = mm
+        state.ctx_gen[cpu][0] = state.tlb_gen[mm]
+        state.next_asid[cpu] = 1 % state.asids
+        state.cpumask[mm] |= 1 << cpu
+        w.machine.load_cr3(cpu, w.root[mm], 0, noflush=False)
+        w.loaded_mm[cpu] = mm
+
+    def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
+        """A store by itself invalidates nothing."""
+
+    # mmu_gather.
+
+    def gather_begin(self, w: World, cpu: int, mm: int) -> None:
+        state = state_of(w)
+        state.gathers[cpu] = Gather(mm)
+        state.pending[mm] += 1
+
+    def protection_changed(
+        self, w: World, cpu: int, mm: int, page: int, old: int, new: int
+    ) -> None:
+        if self.needs_flush(old, new):
+            self.record(w, cpu, page, 1)
+        else:
+            w.observer.skipped(cpu, mm, page, old, new)
+
+    def huge_inline(self) -> bool:
+        return self.inline
+
+    def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        if self.inline:
+            return
+        if self.huge_needs_flush(old, new):
+            self.record(w, cpu, page, FANOUT)
+        else:
+            for i in range(FANOUT):
+                w.observer.skipped(cpu, mm, page + i, old, new)
+
+    def entry_cleared(
+        self, w: World, cpu: int, mm: int, page: int, count: int, old: int, new: int
+    ) -> None:
+        self.record(w, cpu, page, count)
+
+    def record(self, w: World, cpu: int, first: int, count: int) -> None:
+        """tlb_flush_pte_range: widen the range of the CPU's gather."""
+        self.gather_of(w, cpu).record(first, count)
+
+    def gather_of(self, w: World, cpu: int) -> Gather:
+        """Return the CPU's open gather."""
+        gather = state_of(w).gathers[cpu]
+        assert gather is not None, "an operation records only between gather_begin and gather_finish"
+        return gather
+
+    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
+        gather = self.gather_of(w, cpu)
+        gather.pages.append(frame)
+        return len(gather.pages) >= state_of(w).batch
+
+    def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+        gather = self.gather_of(w, cpu)
+        gather.record(index * FANOUT, FANOUT)
+        gather.freed_tables = True
+        gather.tables.append((index, frame))
+
+    def gather_flush(self, w: World, cpu: int) -> None:
+        gather = self.gather_of(w, cpu)
+        flushes = self.flush_of(gather)
+        push(w, cpu, *flushes, (gather_free,))
+        gather.end = 0
+        gather.freed_tables = False
+
+    def flush_of(self, gather: Gather) -> list[Step]:
+        """Return the flush that the gather's range asks for; none when nothing was recorded."""
+        if not gather.end:
+            return []
+        count = gather.end - gather.start
+        return [(flush_send, gather.mm, gather.start, count, int(gather.freed_tables))]
+
+    def gather_finish(self, w: World, cpu: int) -> None:
+        gather = self.gather_of(w, cpu)
+        if self.is_nested(w, gather.mm):
+            # Another gather of this address space is open: its changes, which this operation may have seen and passed
+            # over, are not flushed yet. Flush everything, recorded or not (99baac21e458).
+            gather.start, gather.end, gather.freed_tables = 0, PAGES, True
+        push(w, cpu, *self.finish_steps(gather))
+
+    def finish_steps(self, gather: Gather) -> list[Step]:
+        """Return the end of a gather: flush, free, and only then say that nothing is pending any more."""
+        return [*self.flush_of(gather), (gather_free,), (gather_end,)]
+
+    def is_nested(self, w: World, mm: int) -> bool:
+        """mm_tlb_flush_nested: more than one gather of the address space is open."""
+        return state_of(w).pending[mm] > 1
+
+    # Flushes outside a gather.
+
+    def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
+        state_of(w).deferred[cpu].append((mm, first, count))
+
+    def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
+        state = state_of(w)
+        state.deferred[cpu].append((mm, page, 1))
+        state.batched[mm] += 1
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        state = state_of(w)
+        ranges = state.deferred[cpu]
+        if ranges:
+            push(w, cpu, *merged(ranges))
+            state.deferred[cpu] = []
+
+    def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
+        state = state_of(w)
+        seen = state.batched[mm]
+        if seen != state.batched_flushed[mm]:
+            push(w, cpu, (flush_send, mm, 0, PAGES, 0), (batched_done, mm, seen))
+
+    def flush_pending(self, w: World, mm: int) -> bool:
+        return state_of(w).pending[mm] > 0
+
+    def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
+        push(w, cpu, (flush_send, mm, first, count, 0))
+
+    # Delivery and context switches.
+
+    def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
+        """Return whether the flush interrupts a CPU of the mask: every one when tables were freed, lazy ones too."""
+        return freed_tables or should_flush_tlb(w, target, mm)
+
+    def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
+        """Return whether invalidating the flush's own range brings the context up to date."""
+        return generation == local + 1 and generation == newest
+
+    def switch_mm(self, w: World, cpu: int, mm: int) -> None:
+        push_switch(w, cpu, mm)
+
+    def flush_recycled_asid(self) -> bool:
+        """Return whether an ASID that is given to another address space is flushed."""
+        return True
+
+    def quiesce(self, w: World) -> None:
+        state = state_of(w)
+        for cpu in range(w.cpus):
+            for slot, mm in enumerate(state.ctx_mm[cpu]):
+                current = slot == state.asid[cpu] and w.loaded_mm[cpu] == mm and not w.lazy[cpu]
+                if mm >= 0 and not current and state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
+                    w.machine.invpcid_context(cpu, slot)
+                    state.ctx_gen[cpu][slot] = state.tlb_gen[mm]
+
+    def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
+        slots = state_of(w).ctx_mm[cpu]
+        return slots[pcid] if pcid < len(slots) else -1
+
+
+def merged(ranges: list[tuple[int, int, int]]) -> list[Step]:
+    """Return one flush for each address space, over the hull of its ranges."""
+    hulls: dict[int, tuple[int, int]] = {}
+    for mm, first, count in ranges:
+        low, high = hulls.get(mm, (first, first + count))
+        hulls[mm] = (min(low, first), max(high, first + count))
+    return [(flush_send, mm, low, high - low, 0) for mm, (low, high) in hulls.items()]
+
+
+@step("free the gather's batch", "free")
+def gather_free(w: World, cpu: int, _s: Step) -> None:
+    gather = state_of(w).gathers[cpu]
+    assert gather is not None, "only steps of an open gather free its batch"
+    for frame in gather.pages:
+        put_page(w, frame)
+    for index, frame in gather.tables:
+        free_table(w, gather.mm, index, frame)
+    gather.pages.clear()
+    gather.tables.clear()
+
+
+@step("dec_tlb_flush_pending", "return")
+def gather_end(w: World, cpu: int, _s: Step) -> None:
+    state = state_of(w)
+    gather = state.gathers[cpu]
+    assert gather is not None, "only steps of an open gather close it"
+    state.pending[gather.mm] -= 1
+    state.gathers[cpu] = None
+
+
+@step("flush_tlb_batched_pending done", "check")
+def batched_done(w: World, _cpu: int, s: Step) -> None:
+    """Say what was flushed: the work that was pending before the flush, not what came since."""
+    _, mm, seen = s
+    state = state_of(w)
+    state.batched_flushed[mm] = max(state.batched_flushed[mm], seen)

@@ -1,0 +1,79 @@
+"""switch_mm_irqs_off in its steps, and ASID allocation (linux-tlb B.3)."""
+
+from mm.step import Step, push, step
+from mm.world import FULL, SWITCHING, World
+from optimized.shootdown import state_of
+
+
+def push_switch(w: World, cpu: int, mm: int) -> None:
+    """Put the steps of a switch of the CPU to `mm` in front of what it has still to do."""
+    if w.loaded_mm[cpu] == mm:
+        if w.lazy[cpu]:
+            push(w, cpu, (unlazy, mm), (unlazy_check, mm))
+    else:
+        push(w, cpu, (switch_begin, mm), (choose_asid, mm))
+
+
+@step("switch_mm: leave lazy", "switch")
+def unlazy(w: World, cpu: int, s: Step) -> None:
+    """From here on flushes interrupt this CPU again; the interrupt waits until interrupts are enabled.
+
+    A flush of freed tables may have switched the lazy CPU to init_mm since the switch began: then load the space anew.
+    """
+    if w.loaded_mm[cpu] != s[1]:
+        w.steps[cpu].pop()
+        push_switch(w, cpu, s[1])
+        return
+    w.irqs_off[cpu] = True
+    w.lazy[cpu] = False
+
+
+@step("switch_mm: compare generations", "switch")
+def unlazy_check(w: World, cpu: int, s: Step) -> None:
+    mm = s[1]
+    state = state_of(w)
+    slot = state.asid[cpu]
+    if state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
+        w.machine.invpcid_context(cpu, slot)
+        w.costs[FULL] += 1
+        state.ctx_gen[cpu][slot] = state.tlb_gen[mm]
+    w.irqs_off[cpu] = False
+
+
+@step("switch_mm: LOADED_MM_SWITCHING, set cpumask", "switch")
+def switch_begin(w: World, cpu: int, s: Step) -> None:
+    w.irqs_off[cpu] = True
+    w.loaded_mm[cpu] = SWITCHING
+    w.lazy[cpu] = False
+    state_of(w).cpumask[s[1]] |= 1 << cpu
+
+
+@step("choose_new_asid", "switch")
+def choose_asid(w: World, cpu: int, s: Step) -> None:
+    """Find the context's slot, or take the next one round robin; the generation is read here and trusted below."""
+    mm = s[1]
+    state = state_of(w)
+    generation = state.tlb_gen[mm]
+    owners = state.ctx_mm[cpu]
+    if mm in owners:
+        slot = owners.index(mm)
+        flush = state.ctx_gen[cpu][slot] < generation
+    else:
+        slot = state.next_asid[cpu]
+        state.next_asid[cpu] = (slot + 1) % state.asids
+        flush = w.flush.flush_recycled_asid()
+    push(w, cpu, (load_cr3, mm, slot, int(flush), generation))
+
+
+@step("write CR3", "switch")
+def load_cr3(w: World, cpu: int, s: Step) -> None:
+    _, mm, slot, flush, generation = s
+    state = state_of(w)
+    state.ctx_mm[cpu][slot] = mm
+    if flush:
+        w.costs[FULL] += 1
+    state.ctx_gen[cpu][slot] = generation
+    state.asid[cpu] = slot
+    w.machine.load_cr3(cpu, w.root[mm], slot, noflush=not flush)
+    w.loaded_mm[cpu] = mm
+    w.irqs_off[cpu] = False

@@ -1,0 +1,142 @@
+"""The reference's flush strategy: every CPU is flushed in the same instant in which an entry changes.
+
+No window is ever open, nothing is batched, deferred or skipped, and a context switch keeps nothing.
+"""
+
+from machine.geometry import FANOUT
+from machine.x86 import NO_ROOT
+from mm.frames import free_table, put_page
+from mm.step import Step, push, step
+from mm.world import FLUSHES, INVALIDATED, IPIS, MMS, World
+
+
+class EagerState:
+    """The gather's pages and tables of each CPU: already flushed, to be freed at the gather's end."""
+
+    __slots__ = ("pages", "tables")
+
+    def __init__(self, cpus: int) -> None:
+        self.pages: list[list[int]] = [[] for _ in range(cpus)]
+        self.tables: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
+
+    def copy(self) -> "EagerState":
+        """Return an equal state that shares no list with this one."""
+        other = EagerState(0)
+        other.pages = [pages.copy() for pages in self.pages]
+        other.tables = [tables.copy() for tables in self.tables]
+        return other
+
+    def key(self) -> tuple[object, ...]:
+        """Return a hashable value, equal for equal states."""
+        return (tuple(map(tuple, self.pages)), tuple(map(tuple, self.tables)))
+
+    def count_open(self, mm: int) -> int:
+        """Return 0: nothing is ever pending."""
+        del mm
+        return 0
+
+
+class EagerFlush:
+    """Implements mm.flush.FlushStrategy by flushing in pte_stored; see there for what each method is told."""
+
+    exec_check = True
+    report_spurious = False
+
+    def new_state(self, cpus: int, asids: int, batch: int) -> EagerState:
+        del asids, batch
+        return EagerState(cpus)
+
+    def boot(self, w: World, cpu: int, mm: int) -> None:
+        w.machine.load_cr3(cpu, w.root[mm], mm, noflush=False)
+        w.loaded_mm[cpu] = mm
+
+    def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
+        machine = w.machine
+        for target in range(w.cpus):
+            for pcid in range(MMS):
+                machine.invpcid_page(target, pcid, page)
+        w.costs[FLUSHES] += 1
+        w.costs[IPIS] += w.cpus - 1
+        w.costs[INVALIDATED] += w.cpus
+
+    def gather_begin(self, w: World, cpu: int, mm: int) -> None:
+        """Nothing to open."""
+
+    def protection_changed(
+        self, w: World, cpu: int, mm: int, page: int, old: int, new: int
+    ) -> None:
+        """Flushed already."""
+
+    def huge_inline(self) -> bool:
+        return True
+
+    def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        """Flushed already."""
+
+    def entry_cleared(
+        self, w: World, cpu: int, mm: int, page: int, count: int, old: int, new: int
+    ) -> None:
+        """Flushed already."""
+
+    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
+        _state(w).pages[cpu].append(frame)
+        return False
+
+    def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+        for i in range(FANOUT):
+            self.pte_stored(w, cpu, mm, index * FANOUT + i)
+        _state(w).tables[cpu].append((mm, index, frame))
+
+    def gather_flush(self, w: World, cpu: int) -> None:
+        push(w, cpu, (eager_free,))
+
+    def gather_finish(self, w: World, cpu: int) -> None:
+        push(w, cpu, (eager_free,))
+
+    def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
+        """Flushed already."""
+
+    def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
+        """Flushed when the entry is stored."""
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        """Nothing is ever due."""
+
+    def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
+        """Nothing is ever pending."""
+
+    def flush_pending(self, w: World, mm: int) -> bool:
+        del w, mm
+        return False
+
+    def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
+        """Flushed already."""
+
+    def switch_mm(self, w: World, cpu: int, mm: int) -> None:
+        w.lazy[cpu] = False
+        w.loaded_mm[cpu] = mm
+        w.machine.load_cr3(cpu, w.root[mm] if mm >= 0 else NO_ROOT, mm, noflush=False)
+
+    def quiesce(self, w: World) -> None:
+        """Nothing was put off."""
+
+    def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
+        del w, cpu
+        return pcid if pcid < MMS else -1
+
+
+def _state(w: World) -> EagerState:
+    state = w.flush_state
+    assert isinstance(state, EagerState), "the reference strategy runs on the state that it made"
+    return state
+
+
+@step("free the batch", "free")
+def eager_free(w: World, cpu: int, _s: Step) -> None:
+    state = _state(w)
+    for frame in state.pages[cpu]:
+        put_page(w, frame)
+    for mm, index, frame in state.tables[cpu]:
+        free_table(w, mm, index, frame)
+    state.pages[cpu].clear()
+    state.tables[cpu].clear()

@@ -1,0 +1,194 @@
+"""The specification state: every page's version history, what its objects contain, and which regions exist.
+
+Follows correctness.md sections 1 to 4.
+A page is a multi-writer regular register: its writes are operations over their whole footprint, in the order of the
+page-table lock, and an access may see any version from the floor to the newest one.
+The floor of a page for a kind of access rises when an operation that denies this kind has closed.
+
+A version is one integer, `object << 24 | incarnation << 3 | grants`; 0 grants nothing.
+A slot is `mm * 8 + page`.
+"""
+
+from typing import Final
+
+from machine.entry import EXEC, NX, PRESENT, READ, RW, UFFD_WP, USER, WRITE
+from machine.geometry import FRAMES, PAGES
+from machine.x86 import Machine
+from mm.world import MMS, ZERO_FRAME
+
+SLOTS: Final = MMS * PAGES
+PLACE: Final = 0xFFFFF8
+"""The incarnation of a version, in place."""
+ZERO_OBJECT: Final = 0
+"""What a page that maps the zero page contains: no store ever reaches it."""
+NO_OBJECT: Final = -1
+
+
+class History:
+    """Keeps the history and answers which outcomes an access may show; never judges.
+
+    `generation` and `memory` are the machine's own lists: a frame's incarnation, and the content that a new mapping
+    exposes.
+    """
+
+    __slots__ = (
+        "armed",
+        "floor",
+        "freed_upto",
+        "generation",
+        "home",
+        "last_store",
+        "memory",
+        "objects",
+        "open_free",
+        "region_rights",
+        "shadow",
+        "shared_object",
+        "time",
+        "versions",
+        "visits",
+    )
+
+    def __init__(self, machine: Machine, cpus: int) -> None:
+        """Begin with no region, no mapping and no operation in flight."""
+        self.generation = machine.generation
+        self.memory = machine.memory
+        self.time = 0
+        self.versions: list[list[int]] = [[0] for _ in range(SLOTS)]
+        self.floor: dict[int, list[int]] = {kind: [0] * SLOTS for kind in (READ, WRITE, EXEC)}
+        self.visits: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
+        self.region_rights: list[int] = [-1] * SLOTS
+        self.armed: list[int] = [0] * SLOTS
+        # Objects: which object each address space has in a frame, and what the object contains.
+        self.objects: list[int] = [NO_OBJECT] * (FRAMES * MMS)
+        self.shared_object: list[int] = [NO_OBJECT] * FRAMES
+        self.shadow: list[int] = [0]
+        self.home: list[int] = [ZERO_FRAME]
+        self.last_store: list[int] = [0]
+        self.freed_upto: list[int] = [0]
+        self.open_free: list[list[int]] = [[] for _ in range(cpus)]
+
+    # Objects.
+
+    def new_object(self, content: int) -> int:
+        """Return a new object with the content."""
+        self.shadow.append(content)
+        self.home.append(-1)
+        self.last_store.append(0)
+        self.freed_upto.append(0)
+        return len(self.shadow) - 1
+
+    def object_new(self, mm: int, _page: int, frame: int) -> None:
+        self.objects[frame * MMS + mm] = self.new_object(0)
+
+    def object_shared(self, mm: int, frame: int) -> None:
+        if self.shared_object[frame] == NO_OBJECT:
+            self.shared_object[frame] = self.new_object(0)
+        self.objects[frame * MMS + mm] = self.shared_object[frame]
+
+    def object_fork(self, parent: int, child: int, frame: int) -> None:
+        if frame != ZERO_FRAME:
+            original = self.objects[frame * MMS + parent]
+            self.objects[frame * MMS + child] = copy = self.new_object(self.shadow[original])
+            self.home[copy] = self.home[original]
+            self.last_store[copy] = self.last_store[original]
+            self.freed_upto[copy] = self.freed_upto[original]
+
+    def object_copied(self, mm: int, old: int, new: int) -> None:
+        self.shared_object[new] = self.shared_object[old]
+        for owner in range(MMS) if mm < 0 else (mm,):
+            self.objects[new * MMS + owner] = self.objects[old * MMS + owner]
+
+    def object_left(self, mm: int, frame: int) -> None:
+        self.objects[frame * MMS + mm] = NO_OBJECT
+
+    def forget_frame(self, frame: int) -> None:
+        """The frame is free: it contains no object."""
+        self.shared_object[frame] = NO_OBJECT
+        self.objects[frame * MMS : (frame + 1) * MMS] = [NO_OBJECT] * MMS
+
+    # Versions.
+
+    def version_of(self, mm: int, entry: int) -> int:
+        """Return the version that a leaf entry makes of a page of `mm`."""
+        if not entry & PRESENT or not entry & USER:
+            return 0
+        frame = (entry >> 19) & 60 | (entry >> 12) & 3
+        owner = ZERO_OBJECT if frame == ZERO_FRAME else self.objects[frame * MMS + mm]
+        grants = READ | entry & RW | (0 if entry & NX else EXEC)
+        return owner << 24 | self.generation[frame] << 9 | frame << 3 | grants
+
+    def region(self, mm: int, page: int, rights: int) -> None:
+        self.region_rights[mm * PAGES + page] = rights
+
+    def commit(self, mm: int, page: int, entry: int) -> None:
+        slot = mm * PAGES + page
+        self.armed[slot] = entry & UFFD_WP
+        version = self.version_of(mm, entry)
+        self.versions[slot].append(version)
+        if version:
+            self.home[version >> 24] = version >> 3 & 63
+
+    def visit(self, cpu: int, mm: int, page: int, deny: int) -> None:
+        slot = mm * PAGES + page
+        if deny:
+            self.visits[cpu].append((slot, len(self.versions[slot]) - 1, deny))
+
+    def close(self, cpu: int) -> None:
+        """Raise the floors of what the CPU's operation visited: its promises hold from here."""
+        visits = self.visits[cpu]
+        if visits:
+            for slot, index, deny in visits:
+                for kind in (READ, WRITE, EXEC):
+                    if deny & kind and self.floor[kind][slot] < index:
+                        self.floor[kind][slot] = index
+            visits.clear()
+        freed = self.open_free[cpu]
+        if freed:
+            for owner in freed:
+                self.freed_upto[owner] = self.time
+            freed.clear()
+
+    # Answers.
+
+    def explain(self, slot: int, kind: int, incarnation: int) -> int:
+        """Return the newest version that lets an access of `kind` use the incarnation, or -1 when none does (C1)."""
+        versions = self.versions[slot]
+        wanted = incarnation << 3
+        for index in range(len(versions) - 1, self.floor[kind][slot] - 1, -1):
+            version = versions[index]
+            if version & PLACE == wanted and version & kind:
+                return version
+        return -1
+
+    def allowed(self, slot: int, kind: int) -> set[int]:
+        """Return the incarnations that an access of `kind` may use now; empty when it must fault."""
+        return {
+            version >> 3 & 0x1FFFFF
+            for version in self.versions[slot][self.floor[kind][slot] :]
+            if version & kind
+        }
+
+    def store(self, version: int, value: int) -> None:
+        """Adopt a store that the version explains, in its object and in every other that still shares the frame."""
+        owner = version >> 24
+        self.time += 1
+        self.shadow[owner] = value
+        self.last_store[owner] = self.time
+        at = (version >> 3 & 63) * MMS
+        for other in self.objects[at : at + MMS]:
+            if other not in (owner, NO_OBJECT):
+                self.shadow[other] = value
+                self.last_store[other] = self.time
+
+    def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
+        version = self.versions[mm * PAGES + page][-1]
+        self.open_free[cpu].append(version >> 24)
+
+    def dispensable(self, owner: int) -> bool:
+        """Return whether every store to the object was given up by an MADV_FREE that came after it or is still open."""
+        if any(owner in freed for freed in self.open_free):
+            return True
+        return self.last_store[owner] <= self.freed_upto[owner]
+
+

@@ -1,0 +1,79 @@
+"""Small valid values for the tests of the findings database."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fuzz.store import (
+    Campaign,
+    Evidence,
+    Minimum,
+    Sighting,
+    Store,
+    open_store,
+    record_finding,
+    start_campaign,
+)
+
+CAMPAIGN = Campaign(
+    name="night",
+    policy="v1",
+    policy_version="1",
+    tool_version="0.1.0",
+    python="3.12.1",
+    engine="atheris",
+    seed=7,
+    limits={"for": 60},
+    workers=2,
+    started="2026-01-01T00:00:00Z",
+)
+
+MINIMUM = Minimum(
+    policy="v1",
+    rule="C2",
+    reason="denied-though-allowed",
+    skip="nx-cleared",
+    scenario=b"\x01\x00\x00\x00\x01\x00\x00\x00",
+    text="shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\ncpu0 write p0\n",
+    operations=1,
+    cpus=2,
+    pages=1,
+)
+
+EVIDENCE = Evidence(
+    steps=["cpu0 write p0", "cpu1 mprotect p0 rx"],
+    history=[{"value": 5, "grants": "rw"}],
+    open_operations=["cpu1 mprotect p0 rx"],
+)
+
+
+def instant(second: int) -> str:
+    """The instant that many seconds after a fixed one, in the form that the store keeps."""
+    return f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000000Z"
+
+
+def minimum(number: int, **changes: Any) -> Minimum:  # noqa: ANN401 (whatever Minimum takes)
+    """A different minimum for each number."""
+    scenario = MINIMUM.scenario + number.to_bytes(4, "big")
+    return replace(MINIMUM, scenario=scenario, **changes)
+
+
+def sighting(campaign: str, second: int = 1, **changes: Any) -> Sighting:  # noqa: ANN401 (whatever Sighting takes)
+    """A sighting at that second."""
+    seen = Sighting(
+        campaign=campaign,
+        at=instant(second),
+        execution=1000 + second,
+        original=b"\x02\x00\x00\x00" * 3,
+        runs=120,
+        tool_version="0.1.0",
+    )
+    return replace(seen, **changes)
+
+
+def store_with_finding(path: Path | str) -> Store:
+    """A new store that holds one campaign and one finding of it."""
+    store = open_store(path, create=True)
+    campaign = start_campaign(store, CAMPAIGN)
+    record_finding(store, MINIMUM, sighting(campaign), EVIDENCE)
+    return store

@@ -1,0 +1,145 @@
+"""Mutation: whole records, the size limit, one result for one seed, and no broken machine."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzz.engines.strategies import scenarios
+from fuzz.scenario import Record, Scenario, decode, encode, kinds, mutate
+from fuzz.scenario.binary import WIDTH
+
+BYTES = st.binary(max_size=4 + 20 * 4 + 3)
+LIMITS = st.integers(1, 16)
+SEEDS = st.integers(0, 2**64 - 1)
+
+CHANGES = {change.__name__: change for change in mutate._CHANGES}
+
+
+def changed(name: str, scenario: Scenario, seed: int) -> Scenario:
+    """The scenario after one change, without a limit that matters."""
+    records = bytearray(encode(scenario))
+    CHANGES[name](random.Random(seed), records, 1000)
+    return decode(bytes(records))
+
+
+def assert_well_formed(data: bytes, max_records: int) -> None:
+    """A whole header, whole records, no more than allowed, and a machine that walks again."""
+    assert len(data) % WIDTH == 0
+    assert WIDTH <= len(data) <= WIDTH * (max_records + 1)
+    assert not decode(data).header.machine & kinds.NO_DIRTY_REWALK
+
+
+@given(BYTES, LIMITS, SEEDS)
+def test_a_mutant_keeps_alignment_and_limit(data: bytes, max_records: int, seed: int) -> None:
+    """Whatever the input, also one that is too long, cut short or has the switch set."""
+    assert_well_formed(mutate.mutate(random.Random(seed), data, max_records), max_records)
+
+
+@given(BYTES, BYTES, LIMITS, SEEDS)
+def test_a_crossover_keeps_alignment_and_limit(
+    first: bytes, second: bytes, max_records: int, seed: int
+) -> None:
+    """Whatever the inputs."""
+    child = mutate.crossover(random.Random(seed), first, second, max_records)
+
+    assert_well_formed(child, max_records)
+
+
+@given(BYTES, BYTES, LIMITS, SEEDS)
+def test_a_seed_determines_the_result(
+    first: bytes, second: bytes, max_records: int, seed: int
+) -> None:
+    """The same draws give the same bytes, and the inputs are left alone."""
+    one, two = random.Random(seed), random.Random(seed)
+
+    assert mutate.mutate(one, first, max_records) == mutate.mutate(two, first, max_records)
+    assert mutate.crossover(one, first, second, max_records) == mutate.crossover(
+        two, first, second, max_records
+    )
+
+
+@given(scenarios(max_records=10), scenarios(max_records=10), SEEDS)
+def test_a_crossover_invents_nothing(first: Scenario, second: Scenario, seed: int) -> None:
+    """Every record of the child is one of its parents', byte for byte, and so is the header."""
+    one, two = encode(first), encode(second)
+    child = mutate.crossover(random.Random(seed), one, two, 64)
+
+    def records(data: bytes) -> set[bytes]:
+        return {data[at : at + WIDTH] for at in range(WIDTH, len(data), WIDTH)}
+
+    assert records(child) <= records(one) | records(two)
+    assert child[:WIDTH] in {one[:WIDTH], two[:WIDTH]}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@given(data=st.binary(min_size=8, max_size=80), limit=LIMITS, seed=SEEDS)
+def test_every_change_keeps_whole_records(name: str, data: bytes, limit: int, seed: int) -> None:
+    """A single change adds at most one record, and none to a full scenario."""
+    records = mutate._whole(data, limit)
+    before = len(records)
+    CHANGES[name](random.Random(seed), records, limit)
+
+    assert len(records) % WIDTH == 0
+    assert max(WIDTH, before - WIDTH) <= len(records) <= min(before + WIDTH, WIDTH * (limit + 1))
+
+
+@pytest.mark.parametrize("name", ["_replace_byte", "_take_field", "_replace_record", "_change_run"])
+@given(scenario=scenarios().filter(lambda s: bool(s.records)), seed=SEEDS)
+def test_a_field_change_touches_one_record(name: str, scenario: Scenario, seed: int) -> None:
+    """All other records stay as they were."""
+    after = changed(name, scenario, seed)
+    pairs = zip(scenario.records, after.records, strict=True)
+
+    assert after.header == scenario.header
+    assert sum(old != new for old, new in pairs) <= 1
+
+
+@pytest.mark.parametrize("name", ["_swap_neighbours", "_move_block"])
+@given(scenario=scenarios().filter(lambda s: bool(s.records)), seed=SEEDS)
+def test_reordering_loses_nothing(name: str, scenario: Scenario, seed: int) -> None:
+    """The same records, in another order."""
+    assert Counter(changed(name, scenario, seed).records) == Counter(scenario.records)
+
+
+@pytest.mark.parametrize(("name", "field"), [("_retarget_page", 3), ("_retarget_cpu", 1)])
+@given(scenario=scenarios().filter(lambda s: bool(s.records)), seed=SEEDS)
+def test_retargeting_moves_all_records_of_one_target(
+    name: str, field: int, scenario: Scenario, seed: int
+) -> None:
+    """Either nothing changes, or one page or CPU is gone and one other has taken its records."""
+    after = changed(name, scenario, seed)
+
+    def targets(records: tuple[Record, ...]) -> list[int]:
+        return [r[field] for r in records if field == 1 or kinds.KINDS[r[0]].pages != "none"]
+
+    old, new = targets(scenario.records), targets(after.records)
+    moved = {(one, other) for one, other in zip(old, new, strict=True) if one != other}
+    assert len(moved) <= 1
+    for source, destination in moved:
+        assert [destination if target == source else target for target in old] == new
+
+
+def test_a_short_seed_grows_to_the_limit() -> None:
+    """Over generations the mutants of an empty scenario use the room that they have."""
+    draws = random.Random(3)
+    data = b""
+    longest = 0
+    for _ in range(500):
+        data = mutate.mutate(draws, data, 32)
+        longest = max(longest, len(data))
+
+    assert WIDTH * 33 == longest
+
+
+def test_mutants_reach_every_kind_and_header() -> None:
+    """From one scenario, every kind, pause and layout turns up, and no broken machine."""
+    draws = random.Random(5)
+    drawn = [decode(mutate.mutate(draws, b"\1\0\4\0\0\0\0\0", 8)) for _ in range(4000)]
+
+    assert set(range(len(kinds.KINDS))) == {r[0] for s in drawn for r in s.records}
+    assert set(range(29)) == {r[2] for s in drawn for r in s.records}
+    assert set(range(len(kinds.LAYOUTS))) == {s.header.layout for s in drawn}
+    assert {s.header.machine for s in drawn} == {0, 1, 2, 3}

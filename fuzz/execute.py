@@ -4,6 +4,7 @@ The scenario makes every choice; where it makes none (a blocked CPU, the end of 
 Same scenario, same policy, same version: the same run.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from fuzz.oracle import Oracle, Violation
@@ -15,7 +16,7 @@ from mm.flush import FlushStrategy
 from mm.frames import OutOfMemoryError
 from mm.mmap import HUGE, PRIVATE, SHARED, map_pages
 from mm.operations import BY_KERNEL_THREAD, STARTS, begin
-from mm.step import ADVANCED, POINTS, STEPS, advance
+from mm.step import Watch, run_steps
 from mm.tables import new_table
 from mm.world import VM_READ, VM_WRITE, World
 
@@ -64,7 +65,9 @@ class Outcome:
         return REASONS[self.reason][0] if self.verdict == ILLEGAL else ""
 
 
-def boot(header: Header, strategy: FlushStrategy) -> tuple[World, Oracle]:
+def boot(
+    header: Header, strategy: FlushStrategy, oracle_type: type[Oracle] = Oracle
+) -> tuple[World, Oracle]:
     """Return the world that a header describes, and the oracle that watches it."""
     switches = header.machine
     machine = Machine(
@@ -73,7 +76,7 @@ def boot(header: Header, strategy: FlushStrategy) -> tuple[World, Oracle]:
         stray_dirty=bool(switches & kinds.STRAY_DIRTY),
         blind_dirty=bool(switches & kinds.NO_DIRTY_REWALK),
     )
-    oracle = Oracle(machine, header.cpus)
+    oracle = oracle_type(machine, header.cpus)
     w = World(
         machine,
         strategy,
@@ -94,12 +97,33 @@ def boot(header: Header, strategy: FlushStrategy) -> tuple[World, Oracle]:
     return w, oracle
 
 
-def execute(scenario: Scenario, strategy: FlushStrategy) -> Outcome:
-    """Run a scenario to its end, or to its first violation."""
-    w, oracle = boot(scenario.header, strategy)
+Observe = Callable[[World, Oracle, Record, set[int]], None]
+"""Told of the world and the oracle after each record; adds what it saw to the set."""
+
+
+def execute(
+    scenario: Scenario,
+    strategy: FlushStrategy,
+    *,
+    observe: Observe | None = None,
+    shown: set[int] | None = None,
+    oracle_type: type[Oracle] = Oracle,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Run a scenario to its end, or to its first violation.
+
+    `observe` and `shown` are for feedback, `oracle_type` and `watch` are for reports; none of them changes the run.
+    """
+    w, oracle = boot(scenario.header, strategy, oracle_type)
+    w.watch = watch
     try:
-        for record in scenario.records:
-            apply(w, record)
+        if observe and shown is not None:
+            for record in scenario.records:
+                apply(w, record)
+                observe(w, oracle, record, shown)
+        else:
+            for record in scenario.records:
+                apply(w, record)
         for cpu in range(w.cpus):
             finish(w, cpu)
         oracle.at_rest()
@@ -132,7 +156,7 @@ def apply(w: World, record: Record) -> None:
     elif kind == kinds.RUN:
         if run >= kinds.FIRST_POINT:
             # It may be paused at this very point: leave it.
-            advance(w, cpu)
+            run_steps(w, cpu, 1)
         if run:
             pause(w, cpu, run)
         else:
@@ -146,35 +170,23 @@ def apply(w: World, record: Record) -> None:
 def pause(w: World, cpu: int, run: int) -> None:
     """Let the CPU execute `run` steps, or the steps before the next one of the point `run`; it stops where it blocks."""
     if run < kinds.FIRST_POINT:
-        for _ in range(run):
-            if advance(w, cpu) != ADVANCED:
-                return
-        return
-    point = kinds.POINTS[run - kinds.FIRST_POINT]
-    stack = w.steps[cpu]
-    while stack and POINTS[stack[-1][0]] != point:
-        if advance(w, cpu) != ADVANCED:
-            return
+        run_steps(w, cpu, run)
+    else:
+        run_steps(w, cpu, STEP_LIMIT, kinds.POINTS[run - kinds.FIRST_POINT])
 
 
 def finish(w: World, cpu: int) -> None:
     """Let the CPU finish its operation; while it is blocked, the next CPU that can move makes a step."""
-    stack = w.steps[cpu]
-    while stack:
-        current = stack.pop()
-        if STEPS[current[0]](w, cpu, current):
-            stack.append(current)
-            _unblock(w, cpu)
-        w.executed += 1
-        if w.executed > STEP_LIMIT:
-            raise StepLimitError
+    while not run_steps(w, cpu, STEP_LIMIT):
+        _unblock(w, cpu)
+    if w.executed > STEP_LIMIT:
+        raise StepLimitError
 
 
 def _unblock(w: World, cpu: int) -> None:
     for distance in range(1, w.cpus):
-        if advance(w, (cpu + distance) % w.cpus) == ADVANCED:
+        other = (cpu + distance) % w.cpus
+        if w.steps[other] and run_steps(w, other, 1):
             return
     message = f"every CPU is blocked or idle while CPU {cpu} waits"
     raise DeadlockError(message)
-
-

@@ -134,3 +134,7 @@ class FlushStrategy(Protocol):
     def tag_owner(self, w: "World", cpu: int, pcid: int) -> int:
         """Return the address space whose translations the CPU would use under the PCID, -1 for none."""
         ...
+
+    def variable(self, w: "World", cpu: int) -> int:
+        """Return the state variable that the strategy declares for feedback, 0 to 63: what it remembers about the CPU."""
+        ...

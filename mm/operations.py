@@ -62,6 +62,7 @@ BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "ag
 def begin(w: World, cpu: int, start: Start, *, user: bool, args: tuple[int, int, int, int]) -> None:
     """Start an operation on an idle CPU; `args` are its number for reports, first page, page count and argument."""
     w.op[cpu] = args[0]
+    w.op_page[cpu] = args[1]
     start(w, cpu, args[1], args[2], args[3])
     if user and w.lazy[cpu]:
         leave_lazy(w, cpu)

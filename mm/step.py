@@ -19,9 +19,8 @@ STEPS: Final[list[StepFunction]] = []
 NAMES: Final[list[str]] = []
 POINTS: Final[list[str]] = []
 
-ADVANCED: Final = 0
-BLOCKED: Final = 1
-IDLE: Final = 2
+Watch = Callable[["World", int, Step], None]
+"""Told of each step after a CPU has executed it."""
 
 
 def step(name: str, point: str = "") -> Callable[[StepFunction], int]:
@@ -44,14 +43,24 @@ def push(w: "World", cpu: int, *steps: Step) -> None:
     w.steps[cpu].extend(steps[::-1])
 
 
-def advance(w: "World", cpu: int) -> int:
-    """Execute the CPU's next step; return ADVANCED, BLOCKED (nothing changed) or IDLE (nothing to do)."""
+def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:
+    """Let the CPU execute up to `limit` steps, or those in front of the next step of `point`.
+
+    Return False when it stopped because a step is blocked; that step has changed nothing.
+    """
     stack = w.steps[cpu]
-    if not stack:
-        return IDLE
-    current = stack.pop()
-    if STEPS[current[0]](w, cpu, current):
-        stack.append(current)
-        return BLOCKED
-    w.executed += 1
-    return ADVANCED
+    watch = w.watch
+    executed = 0
+    moved = True
+    while stack and executed < limit:
+        current = stack.pop()
+        code = current[0]
+        if (point and POINTS[code] == point) or STEPS[code](w, cpu, current):
+            stack.append(current)
+            moved = bool(point) and POINTS[code] == point
+            break
+        executed += 1
+        if watch:
+            watch(w, cpu, current)
+    w.executed += executed
+    return moved

@@ -8,7 +8,7 @@ from mm.flush import FlushState, FlushStrategy
 from mm.observer import Observer
 
 if TYPE_CHECKING:
-    from mm.step import Step
+    from mm.step import Step, Watch
 
 MMS: Final = 3
 """Address spaces: the first one and two more that fork can make."""
@@ -56,6 +56,7 @@ class World:
         "mmap_lock",
         "observer",
         "op",
+        "op_page",
         "page_lock",
         "pages",
         "pmd_lock",
@@ -67,6 +68,7 @@ class World:
         "steps",
         "task_mm",
         "vma",
+        "watch",
     )
 
     def __init__(  # noqa: PLR0913 - the parts of a world
@@ -89,6 +91,7 @@ class World:
         self.batch = batch
         self.steps: list[list[Step]] = [[] for _ in range(cpus)]
         self.op: list[int] = [-1] * cpus
+        self.op_page: list[int] = [0] * cpus
         self.task_mm: list[int] = [0] * cpus
         self.loaded_mm: list[int] = [INIT_MM] * cpus
         self.lazy: list[bool] = [False] * cpus
@@ -106,6 +109,7 @@ class World:
         self.shared: list[int] = [-1] * PAGES
         self.stamp = 0
         self.executed = 0
+        self.watch: Watch | None = None
         self.costs: list[int] = [0] * 6
         for word in range(4):
             machine.memory[word] = 0
@@ -122,6 +126,7 @@ class World:
         other.batch = self.batch
         other.steps = [stack.copy() for stack in self.steps]
         other.op = self.op.copy()
+        other.op_page = self.op_page.copy()
         other.task_mm = self.task_mm.copy()
         other.loaded_mm = self.loaded_mm.copy()
         other.lazy = self.lazy.copy()
@@ -139,6 +144,7 @@ class World:
         other.shared = self.shared.copy()
         other.stamp = self.stamp
         other.executed = self.executed
+        other.watch = self.watch
         other.costs = self.costs.copy()
         other.flush_state = self.flush_state.copy()
         return other
@@ -150,6 +156,7 @@ class World:
             self.flush_state.key(),
             tuple(tuple(stack) for stack in self.steps),
             tuple(self.op),
+            tuple(self.op_page),
             tuple(self.task_mm),
             tuple(self.loaded_mm),
             tuple(self.lazy),

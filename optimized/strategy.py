@@ -190,6 +190,16 @@ class GatherFlush:
         slots = state_of(w).ctx_mm[cpu]
         return slots[pcid] if pcid < len(slots) else -1
 
+    def variable(self, w: World, cpu: int) -> int:
+        """How far the CPU's context lags, whether its gather has recorded anything, and what is deferred."""
+        state = state_of(w)
+        mm = w.task_mm[cpu]
+        lag = min(state.tlb_gen[mm] - state.ctx_gen[cpu][state.asid[cpu]], 3)
+        gather = state.gathers[cpu]
+        recorded = 0 if gather is None else 2 if gather.end else 1
+        deferred = bool(state.deferred[cpu]) + 2 * (state.batched[mm] != state.batched_flushed[mm])
+        return max(lag, 0) * 12 + recorded * 4 + deferred
+
 
 def merged(ranges: list[tuple[int, int, int]]) -> list[Step]:
     """Return one flush for each address space, over the hull of its ranges."""

@@ -124,6 +124,10 @@ class EagerFlush:
         del w, cpu
         return pcid if pcid < MMS else -1
 
+    def variable(self, w: World, cpu: int) -> int:
+        del w, cpu
+        return 0
+
 
 def _state(w: World) -> EagerState:
     state = w.flush_state

@@ -151,6 +151,10 @@ class History:
 
     # Answers.
 
+    def changes(self) -> int:
+        """Return how many changes of a page's entry were committed: the flushes that the reference makes."""
+        return sum(map(len, self.versions)) - SLOTS
+
     def explain(self, slot: int, kind: int, incarnation: int) -> int:
         """Return the newest version that lets an access of `kind` use the incarnation, or -1 when none does (C1)."""
         versions = self.versions[slot]

@@ -10,10 +10,15 @@ from fuzz.store import (
     Minimum,
     Sighting,
     Store,
+    merge,
     open_store,
     record_finding,
     start_campaign,
 )
+from fuzz.store.schema import TABLES
+
+Rows = list[dict[str, Any]]
+Content = dict[str, Rows]
 
 CAMPAIGN = Campaign(
     name="night",
@@ -77,3 +82,26 @@ def store_with_finding(path: Path | str) -> Store:
     campaign = start_campaign(store, CAMPAIGN)
     record_finding(store, MINIMUM, sighting(campaign), EVIDENCE)
     return store
+
+
+def filled(content: Content) -> Store:
+    """A store in memory with these rows."""
+    store = open_store(":memory:", create=True)
+    with store.transaction() as db:
+        for table in TABLES:
+            db.table(table).insert_all(content[table])
+    return store
+
+
+def dump(store: Store) -> Content:
+    """All rows of a store, in an order that does not depend on how they came there."""
+    return {table: sorted(store.db.table(table).rows, key=repr) for table in TABLES}
+
+
+def merged(*contents: Content) -> Content:
+    """What a store with the first content holds after the others have been merged into it, one after the other."""
+    with filled(contents[0]) as into:
+        for content in contents[1:]:
+            with filled(content) as source:
+                merge(into, source)
+        return dump(into)

@@ -8,27 +8,31 @@ from pathlib import Path
 
 import pytest
 
-import fuzz.store.snapshot
 from fuzz.store import list_findings, open_store
 from fuzz.store.errors import StoreLocked, StoreReadOnly, StoreUnreadable
+from fuzz.store.snapshot import private_copy
 from tests.store_samples import store_with_finding
 
 NOBODY = 65534
+Seal = Callable[[Path, int], Path]
 
 
 @pytest.fixture
-def sealed() -> Iterator[Callable[[Path], Path]]:
-    """A function that copies a folder to one that nobody may write to; root becomes nobody, whom permissions bind."""
+def sealed() -> Iterator[Seal]:
+    """A function that copies a folder to one that cannot be written, and its files with a mode of their own.
+
+    Root becomes nobody, whom permissions bind.
+    """
     made: list[Path] = []
     root = os.geteuid() == 0
 
-    def seal(folder: Path) -> Path:
+    def seal(folder: Path, mode: int) -> Path:
         copy = Path(tempfile.mkdtemp())
         made.append(copy)
         for file in folder.iterdir():
             if not file.name.endswith("-shm"):
                 shutil.copyfile(file, copy / file.name)
-                (copy / file.name).chmod(0o444)
+                (copy / file.name).chmod(mode)
         copy.chmod(0o555)
         if root:
             os.seteuid(NOBODY)
@@ -42,10 +46,10 @@ def sealed() -> Iterator[Callable[[Path], Path]]:
         shutil.rmtree(folder)
 
 
-def test_closed_store(tmp_path: Path, sealed: Callable[[Path], Path]) -> None:
+def test_closed_store(tmp_path: Path, sealed: Seal) -> None:
     """A store that was closed before it came to a read-only disk is read there."""
     store_with_finding(tmp_path / "findings.db").close()
-    folder = sealed(tmp_path)
+    folder = sealed(tmp_path, 0o444)
 
     store = open_store(folder / "findings.db", create=False, readonly=True)
 
@@ -53,11 +57,11 @@ def test_closed_store(tmp_path: Path, sealed: Callable[[Path], Path]) -> None:
     assert store.path == folder / "findings.db"
 
 
-def test_log_of_a_killed_campaign(tmp_path: Path, sealed: Callable[[Path], Path]) -> None:
+def test_log_of_a_killed_campaign(tmp_path: Path, sealed: Seal) -> None:
     """What is only in the log beside the store is read too."""
     store = store_with_finding(tmp_path / "findings.db")
     assert (tmp_path / "findings.db-wal").stat().st_size > 0
-    folder = sealed(tmp_path)
+    folder = sealed(tmp_path, 0o444)
     store.close()
 
     copy = open_store(folder / "findings.db", create=False, readonly=True)
@@ -66,11 +70,11 @@ def test_log_of_a_killed_campaign(tmp_path: Path, sealed: Callable[[Path], Path]
 
 
 def test_nothing_is_left_behind(
-    tmp_path: Path, sealed: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sealed: Seal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The private copy is gone when the store is closed."""
     store_with_finding(tmp_path / "findings.db").close()
-    folder = sealed(tmp_path)
+    folder = sealed(tmp_path, 0o444)
     scratch = Path(tempfile.mkdtemp())
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
 
@@ -81,32 +85,30 @@ def test_nothing_is_left_behind(
     scratch.rmdir()
 
 
-def test_no_write(tmp_path: Path, sealed: Callable[[Path], Path]) -> None:
+def test_no_write(tmp_path: Path, sealed: Seal) -> None:
     """Opening it for writing is StoreReadOnly."""
     store_with_finding(tmp_path / "findings.db").close()
-    folder = sealed(tmp_path)
+    folder = sealed(tmp_path, 0o444)
 
     with pytest.raises(StoreReadOnly, match="cannot be written"):
         open_store(folder / "findings.db", create=False)
 
 
-def test_no_new_store(tmp_path: Path, sealed: Callable[[Path], Path]) -> None:
+def test_no_new_store(tmp_path: Path, sealed: Seal) -> None:
     """Creating a store there is StoreUnreadable."""
-    folder = sealed(tmp_path)
+    folder = sealed(tmp_path, 0o444)
 
     with pytest.raises(StoreUnreadable, match="no permission for it or its folder"):
         open_store(folder / "findings.db", create=True)
 
 
-def test_no_permission(tmp_path: Path, sealed: Callable[[Path], Path]) -> None:
+def test_no_permission(tmp_path: Path, sealed: Seal) -> None:
     """A file that the user may not read is StoreUnreadable."""
     store_with_finding(tmp_path / "findings.db").close()
-    tmp_path.joinpath("findings.db").chmod(0)
-    folder = sealed(Path(tempfile.mkdtemp()))
-    del folder
+    folder = sealed(tmp_path, 0)
 
-    with pytest.raises(StoreUnreadable, match=r"cannot be opened: "):
-        open_store(tmp_path / "findings.db", create=False, readonly=True)
+    with pytest.raises(StoreUnreadable, match="no permission for it or its folder"):
+        open_store(folder / "findings.db", create=False, readonly=True)
 
 
 def test_copy_of_a_moving_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +121,7 @@ def test_copy_of_a_moving_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         with source.open("ab") as file:
             file.write(b"more")
 
-    monkeypatch.setattr(fuzz.store.snapshot.shutil, "copyfile", copy_while_written)
+    monkeypatch.setattr(shutil, "copyfile", copy_while_written)
 
     with pytest.raises(StoreLocked, match="being written by another process"):
-        fuzz.store.snapshot.private_copy(path)
+        private_copy(path)

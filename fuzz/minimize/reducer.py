@@ -1,56 +1,74 @@
-"""The one place where a candidate is judged: seen before, simpler, within budget, interesting."""
+"""The one place where a candidate is judged: within budget, asked only once, simpler, interesting."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
 from fuzz.minimize.order import simplicity_key
-from fuzz.scenario import Record, Scenario, decode, encode
+from fuzz.scenario import Scenario, decode, encode
 
 Interesting: TypeAlias = Callable[[Scenario], bool]
-"""Whether a scenario still shows what it is reduced for; must be a pure function."""
+"""Whether a scenario still shows what it is reduced for; a pure function."""
 
 
 class OutOfBudget(Exception):
-    """The predicate has been called as often as allowed."""
+    """The predicate would have to be called more often than the budget allows."""
+
+
+class Judge:
+    """Calls the predicate at most ``budget`` times, and at most once for each scenario."""
+
+    def __init__(self, interesting: Interesting, budget: int) -> None:
+        self.runs = 0
+        self._interesting = interesting
+        self._budget = budget
+        self._verdicts: dict[bytes, bool] = {}
+
+    def __call__(self, scenario: Scenario) -> bool:
+        """Whether a canonical scenario is interesting.
+
+        Raises OutOfBudget when that is not known and no call is left.
+        """
+        data = encode(scenario)
+        verdict = self._verdicts.get(data)
+        if verdict is None:
+            if self.runs >= self._budget:
+                raise OutOfBudget
+            self.runs += 1
+            verdict = self._verdicts[data] = self._interesting(scenario)
+        return verdict
 
 
 class Reducer:
-    """Holds the simplest interesting scenario found so far; only `consider` replaces it.
+    """Holds the simplest interesting scenario known, ``best``, which only `consider` replaces.
 
-    ``best`` is interesting and canonical at any time, its key never rises, and ``runs`` never
-    exceeds ``budget``.
+    ``best`` is canonical and interesting at any time, and its key never rises.
     """
 
-    def __init__(self, start: Scenario, interesting: Interesting, budget: int) -> None:
-        data = encode(start)
-        self.best = decode(data)
-        self.runs = 0
-        self.budget = budget
-        self._interesting = interesting
-        self._key = simplicity_key(self.best)
-        self._seen = {encode(self.best)}
+    def __init__(self, start: Scenario, judge: Judge) -> None:
+        """Start from a canonical scenario that ``judge`` calls interesting."""
+        self.best = start
+        self._key = simplicity_key(start)
+        self._judge = judge
 
     def consider(self, candidate: Scenario) -> bool:
         """True iff ``candidate``, made canonical, is simpler than ``best`` and interesting; it is
-        then the new ``best``. A canonical form that was tried before, or is not simpler, costs no
-        run. Raises OutOfBudget when a run would be needed and none is left.
+        ``best`` afterwards. Costs no run when it is not simpler or was judged before.
         """
-        candidate = decode(encode(candidate))
-        data = encode(candidate)
-        if data in self._seen:
-            return False
+        candidate = canonical(candidate)
         key = simplicity_key(candidate)
-        if key >= self._key:
-            return False
-        if self.runs >= self.budget:
-            raise OutOfBudget
-        self._seen.add(data)
-        self.runs += 1
-        if not self._interesting(candidate):
+        if key >= self._key or not self._judge(candidate):
             return False
         self.best, self._key = candidate, key
         return True
 
-    def consider_records(self, records: "list[Record] | tuple[Record, ...]") -> bool:
-        """`consider` the current header with other records."""
-        return self.consider(Scenario(self.best.header, tuple(records)))
+    def branch(self, start: Scenario) -> "Reducer | None":
+        """A reducer of its own for ``start``, made canonical, be it simpler than ``best`` or not;
+        None when ``start`` is not interesting. Budget and memory are shared, ``best`` is not.
+        """
+        start = canonical(start)
+        return Reducer(start, self._judge) if self._judge(start) else None
+
+
+def canonical(scenario: Scenario) -> Scenario:
+    """The canonical scenario that the binary form of ``scenario`` decodes to."""
+    return decode(encode(scenario))

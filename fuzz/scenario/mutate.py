@@ -12,11 +12,14 @@ from typing import Final
 from fuzz.scenario.binary import WIDTH, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.generate import random_header, random_record
-from fuzz.scenario.kinds import NO_DIRTY_REWALK
+from fuzz.scenario.kinds import EXEC, FILL, NO_DIRTY_REWALK, READ, RUN, WRITE
 from fuzz.scenario.record import Scenario
 from fuzz.scenario.schedule import CUTS
 
 _MAX_CHANGES: Final = 4
+_NEAR: Final = 4
+"""How many records apart two that belong together are put, at most."""
+_ACCESSES: Final = (READ, WRITE, WRITE, EXEC, FILL)
 
 Change = Callable[[Draws, bytearray, int], None]
 """One change in place of a header and at least one record. It may go above the record limit, which
@@ -130,6 +133,28 @@ def _move_block(draws: Draws, records: bytearray, _: int) -> None:
     records[at:at] = block
 
 
+def _add_companion(draws: Draws, records: bytearray, max_records: int) -> None:
+    """Behind one record comes an access to its pages from another CPU: the meeting that a race needs."""
+    at = _any_record(draws, records)
+    cpus = (records[0] & 7) + 1
+    cpu = (records[at + 1] + draws.randrange(0, cpus)) % 8 % cpus
+    access = draws.choice(_ACCESSES)
+    companion = bytes((access, cpu, records[at + 2] & 7, 0))
+    _make_room(draws, records, max_records)
+    at = min(at + WIDTH * draws.randrange(1, _NEAR), len(records))
+    records[at:at] = companion
+
+
+def _cut_operation(draws: Draws, records: bytearray, max_records: int) -> None:
+    """One operation pauses and goes on a few records later."""
+    at = _any_record(draws, records)
+    cpu = records[at + 1] & 7
+    records[at + 1] = cpu | draws.choice(CUTS) << 3
+    _make_room(draws, records, max_records)
+    at = min(at + WIDTH * draws.randrange(2, 2 * _NEAR), len(records))
+    records[at:at] = bytes((RUN, cpu, 0, 0))
+
+
 def _retarget_page(draws: Draws, records: bytearray, _: int) -> None:
     """All records on one page name another."""
     pages = (records[0] >> 3 & 7) + 1
@@ -172,6 +197,8 @@ _CHANGES: Final[tuple[Change, ...]] = (
     *(_swap_neighbours,) * 2,
     *(_move_block,) * 2,
     *(_change_run,) * 4,
+    *(_add_companion,) * 4,
+    *(_cut_operation,) * 4,
     _retarget_page,
     _retarget_cpu,
     _change_header,

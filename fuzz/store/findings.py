@@ -153,8 +153,9 @@ def find_finding(store: Store, prefix: str) -> StoredFinding:
     if not found or not typed:
         raise UnknownFinding(f"{store.path} has no finding whose id starts with {prefix!r}.")
     if len(found) > 1:
-        shown = ", ".join(finding.id for finding in found[:3]) + (", ..." if found[3:] else "")
-        raise AmbiguousFinding(f"{prefix} is the start of {len(found)} findings: {shown}.")
+        shown = ", ".join(finding.id for finding in found[:3])
+        rest = f" and {len(found) - 3} more" if found[3:] else ""
+        raise AmbiguousFinding(f"{prefix} is the start of {len(found)} findings: {shown}{rest}.")
     return found[0]
 
 

@@ -201,16 +201,6 @@ FAULTS: Final[tuple[Policy, ...]] = (
         gather.IgnoreBatchedPending,
     ),
     _fault(
-        "cow-ignores-pending",
-        Fault(
-            "C4",
-            "6ce64428d620",
-            2021,
-            "copy-on-write copies under a deferred write-protection: a third CPU writes through its old entry meanwhile",
-        ),
-        strategy=delivery.CowIgnoresPending,
-    ),
-    _fault(
         "dec-before-flush",
         Fault(
             "C1",

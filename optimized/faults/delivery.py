@@ -41,10 +41,3 @@ class PartialByLocal(GatherFlush):
 
     def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
         return generation == local + 1
-
-
-class CowIgnoresPending(GatherFlush):
-    """A write fault copies the page without asking whether a write-protection is still unflushed (6ce64428d620)."""
-
-    def flush_pending(self, w: World, mm: int) -> bool:
-        return False

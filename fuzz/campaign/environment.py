@@ -1,0 +1,25 @@
+"""The world outside a scenario: the time, and chance where the user left a choice open."""
+
+import time
+from datetime import UTC, datetime
+from random import Random, SystemRandom
+
+
+def now() -> str:
+    """Return the time as the findings database keeps it."""
+    return datetime.now(UTC).isoformat()
+
+
+def default_name(policy: str) -> str:
+    """Return a campaign's name when the user gave none: its policy and the second of its start, in UTC."""
+    return f"{policy}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+
+
+def fresh_seed() -> int:
+    """Return a seed when the user gave none; it is shown and stored, so that the campaign can be repeated."""
+    return SystemRandom().randrange(1 << 32)
+
+
+def draws(seed: int) -> Random:
+    """Return the source of random draws that a seed determines."""
+    return Random(seed)

@@ -1,0 +1,138 @@
+"""A worker's work: drive one engine, and tell the parent what comes of it."""
+
+import os
+import select
+import time
+import traceback
+from typing import Final
+
+from fuzz.campaign.job import Job, read_corpus
+from fuzz.campaign.messages import Broken, Bye, Hello, Message, Progress, encode_message
+from fuzz.campaign.policy_source import LoadedPolicy, PolicyError, blame, load_policy
+from fuzz.campaign.triage import CannotGoOn, Triage
+from fuzz.engines.registry import FEEDBACK, drive
+from fuzz.engines.session import Finished, Session
+from fuzz.scenario import Scenario, render
+
+BEAT_SECONDS: Final = 0.1
+PROGRESS_SECONDS: Final = 0.5
+
+
+class GuardedSession(Session):
+    """A session that an exception in an execution ends; `raised` and `raised_by` say what it was and which scenario.
+
+    The engine does not see it: libFuzzer would take it for a crash.
+    """
+
+    raised: BaseException | None = None
+    raised_by: Scenario | None = None
+
+    def run_scenario(self, scenario: Scenario, data: bytes | None = None) -> set[int]:
+        """Execute as Session does."""
+        try:
+            return super().run_scenario(scenario, data)
+        except (Finished, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a policy raises, sys.exit() included, is kept
+            self.raised, self.raised_by = error, scenario
+            raise Finished from None
+
+
+class Work:
+    """One worker from hello to bye."""
+
+    def __init__(self, job: Job, channel: int) -> None:
+        self.job = job
+        self.channel = channel
+        self.stopping = False
+        self.next_beat = 0.0
+        self.next_progress = 0.0
+        self.reported: set[int] = set()
+
+    def run(self) -> None:
+        """Fuzz up to the limit, or until the parent closes standard input."""
+        try:
+            loaded = load_policy(self.job.policy)
+        except PolicyError as error:
+            self.send(Broken("policy", str(error)))
+            return
+        self.triage = Triage(loaded.policy, self.send, self.beat)
+        self.session = GuardedSession(
+            loaded.policy,
+            seed=self.job.seed,
+            records=self.job.records,
+            corpus=read_corpus(self.job.corpus),
+            report=self.triage,
+            stop=self.stop,
+            feedback=self.job.engine in FEEDBACK,
+        )
+        self.triage.execution = lambda: self.session.executions
+        self.send(Hello(os.getpid()))
+        try:
+            drive(self.job.engine, self.session)
+        except BaseException as error:  # noqa: BLE001 - libFuzzer ends with SystemExit; the parent hears of all
+            self.session.raised = error
+        self.progress()
+        self.send(self.trouble(loaded) or Bye())
+
+    def stop(self) -> bool:
+        """Return whether the session is over; asked before each execution."""
+        if self.session.raised or 0 < self.job.executions <= self.session.executions:
+            return True
+        self.beat()
+        return self.stopping
+
+    def beat(self) -> None:
+        """Now and then, see whether the parent wants an end, and tell it how far the work is."""
+        now = time.monotonic()
+        if now < self.next_beat:
+            return
+        self.next_beat = now + BEAT_SECONDS
+        if select.select([0], [], [], 0)[0]:
+            self.stopping = True
+        if now >= self.next_progress:
+            self.next_progress = now + PROGRESS_SECONDS
+            self.progress()
+
+    def progress(self) -> None:
+        """Send the counters, and what is new since the last time."""
+        session = self.session
+        new = sorted(session.features - self.reported)
+        self.reported.update(new)
+        again = dict(self.triage.again)
+        self.triage.again.clear()
+        self.send(
+            Progress(
+                executions=session.executions,
+                undecided=session.undecided,
+                failures=self.triage.failures,
+                corpus_size=session.corpus_size,
+                features=new,
+                costs=session.costs,
+                reference_costs=session.reference_costs,
+                again=again,
+            )
+        )
+
+    def trouble(self, loaded: LoadedPolicy) -> Broken | None:
+        """Return why the work ended before its time, None when it did not."""
+        error = self.session.raised
+        if error is None:
+            return None
+        if isinstance(error, CannotGoOn):
+            return error.broken
+        scenario = render(self.session.raised_by) if self.session.raised_by else ""
+        details = "".join(traceback.format_exception(error))
+        sentence = blame(error, loaded.path)
+        if sentence:
+            return Broken("policy", sentence, scenario, details)
+        return Broken("harness", f"{type(error).__name__}: {error}", scenario, details)
+
+    def send(self, message: Message) -> None:
+        """Write a message whole; a parent that is gone ends the process."""
+        line = encode_message(message)
+        try:
+            while line:
+                line = line[os.write(self.channel, line) :]
+        except BrokenPipeError:
+            os._exit(0)

@@ -1,0 +1,48 @@
+"""One worker process: `python -m fuzz.campaign.worker`.
+
+It reads one line, its job, from standard input, and writes messages to standard output; standard error is its log.
+It goes on as long as its standard input stays open: closing it is how the parent stops a worker, and a parent that was
+killed has closed it too.
+"""
+
+import os
+import sys
+
+from fuzz.campaign.job import Job, parse_job
+
+
+def main() -> None:
+    """Keep standard output for messages, send what libFuzzer and the policy print to the log, and work."""
+    job = parse_job(_first_line())
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    _work(job, channel)
+    sys.stdout.flush()
+    # A process in which Fuzz() was interrupted ends with 130 in any other way.
+    os._exit(0)
+
+
+def _first_line() -> bytes:
+    """Read byte by byte, so that nothing behind the line is taken from the descriptor."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            os._exit(0)
+        line += byte
+    return line
+
+
+def _work(job: Job, channel: int) -> None:
+    # Imported late: the engine `coverage` instruments the models before anything loads them.
+    if job.engine == "coverage":
+        from fuzz.engines.instrument import instrument_models  # noqa: PLC0415 - see above
+
+        instrument_models()
+    from fuzz.campaign.work import Work  # noqa: PLC0415 - see above
+
+    Work(job, channel).run()
+
+
+if __name__ == "__main__":
+    main()

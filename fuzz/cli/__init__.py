@@ -1,0 +1,1 @@
+"""The command line: `shootdown`. One file for each command."""

@@ -1,0 +1,16 @@
+"""The exit codes of `shootdown`."""
+
+from typing import Final
+
+OK: Final = 0
+"""Nothing illegal."""
+ILLEGAL_FOUND: Final = 1
+"""Something illegal was found, or still fails."""
+UNUSABLE: Final = 2
+"""Wrong usage or unusable input."""
+HARNESS_FAILED: Final = 3
+"""The harness itself failed, or what it found did not happen again."""
+INTERRUPTED: Final = 130
+"""Ctrl-C outside a campaign, by the convention of shells; a campaign ends with one of the codes above."""
+PIPE_CLOSED: Final = 141
+"""Nobody reads the output any more, by the same convention."""

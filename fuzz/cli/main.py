@@ -1,0 +1,97 @@
+"""The command `shootdown`: finds the subcommands, and turns every way to fail into one sentence and an exit code."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from fuzz.campaign.policy_source import PolicyError
+from fuzz.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
+from fuzz.store import StoreError
+
+COMMANDS: Final = ("fuzz", "replay", "findings", "policies", "minimize", "lockstep")
+
+
+class Commands(click.Group):
+    """The subcommands, each imported when it is wanted: the engines cost time that a list of policies need not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help text."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of module fuzz.cli.NAME."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"fuzz.cli.{cmd_name}").command
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shootdown", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Tell whether a TLB flush may be skipped, or put off.
+
+    A policy (a flush-skipping rule with its batching) runs beside a reference that flushes every CPU at each PTE
+    change. What it may not show becomes a finding: minimized, stored, and replayed by one command.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback."""
+    try:
+        code = cli.main(list(arguments), prog_name="shootdown", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        return _complain(_usage_sentence(error), UNUSABLE)
+    except (StoreError, PolicyError) as error:
+        return _complain(f"shootdown: {error}", UNUSABLE)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        # What is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001 - the last resort of the command line
+        return _complain(_defect(error), HARNESS_FAILED)
+    return code if isinstance(code, int) else OK
+
+
+def _usage_sentence(error: click.ClickException) -> str:
+    where = "shootdown"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        where = error.ctx.command_path
+    message = " ".join(error.format_message().split())
+    return f"{where}: {message}"
+
+
+def _defect(error: Exception) -> str:
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if os.environ.get("SHOOTDOWN_DEBUG"):
+        traceback.print_exception(error)
+        return f"shootdown: internal error: {what}"
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="shootdown-", suffix=".txt", delete=False
+    ) as report:
+        traceback.print_exception(error, file=report)
+    return (
+        f"shootdown: internal error: {what}. The traceback is in {report.name};"
+        " SHOOTDOWN_DEBUG=1 shows it here."
+    )
+
+
+def _complain(sentence: str, code: int) -> int:
+    click.echo(sentence, err=True)
+    return code

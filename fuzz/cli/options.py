@@ -1,0 +1,119 @@
+"""Options and output that several commands share."""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fuzz.scenario import ParsedScenario, ScenarioError, decode, parse
+
+DEFAULT_DB: Final = "findings.db"
+PIPE_WIDTH: Final = 240
+"""Columns of a table that no terminal shows: no row is broken."""
+
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smh])+")
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smh])")
+
+db_option = click.option(
+    "--db",
+    default=DEFAULT_DB,
+    show_default=True,
+    metavar="FILE",
+    help="The findings database.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 60s, 10m, 1h30m, or a plain number of seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds."""
+        text = str(value)
+        if text.isdecimal():
+            text += "s"
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        if not _DURATION.fullmatch(text) or not seconds:
+            self.fail(f"{value!r} is not a time such as 60s, 10m or 1h30m.", param, ctx)
+        return seconds
+
+
+def replay_command(target: str, *, policy: str = "", db: str = DEFAULT_DB) -> str:
+    """Return the literal command that shows a finding or a file again; what is the default is left out."""
+    words = ["shootdown", "replay", target]
+    if policy:
+        words += ["--policy", policy]
+    if db != DEFAULT_DB:
+        words += ["--db", db]
+    return shlex.join(words)
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under bold headings: fitted to a terminal, and one line a row anywhere else."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for i, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    with console.capture() as printed:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+
+def readable(path: str) -> bytes:
+    """Return the content of a file that the user named; one sentence and exit code 2 when it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def read_scenario(path: str) -> ParsedScenario:
+    """Return the scenario in a file, which holds its text form or the bytes of a fuzzer's input.
+
+    One sentence and exit code 2 when the text is broken; every byte string is a scenario.
+    """
+    data = readable(path)
+    if not _is_text(data):
+        return ParsedScenario(decode(data))
+    try:
+        return parse(data.decode())
+    except ScenarioError as error:
+        raise click.ClickException(f"{path}, {error}.") from None
+
+
+def _is_text(data: bytes) -> bool:
+    """A text has no control characters; a binary scenario that could be mistaken for one has no byte below 32."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(character >= " " or character in "\t\r\n" for character in text)

@@ -1,0 +1,105 @@
+"""`shootdown policies`: what there is to test."""
+
+import inspect
+import textwrap
+from importlib.metadata import entry_points
+
+import click
+
+from fuzz.campaign.policy_source import GROUP, load_policy
+from fuzz.cli.options import json_option, print_json, print_table
+from optimized.faults.catalogue import FAULTS
+from optimized.policies import RULES
+from optimized.policy import Policy
+
+WIDTH = 100
+
+
+@click.command("policies")
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, *, as_json: bool) -> None:
+    """List the policies, or show all there is to know of one.
+
+    NAME is a policy, or the path of a Python file that defines one.
+    """
+    if name is not None:
+        policy = load_policy(name).policy
+        if as_json:
+            print_json(document(policy))
+        else:
+            click.echo("\n".join(page(policy)))
+        return
+    installed = [load_policy(point.name).policy for point in entry_points(group=GROUP)]
+    rules = [*RULES, *installed]
+    if as_json:
+        print_json([document(policy) for policy in (*rules, *FAULTS)])
+        return
+    print_table(
+        ("policy", "what it does", "source"),
+        [(policy.name, policy.summary, policy.source) for policy in rules],
+    )
+    click.echo()
+    print_table(
+        ("seeded fault", "rule", "year", "what is wrong", "source"),
+        [
+            (policy.name, fault.rule, str(fault.year or ""), policy.summary, policy.source)
+            for policy in FAULTS
+            if (fault := policy.fault)
+        ],
+    )
+
+
+def document(policy: Policy) -> dict[str, object]:
+    """Return a policy as JSON values; `fault` is null unless it is a seeded fault."""
+    fault = policy.fault
+    return {
+        "name": policy.name,
+        "summary": policy.summary,
+        "source": policy.source,
+        "rule": inspect.getdoc(policy.needs_flush) or "",
+        "huge_inline": policy.huge_inline,
+        "exec_check": policy.exec_check,
+        "strategy": policy.strategy.__name__,
+        "fault": None
+        if fault is None
+        else {
+            "rule": fault.rule,
+            "origin": fault.origin,
+            "year": fault.year or None,
+            "mechanism": fault.mechanism,
+        },
+    }
+
+
+def page(policy: Policy) -> list[str]:
+    """Return everything about a policy as lines."""
+    lines = [policy.name, *_paragraph(policy.summary), f"  Source: {policy.source}"]
+    fault = policy.fault
+    if fault is not None:
+        year = f" ({fault.year})" if fault.year else ""
+        lines += ["", f"Fault, to be caught by {fault.rule}; from {fault.origin}{year}."]
+        lines += _paragraph(fault.mechanism)
+    rule = policy.needs_flush
+    lines += ["", f"Rule {getattr(rule, '__name__', 'needs_flush')}(old, new):"]
+    lines += _document_of(rule)
+    lines += ["", f"Strategy {policy.strategy.__name__}:", *_document_of(policy.strategy)]
+    huge = "flushed inline, under its lock" if policy.huge_inline else "recorded in the gather"
+    lines += ["", f"A huge PMD is {huge}."]
+    if not policy.exec_check:
+        lines.append("The fault handler does not test VM_EXEC for instruction fetches.")
+    if policy.report_spurious:
+        lines.append("The fault handler delivers faults that it finds healed.")
+    lines += ["", "Test it:", f"  shootdown fuzz --policy {policy.name} --for 60s"]
+    return lines
+
+
+def _paragraph(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _document_of(thing: object) -> list[str]:
+    lines: list[str] = []
+    for paragraph in (inspect.getdoc(thing) or "undocumented").split("\n\n"):
+        lines += [*([""] if lines else []), *_paragraph(paragraph)]
+    return lines

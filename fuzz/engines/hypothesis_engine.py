@@ -1,0 +1,36 @@
+"""Hypothesis as an engine: its strategies draw the same scenarios; good for small scopes, slow for campaigns."""
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from fuzz.engines.session import Session
+from fuzz.engines.strategies import scenarios
+from fuzz.scenario import Scenario, encode
+
+ROUND = 1000
+"""Examples of one Hypothesis run; the next round draws with another seed."""
+
+
+def fuzz_hypothesis(session: Session) -> None:
+    """Draw scenarios until the session is finished; the seed corpus is run first.
+
+    A failure is reported like any engine's and not raised, so Hypothesis never shrinks: the domain's own minimizer
+    does, and needs a hundredth of the time.
+    """
+    for data in session.corpus:
+        session.run(data)
+
+    @settings(
+        max_examples=ROUND,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(scenarios(max_records=session.records))
+    def draw(scenario: Scenario) -> None:
+        session.run_scenario(scenario, encode(scenario))
+
+    turn = 0
+    while True:
+        seed(session.seed * 1_000_003 + turn)(draw)()
+        turn += 1

@@ -1,0 +1,41 @@
+"""A plain corpus loop with record-level mutation, driven by the semantic features."""
+
+from random import Random
+
+from fuzz.engines.session import Session
+from fuzz.scenario import encode
+from fuzz.scenario.generate import random_scenario
+from fuzz.scenario.mutate import crossover, mutate
+
+NEWEST = 30
+"""Half of the picks are among this many newest corpus entries."""
+FIRST = 20
+"""Random scenarios that start a corpus."""
+
+
+def fuzz_loop(session: Session) -> None:
+    """Keep every input that shows a new feature; mutate and splice what was kept until the session is finished."""
+    rng = Random(session.seed)
+    corpus: list[bytes] = []
+
+    def attempt(data: bytes) -> None:
+        known = len(session.features)
+        session.run(data)
+        if len(session.features) > known:
+            corpus.append(data)
+
+    for data in session.corpus:
+        attempt(data)
+    for _ in range(FIRST):
+        attempt(encode(random_scenario(rng, session.records)))
+
+    def pick() -> bytes:
+        if rng.random() < 0.5:  # noqa: PLR2004 - half
+            return corpus[rng.randrange(max(0, len(corpus) - NEWEST), len(corpus))]
+        return rng.choice(corpus)
+
+    while True:
+        if rng.random() < 0.15:  # noqa: PLR2004 - the share of splices that rates best
+            attempt(crossover(rng, pick(), pick(), session.records))
+        else:
+            attempt(mutate(rng, pick(), session.records))

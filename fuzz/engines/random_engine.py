@@ -1,0 +1,15 @@
+"""Plain random: generated scenarios without feedback."""
+
+from random import Random
+
+from fuzz.engines.session import Session
+from fuzz.scenario.generate import random_scenario
+
+
+def fuzz_random(session: Session) -> None:
+    """Run generated scenarios until the session is finished; the seed corpus is run first."""
+    for data in session.corpus:
+        session.run(data)
+    rng = Random(session.seed)
+    while True:
+        session.run_scenario(random_scenario(rng, session.records))

@@ -1,0 +1,31 @@
+"""The engines by name. Each drives a session until the session is finished."""
+
+from collections.abc import Callable
+from typing import Final
+
+from fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage
+from fuzz.engines.hypothesis_engine import fuzz_hypothesis
+from fuzz.engines.loop_engine import fuzz_loop
+from fuzz.engines.random_engine import fuzz_random
+from fuzz.engines.session import Finished, Session
+
+Engine = Callable[[Session], None]
+
+ENGINES: Final[dict[str, Engine]] = {
+    "atheris": fuzz_atheris,
+    "loop": fuzz_loop,
+    "random": fuzz_random,
+    "hypothesis": fuzz_hypothesis,
+    "coverage": fuzz_coverage,
+}
+DEFAULT_ENGINE: Final = "atheris"
+FEEDBACK: Final = frozenset({"atheris", "loop"})
+"""Engines that use the semantic features; the others are run without computing them."""
+
+
+def drive(engine: str, session: Session) -> None:
+    """Run an engine of ENGINES until the session is finished."""
+    try:
+        ENGINES[engine](session)
+    except Finished:
+        pass

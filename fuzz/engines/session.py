@@ -1,0 +1,96 @@
+"""One worker's fuzzing session: what an engine drives, and the only place where a campaign executes an input."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from fuzz.execute import Outcome, execute
+from fuzz.features import observe
+from fuzz.scenario import Scenario, decode, encode
+from fuzz.verdict import ILLEGAL
+from mm.world import FLUSHES, INVALIDATED, IPIS
+from optimized.policy import Policy
+
+COSTS = (FLUSHES, IPIS, INVALIDATED)
+
+
+class Finished(Exception):
+    """The session was told to stop; an engine lets it pass."""
+
+
+class Report(Protocol):
+    """Receives what a session finds."""
+
+    def failure(self, data: bytes, outcome: Outcome) -> None:
+        """An input showed something illegal."""
+
+    def interesting(self, data: bytes) -> None:
+        """An input showed a feature for the first time."""
+
+
+class Session:
+    """Executes inputs and keeps count; raises Finished as soon as `stop` says so.
+
+    `costs` and `reference_costs` are flushes, IPIs and invalidated pages, summed over all executions: the policy's
+    own, and those of a reference that flushes every CPU at every change of an entry.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        seed: int,
+        records: int,
+        corpus: Sequence[bytes],
+        report: Report,
+        stop: Callable[[], bool],
+        feedback: bool = True,
+    ) -> None:
+        self.strategy = policy.make()
+        self.seed = seed
+        self.records = records
+        self.corpus = list(corpus)
+        self.report = report
+        self.stop = stop
+        self.feedback = feedback
+        self.executions = 0
+        self.undecided = 0
+        self.features: set[int] = set()
+        self.corpus_size = 0
+        self.costs = [0, 0, 0]
+        self.reference_costs = [0, 0, 0]
+
+    def run(self, data: bytes) -> set[int]:
+        """Execute one input in its binary form and return the features that it showed; new ones are reported."""
+        return self.run_scenario(decode(data), data)
+
+    def run_scenario(self, scenario: Scenario, data: bytes | None = None) -> set[int]:
+        """Execute one scenario; `data` is its binary form if it is at hand."""
+        if self.stop():
+            raise Finished
+        shown: set[int] = set()
+        outcome = execute(
+            scenario, self.strategy, observe=observe if self.feedback else None, shown=shown
+        )
+        self.executions += 1
+        self._account(outcome)
+        if outcome.verdict == ILLEGAL:
+            self.report.failure(data if data is not None else encode(scenario), outcome)
+        elif outcome.reason:
+            self.undecided += 1
+        if not shown <= self.features:
+            self.features |= shown
+            self.corpus_size += 1
+            self.report.interesting(data if data is not None else encode(scenario))
+        return shown
+
+    def _account(self, outcome: Outcome) -> None:
+        costs = outcome.costs
+        changes = outcome.oracle.changes()
+        cpus = outcome.world.cpus
+        mine, reference = self.costs, self.reference_costs
+        mine[0] += costs[FLUSHES]
+        mine[1] += costs[IPIS]
+        mine[2] += costs[INVALIDATED]
+        reference[0] += changes
+        reference[1] += changes * (cpus - 1)
+        reference[2] += changes * cpus

@@ -1,0 +1,137 @@
+"""Semantic feedback: what kind of situation did a record lead to?
+
+A feature is local to one page and one CPU, because a hash of the whole state is new nearly every time and floods the
+corpus.
+Three families, computed here and nowhere else:
+
+* the page: class of its entry x what this CPU's TLB holds for it x the worst that another CPU's TLB holds x the
+  operations in flight here and elsewhere;
+* the phase: the operation in flight here x the one in flight elsewhere and the point of its next step x the TLB;
+* the policy: the state variable that the flush strategy declares x the operations in flight x whether another TLB is stale.
+"""
+
+from typing import Final
+
+from fuzz.scenario import kinds
+from fuzz.scenario.record import Record
+from machine.entry import EXEC, MIGRATION, NX, PRESENT, PSE, READ, RW, UFFD_WP
+from machine.geometry import PAGES
+from machine.x86 import TLB_NX
+from mm.step import POINTS
+from mm.world import World
+from reference.history import History
+
+ENTRY_CLASSES: Final = 12
+TLB_CLASSES: Final = 4
+IDLE, ACCESS, OTHER, CHANGE, COPY = range(5)
+OPERATION_CLASSES: Final = 5
+_CLASS_OF_KIND: Final = {
+    kinds.READ: ACCESS,
+    kinds.WRITE: ACCESS,
+    kinds.EXEC: ACCESS,
+    kinds.MPROTECT: CHANGE,
+    kinds.UFFD_WP: CHANGE,
+    kinds.UFFD_UNWP: CHANGE,
+    kinds.MUNMAP: CHANGE,
+    kinds.DONTNEED: CHANGE,
+    kinds.FREE: CHANGE,
+    kinds.RECLAIM: CHANGE,
+    kinds.FORK: COPY,
+    kinds.MIGRATE: COPY,
+    kinds.MREMAP: COPY,
+}
+# Indexed by World.op, which is -1 on an idle CPU: the last element.
+_OPERATION: Final = [_CLASS_OF_KIND.get(kind, OTHER) for kind in range(kinds.RUN)] + [IDLE]
+_IN_FLIGHT: Final = OPERATION_CLASSES * OPERATION_CLASSES
+OTHER_CLASSES: Final = TLB_CLASSES + 1
+"""Other CPUs' TLBs: as TLB_CLASSES, and the frame being cached under another page."""
+ALIAS: Final = TLB_CLASSES
+PAGE_FEATURES: Final = ENTRY_CLASSES * TLB_CLASSES * OTHER_CLASSES * _IN_FLIGHT
+_POINT: Final = {name: i for i, name in enumerate(("", *kinds.POINTS))}
+PHASE_FEATURES: Final = len(_POINT) * OTHER_CLASSES * _IN_FLIGHT
+VARIABLE_RANGE: Final = 64
+"""A strategy's state variable is below this."""
+FEATURES: Final = PAGE_FEATURES + PHASE_FEATURES + VARIABLE_RANGE * 2 * _IN_FLIGHT
+STALE: Final = 2
+"""TLB classes from here on grant what the page table does not."""
+
+
+def leaf_of(w: World, mm: int, page: int) -> int:
+    """Return the entry that decides about the page: its PTE, the huge PMD above it, or 0."""
+    memory = w.machine.memory
+    entry = memory[w.root[mm] << 2 | page >> 2]
+    if entry & PSE:
+        return entry | (page & 3) << 12
+    return memory[((entry >> 19) & 60 | (entry >> 12) & 3) << 2 | page & 3] if entry & PRESENT else 0
+
+
+def entry_class(entry: int) -> int:
+    """Return the class of a leaf entry, below ENTRY_CLASSES."""
+    if not entry:
+        return 0
+    if not entry & PRESENT:
+        return 1 if entry & MIGRATION else 2
+    if entry & UFFD_WP:
+        return 3
+    return (8 if entry & PSE else 4) + (1 if entry & RW else 0) + (0 if entry & NX else 2)
+
+
+def tlb_class(entry: int, version: int) -> int:
+    """Return how a TLB entry compares with the newest version of its page, below TLB_CLASSES; nothing cached is 0.
+
+    1 no more than the page table grants, 2 more rights, 3 another frame or a page that is gone.
+    """
+    if entry >> 8 != version >> 3 & 0x1FFFFF:
+        return 3
+    return 2 if (READ | entry & RW | (0 if entry & TLB_NX else EXEC)) & ~version else 1
+
+
+def observe(w: World, history: History, record: Record, into: set[int]) -> None:
+    """Add the features of the situation to which a record led; each is below FEATURES."""
+    cpu = record[1]
+    page = record[3] if record[0] != kinds.RUN else w.op_page[cpu]
+    mm = w.task_mm[cpu]
+    version = history.versions[mm * PAGES + page][-1]
+    tlbs = w.machine.tlb
+    tags = w.machine.pcid
+    entry = leaf_of(w, mm, page)
+    frame = (entry >> 19) & 60 | (entry >> 12) & 3
+    own = other = busy = phase = 0
+    for there in range(w.cpus):
+        held = 0
+        tlb = tlbs[there]
+        if tlb:
+            tag = tags[there] << 4
+            if tag | page in tlb:
+                held = tlb_class(tlb[tag | page], version)
+            elif tag | 8 | page >> 2 in tlb:
+                held = tlb_class(tlb[tag | 8 | page >> 2] + ((page & 3) << 8), version)
+            elif frame:
+                for cached in tlb.values():
+                    if cached >> 8 & 63 == frame:
+                        held = ALIAS
+        if there == cpu:
+            own = held
+        else:
+            if held > other:
+                other = held
+            operation = _OPERATION[w.op[there]]
+            if operation > busy:
+                busy = operation
+                stack = w.steps[there]
+                phase = _POINT[POINTS[stack[-1][0]]] if stack else 0
+    in_flight = _OPERATION[w.op[cpu]] * OPERATION_CLASSES + busy
+    if own == ALIAS:
+        own = 0
+    into.add(
+        ((entry_class(entry) * TLB_CLASSES + own) * OTHER_CLASSES + other) * _IN_FLIGHT + in_flight
+    )
+    if in_flight:
+        into.add(PAGE_FEATURES + (phase * OTHER_CLASSES + other) * _IN_FLIGHT + in_flight)
+        variable = w.flush.variable(w, cpu)
+        into.add(
+            PAGE_FEATURES
+            + PHASE_FEATURES
+            + (variable * 2 + (other >= STALE)) * _IN_FLIGHT
+            + in_flight
+        )

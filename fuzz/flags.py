@@ -1,0 +1,123 @@
+"""Page-table and TLB entries in words: the flag names that a kernel developer reads."""
+
+from typing import Final
+
+from machine.entry import (
+    ACCESSED,
+    BIT57,
+    BIT58,
+    DIRTY,
+    GLOBAL,
+    MIGRATION,
+    MIGRATION_DIRTY,
+    MIGRATION_WRITE,
+    NX,
+    PCD,
+    PFN_MASK,
+    PKEY,
+    PRESENT,
+    PSE,
+    PWT,
+    RW,
+    SOFT_DIRTY,
+    SOFTW1,
+    SWP_UFFD_WP,
+    UFFD_WP,
+    USER,
+)
+from machine.geometry import frame_of
+from machine.x86 import TLB_GLOBAL, TLB_NX
+
+ENTRY_FLAGS: Final = (
+    (PRESENT, "P"),
+    (RW, "RW"),
+    (USER, "US"),
+    (PWT, "PWT"),
+    (PCD, "PCD"),
+    (ACCESSED, "A"),
+    (DIRTY, "D"),
+    (PSE, "PSE"),
+    (GLOBAL, "G"),
+    (SOFTW1, "SPECIAL"),
+    (UFFD_WP, "UFFD_WP"),
+    (SOFT_DIRTY, "SOFT_DIRTY"),
+    (BIT57, "SOFTW4"),
+    (BIT58, "SAVED_DIRTY"),
+    (PKEY, "PKEY"),
+    (NX, "NX"),
+)
+"""Flags of a present entry, from bit 0 up; the bit of PSE is PAT in a 4 KiB entry."""
+
+_MIGRATION_FLAGS: Final = (
+    (MIGRATION_WRITE, "write"),
+    (MIGRATION_DIRTY, "dirty"),
+    (SWP_UFFD_WP, "UFFD_WP"),
+)
+
+
+def names(entry: int) -> list[str]:
+    """Return the names of the flags that are set in a present entry, from bit 0 up."""
+    return [name for bit, name in ENTRY_FLAGS if entry & bit]
+
+
+def changes(old: int, new: int) -> list[str]:
+    """Return what differs, in a fixed order: ``PFN-changed``, then each flag as ``RW-cleared`` or ``NX-set``.
+
+    Where PRESENT changes it is the only one, because the other bits have another meaning then.
+    The words are stable: they are part of a finding's identity.
+    """
+    if (old ^ new) & PRESENT:
+        return ["P-set" if new & PRESENT else "P-cleared"]
+    words = ["PFN-changed"] if (old ^ new) & PFN_MASK else []
+    for bit, name in ENTRY_FLAGS:
+        if (old ^ new) & bit:
+            words.append(f"{name}-{'set' if new & bit else 'cleared'}")
+    return words
+
+
+def describe_entry(entry: int) -> str:
+    """Return a leaf entry in words: frame and flags, and US only where it is missing, because user pages have it."""
+    if not entry:
+        return "none"
+    frame = f"f{frame_of(entry)}"
+    if entry & PRESENT:
+        words = [name for name in names(entry) if name != "US"]
+        return " ".join([frame, *words, *([] if entry & USER else ["no-US"])])
+    if entry & MIGRATION:
+        return " ".join(
+            ["migration", frame, *(name for bit, name in _MIGRATION_FLAGS if entry & bit)]
+        )
+    if entry & GLOBAL:
+        return " ".join([frame, "PROTNONE", *(n for n in names(entry) if n not in ("G", "US"))])
+    return " ".join([frame, "not-P", *(name for name in names(entry) if name != "US")])
+
+
+def describe_tlb(entry: int) -> str:
+    """Return a TLB entry in words: incarnation (frame#generation), rights, and D when it is cached as dirty."""
+    rights = "r" + ("w" if entry & RW else "-") + ("-" if entry & TLB_NX else "x")
+    words = [incarnation(entry >> 8), rights]
+    if entry & DIRTY:
+        words.append("D")
+    if entry & TLB_GLOBAL:
+        words.append("G")
+    return " ".join(words)
+
+
+def incarnation(value: int) -> str:
+    """Return ``generation << 6 | frame`` as ``f3#2``."""
+    return f"f{value & 63}#{value >> 6}"
+
+
+def rights_text(kinds: int) -> str:
+    """Return a union of READ, WRITE and EXEC as ``rw-``."""
+    return "".join(letter if kinds >> bit & 1 else "-" for bit, letter in enumerate("rwx"))
+
+
+def place(mm: int, page: int) -> str:
+    """Return ``p0``, or ``mm1 p0`` outside the first address space."""
+    return f"p{page}" if mm == 0 else f"mm{mm} p{page}"
+
+
+def region_text(rights: int) -> str:
+    """Return what a region allows, ``none`` for no region."""
+    return "none" if rights < 0 else rights_text(rights)

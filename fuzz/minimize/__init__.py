@@ -1,0 +1,1 @@
+from fuzz.minimize.driver import minimize, Minimized

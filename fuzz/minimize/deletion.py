@@ -1,0 +1,93 @@
+"""Fewer records: from large pieces, chosen by what random scenarios look like, to single ones."""
+
+from collections.abc import Callable
+from itertools import combinations
+
+from fuzz.minimize.reducer import Reducer
+from fuzz.minimize.rewrite import names_pages, with_records, without
+
+
+def find_integer(holds: Callable[[int], bool]) -> int:
+    """Some n >= 0 such that ``holds(n)`` or n is 0, and not ``holds(n + 1)``.
+
+    Doubles n until it fails and then bisects: a small answer costs few calls, a large one a
+    logarithm of it.
+    """
+    low, high = 0, 1
+    while holds(high):
+        low, high = high, 2 * high
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def cut_tail(reducer: Reducer) -> None:
+    """When every longer prefix of an interesting prefix is interesting, none shorter than the
+    result is; costs a logarithm of the length.
+    """
+    start = reducer.best
+    low, high = 0, len(start.records)
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if reducer.consider(with_records(start, start.records[:middle])):
+            high = middle
+        else:
+            low = middle
+
+
+def keep_one_page(reducer: Reducer) -> None:
+    """For pages in turn, the one used last first, has tried to remove all records that name only
+    others, until that worked once.
+
+    Most bugs are about one page, and the record that shows them is about it.
+    """
+    records = reducer.best.records
+    for keep in dict.fromkeys(record[3] for record in reversed(records) if names_pages(record)):
+        others = {
+            at
+            for at, record in enumerate(records)
+            if names_pages(record) and not record[3] <= keep < record[3] + record[4]
+        }
+        if reducer.consider(without(reducer.best, others)):
+            return
+
+
+def drop_groups(reducer: Reducer) -> None:
+    """For each CPU, then for each kind, has tried to remove all its records at once."""
+    for field in (1, 0):
+        for value in sorted({record[field] for record in reducer.best.records}):
+            records = reducer.best.records
+            group = {at for at, record in enumerate(records) if record[field] == value}
+            reducer.consider(without(reducer.best, group))
+
+
+def drop_records(reducer: Reducer) -> None:
+    """For each record, last first, has tried to remove it.
+
+    Neighbours that can go together go in a logarithm of their number of steps, which is ddmin's
+    saving without its restarts.
+    """
+    end = len(reducer.best.records)
+    while end > 0:
+        end -= find_integer(_removes_before(reducer, end)) + 1
+
+
+def _removes_before(reducer: Reducer, end: int) -> Callable[[int], bool]:
+    start = reducer.best
+
+    def holds(count: int) -> bool:
+        return count <= end and reducer.consider(without(start, range(end - count, end)))
+
+    return holds
+
+
+def drop_pairs(reducer: Reducer) -> None:
+    """For each two records, later ones first, has tried to remove both, until that worked once."""
+    start = reducer.best
+    for pair in combinations(reversed(range(len(start.records))), 2):
+        if reducer.consider(without(start, pair)):
+            return

@@ -1,0 +1,152 @@
+"""Lower fields of records: of one record at a time, and of all that share a value."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from fuzz.minimize.order import (
+    KIND_RANK,
+    KINDS_BY_SIMPLICITY,
+    PROTECTION_RANK,
+    PROTECTIONS_BY_SIMPLICITY,
+    RUN_RANK,
+    RUNS_BY_SIMPLICITY,
+)
+from fuzz.minimize.reducer import Reducer
+from fuzz.minimize.rewrite import has_protection, is_call, replaced, revised, with_records
+from fuzz.scenario import Record, kinds
+
+_PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
+# What a record that becomes an mprotect is tried with.
+_FIRST_PROTECTIONS: Final = tuple(kinds.PROTECTIONS.index(name) for name in ("none", "r", "rw"))
+_FIRST_MAPPING: Final = kinds.MAPPING.names.index("rw private")
+
+
+def lower_shared_pages(reducer: Reducer) -> None:
+    """For each first page that several records share, highest first, has tried each lower one in
+    all of them at once, until one worked.
+    """
+    for value in _shared(record[3] for record in reducer.best.records):
+        for page in range(value):
+            records = reducer.best.records
+            moved = [revised(r, page=page) if r[3] == value else r for r in records]
+            if reducer.consider(with_records(reducer.best, moved)):
+                break
+
+
+def lower_shared_runs(reducer: Reducer) -> None:
+    """For each pause that several records share, has tried each simpler one in all of them at once,
+    until one worked.
+    """
+    for value in _shared(record[2] for record in reducer.best.records):
+        for run in RUNS_BY_SIMPLICITY[: RUN_RANK[value]]:
+            records = reducer.best.records
+            paused = [revised(r, run=run) if r[2] == value else r for r in records]
+            if reducer.consider(with_records(reducer.best, paused)):
+                break
+
+
+def lower_shared_spaces(reducer: Reducer) -> None:
+    """For each address space but the first, highest first, has tried each lower one in its place
+    everywhere, until one worked.
+    """
+    for value in range(kinds.MAX_SPACES - 1, 0, -1):
+        for space in range(value):
+            records = [
+                revised(r, arg=space)
+                if r[5] == value and kinds.KINDS[r[0]].argument is kinds.SPACE
+                else r
+                for r in reducer.best.records
+            ]
+            if reducer.consider(with_records(reducer.best, records)):
+                break
+
+
+def _shared(values: Iterable[int]) -> list[int]:
+    counts = Counter(values)
+    return sorted((value for value, count in counts.items() if value and count > 1), reverse=True)
+
+
+def clear_protections(reducer: Reducer) -> None:
+    """For each kind of access, has tried to deny it in all protections at once."""
+    for bit in (kinds.PROT_EXEC, kinds.PROT_WRITE, kinds.PROT_READ):
+        records = reducer.best.records
+        cleared = [revised(r, arg=r[5] & ~bit) if has_protection(r) else r for r in records]
+        reducer.consider(with_records(reducer.best, cleared))
+
+
+def lower_ranges(reducer: Reducer) -> None:
+    """Each record has tried each smaller number of pages, at the start and at the end of its range,
+    until one worked; then each lower first page.
+    """
+    _lower_each(reducer, _shorter_ranges)
+    _lower_each(reducer, _lower_pages)
+
+
+def _shorter_ranges(record: Record) -> Iterator[Record]:
+    page, count = record[3:5]
+    for shorter in range(1, count):
+        yield revised(record, count=shorter)
+        yield revised(record, page=page + count - shorter, count=shorter)
+
+
+def _lower_pages(record: Record) -> Iterator[Record]:
+    for page in range(record[3]):
+        yield revised(record, page=page)
+
+
+def lower_runs(reducer: Reducer) -> None:
+    """Tried: no pause at all; then for each record each simpler pause, until one worked."""
+    records = reducer.best.records
+    reducer.consider(with_records(reducer.best, [revised(record, run=0) for record in records]))
+    _lower_each(reducer, _simpler_runs)
+
+
+def _simpler_runs(record: Record) -> Iterator[Record]:
+    for run in RUNS_BY_SIMPLICITY[: RUN_RANK[record[2]]]:
+        yield revised(record, run=run)
+
+
+def lower_kinds(reducer: Reducer) -> None:
+    """Each record has tried each simpler kind, with its own page and pause and a few arguments,
+    until one worked. A call is not tried as something that does less than an access.
+    """
+    _lower_each(reducer, _simpler_kinds)
+
+
+def _simpler_kinds(record: Record) -> Iterator[Record]:
+    for kind in KINDS_BY_SIMPLICITY[: KIND_RANK[record[0]]]:
+        if is_call(record) and kind in (kinds.RUN, kinds.FILL, kinds.EVICT):
+            continue
+        if kind == kinds.MPROTECT:
+            for protection in _FIRST_PROTECTIONS:
+                yield revised(record, kind=kind, arg=protection)
+        else:
+            yield revised(record, kind=kind, arg=_FIRST_MAPPING if kind == kinds.MMAP else 0)
+
+
+def lower_arguments(reducer: Reducer) -> None:
+    """Each record has tried each simpler argument, until one worked; of a mapping, each simpler
+    type and each simpler protection.
+    """
+    _lower_each(reducer, _simpler_arguments)
+
+
+def _simpler_arguments(record: Record) -> Iterator[Record]:
+    arg = record[5]
+    if has_protection(record):
+        protection = arg & _PROTECTION_MASK
+        for mapping in range(protection, arg, _PROTECTION_MASK + 1):
+            yield revised(record, arg=mapping)
+        for simpler in PROTECTIONS_BY_SIMPLICITY[: PROTECTION_RANK[protection]]:
+            yield revised(record, arg=arg - protection + simpler)
+    else:
+        for simpler in range(arg):
+            yield revised(record, arg=simpler)
+
+
+def _lower_each(reducer: Reducer, simpler: Callable[[Record], Iterable[Record]]) -> None:
+    for at, record in enumerate(reducer.best.records):
+        for candidate in simpler(record):
+            if reducer.consider(replaced(reducer.best, at, candidate)):
+                break

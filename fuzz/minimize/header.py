@@ -1,0 +1,40 @@
+"""A plainer world: fewer machine switches, identifiers and batch pages, a simpler layout."""
+
+from fuzz.minimize.reducer import Reducer
+from fuzz.minimize.rewrite import revised, with_accesses, with_records
+from fuzz.scenario import Header, Scenario, kinds
+
+
+def _consider_header(reducer: Reducer, header: Header) -> bool:
+    return reducer.consider(Scenario(header, reducer.best.records))
+
+
+def lower_header(reducer: Reducer) -> None:
+    """Tried: no machine switch, one identifier and one page in a batch, together; then each switch
+    cleared, and each smaller number of identifiers and of pages in a batch.
+    """
+    _consider_header(reducer, reducer.best.header._replace(machine=0, asids=1, batch=1))
+    for switch in range(len(kinds.SWITCHES)):
+        header = reducer.best.header
+        _consider_header(reducer, header._replace(machine=header.machine & ~(1 << switch)))
+    for asids in range(1, reducer.best.header.asids):
+        if _consider_header(reducer, reducer.best.header._replace(asids=asids)):
+            break
+    for batch in range(1, reducer.best.header.batch):
+        if _consider_header(reducer, reducer.best.header._replace(batch=batch)):
+            break
+
+
+def lower_layout(reducer: Reducer) -> None:
+    """Each simpler layout has been tried, until one worked: with the records as they are, with
+    every access a write, and with ranges of one page in addition.
+
+    A read maps a page of its own in a shared mapping, and four in a huge one; in a private one it
+    takes a write to get such an entry.
+    """
+    for layout in range(reducer.best.header.layout):
+        lower = Scenario(reducer.best.header._replace(layout=layout), reducer.best.records)
+        writes = with_accesses(lower, kinds.WRITE)
+        single = with_records(lower, [revised(record, count=1) for record in writes.records])
+        if any(map(reducer.consider, (lower, writes, single))):
+            return

@@ -1,0 +1,204 @@
+"""What a run did, step by step, found by comparing the world before and after each step."""
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TypeAlias
+
+from fuzz import flags
+from fuzz.oracle import Oracle, Violation
+from machine.entry import DIRTY, PRESENT, PSE
+from machine.geometry import FANOUT, frame_of
+from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
+from mm.fault import fault_enter
+from mm.step import NAMES, Step
+from mm.world import FLUSHES, IPIS, World
+from optimized.shootdown import flush_ack
+from reference.history import SLOTS
+
+Entries: TypeAlias = dict[tuple[int, int], int]
+"""The leaf entry in memory by address space and page."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedStep:
+    """One step: `time` counts steps from 1, `step` names what ran, `changes` say what it did.
+
+    `record` is the position in the scenario of the operation that it belongs to, -1 for none.
+    `upper` are the changes of paging-structure caches, which matter only where a page table is freed.
+    """
+
+    time: int
+    cpu: int
+    record: int
+    step: str
+    changes: tuple[str, ...]
+    upper: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How a TLB entry came to be, by its CPU in the operation at `record`, and when it went; 0 while it is there."""
+
+    cpu: int
+    key: int
+    entry: int
+    time: int
+    record: int
+    dropped: int = 0
+
+
+class Trace:
+    """What a run did: `steps` in order, who committed each version of each page, how each TLB entry came about.
+
+    `running` is the CPU and the step that is being executed; `operation_of[cpu]` the position in the scenario of the
+    operation that the CPU has in flight, -1 for none; `applied` that of the record which is being applied.
+    `authors[slot]` has, for each version, the time and the operation of its commit.
+    """
+
+    def __init__(self, w: World) -> None:
+        self.world = w
+        self.steps: list[TracedStep] = []
+        self.running: tuple[int, Step] | None = None
+        self.applied = 0
+        self.operation_of: list[int] = [-1] * w.cpus
+        self.authors: list[list[tuple[int, int]]] = [[(0, -1)] for _ in range(SLOTS)]
+        self.fills: dict[tuple[int, int], Fill] = {}
+        self.dropped: list[Fill] = []
+        self._said: list[str] = []
+        self._entries: Entries = {}
+        self._tlb: list[dict[int, int]] = [{} for _ in range(w.cpus)]
+        self._upper: list[dict[int, int]] = [{} for _ in range(w.cpus)]
+        self._costs = w.costs.copy()
+
+    def says(self, sentence: str) -> None:
+        """Add a sentence to the step that is being executed; what booting says belongs to none."""
+        if self.running:
+            self._said.append(sentence)
+
+    def now(self) -> tuple[int, int]:
+        """Return the time of the step that is being executed, and its operation."""
+        return len(self.steps) + 1, self.operation_of[self.running[0]] if self.running else -1
+
+    def executed(self, _w: World, cpu: int, current: Step) -> None:
+        """Write down what the step changed. This is the run's Watch."""
+        if current[0] == fault_enter:
+            self.says(error_code(current[3]))
+        elif current[0] == flush_ack:
+            self.says(f"handled by cpu{current[1]}")
+        self._note(cpu, self.operation_of[cpu], NAMES[current[0]])
+        self.running = None
+        if not self.world.steps[cpu]:
+            self.operation_of[cpu] = -1
+
+    def record_applied(self, _w: World, _oracle: Oracle, cpu: int, _page: int) -> None:
+        """Write down what the record did outside any step: the hardware, of itself. This is the run's Observe."""
+        machine = self.world.machine
+        if machine.tlb != self._tlb or machine.psc != self._upper:
+            self._note(cpu, self.applied, "hardware")
+        self.applied += 1
+
+    def ended(self, violation: Violation | None) -> None:
+        """Write down the step that the run ended in; with nothing in flight, that everything was at rest."""
+        if self.running:
+            cpu, current = self.running
+            self._note(cpu, self.operation_of[cpu], NAMES[current[0]])
+        elif violation:
+            time = len(self.steps) + 1
+            self.steps.append(TracedStep(time, max(violation.cpu, 0), -1, "all at rest", ()))
+
+    def _note(self, cpu: int, record: int, name: str) -> None:
+        w = self.world
+        said = [*self._said, *self._entry_changes(), *self._tlb_changes(record)]
+        costs = [now - before for now, before in zip(w.costs, self._costs, strict=True)]
+        if costs[FLUSHES]:
+            said.append(f"flush, {costs[IPIS] or 'no'} IPI{'' if costs[IPIS] == 1 else 's'}")
+        self._said.clear()
+        self._costs = w.costs.copy()
+        time = len(self.steps) + 1
+        self.steps.append(
+            TracedStep(time, cpu, record, name, tuple(said), tuple(self._upper_changes()))
+        )
+
+    def _entry_changes(self) -> list[str]:
+        before, self._entries = self._entries, leaf_entries(self.world)
+        said: list[tuple[str, str, str]] = []
+        for (mm, page), new in self._entries.items():
+            old = before.get((mm, page), 0)
+            if new != old:
+                change = f"{flags.describe_entry(old)} -> {flags.describe_entry(new)}"
+                said.append(("" if mm == 0 else f"mm{mm} ", f"p{page}", change))
+        return merged(said)
+
+    def _tlb_changes(self, record: int) -> list[str]:
+        time = len(self.steps) + 1
+        said: list[tuple[str, str, str]] = []
+        for cpu, entries in enumerate(self.world.machine.tlb):
+            before = self._tlb[cpu]
+            for key in sorted({*before, *entries}):
+                old, new = before.get(key), entries.get(key)
+                if new == old:
+                    continue
+                fill = self.fills.pop((cpu, key), None)
+                if fill:
+                    self.dropped.append(replace(fill, dropped=time))
+                what = "dropped"
+                if new is not None:
+                    dirtied = fill and fill.entry | DIRTY == new
+                    self.fills[cpu, key] = (
+                        replace(fill, entry=new)
+                        if fill and dirtied
+                        else Fill(cpu, key, new, time, record)
+                    )
+                    what = "D set" if dirtied else f"= {flags.describe_tlb(new)}"
+                said.append((f"TLB of cpu{cpu}: ", pages_of(key), what))
+            self._tlb[cpu] = entries.copy()
+        return merged(said)
+
+    def _upper_changes(self) -> list[str]:
+        said: list[tuple[str, str, str]] = []
+        for cpu, entries in enumerate(self.world.machine.psc):
+            before = self._upper[cpu]
+            for key in sorted({*before, *entries}):
+                old, new = before.get(key), entries.get(key)
+                if new != old:
+                    what = "dropped" if new is None else f"= table f{frame_of(new)}"
+                    said.append((f"upper cache of cpu{cpu}: ", pages_of(8 | key & 1), what))
+            self._upper[cpu] = entries.copy()
+        return merged(said)
+
+
+def error_code(code: int) -> str:
+    """Return the page-fault error code in words."""
+    kind = "write" if code & PF_WRITE else "fetch" if code & PF_INSTR else "read"
+    return f"{kind} {'denied by a present entry' if code & PF_PROT else 'of a page not present'}"
+
+
+def pages_of(key: int) -> str:
+    """Return the page or pages that a TLB entry with the key translates."""
+    if key & 8:
+        first = (key & 7) * FANOUT
+        return f"p{first}-p{first + FANOUT - 1}"
+    return f"p{key & 7}"
+
+
+def merged(said: list[tuple[str, str, str]]) -> list[str]:
+    """Return one sentence for each run of pages that have the same prefix and the same change."""
+    sentences: list[str] = []
+    for (prefix, change), group in groupby(said, lambda part: (part[0], part[2])):
+        pages = [page for _, page, _ in group]
+        sentences.append(f"{prefix}{', '.join(pages)} {change}")
+    return sentences
+
+
+def leaf_entries(w: World) -> Entries:
+    """Return the leaf entry that each page of each live address space has in memory."""
+    memory = w.machine.memory
+    entries: Entries = {}
+    for mm, root in enumerate(w.root):
+        if root < 0:
+            continue
+        for page in range(w.pages):
+            upper = memory[root << 2 | page // FANOUT]
+            table = upper & PRESENT and not upper & PSE
+            entries[mm, page] = memory[frame_of(upper) << 2 | page % FANOUT] if table else upper
+    return entries

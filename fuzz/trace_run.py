@@ -1,0 +1,139 @@
+"""Running a scenario under a tracer, which changes nothing in the run.
+
+Three things report to the Trace: an Oracle that passes on what it is told, lists of pending steps that tell when one
+is taken out, and the executor, which tells when a step and when a record is over.
+"""
+
+from collections.abc import Iterable
+from typing import Final, cast
+
+from fuzz import flags
+from fuzz.execute import Outcome, execute
+from fuzz.oracle import Oracle
+from fuzz.scenario import Scenario
+from fuzz.skip import skip_slug
+from fuzz.trace import Trace
+from machine.entry import EXEC, READ, WRITE
+from machine.geometry import PAGES
+from mm.flush import FlushStrategy
+from mm.observer import Observer
+from mm.step import Step
+from mm.world import World
+
+_ACCESS_WORDS: Final = {READ: "loads {} from", WRITE: "stores {} to", EXEC: "fetches from"}
+
+
+class _Pending(list[Step]):
+    """A CPU's pending steps; tells the trace when an operation begins and when a step is taken out or put back."""
+
+    def __init__(self, trace: "Trace", cpu: int) -> None:
+        super().__init__()
+        self.trace = trace
+        self.cpu = cpu
+
+    def extend(self, steps: Iterable[Step]) -> None:
+        if not self and self.trace.running is None:
+            self.trace.operation_of[self.cpu] = self.trace.applied
+        super().extend(steps)
+
+    def pop(self, *_: object) -> Step:
+        current = super().pop()
+        if self.trace.running is None:
+            self.trace.running = (self.cpu, current)
+        return current
+
+    def append(self, current: Step) -> None:
+        self.trace.running = None
+        super().append(current)
+
+
+class TracingOracle(Oracle):
+    """Judges as Oracle does, and tells its trace first."""
+
+    __slots__ = ("trace",)
+
+    def attach(self, w: World) -> None:
+        """Begin to trace a world that has not run yet."""
+        super().attach(w)
+        self.trace = Trace(w)
+        w.steps[:] = [_Pending(self.trace, cpu) for cpu in range(w.cpus)]
+
+    def region(self, mm: int, page: int, rights: int) -> None:
+        """Tell how the region changes."""
+        old = self.region_rights[mm * PAGES + page]
+        super().region(mm, page, rights)
+        self.trace.says(
+            f"region {flags.place(mm, page)} {flags.region_text(old)} -> {flags.region_text(rights)}"
+        )
+
+    def commit(self, mm: int, page: int, entry: int) -> None:
+        """Note who stores the version."""
+        self.trace.authors[mm * PAGES + page].append(self.trace.now())
+        super().commit(mm, page, entry)
+
+    def close(self, cpu: int) -> None:
+        """Tell when the operation has promised anything."""
+        if any(deny for _, _, deny in self.visits[cpu]):
+            self.trace.says("its promises hold from here")
+        super().close(cpu)
+
+    def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
+        """Tell what the access did."""
+        verb = _ACCESS_WORDS[kind].format(value)
+        self.trace.says(f"{verb} {flags.incarnation(incarnation)}")
+        super().access(cpu, page, kind, incarnation, value)
+
+    def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
+        """Tell that the program gets a signal."""
+        code = "MAPERR" if rights < 0 else "ACCERR"
+        self.trace.says(f"SIGSEGV ({code}) is delivered")
+        super().denied(cpu, page, kind, rights)
+
+    def trapped(self, cpu: int, page: int) -> None:
+        """Tell that userfaultfd gets the event."""
+        self.trace.says("userfaultfd is told of a write")
+        super().trapped(cpu, page)
+
+    def freed(self, frame: int) -> None:
+        """Tell which incarnation ends."""
+        self.trace.says(f"frees {flags.incarnation(self.generation[frame] << 6 | frame)}")
+        super().freed(frame)
+
+    def table_freed(self, mm: int, index: int, frame: int) -> None:
+        """Tell which page table goes."""
+        self.trace.says(f"frees page table f{frame}")
+        super().table_freed(mm, index, frame)
+
+    def discarded(self, mm: int, page: int, frame: int) -> None:
+        """Tell which frame is dropped."""
+        self.trace.says(f"drops f{frame} without write-back")
+        super().discarded(mm, page, frame)
+
+    def object_copied(self, mm: int, old: int, new: int) -> None:
+        """Tell that the content has moved."""
+        self.trace.says(f"f{old} copied to f{new}")
+        super().object_copied(mm, old, new)
+
+    def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        """Tell which change is left unflushed."""
+        slug = skip_slug(self.world.op[cpu], old, new).partition(":")[2]
+        self.trace.says(f"no flush for {flags.place(mm, page)} ({slug})")
+        super().skipped(cpu, mm, page, old, new)
+
+
+def trace_run(scenario: Scenario, strategy: FlushStrategy) -> tuple[Outcome, Trace]:
+    """Run a scenario as fuzz.execute does, and return with its outcome what it did."""
+    outcome = execute(
+        scenario,
+        strategy,
+        oracle_type=TracingOracle,
+        watch=lambda w, cpu, current: _trace_of(w.observer).executed(w, cpu, current),
+        observe=lambda w, oracle, cpu, page: _trace_of(oracle).record_applied(w, oracle, cpu, page),
+    )
+    trace = _trace_of(outcome.oracle)
+    trace.ended(outcome.violation)
+    return outcome, trace
+
+
+def _trace_of(observer: Observer) -> Trace:
+    return cast("TracingOracle", observer).trace

@@ -1,0 +1,168 @@
+"""A booted world that a test drives operation by operation, or step by step, naming steps as a kernel developer does."""
+
+from fuzz.execute import boot, finish
+from fuzz.lockstep import ACCESS, Recorder
+from fuzz.scenario import Header, kinds
+from machine.entry import EXEC, READ, WRITE
+from machine.geometry import FANOUT, PAGES, frame_of
+from mm.flush import FlushStrategy
+from mm.mmap import region_flags
+from mm.operations import BY_KERNEL_THREAD, STARTS, begin
+from mm.step import NAMES, Step, run_steps
+from mm.tables import pmd_of, pte_of
+from mm.world import World
+from optimized.policies import REGISTRY
+from optimized.state import X86State
+
+R, W, X = READ, WRITE, EXEC
+
+
+class Journal(Recorder):
+    """An oracle that also keeps what the memory manager reports, in order.
+
+    `visits` are (CPU, mm, page, denied kinds), `skips` (mm, page, old, new).
+    """
+
+    def attach(self, w: World) -> None:
+        super().attach(w)
+        self.freed_frames: list[int] = []
+        self.freed_tables: list[int] = []
+        self.visited: list[tuple[int, int, int, int]] = []
+        self.skipped_changes: list[tuple[int, int, int, int]] = []
+
+    def visit(self, cpu: int, mm: int, page: int, deny: int) -> None:
+        self.visited.append((cpu, mm, page, deny))
+        super().visit(cpu, mm, page, deny)
+
+    def freed(self, frame: int) -> None:
+        self.freed_frames.append(frame)
+        super().freed(frame)
+
+    def table_freed(self, mm: int, index: int, frame: int) -> None:
+        self.freed_tables.append(frame)
+        super().table_freed(mm, index, frame)
+
+    def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        self.skipped_changes.append((mm, page, old, new))
+        super().skipped(cpu, mm, page, old, new)
+
+
+class Kernel:
+    """A world under the newest Linux rule unless another strategy is named; its journal judges the run as well."""
+
+    def __init__(
+        self,
+        policy: str | FlushStrategy = "linux",
+        *,
+        cpus: int = 2,
+        pages: int = 4,
+        layout: str = "private",
+        asids: int = 2,
+        batch: int = 4,
+    ) -> None:
+        strategy = REGISTRY[policy].make() if isinstance(policy, str) else policy
+        header = Header(cpus, pages, kinds.LAYOUTS.index(layout), 0, asids, batch)
+        self.w, journal = boot(header, strategy, Journal)
+        assert isinstance(journal, Journal)
+        self.journal = journal
+        self.names: list[list[str]] = [[] for _ in range(cpus)]
+        self.w.watch = self._watch
+
+    def _watch(self, _w: World, cpu: int, s: Step) -> None:
+        self.names[cpu].append(NAMES[s[0]])
+
+    # Driving a CPU.
+
+    def start(self, cpu: int, name: str, page: int = 0, count: int = 1, arg: int = 0) -> None:
+        """Begin an operation on an idle CPU without executing a step."""
+        assert not self.w.steps[cpu], f"CPU {cpu} is busy before {self.next(cpu)!r}"
+        self.names[cpu].clear()
+        user = name not in BY_KERNEL_THREAD
+        begin(self.w, cpu, STARTS[name], user=user, args=(0, page, count, arg))
+
+    def run(self, cpu: int, name: str, page: int = 0, count: int = 1, arg: int = 0) -> list[str]:
+        """Run an operation to completion and return the names of its steps."""
+        self.start(cpu, name, page, count, arg)
+        return self.finish(cpu)
+
+    def finish(self, cpu: int) -> list[str]:
+        """Run the CPU's operation to its end and return the names of all its steps."""
+        finish(self.w, cpu)
+        return self.names[cpu]
+
+    def next(self, cpu: int) -> str:
+        """The name of the step that the CPU executes next, "" when it is idle."""
+        stack = self.w.steps[cpu]
+        return NAMES[stack[-1][0]] if stack else ""
+
+    def step(self, cpu: int) -> bool:
+        """Execute one step; return False when it is blocked."""
+        assert self.w.steps[cpu], f"CPU {cpu} is idle"
+        return run_steps(self.w, cpu, 1)
+
+    def until(self, cpu: int, name: str) -> None:
+        """Run the CPU up to the next step of that name, which it does not execute."""
+        while self.next(cpu) != name:
+            assert self.step(cpu), f"CPU {cpu} is blocked in front of {self.next(cpu)!r}"
+
+    def past(self, cpu: int, name: str) -> None:
+        """Run the CPU up to the next step of that name, and execute that one too."""
+        self.until(cpu, name)
+        assert self.step(cpu), f"CPU {cpu} is blocked in front of {name!r}"
+
+    # Accesses.
+
+    def access(self, cpu: int, kind: str, page: int = 0) -> int | str:
+        """Run an access and return the value loaded or stored, or the word for what was delivered instead."""
+        self.run(cpu, kind, page)
+        return self.shown()
+
+    def shown(self) -> int | str:
+        """The value of the last access, or the word for what was delivered instead."""
+        word, _, _, _, value = self.journal.shown[-1]
+        return value if word == ACCESS else word
+
+    def read(self, cpu: int, page: int = 0) -> int | str:
+        return self.access(cpu, "read", page)
+
+    def write(self, cpu: int, page: int = 0) -> int | str:
+        return self.access(cpu, "write", page)
+
+    def fetch(self, cpu: int, page: int = 0) -> int | str:
+        return self.access(cpu, "exec", page)
+
+    # Looking.
+
+    def pte(self, page: int = 0, mm: int = 0) -> int:
+        """The page's PTE, 0 without a page table."""
+        return pte_of(self.w, mm, page)
+
+    def pmd(self, index: int = 0, mm: int = 0) -> int:
+        """The entry of the PMD table."""
+        return pmd_of(self.w, mm, index)
+
+    def frame(self, page: int = 0, mm: int = 0) -> int:
+        """The frame that the page's PTE names."""
+        return frame_of(self.pte(page, mm))
+
+    def cached(self, cpu: int, page: int = 0) -> bool:
+        """Whether the CPU's TLB translates the page under the PCID that is loaded."""
+        tag = self.w.machine.pcid[cpu] << 4
+        return not {tag | page, tag | 8 | page // FANOUT}.isdisjoint(self.w.machine.tlb[cpu])
+
+    @property
+    def state(self) -> X86State:
+        """The optimized model's state."""
+        state = self.w.flush_state
+        assert isinstance(state, X86State)
+        return state
+
+
+def prot(layout_rights: int, kind: int = 0) -> int:
+    """The argument of mmap for these rights and this kind of mapping."""
+    return layout_rights | kind << kinds.MAP_SHIFT
+
+
+def regions(w: World, mm: int = 0) -> list[int]:
+    """The flags of every page of an address space."""
+    return w.vma[mm][:PAGES]

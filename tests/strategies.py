@@ -1,0 +1,25 @@
+"""Scenarios for property tests: drawn word by word, which shrinks well, or by the weighted generator, which reaches more."""
+
+import random
+
+from hypothesis import strategies as st
+
+from fuzz.engines.strategies import scenarios
+from fuzz.lockstep import in_lockstep
+from fuzz.scenario import Scenario
+from fuzz.scenario.generate import random_scenario
+
+
+def weighted(records: int = 32) -> st.SearchStrategy[Scenario]:
+    """Scenarios of that many records from the generator of the random engine."""
+    return st.integers(0, 2**32).map(lambda seed: random_scenario(random.Random(seed), records))
+
+
+def any_scenario(records: int = 32) -> st.SearchStrategy[Scenario]:
+    """Scenarios of both kinds."""
+    return weighted(records) | scenarios(records)
+
+
+def any_lockstep(records: int = 32) -> st.SearchStrategy[Scenario]:
+    """Scenarios in which every operation runs to completion."""
+    return any_scenario(records).map(in_lockstep)

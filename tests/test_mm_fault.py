@@ -1,0 +1,223 @@
+"""The page-fault handler: demand zero, spurious faults, and the signals MAPERR and ACCERR."""
+
+import pytest
+
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    EXEC,
+    NX,
+    PRESENT,
+    READ,
+    RW,
+    SOFT_DIRTY,
+    SOFTW1,
+    USER,
+    WRITE,
+)
+from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
+from mm.fault import access_error
+from mm.tables import set_pte
+from mm.world import SPURIOUS, VM_MAPPED, ZERO_FRAME
+from tests.kernel import Kernel, R, W, X, prot
+
+PROTECTIONS = range(8)
+
+
+def kernel_with(rights: int, policy: str = "linux") -> Kernel:
+    """A kernel whose pages are mapped with the rights."""
+    k = Kernel(policy, layout="empty")
+    k.run(0, "mmap", 0, 4, prot(rights))
+    return k
+
+
+def allowed(rights: int, kind: int) -> bool:
+    """What a region allows on x86: any right implies READ."""
+    return rights != 0 if kind == READ else bool(rights & kind)
+
+
+def test_a_read_maps_the_zero_page() -> None:
+    """The first load of a private page maps the shared zero page read-only, as a special page, and allocates nothing."""
+    k = Kernel()
+    k.read(0, 1)
+    before = k.w.free_frames
+
+    assert k.read(0) == 0
+    assert k.pte() == PRESENT | USER | ACCESSED | NX | SOFTW1
+    assert k.frame() == ZERO_FRAME
+    assert k.w.free_frames == before
+
+
+def test_a_write_maps_a_frame_of_zeros() -> None:
+    """The first store of a private page allocates a frame, writable and dirty, and both CPUs see the value."""
+    k = Kernel()
+    value = k.write(0)
+
+    assert k.pte() & 0xFFF == PRESENT | RW | USER | ACCESSED | DIRTY | SOFT_DIRTY
+    assert k.frame() != ZERO_FRAME
+    assert k.w.refs[k.frame()] == 1
+    assert k.read(1) == value
+
+
+def test_the_rest_of_a_new_frame_is_zero() -> None:
+    """What a fault maps holds no poison."""
+    k = Kernel(layout="shared")
+
+    assert k.read(0) == 0
+    assert [k.w.machine.read_entry(k.frame(), i) for i in range(4)] == [0] * 4
+
+
+def test_a_shared_page_is_one_frame_for_all() -> None:
+    """A shared page is populated once, writable at once, and the page cache holds a reference of its own."""
+    k = Kernel(layout="shared")
+    k.read(0)
+
+    assert k.pte() & (RW | DIRTY) == RW
+    assert k.w.shared[0] == k.frame()
+    assert k.w.refs[k.frame()] == 2
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "exec"])
+def test_without_a_region_the_signal_is_maperr(kind: str) -> None:
+    """An access to a page of no region ends with MAPERR and maps nothing."""
+    k = Kernel(layout="empty")
+
+    assert k.access(0, kind) == "MAPERR"
+    assert k.pmd() == 0
+    assert k.w.mmap_lock[0] == 0
+
+
+@pytest.mark.parametrize("populated", [False, True])
+@pytest.mark.parametrize("rights", PROTECTIONS)
+@pytest.mark.parametrize(("name", "kind"), [("read", READ), ("write", WRITE), ("exec", EXEC)])
+def test_the_region_decides(name: str, kind: int, rights: int, *, populated: bool) -> None:
+    """An access succeeds iff the region allows it, else the signal is ACCERR; WRITE or EXEC alone imply READ."""
+    k = kernel_with(R | W | X)
+    if populated:
+        k.write(0)
+    k.run(0, "mprotect", 0, 1, rights)
+
+    assert (k.access(0, name) != "ACCERR") == allowed(rights, kind)
+
+
+@pytest.mark.parametrize(
+    ("rights", "code", "fixed", "of_its_day"),
+    [
+        (R | X, PF_USER | PF_INSTR | PF_PROT, False, True),
+        (R | X, PF_USER | PF_INSTR, False, False),
+        (R, PF_USER | PF_INSTR, True, False),
+        (R, PF_USER | PF_INSTR | PF_PROT, True, True),
+        (R, PF_USER | PF_WRITE, True, True),
+        (R | W, PF_USER | PF_WRITE | PF_PROT, False, False),
+        (R, PF_USER, False, False),
+        (0, PF_USER, True, True),
+        (R, PF_USER | PF_PROT, True, True),
+    ],
+)
+def test_access_error(rights: int, code: int, *, fixed: bool, of_its_day: bool) -> None:
+    """The handler of 2021 takes a fetch that hit a present entry for a denied read; the fixed one tests VM_EXEC."""
+    vma = VM_MAPPED | rights
+
+    assert access_error(Kernel("linux").w, vma, code) == fixed
+    assert access_error(Kernel("v1").w, vma, code) == of_its_day
+
+
+def test_two_faults_populate_a_page_once() -> None:
+    """Of two CPUs that fault on one page, the second finds the first one's frame and uses it."""
+    k = Kernel()
+    for cpu in (0, 1):
+        k.start(cpu, "write")
+    k.until(0, "do_anonymous_page")
+    k.until(1, "pte_lock")
+    k.finish(0)
+    frame, free = k.frame(), k.w.free_frames
+    k.finish(1)
+
+    assert (k.frame(), k.w.free_frames) == (frame, free)
+    assert k.read(0) == k.read(1) == 2
+
+
+def test_two_faults_make_one_table() -> None:
+    """Of two CPUs that find no page table, one hooks a new one in."""
+    k = Kernel()
+    k.start(0, "write", 0)
+    k.start(1, "write", 1)
+    k.until(0, "pte_alloc")
+    k.until(1, "pmd_lock")
+    k.finish(0)
+    table = k.pmd()
+    k.finish(1)
+
+    assert k.pmd() == table
+    assert (k.read(1, 0), k.read(0, 1)) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", ["write", "exec"])
+def test_a_spurious_fault_is_healed(kind: str) -> None:
+    """A fault through an entry that is tighter than the page table is counted, changes no right, and the access succeeds."""
+    k = kernel_with(R, policy="minimal")
+    k.read(0)
+    k.read(1)
+    k.run(0, "mprotect", 0, 1, R | W | X)
+    k.write(0)
+    k.run(0, "mprotect", 0, 1, R)
+    k.read(1)
+    k.run(0, "mprotect", 0, 1, R | W | X)
+
+    assert isinstance(k.access(1, kind), int)
+    assert k.w.costs[SPURIOUS] == 1
+    assert k.names[1].count("page fault") == 1
+
+
+def test_a_spurious_write_fault_makes_the_entry_young_and_dirty() -> None:
+    """The handler sets ACCESSED and DIRTY in what it finds already writable."""
+    k = Kernel()
+    k.write(0)
+    bare = k.pte() & ~(ACCESSED | DIRTY | SOFT_DIRTY)
+    k.w.ptl[0] = 1
+    set_pte(k.w, 1, 0, 0, bare & ~RW)
+    k.start(1, "write")
+    k.until(1, "handle_pte_fault")
+    set_pte(k.w, 1, 0, 0, bare)
+    k.w.ptl[0] = -1
+    k.past(1, "handle_pte_fault, PTE present")
+
+    assert k.pte() == bare | ACCESSED | DIRTY | SOFT_DIRTY
+
+
+def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:
+    """The handler gives up, and the access faults again, when the entry is not the one that it saw without the lock."""
+    k = Kernel()
+    k.read(0)
+    k.start(1, "write")
+    k.until(1, "pte_lock")
+    k.run(0, "dontneed")
+    k.finish(1)
+
+    assert k.names[1].count("page fault") == 2
+    assert isinstance(k.shown(), int)
+
+
+def test_the_handler_holds_the_mmap_lock_to_its_end() -> None:
+    """A fault holds mmap_lock for reading from find_vma on, and closes behind the unlock."""
+    k = Kernel()
+    k.start(0, "write")
+    k.past(0, "mmap_read_lock")
+    while k.next(0) != "mmap_read_unlock":
+        assert k.w.mmap_lock[0] == 1
+        k.step(0)
+    k.step(0)
+
+    assert k.w.mmap_lock[0] == 0
+    assert k.next(0) == "close"
+
+
+def test_a_delivered_signal_releases_every_lock() -> None:
+    """Behind a signal nothing of the access is left."""
+    k = Kernel(layout="readonly")
+    k.read(0)
+
+    assert k.write(0) == "ACCERR"
+    assert k.w.mmap_lock[0] == 0
+    assert k.w.steps[0] == []
+    assert k.w.op[0] == -1

@@ -1,0 +1,194 @@
+"""MADV_DONTNEED and MADV_FREE."""
+
+import pytest
+
+from machine.entry import ACCESSED, DIRTY
+from tests.kernel import Kernel, R, W, prot
+
+
+def test_dontneed_drops_the_content() -> None:
+    """After the return every CPU reads zeros from the pages, and the others keep their content."""
+    k = Kernel()
+    value = k.write(0, 2)
+    for page in (0, 1):
+        k.write(0, page)
+        k.read(1, page)
+    k.run(0, "dontneed", 0, 2)
+
+    assert [k.read(cpu, page) for cpu in (0, 1) for page in range(3)] == [0, 0, value] * 2
+
+
+def test_dontneed_of_shared_memory_keeps_the_content() -> None:
+    """A shared page is only unmapped: the next access finds the object again."""
+    k = Kernel(layout="shared")
+    value = k.write(0)
+    k.run(0, "dontneed")
+
+    assert k.pte() == 0
+    assert k.read(1) == value
+
+
+def test_dontneed_keeps_region_and_table() -> None:
+    """Neither the region nor the page table goes."""
+    k = Kernel()
+    k.write(0)
+    before = list(k.w.vma[0])
+    k.run(0, "dontneed", 0, 4)
+
+    assert k.w.vma[0] == before
+    assert k.pmd()
+    assert k.journal.freed_tables == []
+
+
+def test_the_order_of_dontneed() -> None:
+    """Entries under the PTL, unlock, flush, free, and mmap_lock last; the lock is held for reading."""
+    k = Kernel()
+    k.write(0)
+    k.read(1)
+
+    assert k.run(0, "dontneed") == [
+        "mmap_read_lock",
+        "madvise_vma_behavior",
+        "tlb_gather_mmu",
+        "zap_pmd_range",
+        "pte_lock",
+        "flush_tlb_batched_pending",
+        "ptep_get_and_clear_full",
+        "pte_unlock",
+        "tlb_finish_mmu",
+        "flush_tlb_mm_range",
+        "flush_tlb_func",
+        "flush_tlb_func",
+        "free the gather's batch",
+        "dec_tlb_flush_pending",
+        "mmap_read_unlock",
+        "return",
+    ]
+
+
+def test_free_clears_accessed_and_dirty_and_flushes() -> None:
+    """MADV_FREE cleans the entry, keeps it mapped, records it, and the flush makes every cached dirty entry go."""
+    k = Kernel()
+    k.write(0)
+    k.write(1)
+    names = k.run(0, "free")
+
+    assert not k.pte() & (ACCESSED | DIRTY)
+    assert k.w.lazy_free == 1 << k.frame()
+    assert "flush_tlb_mm_range" in names
+    assert not k.cached(1)
+    assert k.journal.freed_frames == []
+
+
+def test_free_keeps_the_content_until_reclaim() -> None:
+    """Without reclaim the old content stays readable."""
+    k = Kernel()
+    value = k.write(0)
+    k.run(0, "free")
+
+    assert k.read(1) == value
+
+
+def test_a_page_that_is_clean_already_needs_no_flush() -> None:
+    """A second MADV_FREE finds nothing to clear and records nothing."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "free")
+
+    assert "flush_tlb_mm_range" not in k.run(0, "free")
+
+
+def test_a_page_shared_with_a_child_is_not_freed_lazily() -> None:
+    """MADV_FREE passes over a page with more than one reference, and over the zero page."""
+    k = Kernel()
+    k.write(0)
+    k.read(0, 1)
+    k.run(0, "fork")
+    before = (k.pte(0), k.pte(1))
+    k.run(0, "free", 0, 2)
+
+    assert (k.pte(0), k.pte(1)) == before
+    assert k.w.lazy_free == 0
+
+
+@pytest.mark.parametrize("name", ["dontneed", "free"])
+def test_a_range_with_a_hole_is_refused(name: str) -> None:
+    """With ENOMEM nothing is touched."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "munmap", 1, 1)
+    before = k.pte()
+
+    assert k.run(0, name, 0, 2) == [
+        "mmap_read_lock",
+        "madvise_vma_behavior",
+        "mmap_read_unlock",
+        "return",
+    ]
+    assert k.pte() == before
+
+
+def test_free_of_shared_memory_is_refused() -> None:
+    """MADV_FREE is for private memory (EINVAL)."""
+    k = Kernel(layout="shared")
+    k.write(0)
+    k.run(0, "free")
+
+    assert k.pte() & DIRTY
+    assert k.w.lazy_free == 0
+
+
+@pytest.mark.parametrize("other", ["dontneed", "free"])
+def test_an_operation_that_passes_over_unflushed_changes_flushes_everything(other: str) -> None:
+    """While another gather is open, one that finds the entries already changed still flushes (99baac21e458)."""
+    k = Kernel(cpus=3)
+    k.write(0)
+    k.write(2)
+    k.start(0, "dontneed")
+    k.until(0, "tlb_finish_mmu")
+    assert k.cached(2)
+    names = k.run(1, other)
+
+    assert "flush_tlb_mm_range" in names
+    assert not k.cached(2)
+    assert k.read(2) == 0
+
+
+def test_both_finishing_orders_flush() -> None:
+    """The gather that finishes second flushes what it recorded itself: the first one's full flush came too early."""
+    k = Kernel(cpus=3)
+    values = [k.write(0, page) for page in (0, 1)]
+    k.start(0, "dontneed", 0)
+    k.past(0, "tlb_gather_mmu")
+    k.start(1, "dontneed", 1)
+    k.finish(1)
+    assert k.read(2, 0) == values[0]
+    names = k.finish(0)
+
+    assert "flush_tlb_mm_range" in names
+    assert [k.read(2, page) for page in (0, 1)] == [0, 0]
+
+
+def test_dontneed_of_a_migration_entry_lets_the_copy_go() -> None:
+    """A page that is dropped while it migrates leaves nothing behind: both frames are free at the end."""
+    k = Kernel()
+    k.write(0)
+    free = k.w.free_frames | 1 << k.frame()
+    k.start(1, "migrate")
+    k.until(1, "remove_migration_ptes")
+    k.run(0, "dontneed")
+    k.finish(1)
+
+    assert k.w.free_frames == free
+    assert k.read(0) == 0
+
+
+def test_dontneed_works_without_rights() -> None:
+    """A page under PROT_NONE is dropped like any other."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "mprotect", 0, 1, 0)
+    k.run(0, "dontneed")
+    k.run(0, "mprotect", 0, 1, prot(R | W))
+
+    assert k.read(0) == 0

@@ -1,0 +1,219 @@
+"""mremap: entries move to a hole, and the old addresses are flushed before either table lock is released."""
+
+import pytest
+
+from machine.entry import PROTNONE, PSE, UFFD_WP
+from mm.world import NOBODY
+from tests.kernel import Kernel, R, W, X
+
+
+def kernel_with_hole(cpus: int = 2) -> Kernel:
+    """A kernel with pages 0 and 1 stored to and pages 4 to 7 a hole; the value of page i is i + 1."""
+    k = Kernel(cpus=cpus, pages=8)
+    k.run(0, "munmap", 4, 4)
+    for page in (0, 1):
+        k.write(0, page)
+    return k
+
+
+def test_content_and_rights_move() -> None:
+    """Afterwards the pages are at the new place with content and region, and the old place is a hole."""
+    k = kernel_with_hole()
+    k.run(0, "mprotect", 1, 1, R)
+    vma = list(k.w.vma[0])
+    k.run(0, "mremap", 0, 2, 6)
+
+    assert k.w.vma[0] == [0, 0, *vma[2:6], *vma[0:2]]
+    assert [k.read(1, page) for page in (0, 1, 6, 7)] == ["MAPERR", "MAPERR", 1, 2]
+    assert isinstance(k.write(1, 6), int)
+    assert k.write(1, 7) == "ACCERR"
+
+
+def test_the_frame_stays() -> None:
+    """Nothing is copied: the same frame, with the same flags, is mapped at the new place."""
+    k = kernel_with_hole()
+    entry = k.pte(0)
+    k.run(0, "mremap", 0, 1, 4)
+
+    assert k.pte(4) == entry
+    assert k.pte(0) == 0
+    assert k.journal.freed_frames == []
+
+
+def test_the_old_address_is_flushed_before_the_locks_go() -> None:
+    """Both PTLs, the moves, the flush of the old range, and then the unlocks (eb66ae030829)."""
+    k = kernel_with_hole()
+    k.write(0, 2)
+    k.run(0, "mremap", 2, 1, 7)
+    for page in (0, 1):
+        k.read(1, page)
+    names = k.run(0, "mremap", 0, 2, 5)
+
+    start = names.index("pte_lock")
+    assert names[start : start + 11] == [
+        "pte_lock",
+        "pte_lock",
+        "flush_tlb_batched_pending",
+        "move_ptes",
+        "move_ptes",
+        "flush before unlock",
+        "flush_tlb_mm_range",
+        "flush_tlb_func",
+        "flush_tlb_func",
+        "pte_unlock",
+        "pte_unlock",
+    ]
+    assert not any(k.cached(cpu, page) for cpu in (0, 1) for page in (0, 1))
+
+
+def test_within_one_table_there_is_one_lock() -> None:
+    """A move inside one page table takes its PTL once."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "munmap", 2, 2)
+    names = k.run(0, "mremap", 0, 1, 2)
+
+    assert names.count("pte_lock") == names.count("pte_unlock") == 1
+    assert k.read(1, 2) == 1
+
+
+def test_both_table_locks_are_held_during_the_move() -> None:
+    """From the first move to the end of the flush the CPU holds the PTLs of both tables."""
+    k = kernel_with_hole()
+    k.start(0, "mremap", 0, 1, 4)
+    k.until(0, "move_ptes")
+    while k.next(0) != "pte_unlock":
+        assert k.w.ptl[:2] == [0, 0]
+        k.step(0)
+    k.past(0, "pte_unlock")
+    k.past(0, "pte_unlock")
+
+    assert k.w.ptl[:2] == [NOBODY, NOBODY]
+
+
+def test_a_window_is_open_until_the_flush() -> None:
+    """A store through an entry of the old address reaches the page at its new address."""
+    k = kernel_with_hole()
+    k.write(1)
+    k.start(0, "mremap", 0, 1, 4)
+    k.until(0, "flush_tlb_mm_range")
+    value = k.write(1)
+    k.finish(0)
+
+    assert k.read(1, 4) == value
+
+
+@pytest.mark.parametrize(
+    ("page", "count", "target"), [(0, 1, 1), (0, 2, 1), (0, 2, 7), (0, 1, 0), (3, 2, 6)]
+)
+def test_a_move_that_does_not_fit_is_refused(page: int, count: int, target: int) -> None:
+    """The source must be mapped throughout, the target must be a hole and inside the space; else nothing changes."""
+    k = kernel_with_hole()
+    vma, entries = list(k.w.vma[0]), [k.pte(i) for i in range(8)]
+    names = k.run(0, "mremap", page, count, target)
+
+    assert k.w.vma[0] == vma
+    assert [k.pte(i) for i in range(8)] == entries
+    assert names == ["mmap_write_lock", "move_vma", "mmap_write_unlock", "return"]
+
+
+def test_the_source_table_is_freed_when_it_is_empty() -> None:
+    """When no region is left above the old table, it is freed behind a flush that says so."""
+    k = kernel_with_hole()
+    k.run(0, "munmap", 2, 2)
+    k.run(1, "lazy")
+    k.run(0, "mremap", 0, 2, 4)
+
+    assert len(k.journal.freed_tables) == 1
+    assert k.pmd(0) == 0
+    assert k.w.loaded_mm[1] == -1
+
+
+def test_pages_that_were_never_touched_move_without_a_flush() -> None:
+    """A source without a page table has nothing to flush, and still promises that its old rights are gone."""
+    k = Kernel(pages=8)
+    k.run(0, "munmap", 4, 4)
+    names = k.run(0, "mremap", 0, 2, 4)
+
+    assert "flush_tlb_mm_range" not in names
+    assert [v[1:] for v in k.journal.visited[-2:]] == [(0, page, R | W | X) for page in (0, 1)]
+
+
+def test_every_page_of_the_source_is_denied() -> None:
+    """Each old page is visited, populated or not, and denies all three kinds."""
+    k = kernel_with_hole()
+    k.journal.visited.clear()
+    k.run(0, "mremap", 0, 3, 4)
+
+    assert [visit[1:] for visit in k.journal.visited] == [(0, p, R | W | X) for p in range(3)]
+
+
+def test_a_huge_page_is_split() -> None:
+    """A huge page moves as four small ones."""
+    k = Kernel(layout="huge", pages=8)
+    value = k.write(0, 3)
+    k.run(0, "munmap", 4, 4)
+    k.run(0, "mremap", 0, 4, 4)
+
+    assert not k.pmd(1) & PSE
+    assert k.read(1, 7) == value
+    assert k.read(1, 3) == "MAPERR"
+
+
+def test_a_shared_page_keeps_its_place_in_the_object() -> None:
+    """A moved shared page still shows its old offset of the object."""
+    k = Kernel(layout="shared", pages=8)
+    value = k.write(0, 0)
+    k.run(0, "munmap", 4, 4)
+    k.run(0, "mremap", 0, 1, 5)
+    k.run(0, "dontneed", 5)
+
+    assert k.read(1, 5) == value
+
+
+def test_pages_without_rights_move_and_are_flushed() -> None:
+    """A page under PROT_NONE moves too."""
+    k = kernel_with_hole()
+    k.run(0, "mprotect", 0, 1, 0)
+    k.run(0, "mremap", 0, 1, 4)
+
+    assert k.pte(4) & PROTNONE
+    k.run(0, "mprotect", 4, 1, R)
+    assert k.read(1, 4) == 1
+
+
+def test_a_write_protected_page_stays_write_protected() -> None:
+    """Registration and mark of userfaultfd move with the page."""
+    k = kernel_with_hole()
+    k.run(0, "uffd_register", 0, 1)
+    k.run(0, "uffd_wp", 0, 1)
+    k.run(0, "mremap", 0, 1, 4)
+
+    assert k.pte(4) & UFFD_WP
+    assert k.write(1, 4) == "userfaultfd"
+
+
+def test_a_migration_entry_moves_and_is_found() -> None:
+    """A page that migrates while it moves is mapped at its new address with the new frame."""
+    k = kernel_with_hole()
+    old = k.frame(0)
+    k.start(1, "migrate", 0)
+    k.until(1, "remove_migration_ptes")
+    k.run(0, "mremap", 0, 1, 4)
+    k.finish(1)
+
+    assert k.pte(0) == 0
+    assert k.frame(4) != old
+    assert k.read(0, 4) == 1
+
+
+def test_a_range_over_two_tables_moves_in_pieces() -> None:
+    """Pages are moved in extents that lie in one old and one new table."""
+    k = Kernel(pages=8)
+    k.run(0, "munmap", 5, 3)
+    for page in (3, 4):
+        k.write(0, page)
+    names = k.run(0, "mremap", 3, 2, 6)
+
+    assert names.count("move_page_tables") == 2
+    assert [k.read(1, page) for page in (6, 7)] == [1, 2]

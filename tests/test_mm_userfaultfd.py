@@ -1,0 +1,186 @@
+"""userfaultfd: registration, write-protection, its event, and its resolution."""
+
+from machine.entry import DIRTY, PSE, RW, UFFD_WP
+from mm.world import VM_UFFD_WP
+from tests.kernel import Kernel, R, W
+
+
+def protected(policy: str = "linux", cpus: int = 2, layout: str = "private") -> Kernel:
+    """A kernel whose page 0 was stored to, registered and write-protected."""
+    k = Kernel(policy, cpus=cpus, layout=layout)
+    k.write(0)
+    k.run(0, "uffd_register", 0, 4)
+    k.run(0, "uffd_wp", 0, 4)
+    return k
+
+
+def test_registration_marks_mapped_pages_only() -> None:
+    """Regions of the range are registered, holes are passed over, and no entry changes."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "munmap", 1, 1)
+    before = k.pte()
+    k.run(0, "uffd_register", 0, 3)
+
+    assert [vma & VM_UFFD_WP for vma in k.w.vma[0][:4]] == [VM_UFFD_WP, 0, VM_UFFD_WP, 0]
+    assert k.pte() == before
+
+
+def test_a_range_that_is_not_registered_throughout_is_refused() -> None:
+    """With ENOENT nothing changes."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "uffd_register", 0, 1)
+    before = k.pte()
+    names = k.run(0, "uffd_wp", 0, 2)
+
+    assert k.pte() == before
+    assert "tlb_gather_mmu" not in names
+
+
+def test_protection_takes_rw_and_sets_the_mark() -> None:
+    """A populated page loses RW and gets UFFD_WP, keeps all else, and is flushed everywhere."""
+    k = Kernel(cpus=2)
+    k.write(0)
+    k.write(1)
+    k.run(0, "uffd_register")
+    before = k.pte()
+    k.run(0, "uffd_wp")
+
+    assert k.pte() == before & ~RW | UFFD_WP
+    assert not k.cached(0)
+    assert not k.cached(1)
+
+
+def test_a_write_is_reported() -> None:
+    """A store to a protected page ends as an event on every CPU, without effect; loads go on."""
+    k = protected()
+
+    assert [k.write(cpu) for cpu in (0, 1)] == ["userfaultfd"] * 2
+    assert [k.read(cpu) for cpu in (0, 1)] == [1, 1]
+    assert k.w.mmap_lock[0] == 0
+    assert k.w.ptl == [-1] * 6
+
+
+def test_an_unpopulated_page_is_not_protected() -> None:
+    """A page that was never touched has no mark: its first store succeeds."""
+    k = protected()
+
+    assert k.pte(1) == 0
+    assert isinstance(k.write(0, 1), int)
+
+
+def test_resolution_clears_the_mark_and_nothing_else() -> None:
+    """Write-unprotect changes one software bit; RW comes back with the next write fault, by reuse."""
+    k = protected()
+    before = k.pte()
+    k.run(0, "uffd_unwp")
+    assert k.pte() == before & ~UFFD_WP
+
+    names = k.run(0, "write")
+    assert "wp_page_reuse or wp_page_copy" in names
+    assert "cow_user_page" not in names
+    assert k.pte() & (RW | DIRTY) == RW | DIRTY
+
+
+def test_resolution_flushes_nothing() -> None:
+    """When only a software bit changes, every rule but always skips the flush."""
+    for policy in ("v1", "v3", "linux-5.19", "linux", "minimal"):
+        k = protected(policy)
+
+        assert "flush_tlb_mm_range" not in k.run(0, "uffd_unwp")
+        assert [skip[:2] for skip in k.journal.skipped_changes] == [(0, 0)]
+
+    assert "flush_tlb_mm_range" in protected("always").run(0, "uffd_unwp")
+
+
+def test_protection_denies_stores_and_resolution_nothing() -> None:
+    """Each page of the range is visited, denying WRITE when it is protected, and nothing when it is resolved."""
+    k = protected()
+    assert [visit[2:] for visit in k.journal.visited[-4:]] == [(page, W) for page in range(4)]
+    k.run(0, "uffd_unwp", 0, 4)
+
+    assert [visit[2:] for visit in k.journal.visited[-4:]] == [(page, 0) for page in range(4)]
+
+
+def test_a_store_in_the_window_still_succeeds() -> None:
+    """Between the change and the flush an old writable entry takes a store, and it stays."""
+    k = Kernel()
+    k.run(0, "uffd_register")
+    k.write(0)
+    k.write(1)
+    k.start(0, "uffd_wp")
+    k.until(0, "flush_tlb_mm_range")
+    value = k.write(1)
+    k.finish(0)
+
+    assert k.read(0) == value
+    assert k.write(1) == "userfaultfd"
+
+
+def test_page_faults_run_beside_a_protection() -> None:
+    """A page outside the change is populated while a write-protection is under way."""
+    k = protected()
+    k.start(0, "uffd_wp", 0, 2)
+    k.until(0, "tlb_finish_mmu")
+
+    assert isinstance(k.write(1, 3), int)
+
+
+def test_a_huge_page_is_protected_whole_when_the_range_covers_it() -> None:
+    """A leaf of 2 MiB keeps its size and gets the mark; a store to any of its pages is an event."""
+    k = protected(layout="huge")
+
+    assert k.pmd() & (PSE | UFFD_WP | RW) == PSE | UFFD_WP
+    assert [k.write(1, page) for page in range(4)] == ["userfaultfd"] * 4
+    k.run(0, "uffd_unwp", 0, 4)
+    assert k.pmd() & (PSE | UFFD_WP) == PSE
+    assert isinstance(k.write(1, 3), int)
+
+
+def test_a_part_of_a_huge_page_splits_it() -> None:
+    """When one page of a huge leaf is protected, it alone has the mark."""
+    k = Kernel(layout="huge")
+    k.write(0)
+    k.run(0, "uffd_register", 0, 4)
+    k.run(0, "uffd_wp", 1)
+
+    assert not k.pmd() & PSE
+    assert [bool(k.pte(page) & UFFD_WP) for page in range(4)] == [False, True, False, False]
+    assert k.write(0, 1) == "userfaultfd"
+    assert isinstance(k.write(0, 2), int)
+
+
+def test_the_mark_survives_migration() -> None:
+    """A page that migrates keeps its protection, in the migration entry and behind it."""
+    k = protected()
+    old = k.frame()
+    k.run(1, "migrate")
+
+    assert k.frame() != old
+    assert k.pte() & (UFFD_WP | RW) == UFFD_WP
+    assert k.write(0) == "userfaultfd"
+
+
+def test_a_page_under_migration_can_be_protected_and_resolved() -> None:
+    """The swap form of the mark is set and cleared in the migration entry, and the new entry has it or not."""
+    for last, mark in (("uffd_wp", UFFD_WP), ("uffd_unwp", 0)):
+        k = Kernel()
+        k.write(0)
+        k.run(0, "uffd_register")
+        k.start(1, "migrate")
+        k.until(1, "folio_migrate_copy")
+        k.run(0, "uffd_wp")
+        k.run(0, last)
+        k.finish(1)
+
+        assert k.pte() & (UFFD_WP | RW) == mark
+
+
+def test_mprotect_leaves_the_mark() -> None:
+    """A protected page stays protected when its region loses and regains WRITE."""
+    k = protected()
+    k.run(0, "mprotect", 0, 1, R)
+    k.run(0, "mprotect", 0, 1, R | W)
+
+    assert k.pte() & (UFFD_WP | RW) == UFFD_WP

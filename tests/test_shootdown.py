@@ -1,0 +1,270 @@
+"""Delivery of a flush: generations, who is interrupted, and how much each CPU invalidates."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from machine.geometry import PAGES
+from mm.step import push
+from mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
+from optimized.shootdown import flush_send, flush_tlb_func, should_flush_tlb
+from tests.kernel import Kernel
+
+
+def warm(cpus: int = 2, asids: int = 2) -> Kernel:
+    """A kernel whose CPUs all have pages 0 to 3 cached."""
+    k = Kernel(cpus=cpus, asids=asids)
+    for cpu in range(cpus):
+        for page in range(4):
+            k.read(cpu, page)
+    return k
+
+
+def send(k: Kernel, cpu: int, first: int = 0, count: int = 1, *, freed: bool = False) -> None:
+    """Have the CPU send a flush of address space 0, up to the acknowledgements."""
+    push(k.w, cpu, (flush_send, 0, first, count, int(freed)))
+    assert k.step(cpu)
+
+
+def held(k: Kernel, cpu: int) -> set[int]:
+    """The pages that the CPU has cached."""
+    return {page for page in range(4) if k.cached(cpu, page)}
+
+
+def test_a_flush_raises_the_generation_once() -> None:
+    """Each request is one generation of its address space and of no other."""
+    k = warm()
+    before = list(k.state.tlb_gen)
+    send(k, 0)
+
+    assert k.state.tlb_gen == [before[0] + 1, *before[1:]]
+    assert k.w.costs[FLUSHES] == 1
+
+
+def test_every_cpu_of_the_mask_acknowledges() -> None:
+    """The sender and each other CPU that runs the space flush; IPIs are counted for the others only."""
+    k = warm(3)
+    send(k, 0)
+
+    assert len(k.w.steps[0]) == 3
+    assert k.w.costs[IPIS] == 2
+    k.finish(0)
+    assert [held(k, cpu) for cpu in range(3)] == [{1, 2, 3}] * 3
+
+
+def test_a_cpu_outside_the_mask_is_left_alone() -> None:
+    """Who is not in mm_cpumask gets no IPI."""
+    k = warm()
+    k.state.cpumask[0] &= ~2
+    send(k, 0)
+
+    assert k.w.costs[IPIS] == 0
+    assert held(k, 1) == {0, 1, 2, 3}
+
+
+def test_a_sender_that_does_not_run_the_space_flushes_others_only() -> None:
+    """A CPU that runs another space sends and does not flush itself."""
+    k = warm(3)
+    k.run(0, "fork")
+    k.run(2, "switch", arg=1)
+    flushed = k.w.costs[FULL]
+    send(k, 2)
+
+    assert len(k.w.steps[2]) == 2
+    k.finish(2)
+    assert k.w.costs[FULL] == flushed
+
+
+@pytest.mark.parametrize(
+    ("lazy", "loaded", "interrupted"),
+    [
+        (False, 0, True),
+        (False, SWITCHING, True),
+        (False, 1, False),
+        (False, INIT_MM, False),
+        (True, 0, False),
+    ],
+)
+def test_who_is_interrupted_when_no_table_was_freed(
+    loaded: int, *, lazy: bool, interrupted: bool
+) -> None:
+    """Lazy CPUs and CPUs of other spaces are left out, a CPU in the middle of a switch is not (linux-tlb B.3)."""
+    k = warm()
+    k.w.lazy[1], k.w.loaded_mm[1] = lazy, loaded
+
+    assert should_flush_tlb(k.w, 1, 0) == interrupted
+    send(k, 0)
+    assert k.w.costs[IPIS] == interrupted
+
+
+def test_freed_tables_interrupt_every_cpu_of_the_mask() -> None:
+    """When tables were freed, lazy CPUs and stale bits of the mask get the IPI as well."""
+    for lazy, loaded in ((True, 0), (False, 1), (False, 0)):
+        k = warm()
+        k.w.lazy[1], k.w.loaded_mm[1] = lazy, loaded
+        send(k, 0, freed=True)
+
+        assert k.w.costs[IPIS] == 1
+
+
+def test_a_lazy_cpu_that_is_interrupted_lets_go() -> None:
+    """It switches to init_mm instead of flushing: no walk can start there any more."""
+    k = warm()
+    k.run(1, "lazy")
+    send(k, 0, freed=True)
+    k.finish(0)
+
+    assert k.w.loaded_mm[1] == INIT_MM
+    assert k.w.machine.cr3[1] == -1
+    assert k.w.lazy[1]
+
+
+def test_an_interrupt_is_held_off_with_interrupts_disabled() -> None:
+    """A CPU in a switch acknowledges when it is through, and the sender waits; nothing changes meanwhile."""
+    k = warm()
+    send(k, 0)
+    k.step(0)
+    k.w.irqs_off[1] = True
+    before = k.w.key()
+    assert not k.step(0)
+    assert k.w.key() == before
+
+    k.w.irqs_off[1] = False
+    assert k.step(0)
+
+
+def test_the_sender_itself_is_never_held_off() -> None:
+    """The local flush does not depend on interrupts."""
+    k = warm()
+    k.w.irqs_off[0] = True
+    send(k, 0)
+
+    assert k.step(0)
+    assert held(k, 0) == {1, 2, 3}
+
+
+def test_the_next_and_newest_flush_is_partial() -> None:
+    """A CPU that is one generation behind the newest invalidates the range alone, page by page."""
+    k = warm()
+    send(k, 0, 1, 2)
+    k.finish(0)
+
+    assert held(k, 1) == {0, 3}
+    assert k.w.costs[INVALIDATED] == 4
+    assert k.w.costs[FULL] == 0
+
+
+def test_a_whole_space_is_flushed_at_once() -> None:
+    """A flush of everything does not go page by page."""
+    k = warm()
+    send(k, 0, 0, PAGES)
+    k.finish(0)
+
+    assert held(k, 0) == held(k, 1) == set()
+    assert k.w.costs[FULL] == 2
+
+
+def flush_func(k: Kernel, local: int, generation: int, newest: int) -> set[int]:
+    """Let CPU 1, at generation `local`, handle a flush of page 0 and return what it has left."""
+    k.state.ctx_gen[1][k.state.asid[1]] = local
+    k.state.tlb_gen[0] = newest
+    flush_tlb_func(k.w, 1, 0, 0, 1, generation)
+    return held(k, 1)
+
+
+@pytest.mark.parametrize(
+    ("local", "generation", "newest", "left", "after"),
+    [
+        (5, 6, 6, {1, 2, 3}, 6),  # next and newest: partial
+        (5, 6, 7, set(), 7),  # a newer one is under way: full, and up to the newest
+        (5, 7, 7, set(), 7),  # one was missed: full
+        (6, 6, 7, {0, 1, 2, 3}, 6),  # this one is done already: nothing, the newer one will come
+        (7, 6, 7, {0, 1, 2, 3}, 7),  # up to date
+        (7, 7, 7, {0, 1, 2, 3}, 7),
+    ],
+)
+def test_generations_decide(
+    local: int, generation: int, newest: int, left: set[int], after: int
+) -> None:
+    """Partial iff the flush is the next one and the newest one; nothing when it is done already; else full."""
+    k = warm()
+
+    assert flush_func(k, local, generation, newest) == left
+    assert k.state.ctx_gen[1][k.state.asid[1]] == after
+
+
+def test_a_cpu_of_another_space_leaves_the_mask() -> None:
+    """A CPU that is interrupted for a space that it does not run takes its bit out, and flushes nothing."""
+    k = warm()
+    k.w.loaded_mm[1] = 1
+    flush_tlb_func(k.w, 1, 0, 0, 1, 2)
+
+    assert k.state.cpumask[0] == 1
+    assert held(k, 1) == {0, 1, 2, 3}
+
+
+def test_a_cpu_without_a_space_ignores_the_flush() -> None:
+    """On init_mm there is nothing to flush."""
+    k = warm()
+    k.w.loaded_mm[1] = INIT_MM
+    flush_tlb_func(k.w, 1, 0, 0, 1, 2)
+
+    assert k.state.cpumask[0] == 3
+    assert held(k, 1) == {0, 1, 2, 3}
+
+
+@given(
+    flushes=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=1, max_size=5),
+    order=st.randoms(use_true_random=False),
+)
+def test_acknowledgements_may_come_in_any_order(
+    flushes: list[tuple[int, int]], order: random.Random
+) -> None:
+    """However the flushes under way are delivered, each CPU ends at the newest generation without a flushed page."""
+    k = warm(3)
+    base = k.state.tlb_gen[0]
+    k.state.tlb_gen[0] += len(flushes)
+    acks = [
+        (cpu, first, min(count, 4 - first), base + 1 + i)
+        for i, (first, count) in enumerate(flushes)
+        for cpu in range(3)
+    ]
+    order.shuffle(acks)
+    for cpu, first, count, generation in acks:
+        flush_tlb_func(k.w, cpu, 0, first, count, generation)
+
+    flushed = {page for first, count in flushes for page in range(first, min(first + count, 4))}
+    assert all(not held(k, cpu) & flushed for cpu in range(3))
+    assert all(k.state.ctx_gen[cpu][0] == base + len(flushes) for cpu in range(3))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=6))
+def test_every_flush_reaches_every_cpu_however_they_interleave(
+    plan: list[tuple[int, int]],
+) -> None:
+    """Flushes that are sent while others wait for acknowledgements leave no flushed page behind."""
+    k = warm(3)
+    waiting: list[int] = []
+    for cpu, page in plan:
+        if k.w.steps[cpu]:
+            k.step(cpu)
+            continue
+        send(k, cpu, page)
+        waiting.append(page)
+    for cpu in range(3):
+        k.finish(cpu)
+
+    assert all(not held(k, cpu) & set(waiting) for cpu in range(3))
+
+
+def test_flush_tlb_range_and_mm_claim_freed_tables() -> None:
+    """Since 3ef938c35035 flush_tlb_range and flush_tlb_mm interrupt lazy CPUs, flush_tlb_page does not."""
+    k = Kernel("linux", layout="huge", cpus=2)
+    k.write(0)
+    k.read(1)
+    k.run(1, "lazy")
+    k.run(0, "dontneed", 1)
+
+    assert k.w.loaded_mm[1] == INIT_MM

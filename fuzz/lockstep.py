@@ -5,7 +5,7 @@ of two that differ one is wrong (correctness.md section 4).
 A mistake in what both sides share, the machine and the memory manager, stays invisible here.
 """
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from fuzz.execute import execute
 from fuzz.oracle import Oracle
@@ -79,9 +79,7 @@ def in_lockstep(scenario: Scenario) -> Scenario:
 def outcomes(scenario: Scenario, strategy: FlushStrategy) -> list[Shown]:
     """Return what the program is shown when the scenario's operations run in lockstep."""
     outcome = execute(in_lockstep(scenario), strategy, oracle_type=Recorder)
-    recorder = outcome.oracle
-    assert isinstance(recorder, Recorder), "the run was given this oracle"
-    shown = recorder.shown
+    shown = cast("Recorder", outcome.oracle).shown
     if outcome.verdict != LEGAL:
         violation = outcome.violation
         where = (

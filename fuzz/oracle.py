@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from machine.entry import WRITE
+from machine.entry import DIRTY, RW, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.x86 import GLOBAL_TAG, TLB_NX
 from mm.world import INIT_MM, World
@@ -86,28 +86,40 @@ class Oracle(History):
         raise Violation("fault-never-heals", self.world.task_mm[cpu] * PAGES + page, cpu, kind)
 
     def freed(self, frame: int) -> None:
-        """C3 in its white-box form: no CPU that may still use the address space has the frame in its TLB.
+        """C3 in its white-box form: no TLB that can still translate in its address space holds the frame."""
+        self._refuse_holders(frame, 0, "freed-frame-still-cached")
+        self.forget_frame(frame)
+
+    def copying(self, frame: int) -> None:
+        """C4 in the same form: no TLB can still write to a frame while it is copied.
+
+        A clean entry is no danger: a store through it re-walks, and traps because the entry is gone (mm/rmap.c relies
+        on it); unless the machine is one that does not re-walk.
+        """
+        writable = RW if self.world.machine.blind_dirty else RW | DIRTY
+        self._refuse_holders(frame, writable, "copied-under-a-writer")
+
+    def _refuse_holders(self, frame: int, flags: int, reason: str) -> None:
+        """Raise Violation when a loaded translation to the frame has all of the flags.
 
         A lazy CPU makes no user access, and compares generations before it makes one again, so its entries do not
         count; for page tables they do.
         """
-        machine = self.world.machine
+        w = self.world
+        machine = w.machine
         wanted = self.generation[frame] << 6 | frame
         block = wanted & ~3
         for cpu, entries in enumerate(machine.tlb):
-            if self.world.lazy[cpu] or machine.cr3[cpu] < 0:
+            if w.lazy[cpu] or machine.cr3[cpu] < 0:
                 continue
             tag = machine.pcid[cpu]
             for key, entry in entries.items():
-                held = entry >> 8
-                if (
-                    (held == block if key & 8 else held == wanted)
-                    and key >> 4 in (tag, GLOBAL_TAG)
-                ):
+                held = block if key & 8 else wanted
+                loaded = key >> 4 in (tag, GLOBAL_TAG)
+                if loaded and entry >> 8 == held and entry & flags == flags:
                     page = (key & 7) * FANOUT + frame % FANOUT if key & 8 else key & 7
-                    mm = max(self.world.flush.tag_owner(self.world, cpu, tag), 0)
-                    raise Violation("freed-frame-still-cached", mm * PAGES + page, cpu, 0)
-        self.forget_frame(frame)
+                    mm = max(w.flush.tag_owner(w, cpu, tag), 0)
+                    raise Violation(reason, mm * PAGES + page, cpu, WRITE if flags else 0)
 
     def table_freed(self, mm: int, index: int, frame: int) -> None:
         machine = self.world.machine

@@ -79,7 +79,7 @@ def _evidence(told: Explanation) -> list[str]:
         lines += _wrap(f"  {told.skipped_change}, left unflushed")
     if told.history:
         lines += ["", f"Values of page {told.page}, and whether an access may still see them:"]
-        lines += _table(
+        lines += columns(
             ("", "version", "frame", "rights", "stored at", "by"),
             [
                 (
@@ -94,7 +94,7 @@ def _evidence(told: Explanation) -> list[str]:
             ],
         )
         lines += ["", f"TLB entries for page {told.page}:"]
-        lines += _table(
+        lines += columns(
             ("", "CPU", "pages", "entry", "filled at", "by", "dropped at"),
             [
                 (
@@ -119,18 +119,19 @@ def _evidence(told: Explanation) -> list[str]:
 def _row(cells: Sequence[str], changes: Sequence[str]) -> list[str]:
     """Return one row of the timeline; what does not fit a column goes on in the lines below it."""
     rest = WIDTH - sum(_TIMELINE) - 2 * len(_TIMELINE)
-    columns = [textwrap.wrap(cell, width) for cell, width in zip(cells, _TIMELINE, strict=True)]
-    columns.append([line for text in changes for line in _indented(text, rest)])
+    cells_of = [textwrap.wrap(cell, width) for cell, width in zip(cells, _TIMELINE, strict=True)]
+    cells_of.append([line for text in changes for line in _indented(text, rest)])
     rows = []
-    for i in range(max(map(len, columns))):
-        parts = [column[i] if i < len(column) else "" for column in columns]
+    for i in range(max(map(len, cells_of))):
+        parts = [column[i] if i < len(column) else "" for column in cells_of]
         first = parts[0].rjust(_TIMELINE[0])
         middle = [part.ljust(width) for part, width in zip(parts[1:-1], _TIMELINE[1:], strict=True)]
         rows.append("  ".join([first, *middle, parts[-1]]).rstrip())
     return rows
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return an indented table with aligned columns; without rows, nothing."""
     if not rows:
         return []
     lines = [heading, *rows]

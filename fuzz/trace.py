@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import TypeAlias
 
 from fuzz import flags
-from fuzz.oracle import Oracle, Violation
+from fuzz.oracle import Violation
+from fuzz.scenario import Record
 from machine.entry import DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of
 from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
@@ -79,7 +80,7 @@ class Trace:
         """Return the time of the step that is being executed, and its operation."""
         return len(self.steps) + 1, self.operation_of[self.running[0]] if self.running else -1
 
-    def executed(self, _w: World, cpu: int, current: Step) -> None:
+    def executed(self, cpu: int, current: Step) -> None:
         """Write down what the step changed. This is the run's Watch."""
         if current[0] == fault_enter:
             self.says(error_code(current[3]))
@@ -90,11 +91,11 @@ class Trace:
         if not self.world.steps[cpu]:
             self.operation_of[cpu] = -1
 
-    def record_applied(self, _w: World, _oracle: Oracle, cpu: int, _page: int) -> None:
+    def record_applied(self, record: Record) -> None:
         """Write down what the record did outside any step: the hardware, of itself. This is the run's Observe."""
         machine = self.world.machine
         if machine.tlb != self._tlb or machine.psc != self._upper:
-            self._note(cpu, self.applied, "hardware")
+            self._note(record[1], self.applied, "hardware")
         self.applied += 1
 
     def ended(self, violation: Violation | None) -> None:

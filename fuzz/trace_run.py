@@ -127,8 +127,9 @@ def trace_run(scenario: Scenario, strategy: FlushStrategy) -> tuple[Outcome, Tra
         scenario,
         strategy,
         oracle_type=TracingOracle,
-        watch=lambda w, cpu, current: _trace_of(w.observer).executed(w, cpu, current),
-        observe=lambda w, oracle, cpu, page: _trace_of(oracle).record_applied(w, oracle, cpu, page),
+        watch=lambda w, cpu, current: _trace_of(w.observer).executed(cpu, current),
+        observe=lambda _w, oracle, record, _shown: _trace_of(oracle).record_applied(record),
+        shown=set(),
     )
     trace = _trace_of(outcome.oracle)
     trace.ended(outcome.violation)

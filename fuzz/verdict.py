@@ -15,6 +15,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "freed-frame-still-cached": ("C3", "a frame was freed while a TLB could still translate to it"),
     "freed-table-still-cached": ("C3", "a page table was freed while a paging-structure cache held it"),
     "lost-store": ("C4", "a load did not return the last value stored"),
+    "copied-under-a-writer": ("C4", "a page was copied while a TLB could still write to it without a fault"),
     "copy-missed-a-store": ("C4", "a copy was mapped that lacks a store made through an older translation"),
     "store-to-abandoned-frame": ("C4", "a store went to a frame that no longer holds the page's content"),
     "dirty-lost": ("C5", "a page was dropped as clean although it had been written"),

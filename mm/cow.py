@@ -58,6 +58,7 @@ def cow_copy(w: World, cpu: int, s: Step) -> None:
     if old == ZERO_FRAME:
         w.observer.object_new(mm, page, new)
     else:
+        w.observer.copying(old)
         w.observer.object_copied(mm, old, new)
     push(w, cpu, (pte_lock, mm, page // FANOUT), (cow_clear, page, pte, new))
 

@@ -87,6 +87,7 @@ def migrate_copy(w: World, cpu: int, s: Step) -> None:
     new = old
     slot = w.shared.index(old) if old in w.shared else -1
     if w.refs[old] == 1 + (slot >= 0):
+        w.observer.copying(old)
         new = alloc_frame(w)
         w.machine.memory[new << 2] = w.machine.memory[old << 2]
         trylock_page(w, new)

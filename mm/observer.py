@@ -29,6 +29,9 @@ class Observer(Protocol):
     def object_copied(self, mm: int, old: int, new: int) -> None:
         """The content that `mm` (-1: every address space) has in frame `old` was copied to frame `new`."""
 
+    def copying(self, frame: int) -> None:
+        """The content of `frame` is about to be copied, for a mapping that will replace those of `frame`."""
+
     def object_left(self, mm: int, frame: int) -> None:
         """`mm` no longer maps `frame` (its rmap was removed)."""
 

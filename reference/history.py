@@ -92,7 +92,10 @@ class History:
             self.objects[frame * MMS + child] = copy = self.new_object(self.shadow[original])
             self.home[copy] = self.home[original]
             self.last_store[copy] = self.last_store[original]
-            self.freed_upto[copy] = self.freed_upto[original]
+            # A fork may come between the last unlock of an MADV_FREE and its return: the child's page is as
+            # dispensable as the parent's.
+            is_open = any(original in freed for freed in self.open_free)
+            self.freed_upto[copy] = self.time if is_open else self.freed_upto[original]
 
     def object_copied(self, mm: int, old: int, new: int) -> None:
         self.shared_object[new] = self.shared_object[old]
@@ -100,7 +103,9 @@ class History:
             self.objects[new * MMS + owner] = self.objects[old * MMS + owner]
 
     def object_left(self, mm: int, frame: int) -> None:
-        self.objects[frame * MMS + mm] = NO_OBJECT
+        # A shared object may be mapped twice by one address space (mremap, then mmap again): it stays until freed.
+        if self.shared_object[frame] == NO_OBJECT:
+            self.objects[frame * MMS + mm] = NO_OBJECT
 
     def forget_frame(self, frame: int) -> None:
         """The frame is free: it contains no object."""

@@ -1,12 +1,11 @@
-"""A booted world that a test drives operation by operation, or step by step, naming steps as a kernel developer does."""
+"""A booted world that a test drives operation by operation or step by step, by the names of the steps."""
 
 from fuzz.execute import boot, finish
 from fuzz.lockstep import ACCESS, Recorder
 from fuzz.scenario import Header, kinds
 from machine.entry import EXEC, READ, WRITE
-from machine.geometry import FANOUT, PAGES, frame_of
+from machine.geometry import FANOUT, frame_of
 from mm.flush import FlushStrategy
-from mm.mmap import region_flags
 from mm.operations import BY_KERNEL_THREAD, STARTS, begin
 from mm.step import NAMES, Step, run_steps
 from mm.tables import pmd_of, pte_of
@@ -24,6 +23,7 @@ class Journal(Recorder):
     """
 
     def attach(self, w: World) -> None:
+        """Begin with empty lists."""
         super().attach(w)
         self.freed_frames: list[int] = []
         self.freed_tables: list[int] = []
@@ -31,18 +31,22 @@ class Journal(Recorder):
         self.skipped_changes: list[tuple[int, int, int, int]] = []
 
     def visit(self, cpu: int, mm: int, page: int, deny: int) -> None:
+        """Keep a visit."""
         self.visited.append((cpu, mm, page, deny))
         super().visit(cpu, mm, page, deny)
 
     def freed(self, frame: int) -> None:
+        """Keep a page's frame that is about to be free."""
         self.freed_frames.append(frame)
         super().freed(frame)
 
     def table_freed(self, mm: int, index: int, frame: int) -> None:
+        """Keep a page table's frame that is about to be free."""
         self.freed_tables.append(frame)
         super().table_freed(mm, index, frame)
 
     def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        """Keep a change that the strategy did not flush."""
         self.skipped_changes.append((mm, page, old, new))
         super().skipped(cpu, mm, page, old, new)
 
@@ -123,12 +127,15 @@ class Kernel:
         return value if word == ACCESS else word
 
     def read(self, cpu: int, page: int = 0) -> int | str:
+        """Run a load."""
         return self.access(cpu, "read", page)
 
     def write(self, cpu: int, page: int = 0) -> int | str:
+        """Run a store; the values of stores are 1, 2, 3, ... in their order."""
         return self.access(cpu, "write", page)
 
     def fetch(self, cpu: int, page: int = 0) -> int | str:
+        """Run an instruction fetch."""
         return self.access(cpu, "exec", page)
 
     # Looking.
@@ -158,11 +165,6 @@ class Kernel:
         return state
 
 
-def prot(layout_rights: int, kind: int = 0) -> int:
+def prot(rights: int, kind: int = 0) -> int:
     """The argument of mmap for these rights and this kind of mapping."""
-    return layout_rights | kind << kinds.MAP_SHIFT
-
-
-def regions(w: World, mm: int = 0) -> list[int]:
-    """The flags of every page of an address space."""
-    return w.vma[mm][:PAGES]
+    return rights | kind << kinds.MAP_SHIFT

@@ -20,7 +20,7 @@ PCID = 1
 def machine_with(
     leaf: int, *, upper: int = TABLE_ENTRY, cpus: int = 1, **switches: bool
 ) -> Machine:
-    """Return a machine whose page 0 is mapped to DATA by `leaf`, below the table entry `upper`; all CPUs have it loaded."""
+    """Return a machine whose CPUs have loaded a table that maps page 0 to DATA by `leaf`, below the entry `upper`."""
     m = Machine(cpus, **switches)
     for frame in (ROOT, TABLE, SPARE_TABLE):
         m.poison(frame, 0)

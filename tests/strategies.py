@@ -1,4 +1,4 @@
-"""Scenarios for property tests: drawn word by word, which shrinks well, or by the weighted generator, which reaches more."""
+"""Scenarios for property tests: drawn word by word, which shrinks well, or by the generator, which reaches more."""
 
 import random
 

@@ -284,7 +284,7 @@ def test_an_ordinary_deferral_is_nobody_elses_business() -> None:
 
 
 def test_a_skipped_change_costs_no_flush() -> None:
-    """mprotect that only promotes is without a flush under v3, and with one under the merged rule."""
+    """A promotion by mprotect is without a flush under v3, and with one under the merged rule."""
     costs = {}
     for policy in ("v3", "linux"):
         k = Kernel(policy)

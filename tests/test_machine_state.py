@@ -17,7 +17,7 @@ ACTIONS: list[Callable[[Machine, int], object]] = [
     lambda m, page: m.fill(0, page),
     lambda m, page: m.evict(1, page),
     lambda m, page: m.invlpg(0, page),
-    lambda m, page: m.invpcid_context(1, PCID),
+    lambda m, page: m.invpcid_context(1, page & 1),
     lambda m, page: m.load_cr3(0, ROOT, page & 1, noflush=bool(page & 2)),
     lambda m, page: set_leaf(m, LEAF if page & 1 else 0, page=page & 3, frame=OTHER),
     lambda m, page: m.poison(DATA, page),

@@ -37,7 +37,7 @@ def allowed(rights: int, kind: int) -> bool:
 
 
 def test_a_read_maps_the_zero_page() -> None:
-    """The first load of a private page maps the shared zero page read-only, as a special page, and allocates nothing."""
+    """The first load of a private page maps the zero page, read-only and special, and allocates nothing."""
     k = Kernel()
     k.read(0, 1)
     before = k.w.free_frames
@@ -154,7 +154,7 @@ def test_two_faults_make_one_table() -> None:
 
 @pytest.mark.parametrize("kind", ["write", "exec"])
 def test_a_spurious_fault_is_healed(kind: str) -> None:
-    """A fault through an entry that is tighter than the page table is counted, changes no right, and the access succeeds."""
+    """A fault through an entry that is tighter than the page table is counted, and then the access succeeds."""
     k = kernel_with(R, policy="minimal")
     k.read(0)
     k.read(1)

@@ -40,7 +40,7 @@ def test_both_sides_see_the_content_of_the_fork() -> None:
 
 
 def test_the_order_of_steps() -> None:
-    """Both PTLs, every entry, then one flush of the parent, and only behind it is mmap_lock released (linux-tlb G.14)."""
+    """Both PTLs, every entry, then one flush of the parent, and only then is mmap_lock released (linux-tlb G.14)."""
     k = Kernel()
     k.write(0)
     k.read(1)
@@ -159,7 +159,7 @@ def test_only_two_children_fit() -> None:
 
 
 def test_writable_pages_are_denied_for_stores_by_the_old_grants() -> None:
-    """fork promises of each page of a writable private region that older rights to store are gone."""
+    """A fork promises of each page of a writable private region that older rights to store are gone."""
     k = Kernel()
     k.write(0)
     k.run(0, "mprotect", 2, 1, R)

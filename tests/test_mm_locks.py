@@ -190,6 +190,7 @@ class HeldLock(GatherFlush):
     """Asserts, at each store to an entry, that the storing CPU holds the lock of the entry's table."""
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
+        """Check who holds the lock."""
         holder = (w.ptl[mm * 2 + page // 4], w.pmd_lock[mm])
         # A child that fork has not finished is reachable for nobody who stores; munmap's unhooking has mmap_lock.
         assert cpu in holder or not w.live[mm] or w.mmap_lock[mm] == WRITER

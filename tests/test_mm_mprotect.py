@@ -275,7 +275,7 @@ def test_a_migration_entry_is_changed_in_place() -> None:
 
 
 def test_the_flush_of_a_migration_is_not_left_behind() -> None:
-    """mprotect of an entry whose unmapping is not flushed yet flushes in front of its changes (3ea277194daa)."""
+    """A protection change of an entry whose unmapping is not flushed yet flushes first (3ea277194daa)."""
     k = Kernel()
     k.write(0)
     k.start(1, "migrate")

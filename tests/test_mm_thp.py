@@ -139,7 +139,7 @@ def test_an_invalidated_leaf_is_not_none() -> None:
 
 
 def test_mkinvalid_clears_what_maps() -> None:
-    """mkinvalid clears PRESENT and PROTNONE and nothing else."""
+    """Invalidation clears PRESENT and PROTNONE and nothing else."""
     leaf = PRESENT | PROTNONE | PSE | RW | DIRTY
 
     assert mkinvalid(leaf) == PSE | RW | DIRTY

@@ -28,13 +28,14 @@ from tests.store_samples import (
     store_with_finding,
 )
 
+OTHER = minimum(1, skip="", text='shootdown-scenario 1\n# "quoted", with a comma\n')
+
 
 @pytest.fixture
 def store() -> Store:
     """A store in memory with two findings, one of them replayed."""
     store = store_with_finding(":memory:")
-    other = minimum(1, skip="", text='shootdown-scenario 1\n# "quoted", with a comma\n')
-    record_finding(store, other, sighting(CAMPAIGN.id, 2), EVIDENCE)
+    record_finding(store, OTHER, sighting(CAMPAIGN.id, 2), EVIDENCE)
     replay = Replay(
         MINIMUM.key, instant(9), "v1", "0.1.0", "illegal", "C2", "denied", reproduced=True
     )
@@ -115,7 +116,7 @@ def test_csv(store: Store) -> None:
 
     rows = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
     assert [*rows[0]] == [*CSV_COLUMNS]
-    assert [row["key"] for row in rows] == [MINIMUM.key, minimum(1).key]
+    assert [row["key"] for row in rows] == [MINIMUM.key, OTHER.key]
     assert rows[0]["scenario"] == MINIMUM.scenario.hex()
 
 

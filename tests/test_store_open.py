@@ -7,21 +7,18 @@ from pathlib import Path
 
 import pytest
 
-import fuzz.store.open
 from fuzz.store import Store, open_store, start_campaign
 from fuzz.store.errors import (
-    StoreDamaged,
     StoreError,
     StoreForeign,
     StoreLocked,
     StoreMissing,
     StoreNewer,
-    StoreOlder,
     StoreReadOnly,
     StoreUnreadable,
     StoreUnsupported,
 )
-from fuzz.store.schema import APPLICATION_ID, MIGRATIONS
+from fuzz.store.schema import APPLICATION_ID
 from tests.store_samples import CAMPAIGN, store_with_finding
 
 
@@ -33,12 +30,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 def pragma(store: Store, name: str) -> object:
     """The value of a pragma on the store's connection."""
     return store.db.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-def edit(path: Path, sql: str) -> None:
-    """Somebody runs SQL on the file with another tool."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(sql)
 
 
 @pytest.mark.parametrize("empty", [False, True])
@@ -192,120 +183,6 @@ def test_foreign_log_is_not_replayed(tmp_path: Path) -> None:
         open_store(crashed / "live.db", create=False)
 
     assert before == contents(crashed)
-
-
-@pytest.mark.parametrize("readonly", [False, True])
-def test_newer(tmp_path: Path, *, readonly: bool) -> None:
-    """A schema with a migration that this program lacks is StoreNewer, named in the sentence, and stays as it is."""
-    path = tmp_path / "findings.db"
-    store_with_finding(path).close()
-    edit(
-        path,
-        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
-        " VALUES ('shootdown', 'colours', '2030')",
-    )
-    before = path.read_bytes()
-
-    with pytest.raises(StoreNewer, match="newer shootdown: its schema has colours"):
-        open_store(path, create=False, readonly=readonly)
-
-    assert before == path.read_bytes()
-
-
-def test_other_migration_sets_are_nobodys_business(tmp_path: Path) -> None:
-    """A plugin of sqlite-utils may keep migrations of its own in the file."""
-    path = tmp_path / "findings.db"
-    store_with_finding(path).close()
-    edit(
-        path,
-        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
-        " VALUES ('notes', 'first', '2030')",
-    )
-
-    open_store(path, create=False)
-
-
-def older(path: Path) -> None:
-    """A store from before the last migration."""
-    store = open_store(path, create=True)
-    store.db.execute("DROP TABLE replays")
-    store.db.execute("DROP TABLE traces")
-    store.db.execute("DELETE FROM _sqlite_migrations WHERE name = 'evidence'")
-    store.close()
-
-
-def test_older_is_updated(tmp_path: Path) -> None:
-    """Opening an older store for writing gives it what it lacks."""
-    older(tmp_path / "findings.db")
-
-    store = open_store(tmp_path / "findings.db", create=False)
-
-    assert MIGRATIONS.pending(store.db) == []
-    assert store.db.table("replays").exists()
-
-
-def test_older_for_reading(tmp_path: Path) -> None:
-    """Opening an older store for reading only is StoreOlder, and it stays older."""
-    path = tmp_path / "findings.db"
-    older(path)
-    before = path.read_bytes()
-
-    with pytest.raises(StoreOlder, match="older shootdown"):
-        open_store(path, create=False, readonly=True)
-
-    assert before == path.read_bytes()
-
-
-@pytest.mark.parametrize("readonly", [False, True])
-def test_lost_table(tmp_path: Path, *, readonly: bool) -> None:
-    """A store from which somebody dropped a table is StoreDamaged, with the table's name."""
-    path = tmp_path / "findings.db"
-    store_with_finding(path).close()
-    edit(path, "DROP TABLE worker_events")
-
-    with pytest.raises(StoreDamaged, match="lacks the table worker_events"):
-        open_store(path, create=False, readonly=readonly)
-
-
-def test_damaged_pages(tmp_path: Path) -> None:
-    """A store whose pages were overwritten is StoreDamaged, not a traceback."""
-    path = tmp_path / "findings.db"
-    store_with_finding(path).close()
-    content = path.read_bytes()
-    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
-
-    with pytest.raises(StoreDamaged, match="is damaged"):
-        open_store(path, create=False)
-
-
-def test_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that another process holds for too long is StoreLocked, when opened and when written."""
-    monkeypatch.setattr(fuzz.store.open, "BUSY_SECONDS", 0.05)
-    path = tmp_path / "findings.db"
-    store = open_store(path, create=True)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-
-        with pytest.raises(StoreLocked, match="locked by another process"):
-            open_store(path, create=False)
-        with pytest.raises(StoreLocked, match="locked by another process"):
-            start_campaign(store, CAMPAIGN)
-
-        other.execute("ROLLBACK")
-    start_campaign(store, CAMPAIGN)
-
-
-def test_reading_while_another_writes(tmp_path: Path) -> None:
-    """A store can be opened and read while another process is in the middle of a write."""
-    path = tmp_path / "findings.db"
-    store_with_finding(path).close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-
-        store = open_store(path, create=False, readonly=True)
-
-        assert store.select("SELECT count(*) AS n FROM findings") == [{"n": 1}]
-        other.execute("ROLLBACK")
 
 
 def test_readonly_store_refuses_writes(tmp_path: Path) -> None:

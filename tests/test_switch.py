@@ -217,7 +217,7 @@ def test_a_tag_belongs_to_the_space_of_its_slot() -> None:
 
 
 def test_at_rest_every_old_slot_is_flushed() -> None:
-    """quiesce does what a later switch would: no slot stays behind its space."""
+    """What a later switch would flush, quiesce does: no slot stays behind its space."""
     k = family(asids=3)
     k.read(0)
     switch(k, 0, 1)

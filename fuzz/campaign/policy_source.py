@@ -6,7 +6,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
@@ -28,13 +29,12 @@ class PolicyError(Exception):
 class LoadedPolicy:
     """A policy and where it came from.
 
-    `spec` is what the user types for it, `version` tells two states of it apart; `path` is None unless it is a file.
+    `spec` is what the user types for it, `version` tells two states of it apart.
     """
 
     policy: Policy
     spec: str
     version: str
-    path: Path | None = None
 
     @property
     def name(self) -> str:
@@ -83,17 +83,30 @@ def policy_of_finding(name: str, recorded: str) -> LoadedPolicy:
         raise PolicyError(f"{error} Give the policy {name} with --policy.") from error
 
 
-def blame(error: BaseException, path: Path | None) -> str | None:
-    """Return one sentence that names the line of a user's file that raised the error, None if it was not that file."""
-    if path is None:
+def blame(error: BaseException, spec: str) -> str | None:
+    """Return one sentence with the line of the user's file that raised the error, None when it was no such file."""
+    if not is_path(spec):
         return None
+    file = str(Path(spec).absolute())
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"{spec}, line {error.lineno}: {error.msg}."
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{path}, line {error.lineno}: {error.msg}."
+    lines = [frame.lineno for frame in frames if frame.filename == file]
     if not lines:
         return None
-    return f"{path}, line {lines[-1]}: {type(error).__name__}: {_one_line(error)}."
+    return f"{spec}, line {lines[-1]}: {type(error).__name__}: {_one_line(error)}."
+
+
+@contextmanager
+def blamed(loaded: LoadedPolicy) -> Iterator[None]:
+    """An error that a user's file raises in the block becomes the PolicyError that names its line."""
+    try:
+        yield
+    except Exception as error:
+        sentence = blame(error, loaded.spec)
+        if sentence is None:
+            raise
+        raise PolicyError(sentence) from error
 
 
 def _one_line(error: BaseException) -> str:
@@ -107,7 +120,7 @@ def _from_file(spec: str) -> LoadedPolicy:
     except OSError as error:
         raise PolicyError(f"The policy file {spec} cannot be read: {error.strerror}.") from None
     digest = hashlib.sha256(source).hexdigest()[:12]
-    module = _executed(path)
+    module = _executed(spec)
     given = getattr(module, "POLICY", None)
     if given is None:
         given = getattr(module, "needs_flush", None)
@@ -118,23 +131,24 @@ def _from_file(spec: str) -> LoadedPolicy:
         raise PolicyError(
             f"{spec} defines a policy named {policy.name}, which is built in; it needs a name of its own."
         )
-    return LoadedPolicy(policy, spec, f"{spec}@{digest}", path)
+    return LoadedPolicy(policy, spec, f"{spec}@{digest}")
 
 
-def _executed(path: Path) -> ModuleType:
+def _executed(spec: str) -> ModuleType:
+    path = Path(spec).absolute()
     name = f"shootdown_policy_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PolicyError(f"{path} is not a Python file: its name must end in .py.")
-    module = importlib.util.module_from_spec(spec)
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise PolicyError(f"{spec} is not a Python file: its name must end in .py.")
+    module = importlib.util.module_from_spec(found)
     # Where dataclasses and pickles look their module up.
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        found.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        sentence = blame(error, path) or f"{path}: {type(error).__name__}: {_one_line(error)}."
+        sentence = blame(error, spec) or f"{spec}: {type(error).__name__}: {_one_line(error)}."
         raise PolicyError(sentence) from error
     return module
 

@@ -1,10 +1,25 @@
-"""The scenarios of corpus/ as first inputs of a campaign."""
+"""The scenarios of corpus/ as the first inputs of a campaign."""
 
 import difflib
 from collections.abc import Collection
 
-from fuzz.campaign.policy_source import PolicyError
+from fuzz.scenario import corpus, encode
+
+
+class UnknownSeed(Exception):
+    """No scenario of the corpus has that name."""
 
 
 def seed_corpus(exclude: Collection[str] = ()) -> tuple[bytes, ...]:
-    return ()
+    """Return the corpus in its binary form, in the order of the names, without those that are excluded.
+
+    A name is that of a file, with or without its suffix. Error: UnknownSeed.
+    """
+    scenarios = corpus.load()
+    for name in exclude:
+        stem = name.removesuffix(corpus.SUFFIX)
+        if scenarios.pop(stem, None) is None:
+            close = difflib.get_close_matches(stem, corpus.texts(), n=2)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise UnknownSeed(f"The corpus has no scenario {stem!r} to leave out.{hint}")
+    return tuple(encode(parsed.scenario) for parsed in scenarios.values())

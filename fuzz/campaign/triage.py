@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fuzz.campaign.messages import Broken, Found, Interesting, Message
 from fuzz.execute import Outcome, execute
 from fuzz.explain import explain
-from fuzz.minimize import minimize
+from fuzz.minimize import NotInteresting, minimize
 from fuzz.report import evidence
 from fuzz.scenario import Scenario, decode, encode, render
 from fuzz.skip import guilty_skip
@@ -86,7 +86,11 @@ class Triage:
             shown = execute(candidate, self.policy.make())
             return shown.verdict == ILLEGAL and (shown.rule, shown.reason) == wanted
 
-        smaller = minimize(scenario, interesting)
+        try:
+            smaller = minimize(scenario, interesting)
+        except NotInteresting:
+            again = showing(execute(scenario, self.policy.make()))
+            raise self._not_reproducible(scenario, showing(outcome), again) from None
         minimal = smaller.scenario
         last = execute(minimal, self.policy.make())
         if (last.rule, last.reason) != wanted:

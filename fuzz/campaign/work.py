@@ -123,7 +123,7 @@ class Work:
             return error.broken
         scenario = render(self.session.raised_by) if self.session.raised_by else ""
         details = "".join(traceback.format_exception(error))
-        sentence = blame(error, loaded.path)
+        sentence = blame(error, loaded.spec)
         if sentence:
             return Broken("policy", sentence, scenario, details)
         return Broken("harness", f"{type(error).__name__}: {error}", scenario, details)

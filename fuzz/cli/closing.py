@@ -89,9 +89,11 @@ def _finding(sighted: Sighted, db: str) -> list[str]:
     known = "" if sighted.new else " (known before)"
     records = minimum.text.split("\n\n", 1)
     header = ", ".join(records[0].splitlines()[1:])
+    meaning = REASONS[minimum.reason][1]
     unfinished = "" if sighted.complete else "; the minimizer ran out of its budget"
     return [
-        f"Finding {sighted.key[:16]}{known}: {minimum.rule} {minimum.reason}, {REASONS[minimum.reason][1]}.",
+        f"Finding {sighted.key[:16]}{known}: {minimum.rule} {minimum.reason}",
+        f"{meaning[:1].upper()}{meaning[1:]}.",
         (
             f"Guilty skip: {minimum.skip or 'none'}. Seen {_count(sighted.count, 'time')}, first at"
             f" execution {sighted.execution:,}{unfinished}."

@@ -35,12 +35,22 @@ from fuzz.store import find_campaign, load_corpus, open_store
 )
 @db_option
 @click.option(
-    "--engine", type=click.Choice(list(ENGINES)), default=DEFAULT_ENGINE, show_default=True
+    "--engine",
+    type=click.Choice(list(ENGINES)),
+    default=DEFAULT_ENGINE,
+    show_default=True,
+    help="What chooses the inputs.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeats a campaign's choices.")
 @click.option("--name", help="The campaign's name in the database.")
 @click.option("--resume", metavar="NAME", help="Go on with the stored corpus of a campaign.")
-@click.option("--records", type=click.IntRange(1, 1024), default=32, show_default=True)
+@click.option(
+    "--records",
+    type=click.IntRange(1, 1024),
+    default=32,
+    show_default=True,
+    help="Length of a scenario.",
+)
 @click.option("--no-seeds", is_flag=True, help="Start without the scenarios of corpus/.")
 @click.option("--exclude-seed", metavar="NAME", multiple=True, help="Leave one of them out.")
 @click.option(
@@ -85,10 +95,11 @@ def command(
             left = load_corpus(store, earlier.id)
         recorded = earlier.campaign
         name = name or recorded.name
-        if policy is None:
-            loaded = policy_of_finding(recorded.policy, recorded.policy_version)
-        else:
-            loaded = load_policy(policy)
+        loaded = (
+            policy_of_finding(recorded.policy, recorded.policy_version)
+            if policy is None
+            else load_policy(policy)
+        )
     elif policy is not None:
         loaded = load_policy(policy)
     else:

@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from fuzz.campaign.policy_source import PolicyError
+from fuzz.campaign.seeds import UnknownSeed
 from fuzz.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
 from fuzz.store import StoreError
 
@@ -52,11 +53,15 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback."""
     try:
-        code = cli.main(list(arguments), prog_name="shootdown", standalone_mode=False)
+        # Not cli.main(): it ends with 1 when nobody reads the output any more.
+        with cli.make_context("shootdown", list(arguments)) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.ClickException as error:
         return _complain(_usage_sentence(error), UNUSABLE)
-    except (StoreError, PolicyError) as error:
+    except (StoreError, PolicyError, UnknownSeed) as error:
         return _complain(f"shootdown: {error}", UNUSABLE)
     except (KeyboardInterrupt, click.Abort):
         return _complain("Interrupted.", INTERRUPTED)

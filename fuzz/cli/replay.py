@@ -9,8 +9,7 @@ import click
 from fuzz.campaign.environment import now
 from fuzz.campaign.policy_source import (
     LoadedPolicy,
-    PolicyError,
-    blame,
+    blamed,
     load_policy,
     policy_of_finding,
 )
@@ -74,26 +73,20 @@ def command(target: str, *, policy: str | None, db: str, trace: bool | None, as_
     the binary input of a fuzzer; without --policy a text is run under every policy of its `expect` lines.
     The exit code is 1 when a run is still illegal.
     """
-    if Path(target).exists():
-        runs = _replay_file(target, policy)
-    else:
-        runs = [_replay_finding(target, policy, db)]
+    is_file = Path(target).exists()
+    runs = _replay_file(target, policy) if is_file else [_replay_finding(target, policy, db)]
     if as_json:
         print_json({"target": target, "runs": [_document(run) for run in runs]})
     else:
-        click.echo("\n".join(_text(run, trace=trace) for run in runs), nl=False)
+        brief = len(runs) > 1
+        click.echo("\n".join(_text(run, trace=trace, brief=brief) for run in runs), nl=False)
     return ILLEGAL_FOUND if any(run.told.verdict == ILLEGAL for run in runs) else OK
 
 
 def explained(scenario: Scenario, loaded: LoadedPolicy) -> Explanation:
-    """Explain a run; an error that a user's policy raises becomes the sentence that names its line."""
-    try:
+    """Explain a run of the policy. Error: PolicyError, when the user's file raises."""
+    with blamed(loaded):
         return explain(scenario, loaded.policy)
-    except Exception as error:
-        sentence = blame(error, loaded.path)
-        if sentence is None:
-            raise
-        raise PolicyError(sentence) from error
 
 
 def _replay_file(target: str, policy: str | None) -> list[Run]:
@@ -111,7 +104,7 @@ def _replay_file(target: str, policy: str | None) -> list[Run]:
             Run(
                 explained(parsed.scenario, loaded),
                 expected.get(loaded.name),
-                f"{target}: policy {loaded.name}",
+                f"{target}, policy {loaded.name}",
                 replay_command(target, policy=name),
             )
         )
@@ -170,14 +163,18 @@ def recorded_policy(store: Store, finding: StoredFinding) -> LoadedPolicy:
     return policy_of_finding(finding.minimum.policy, campaign.policy_version)
 
 
-def _text(run: Run, *, trace: bool | None) -> str:
-    timeline = run.told.verdict != "legal" if trace is None else trace
-    text = report(run.told, replay=run.replay, timeline=timeline, title=run.title)
-    if run.expected is None:
+def _text(run: Run, *, trace: bool | None, brief: bool) -> str:
+    """Return the report of a run; of several runs, one that was legal as expected is a single line."""
+    legal = run.told.verdict == "legal"
+    if brief and legal and run.as_expected and not trace:
+        return f"{run.title}: legal, as expected.\n"
+    text = report(
+        run.told, replay=run.replay, timeline=not legal if trace is None else trace, title=run.title
+    )
+    if run.as_expected:
         return text
-    wanted = f"{run.expected.rule} {run.expected.reason}".strip() or "legal"
-    verdict = "As expected" if run.as_expected else "NOT as expected"
-    return f"{verdict} ({wanted}).\n{text}"
+    wanted = f"{run.expected.rule} {run.expected.reason}" if run.expected else ""
+    return f"NOT as expected, which was {wanted.strip() or 'legal'}.\n{text}"
 
 
 def _document(run: Run) -> dict[str, object]:

@@ -1,1 +1,9 @@
-from fuzz.minimize.driver import minimize, Minimized
+"""From an interesting scenario to the simplest one of its kind, by asking a predicate.
+
+Knows nothing of policies, oracles or tests: a scenario and a predicate go in.
+"""
+
+from fuzz.minimize.driver import Minimized, NotInteresting, minimize
+from fuzz.minimize.order import simplicity_key
+
+__all__ = ["Minimized", "NotInteresting", "minimize", "simplicity_key"]

@@ -25,12 +25,18 @@ def find_integer(holds: Callable[[int], bool]) -> int:
     return low
 
 
+LONG = 8
+"""Up to so many records, single ones and pairs are removed as fast as groups."""
+
+
 def cut_tail(reducer: Reducer) -> None:
     """When every longer prefix of an interesting prefix is interesting, none shorter than the
     result is; costs a logarithm of the length.
     """
     start = reducer.best
     low, high = 0, len(start.records)
+    if high <= LONG:
+        return
     while low + 1 < high:
         middle = (low + high) // 2
         if reducer.consider(with_records(start, start.records[:middle])):
@@ -46,6 +52,8 @@ def keep_one_page(reducer: Reducer) -> None:
     Most bugs are about one page, and the record that shows them is about it.
     """
     records = reducer.best.records
+    if len(records) <= LONG:
+        return
     for keep in dict.fromkeys(record[3] for record in reversed(records) if names_pages(record)):
         others = {
             at
@@ -59,6 +67,8 @@ def keep_one_page(reducer: Reducer) -> None:
 def drop_groups(reducer: Reducer) -> None:
     """For each CPU, then for each kind, has tried to remove all its records at once."""
     for field in (1, 0):
+        if len(reducer.best.records) <= LONG:
+            return
         for value in sorted({record[field] for record in reducer.best.records}):
             records = reducer.best.records
             group = {at for at, record in enumerate(records) if record[field] == value}

@@ -1,61 +1,134 @@
-from collections.abc import Callable
-from typing import NamedTuple
+"""`minimize`, and the order of the passes.
 
-from fuzz.minimize import cpus, deletion, header, joint, pages, schedule, values
-from fuzz.minimize.reducer import Interesting, OutOfBudget, Reducer
+How it works. A pass offers candidates; the reducer takes one if it is simpler (`simplicity_key`) and
+still interesting. All passes in turn are a round, and rounds go on until one changes nothing. Then
+no pass can do better, so the same minimization started from its result ends there at once, and
+inputs that share a bug meet in one form as often as the passes connect their paths.
+
+What keeps the number of runs low. Removing records comes first, because every later pass tries a
+few candidates for each record. Passes that usually succeed come before those that usually only
+confirm, because each success makes all earlier refusals worthless: they were about another scenario.
+No pass repeats itself; the next round does. No candidate is run twice.
+
+What makes the result canonical. Deletion leaves as many forms as there are inputs. Lowering fields
+and renaming brings them to about a third; the rest are minima that differ in several fields at once,
+which `joint` changes together, or that have different numbers of records, which `escape` leaves by a
+detour over scenarios that are not simpler.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from fuzz.minimize.cpus import compact_cpus, merge_cpus, reassign_cpus
+from fuzz.minimize.deletion import cut_tail, drop_groups, drop_pairs, drop_records, keep_one_page
+from fuzz.minimize.escape import (
+    escape_by_fill,
+    escape_by_kind,
+    escape_by_layout,
+    escape_by_pause,
+    escape_by_place,
+)
+from fuzz.minimize.fields import (
+    clear_protections,
+    lower_arguments,
+    lower_kinds,
+    lower_ranges,
+    lower_runs,
+    lower_shared_pages,
+    lower_shared_runs,
+    lower_shared_spaces,
+)
+from fuzz.minimize.header import lower_header, lower_layout
+from fuzz.minimize.joint import align_accesses, align_promotion, align_race, hand_down_protection
+from fuzz.minimize.pages import compact_pages, merge_pages, reorder_pages
+from fuzz.minimize.reducer import Interesting, Judge, OutOfBudget, Pass, Reducer, canonical
+from fuzz.minimize.schedule import merge_pauses, merge_pauses_anywhere, move_pauses, reorder_records
 from fuzz.scenario import Scenario
+
+TIERS: Final[tuple[tuple[Pass, ...], ...]] = (
+    (
+        cut_tail,
+        keep_one_page,
+        drop_groups,
+        drop_records,
+        merge_pauses,
+        compact_pages,
+        compact_cpus,
+        merge_cpus,
+        lower_header,
+        lower_shared_pages,
+        lower_shared_runs,
+        lower_shared_spaces,
+        lower_ranges,
+        lower_runs,
+        lower_layout,
+        lower_kinds,
+        lower_arguments,
+        clear_protections,
+        reorder_records,
+        reassign_cpus,
+        merge_pages,
+        reorder_pages,
+    ),
+    (
+        align_accesses,
+        align_promotion,
+        hand_down_protection,
+        drop_pairs,
+        merge_pauses_anywhere,
+        move_pauses,
+        escape_by_kind,
+    ),
+    (
+        escape_by_fill,
+        escape_by_place,
+        escape_by_layout,
+        escape_by_pause,
+        align_race,
+    ),
+)
 
 
 class Minimized(NamedTuple):
-    scenario: Scenario
-    runs: int
-    complete: bool
+    """What became of a scenario."""
 
-_BULK = (
-    deletion.cut_tail,
-    deletion.keep_one_page,
-    deletion.drop_groups,
-)
-_PASSES = (
-    deletion.drop_records,
-    schedule.merge_pauses,
-    pages.compact_pages,
-    cpus.compact_cpus,
-    cpus.merge_cpus,
-    header.lower_header,
-    pages.lower_pages_jointly,
-    values.lower_ranges,
-    values.lower_runs,
-    header.lower_layout,
-    values.lower_kinds,
-    values.lower_arguments,
-    schedule.reorder_records,
-    schedule.reassign_cpus,
-    pages.merge_pages,
-    pages.reorder_pages,
-    joint.lower_accesses_jointly,
-    joint.promote,
-    joint.clear_bits,
-    deletion.drop_pairs,
-    joint.race,
-    joint.pump,
-)
-stats = {}
+    scenario: Scenario
+    """The simplest interesting scenario that was found; canonical."""
+    runs: int
+    """How often the predicate was called, at most the budget."""
+    complete: bool
+    """Whether no pass can simplify it further; False when the budget ran out before that was known."""
+
+
+class NotInteresting(Exception):
+    """The scenario to minimize does not show what it is minimized for."""
+
+
 def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 300) -> Minimized:
-    reducer = Reducer(scenario, interesting, budget)
-    def go(step):
-        r=reducer.runs; k=reducer._key
-        try: step(reducer)
-        finally:
-            s=stats.setdefault(step.__name__,[0,0,0]); s[0]+=reducer.runs-r; s[1]+=reducer._key!=k; s[2]+=1
+    """The result is interesting and not less simple than ``scenario``; the predicate, which must be
+    a pure function, is called at most ``budget`` times (at least 1), with canonical scenarios only.
+    Deterministic. A complete result minimizes to itself.
+
+    Nothing but the predicate keeps a minimization at one bug: it should pin everything that
+    distinguishes it, such as the violated rule and the reason. Raises NotInteresting when the
+    predicate rejects ``scenario`` itself.
+    """
+    judge = Judge(interesting, budget)
+    start = canonical(scenario)
+    if not judge(start):
+        raise NotInteresting
+    reducer = Reducer(start, judge)
     try:
-        for step in _BULK:
-            go(step)
-        while True:
-            before = reducer.best
-            for step in _PASSES:
-                go(step)
-            if reducer.best == before:
-                return Minimized(before, reducer.runs, complete=True)
+        while any(_changes(reducer, passes) for passes in TIERS):
+            pass
     except OutOfBudget:
-        return Minimized(reducer.best, reducer.runs, complete=False)
+        return Minimized(reducer.best, judge.runs, complete=False)
+    return Minimized(reducer.best, judge.runs, complete=True)
+
+
+def _changes(reducer: Reducer, passes: Iterable[Pass]) -> bool:
+    """Run every pass once; True iff that changed the best scenario."""
+    before = reducer.best
+    for simplify in passes:
+        simplify(reducer)
+    return reducer.best != before

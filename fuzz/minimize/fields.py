@@ -13,13 +13,18 @@ from fuzz.minimize.order import (
     RUNS_BY_SIMPLICITY,
 )
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import has_protection, is_call, replaced, revised, with_records
+from fuzz.minimize.rewrite import PROTECTION_MASK, has_protection, is_call, replaced, revised, with_records
 from fuzz.scenario import Record, kinds
 
-_PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
-# What a record that becomes an mprotect is tried with.
-_FIRST_PROTECTIONS: Final = tuple(kinds.PROTECTIONS.index(name) for name in ("none", "r", "rw"))
-_FIRST_MAPPING: Final = kinds.MAPPING.names.index("rw private")
+# What a call is tried as: kind and argument.
+_SUBSTITUTES: Final = (
+    (kinds.READ, 0),
+    (kinds.MPROTECT, kinds.PROTECTIONS.index("none")),
+    (kinds.MPROTECT, kinds.PROTECTIONS.index("r")),
+    (kinds.MUNMAP, 0),
+    (kinds.DONTNEED, 0),
+    (kinds.FREE, 0),
+)
 
 
 def lower_shared_pages(reducer: Reducer) -> None:
@@ -108,21 +113,23 @@ def _simpler_runs(record: Record) -> Iterator[Record]:
 
 
 def lower_kinds(reducer: Reducer) -> None:
-    """Each record has tried each simpler kind, with its own page and pause and a few arguments,
-    until one worked. A call is not tried as something that does less than an access.
+    """Each record has tried each simpler kind of access, and each call to be a read or one of a few
+    simpler calls, with its own page and pause, until one worked.
+
+    Not every simpler call, which would cost half of all runs: no other has replaced one so far.
     """
     _lower_each(reducer, _simpler_kinds)
 
 
 def _simpler_kinds(record: Record) -> Iterator[Record]:
-    for kind in KINDS_BY_SIMPLICITY[: KIND_RANK[record[0]]]:
-        if is_call(record) and kind in (kinds.RUN, kinds.FILL, kinds.EVICT):
-            continue
-        if kind == kinds.MPROTECT:
-            for protection in _FIRST_PROTECTIONS:
-                yield revised(record, kind=kind, arg=protection)
-        else:
-            yield revised(record, kind=kind, arg=_FIRST_MAPPING if kind == kinds.MMAP else 0)
+    if is_call(record):
+        for kind, arg in _SUBSTITUTES:
+            yield revised(record, kind=kind, arg=arg)
+        if record[0] in (kinds.RECLAIM, kinds.AGE):
+            yield revised(record, kind=kinds.MIGRATE)
+    else:
+        for kind in KINDS_BY_SIMPLICITY[: KIND_RANK[record[0]]]:
+            yield revised(record, kind=kind)
 
 
 def lower_arguments(reducer: Reducer) -> None:
@@ -135,8 +142,8 @@ def lower_arguments(reducer: Reducer) -> None:
 def _simpler_arguments(record: Record) -> Iterator[Record]:
     arg = record[5]
     if has_protection(record):
-        protection = arg & _PROTECTION_MASK
-        for mapping in range(protection, arg, _PROTECTION_MASK + 1):
+        protection = arg & PROTECTION_MASK
+        for mapping in range(protection, arg, PROTECTION_MASK + 1):
             yield revised(record, arg=mapping)
         for simpler in PROTECTIONS_BY_SIMPLICITY[: PROTECTION_RANK[protection]]:
             yield revised(record, arg=arg - protection + simpler)

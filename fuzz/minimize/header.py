@@ -1,7 +1,9 @@
 """A plainer world: fewer machine switches, identifiers and batch pages, a simpler layout."""
 
+from collections.abc import Iterator
+
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import revised, with_accesses, with_records
+from fuzz.minimize.rewrite import replaced, revised, with_accesses, with_records
 from fuzz.scenario import Header, Scenario, kinds
 
 
@@ -27,7 +29,8 @@ def lower_header(reducer: Reducer) -> None:
 
 def lower_layout(reducer: Reducer) -> None:
     """Each simpler layout has been tried, until one worked: with the records as they are, with
-    every access a write, and with ranges of one page in addition.
+    every access or any read a write, with writes and ranges of one page, and with an mmap made the munmap of
+    another page.
 
     A read maps a page of its own in a shared mapping, and four in a huge one; in a private one it
     takes a write to get such an entry.
@@ -36,5 +39,22 @@ def lower_layout(reducer: Reducer) -> None:
         lower = Scenario(reducer.best.header._replace(layout=layout), reducer.best.records)
         writes = with_accesses(lower, kinds.WRITE)
         single = with_records(lower, [revised(record, count=1) for record in writes.records])
-        if any(map(reducer.consider, (lower, writes, single))):
+        variants = (lower, writes, single, *_one_write(lower), *_holes_instead(lower))
+        if any(map(reducer.consider, variants)):
             return
+
+
+def _one_write(scenario: Scenario) -> Iterator[Scenario]:
+    """Each read made a write."""
+    for at, record in enumerate(scenario.records):
+        if record[0] == kinds.READ:
+            yield replaced(scenario, at, revised(record, kind=kinds.WRITE))
+
+
+def _holes_instead(scenario: Scenario) -> Iterator[Scenario]:
+    """Each mmap made a munmap of any one page: what was mapped then becomes what was not."""
+    for at, record in enumerate(scenario.records):
+        if record[0] == kinds.MMAP:
+            for page in range(scenario.header.pages):
+                hole = revised(record, kind=kinds.MUNMAP, page=page, count=1, arg=0)
+                yield replaced(scenario, at, hole)

@@ -4,12 +4,14 @@ Changed one by one they would first lose the bug: a store and the mprotect that 
 become a load and an mprotect that forbids loads together.
 """
 
-from collections.abc import Iterator
+from itertools import combinations
 from typing import Final
 
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
+    PROTECTION_MASK,
+    has_protection,
     is_call,
     names_pages,
     replaced,
@@ -45,21 +47,75 @@ def as_call(record: Record, header: Header, kind: int, arg: int) -> Record:
 
 def align_accesses(reducer: Reducer) -> None:
     """Tried: all accesses reads, and all writes; with that, each call replaced by each of the
-    simplest that forbid such an access, and any one other call removed. Stops when one is removed.
+    simplest that forbid such an access, until one worked, and without the other call if there are
+    two.
     """
     for access, denials in _DENIALS.items():
-        size = len(reducer.best.records)
         reducer.consider(with_accesses(reducer.best, access))
         for at in calls(reducer.best):
+            best = reducer.best
             for kind, arg in denials:
-                aligned = with_accesses(reducer.best, access)
+                aligned = with_accesses(best, access)
                 call = as_call(aligned.records[at], aligned.header, kind, arg)
-                _consider_with_fewer_calls(reducer, replaced(aligned, at, call), at)
-                if len(reducer.best.records) < size:
-                    return
+                if _consider_alone(reducer, replaced(aligned, at, call), at):
+                    break
+            if len(reducer.best.records) < len(best.records):
+                return
 
 
-def _consider_with_fewer_calls(reducer: Reducer, candidate: Scenario, keep: int) -> bool:
-    """Consider a scenario as it is, and then without each call but one, until one is taken."""
-    gone = [set(), *({at} for at in calls(candidate) if at != keep)]
-    return any(reducer.consider(without(candidate, positions)) for positions in gone)
+def _consider_alone(reducer: Reducer, candidate: Scenario, at: int) -> bool:
+    """Consider a scenario as it is, and if it has one call besides that at a position, without it."""
+    others = set(calls(candidate)) - {at}
+    return reducer.consider(candidate) or (
+        len(others) == 1 and reducer.consider(without(candidate, others))
+    )
+
+
+def hand_down_protection(reducer: Reducer) -> None:
+    """For each two records with a protection, has tried to remove the later and to give its
+    protection to the earlier, until that worked once.
+    """
+    records = reducer.best.records
+    positions = [at for at, record in enumerate(records) if has_protection(record)]
+    for early, late in combinations(positions, 2):
+        arg = records[early][5] & ~PROTECTION_MASK | records[late][5] & PROTECTION_MASK
+        given = replaced(reducer.best, early, revised(records[early], arg=arg))
+        if reducer.consider(without(given, {late})):
+            return
+
+
+def align_promotion(reducer: Reducer) -> None:
+    """For each mprotect, tried until one worked: it adds execution, what is accessed before is read
+    and what is accessed after is fetched, in this layout or the simplest; also without the other
+    call if there are two. The simplest story of a right that is granted and not seen.
+    """
+    for at in calls(reducer.best):
+        best = reducer.best
+        if best.records[at][0] != kinds.MPROTECT:
+            continue
+        story = with_records(
+            best,
+            (
+                *with_accesses(best, kinds.READ).records[:at],
+                revised(best.records[at], arg=_READ_EXEC),
+                *with_accesses(best, kinds.EXEC).records[at + 1 :],
+            ),
+        )
+        for layout in sorted({0, best.header.layout}):
+            candidate = Scenario(best.header._replace(layout=layout), story.records)
+            if _consider_alone(reducer, candidate, at):
+                return
+
+
+def align_race(reducer: Reducer) -> None:
+    """Tried, when the last record is an access: two CPUs make it at once and nothing else happens,
+    with each point at which the first can pause, until one worked.
+    """
+    if not reducer.best.records or reducer.best.records[-1][0] not in ACCESSES:
+        return
+    last = revised(reducer.best.records[-1], cpu=1, run=0)
+    header = reducer.best.header._replace(cpus=2)
+    for point in range(len(kinds.POINTS)):
+        first = revised(last, cpu=0, run=kinds.FIRST_POINT + point)
+        if reducer.consider(Scenario(header, (first, last))):
+            return

@@ -67,7 +67,7 @@ def simplicity_key(scenario: Scenario) -> Key:
 
     Shortlex: fewer records; then fewer calls of the kernel, fewer pauses, and fewer pauses after a
     number of steps; then the smaller header, by CPUs, pages, machine switches, identifiers, batch
-    and layout; then, from the first record on, the smaller record, by CPU, kind, page, count,
+    and layout; then, from the first record on, the smaller record, by CPU, kind, count, page,
     argument and run. Distinct canonical scenarios have distinct keys.
     """
     header, records = scenario
@@ -96,4 +96,4 @@ def _record_key(record: Record) -> tuple[int, ...]:
     kind, cpu, run, page, count, arg = record
     if kinds.KINDS[kind].argument in (kinds.PROTECTION, kinds.MAPPING):
         arg = arg & ~_PROTECTION_MASK | PROTECTION_RANK[arg & _PROTECTION_MASK]
-    return (cpu, KIND_RANK[kind], page, count, arg, RUN_RANK[run])
+    return (cpu, KIND_RANK[kind], count, page, arg, RUN_RANK[run])

@@ -4,10 +4,12 @@ No renaming is taken for granted: pages 0 to 3 share a page table and 4 to 7 ano
 spans four, and a table is freed only when all its pages are gone.
 """
 
-from itertools import combinations
+from itertools import combinations, groupby
+from operator import itemgetter
 
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import names_pages, rename_pages
+from fuzz.minimize.rewrite import ACCESSES, names_pages, rename_pages, with_records
+from fuzz.scenario import Record, Scenario
 
 
 def compact_pages(reducer: Reducer) -> None:
@@ -37,7 +39,9 @@ def merge_pages(reducer: Reducer) -> None:
 
 
 def reorder_pages(reducer: Reducer) -> None:
-    """Tried: pages named by first use, and each exchange of two pages."""
+    """Tried: pages named by first use, and each exchange of two pages; the latter also with
+    neighbouring accesses of a CPU in the order of their new pages.
+    """
     pages = reducer.best.header.pages
     order: dict[int, None] = {}
     for record in reducer.best.records:
@@ -49,4 +53,18 @@ def reorder_pages(reducer: Reducer) -> None:
     for low, high in combinations(range(pages), 2):
         names = list(range(pages))
         names[low], names[high] = high, low
-        reducer.consider(rename_pages(reducer.best, names, pages))
+        exchanged = rename_pages(reducer.best, names, pages)
+        if not reducer.consider(exchanged):
+            reducer.consider(_accesses_sorted(exchanged))
+
+
+def _accesses_sorted(scenario: Scenario) -> Scenario:
+    """The scenario with each stretch of accesses of one CPU, none of which pauses, sorted."""
+    records: list[Record] = []
+    for cpu, stretch in groupby(scenario.records, _cpu_of_access):
+        records += stretch if cpu is None else sorted(stretch, key=itemgetter(3))
+    return with_records(scenario, records)
+
+
+def _cpu_of_access(record: Record) -> int | None:
+    return record[1] if record[0] in ACCESSES and not record[2] else None

@@ -72,3 +72,9 @@ class Reducer:
 def canonical(scenario: Scenario) -> Scenario:
     """The canonical scenario that the binary form of ``scenario`` decodes to."""
     return decode(encode(scenario))
+
+
+Pass: TypeAlias = Callable[[Reducer], None]
+"""Offers candidates to a reducer. Which ones depends on nothing but ``best`` and the verdicts, so a
+pass that changed nothing would change nothing again.
+"""

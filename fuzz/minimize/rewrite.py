@@ -10,6 +10,8 @@ from typing import Final
 from fuzz.scenario import Record, Scenario, kinds
 
 ACCESSES: Final = (kinds.READ, kinds.WRITE, kinds.EXEC)
+PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
+"""The bits of an argument that are the protection, if it has one."""
 _NOT_CALLS: Final = (*ACCESSES, kinds.RUN, kinds.FILL, kinds.EVICT)
 
 

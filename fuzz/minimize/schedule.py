@@ -10,33 +10,58 @@ def merge_pauses(reducer: Reducer) -> None:
     either of the two, up to where the ``run`` pauses.
     """
     for at in reversed(range(len(reducer.best.records))):
-        records = reducer.best.records
-        kind, cpu, run, *_ = records[at]
-        before = next((i for i in reversed(range(at)) if records[i][1] == cpu), None)
-        if kind == kinds.RUN and before is not None:
-            merged = revised(records[before], run=run)
-            early = without(replaced(reducer.best, before, merged), {at})
-            late = without(replaced(reducer.best, at, merged), {before})
-            if not reducer.consider(early):
-                reducer.consider(late)
+        best = reducer.best
+        before = _paused_by(best, at)
+        if before is not None:
+            merged = revised(best.records[before], run=best.records[at][2])
+            if not reducer.consider(without(replaced(best, before, merged), {at})):
+                reducer.consider(without(replaced(best, at, merged), {before}))
+
+
+def merge_pauses_anywhere(reducer: Reducer) -> None:
+    """Each ``run`` has tried to be part of the record that its CPU had before, at the place of that
+    and up to each named point, until one worked: "until unlock" and again "until unlock" may be
+    "until ack".
+    """
+    for at in reversed(range(len(reducer.best.records))):
+        before = _paused_by(reducer.best, at)
+        if before is not None:
+            best = reducer.best
+            for point in range(kinds.FIRST_POINT, kinds.FIRST_POINT + len(kinds.POINTS)):
+                merged = revised(best.records[before], run=point)
+                if reducer.consider(without(replaced(best, before, merged), {at})):
+                    break
+
+
+def _paused_by(scenario: Scenario, at: int) -> int | None:
+    """The position of the record of the same CPU before a ``run``; None for other kinds."""
+    kind, cpu, *_ = scenario.records[at]
+    if kind != kinds.RUN:
+        return None
+    return next((i for i in reversed(range(at)) if scenario.records[i][1] == cpu), None)
 
 
 def reorder_records(reducer: Reducer) -> None:
-    """Each record has tried each other place, neighbours first, with its pause and without, and
-    with CPUs named by first use. So what commutes ends up in one order.
+    """Each record has tried each other place, neighbours first, with CPUs named by first use. So
+    what commutes ends up in one order.
     """
     size = len(reducer.best.records)
     for distance in range(1, size):
         for low in range(size - distance):
             high = low + distance
-            if not _consider_moved(reducer, high, low):
-                _consider_moved(reducer, low, high)
+            for take, put in ((high, low), (low, high)):
+                if reducer.consider(cpus_by_first_use(moved_record(reducer.best, take, put))):
+                    break
 
 
-def _consider_moved(reducer: Reducer, take: int, put: int) -> bool:
-    moved = moved_record(reducer.best, take, put)
-    unpaused = replaced(moved, put, revised(moved.records[put], run=0))
-    return any(reducer.consider(cpus_by_first_use(variant)) for variant in (moved, unpaused))
+def move_pauses(reducer: Reducer) -> None:
+    """Each record that pauses has tried to run to completion one place earlier and one later."""
+    size = len(reducer.best.records)
+    for at in range(size):
+        for put in (at - 1, at + 1):
+            if 0 <= put < size and reducer.best.records[at][2]:
+                whole = replaced(reducer.best, at, revised(reducer.best.records[at], run=0))
+                reducer.consider(cpus_by_first_use(moved_record(whole, at, put)))
 
 
 def moved_record(scenario: Scenario, take: int, put: int) -> Scenario:

@@ -222,7 +222,7 @@ def _enable_wal(store: Store) -> None:
     """The store is in WAL mode, also when several processes have just made it together.
 
     SQLite does not wait for others when it changes the journal mode, as it does for a transaction: so this waits for
-    the next transaction that it can have, and tries again.
+    a transaction that excludes all others, and tries again.
     """
     for attempt in range(1, WAL_ATTEMPTS + 1):
         try:
@@ -232,8 +232,8 @@ def _enable_wal(store: Store) -> None:
                 raise
         else:
             return
-        with store.transaction():
-            pass
+        store.db.execute("BEGIN EXCLUSIVE")
+        store.db.rollback()
 
 
 def _readable(path: Path) -> Store:

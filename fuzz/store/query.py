@@ -56,8 +56,12 @@ def query(
         raise ValueError("raw SQL needs a store that is open for reading only")
     refused: list[int] = []
 
-    def authorize(action: int, first: str | None, *_: str | None) -> int:
-        if action in _READING or (action == sqlite3.SQLITE_PRAGMA and first in _READING_PRAGMAS):
+    def authorize(action: int, name: str | None, *_: str | None) -> int:
+        if action in _READING or (action == sqlite3.SQLITE_PRAGMA and name in _READING_PRAGMAS):
+            return sqlite3.SQLITE_OK
+        # The first use of a table-valued function such as json_each declares its columns, and asks for this. A real
+        # UPDATE of the schema needs the pragma writable_schema, which is refused.
+        if action == sqlite3.SQLITE_UPDATE and name == "sqlite_master":
             return sqlite3.SQLITE_OK
         refused.append(action)
         return sqlite3.SQLITE_DENY

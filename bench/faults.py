@@ -1,0 +1,113 @@
+"""How long each engine needs to find each seeded fault by the rule that it names; the table of medians.
+
+    python -m bench.faults run [--engines atheris,random,coverage] [--seeds 10] [--limit 60] [--jobs 2] [--out FILE]
+    python -m bench.faults table [--out FILE]
+
+`run` appends one JSON line a run and leaves out the runs that the file already has, so it can be interrupted.
+A run that did not find its fault within the limit is censored: it counts as longer than every one that did.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from optimized.policies import REGISTRY
+
+DEFAULT_OUT = Path("bench/results/faults.jsonl")
+Run = dict[str, object]
+
+
+def load(path: Path) -> list[Run]:
+    """Return the runs of a results file; none when there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def hunt(engine: str, fault: str, seed: int, limit: float) -> Run:
+    """Carry out one run in a process of its own."""
+    command = [sys.executable, "-m", "bench.hunt", engine, fault, str(seed), f"--limit={limit}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: Run = json.loads(done.stdout.splitlines()[-1])
+    result["limit"] = limit
+    return result
+
+
+def run(engines: list[str], faults: list[str], seeds: int, limit: float, jobs: int, out: Path) -> None:
+    """Carry out every run that the file does not have yet."""
+    done = {(r["engine"], r["fault"], r["seed"]) for r in load(out)}
+    todo = [
+        (engine, fault, seed)
+        for seed in range(1, seeds + 1)
+        for fault in faults
+        for engine in engines
+        if (engine, fault, seed) not in done
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
+        for result in pool.map(lambda job: hunt(*job, limit), todo):
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            print(json.dumps(result), flush=True)
+
+
+def median_cell(runs: list[Run]) -> str:
+    """Return `executions / CPU seconds (found of runs)`, medians over all runs with the censored ones as longest."""
+    if not runs:
+        return "-"
+    infinite = float("inf")
+    executions = statistics.median_low(
+        float(str(r["executions"])) if r["found"] else infinite for r in runs
+    )
+    seconds = statistics.median_low(
+        float(str(r["seconds"])) if r["found"] else infinite for r in runs
+    )
+    found = sum(bool(r["found"]) for r in runs)
+    if executions == infinite:
+        total = statistics.median_low(float(str(r["total_executions"])) for r in runs)
+        return f"> {total:,.0f} / > {runs[0]['limit']:.0f} ({found} of {len(runs)})"
+    return f"{executions:,.0f} / {seconds:.2f} ({found} of {len(runs)})"
+
+
+def table(runs: list[Run]) -> str:
+    """Return the table in Markdown."""
+    engines = list(dict.fromkeys(str(r["engine"]) for r in runs))
+    lines = [
+        "| fault | rule | " + " | ".join(engines) + " |",
+        "| --- | --- |" + " --- |" * len(engines),
+    ]
+    for name, policy in REGISTRY.items():
+        mine = [r for r in runs if r["fault"] == name]
+        if mine and policy.fault:
+            cells = [median_cell([r for r in mine if r["engine"] == engine]) for engine in engines]
+            lines.append(f"| {name} | {policy.fault.rule} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, or print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("--engines", default="atheris,random,coverage")
+    parser.add_argument("--faults", default=",".join(n for n, p in REGISTRY.items() if p.fault))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds of one run")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
+    options = parser.parse_args()
+    if options.what == "run":
+        run(
+            options.engines.split(","),
+            options.faults.split(","),
+            options.seeds,
+            options.limit,
+            options.jobs,
+            options.out,
+        )
+    print(table(load(options.out)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""One run of one engine against one fault: until the rule that the fault names fires, or a limit of CPU seconds.
+
+    python -m bench.hunt ENGINE FAULT SEED [--limit 60] [--records 32] [--no-corpus]
+
+Prints one JSON object. The corpus seeds the engine, without every scenario on which the fault shows anything illegal.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("engine")
+    parser.add_argument("fault")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds")
+    parser.add_argument("--records", type=int, default=32)
+    parser.add_argument("--no-corpus", action="store_true")
+    options = parser.parse_args()
+    if options.engine == "coverage":
+        from fuzz.engines.atheris_engine import instrument_models  # noqa: PLC0415
+
+        instrument_models()
+    # Behind the instrumentation, which must see the first import of the models.
+    from fuzz.engines.registry import FEEDBACK, drive  # noqa: PLC0415
+    from fuzz.engines.session import Session  # noqa: PLC0415
+    from fuzz.execute import Outcome, execute  # noqa: PLC0415
+    from fuzz.scenario import corpus, encode  # noqa: PLC0415
+    from fuzz.verdict import ILLEGAL  # noqa: PLC0415
+    from optimized.policies import REGISTRY  # noqa: PLC0415
+
+    policy = REGISTRY[options.fault]
+    if policy.fault is None:
+        parser.error(f"{options.fault} is not a seeded fault")
+    strategy = policy.make()
+    seeds = [] if options.no_corpus else [
+        encode(parsed.scenario)
+        for parsed in corpus.load().values()
+        if execute(parsed.scenario, strategy).verdict != ILLEGAL
+    ]
+    found: dict[str, float] = {}
+    start = time.process_time()
+
+    class Report:
+        """Notes the first failure by the named rule, and by any rule."""
+
+        def failure(self, _data: bytes, outcome: Outcome) -> None:
+            now = round(time.process_time() - start, 2)
+            found.setdefault("any_executions", session.executions)
+            found.setdefault("any_seconds", now)
+            if policy.fault is not None and outcome.rule == policy.fault.rule:
+                found.setdefault("executions", session.executions)
+                found.setdefault("seconds", now)
+
+        def interesting(self, _data: bytes) -> None:
+            """No corpus is kept beside the engine's own."""
+
+    session = Session(
+        policy,
+        seed=options.seed,
+        records=options.records,
+        corpus=seeds,
+        report=Report(),
+        stop=lambda: "seconds" in found or time.process_time() - start > options.limit,
+        feedback=options.engine in FEEDBACK,
+    )
+    real = os.dup(1)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    drive(options.engine, session)
+    result = {
+        "engine": options.engine,
+        "fault": options.fault,
+        "seed": options.seed,
+        "found": "seconds" in found,
+        "total_executions": session.executions,
+        "total_seconds": round(time.process_time() - start, 2),
+        **found,
+    }
+    os.write(real, (json.dumps(result) + "\n").encode())
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

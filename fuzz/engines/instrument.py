@@ -1,0 +1,23 @@
+"""Instrumentation of the models for code coverage. Imports none of them: what is loaded already stays as it is."""
+
+import importlib
+import sys
+from typing import Final
+
+MODELS: Final = ("machine", "mm", "optimized", "reference")
+
+
+class ModelsLoadedError(Exception):
+    """A model was imported before it could be instrumented."""
+
+
+def instrument_models() -> None:
+    """Import the models instrumented, in a process that has imported none of them. Error: ModelsLoadedError."""
+    import atheris  # noqa: PLC0415 - loads libFuzzer into the process, which only this engine wants
+
+    loaded = [name for name in sys.modules if name.partition(".")[0] in MODELS]
+    if loaded:
+        raise ModelsLoadedError(f"already imported: {', '.join(sorted(loaded))}")
+    with atheris.instrument_imports(include=list(MODELS), enable_loader_override=False):
+        for name in ("mm.operations", "optimized.policies", "reference.eager", "reference.history"):
+            importlib.import_module(name)

@@ -1,0 +1,76 @@
+"""The command `shootdown`, as the tests run it: the installed one, or where that shows nothing more, this process."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fuzz.cli.main import run
+
+SHOOTDOWN = Path(sys.executable).with_name("shootdown")
+CORPUS = Path(__file__).resolve().parent.parent / "corpus"
+
+NX = """shootdown-scenario 1
+cpus 1
+pages 1
+layout private
+
+cpu0 read p0
+cpu0 mprotect p0 rx
+cpu0 exec p0
+"""
+"""What the policy v1 answers with a SIGSEGV that it must not deliver."""
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def shootdown(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ended:
+    """Run the installed command in a folder; a minute is more than any of these commands needs."""
+    result = subprocess.run(
+        [SHOOTDOWN, *arguments],
+        cwd=folder,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return Ended(result.returncode, result.stdout, result.stderr)
+
+
+def inside(folder: Path, *arguments: str | Path) -> Ended:
+    """Run the same function as the installed command in this process, in a folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = run([str(argument) for argument in arguments])
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def complaint(folder: Path, *arguments: str | Path) -> str:
+    """The one line on standard error of a command that ends with 2 and writes nothing else."""
+    ended = inside(folder, *arguments)
+    assert (ended.code, ended.out) == (2, ""), ended
+    (line,) = ended.err.splitlines()
+    return line
+
+
+def document(folder: Path, *arguments: str | Path, code: int = 0) -> Any:  # noqa: ANN401 (any JSON)
+    """What a command prints as JSON."""
+    ended = inside(folder, *arguments, "--json")
+    assert ended.code == code, ended
+    return json.loads(ended.out)

@@ -1,0 +1,121 @@
+"""The corpus: each story shows what it says, under every policy that it names."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fuzz.execute import execute
+from fuzz.scenario import Expectation, ParsedScenario, decode, encode, kinds, render
+from fuzz.scenario.corpus import load, texts
+from fuzz.verdict import ILLEGAL, LEGAL, REASONS
+from optimized.policies import REGISTRY, RULES
+
+CORPUS = load()
+GOOD = {name: parsed for name, parsed in CORPUS.items() if name.startswith("good_")}
+BAD = {name: parsed for name, parsed in CORPUS.items() if name.startswith("bad_")}
+FAULTS = {name: policy.fault for name, policy in REGISTRY.items() if policy.fault}
+UNBROKEN = {policy.name for policy in RULES if not policy.fault}
+
+
+def expectations() -> Iterator[tuple[str, Expectation]]:
+    """Yield every expectation of the corpus with the name of its scenario."""
+    for name, parsed in CORPUS.items():
+        for expectation in parsed.expectations:
+            yield name, expectation
+
+
+def illegal(parsed: ParsedScenario) -> set[tuple[str, str]]:
+    """Return the policies that the scenario expects to be caught, each with the rule that catches it."""
+    return {(expected.policy, expected.rule) for expected in parsed.expectations if expected.rule}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [pytest.param(name, each, id=f"{name}-{each.policy}") for name, each in expectations()],
+)
+def test_scenario_shows_what_it_expects(name: str, expected: Expectation) -> None:
+    """Replaying a scenario under a policy that it names gives the verdict, the rule and the reason that it states."""
+    outcome = execute(CORPUS[name].scenario, REGISTRY[expected.policy].make())
+    verdict = ILLEGAL if expected.rule else LEGAL
+    assert (outcome.verdict, outcome.rule, outcome.reason) == (
+        verdict,
+        expected.rule,
+        expected.reason,
+    )
+
+
+def test_expected_reasons_are_those_of_the_rule() -> None:
+    """Every reason that a scenario expects is in the closed list, under the rule beside it."""
+    for name, expected in expectations():
+        if expected.rule:
+            assert REASONS[expected.reason][0] == expected.rule, name
+
+
+def test_corpus_has_at_least_forty_scenarios() -> None:
+    """At least 40 scenarios ship, and each is called good_* or bad_*."""
+    assert len(CORPUS) >= 40
+    assert CORPUS.keys() == GOOD.keys() | BAD.keys()
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_scenario_expects_nothing_illegal(name: str) -> None:
+    """A good_* scenario is legal under every unbroken policy, and under whatever else it names."""
+    assert not illegal(GOOD[name])
+    assert UNBROKEN <= {expected.policy for expected in GOOD[name].expectations}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_scenario_has_its_rule_in_its_name(name: str) -> None:
+    """A bad_* scenario has a rule in its name that it sees broken, and says what every unbroken policy shows."""
+    rules = {rule.lower() for _, rule in illegal(BAD[name])}
+    assert name.split("_")[1] in rules
+    assert UNBROKEN <= {expected.policy for expected in BAD[name].expectations}
+
+
+@pytest.mark.parametrize("policy", FAULTS)
+def test_seeded_fault_has_a_bad_scenario(policy: str) -> None:
+    """A bad_* scenario that catches the fault by the rule that it names is legal without the fault."""
+    fault = FAULTS[policy]
+    legal = [Expectation(rule) for rule in sorted(UNBROKEN)]
+    caught = [
+        name
+        for name, parsed in BAD.items()
+        if (policy, fault.rule) in illegal(parsed) and set(legal) <= set(parsed.expectations)
+    ]
+    assert caught
+
+
+def test_every_rule_is_broken_somewhere() -> None:
+    """For each of C1 to C6 and for the cost counter there is a bad_* scenario."""
+    assert {rule for rule, _ in REASONS.values()} == {
+        rule for parsed in BAD.values() for _, rule in illegal(parsed)
+    }
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_text_is_canonical(name: str) -> None:
+    """A corpus file is what `render` prints for it, byte for byte, and its scenario survives the binary form."""
+    parsed = CORPUS[name]
+    assert render(parsed.scenario, parsed.comments, parsed.expectations) == texts()[name]
+    assert decode(encode(parsed.scenario)) == parsed.scenario
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_scenario_tells_its_story(name: str) -> None:
+    """3 to 10 lines of at most 120 characters stand above the scenario."""
+    comments = CORPUS[name].comments
+    assert 3 <= len(comments) <= 10
+    assert max(len(f"# {line}") for line in comments) <= 120
+
+
+def test_good_scenarios_cover_the_vocabulary() -> None:
+    """Every kind of record, right of mprotect, type of mmap, layout and usual machine switch occurs in a good_* one."""
+    records = [record for parsed in GOOD.values() for record in parsed.scenario.records]
+    headers = [parsed.scenario.header for parsed in GOOD.values()]
+    assert {record[0] for record in records} == set(range(len(kinds.KINDS)))
+    rights = {kinds.PROTECTIONS[record[5]] for record in records if record[0] == kinds.MPROTECT}
+    assert {"none", "r", "rw", "rx", "rwx"} <= rights
+    mappings = {record[5] >> kinds.MAP_SHIFT for record in records if record[0] == kinds.MMAP}
+    assert mappings == set(range(len(kinds.MAP_TYPES)))
+    assert {header.layout for header in headers} == set(range(len(kinds.LAYOUTS)))
+    assert {kinds.AMD, kinds.STRAY_DIRTY} <= {header.machine for header in headers}

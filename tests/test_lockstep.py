@@ -1,0 +1,116 @@
+"""Lockstep: without interleaved accesses a policy and the reference show exactly the same."""
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+from fuzz.lockstep import ACCERR, ACCESS, MAPERR, USERFAULTFD, compare, in_lockstep, outcomes
+from fuzz.scenario import Scenario, kinds, parse
+from optimized.policies import REGISTRY
+from reference.eager import EagerFlush
+from tests.strategies import any_scenario
+
+SOUND = ["always", "v3", "linux-5.19", "linux", "minimal"]
+SHALLOW = ["v1", "drop-last-page", "skip-write-protect", "report-healed-fault", "free-before-flush"]
+"""Faults that show without any interleaving."""
+
+STORY = """
+shootdown-scenario 1
+cpus 2
+pages 2
+layout private
+
+cpu0 write p0
+cpu1 read p0
+cpu0 mprotect p0 r until flush
+cpu1 write p0
+cpu0 run
+cpu0 uffd_register p1
+cpu0 write p1
+cpu0 uffd_wp p1
+cpu1 write p1
+cpu0 munmap p0
+cpu1 read p0
+"""
+
+
+def story(text: str = STORY) -> Scenario:
+    """The scenario that a text describes."""
+    return parse(text.lstrip()).scenario
+
+
+@pytest.mark.parametrize("policy", SOUND)
+@given(scenario=any_scenario())
+def test_a_sound_policy_shows_what_the_reference_shows(policy: str, scenario: Scenario) -> None:
+    """With every operation run to completion the outcomes are equal: values, signals and events, in their order."""
+    assert compare(scenario, EagerFlush(), REGISTRY[policy].make()) is None
+
+
+@given(any_scenario(), st.sampled_from(SOUND), st.sampled_from(SOUND))
+def test_two_sound_policies_show_the_same(scenario: Scenario, one: str, other: str) -> None:
+    """What holds against the reference holds among the policies."""
+    assert compare(scenario, REGISTRY[one].make(), REGISTRY[other].make()) is None
+
+
+@pytest.mark.parametrize("policy", SHALLOW)
+def test_a_shallow_fault_differs(policy: str) -> None:
+    """A fault that needs no interleaving is found by lockstep alone."""
+    search = settings(
+        max_examples=2000,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    fault = REGISTRY[policy].make()
+
+    found = find(
+        any_scenario(), lambda s: compare(s, EagerFlush(), fault) is not None, settings=search
+    )
+    assert compare(found, EagerFlush(), REGISTRY["always"].make()) is None
+
+
+@given(any_scenario())
+def test_every_operation_is_run_to_completion(scenario: Scenario) -> None:
+    """The lockstep form has the same header and the same operations in order, no pause, and no record that goes on."""
+    locked = in_lockstep(scenario)
+
+    assert locked.header == scenario.header
+    assert [(k, c, *rest) for k, c, _, *rest in locked.records] == [
+        (k, c, *rest) for k, c, _, *rest in scenario.records if k != kinds.RUN
+    ]
+    assert all(run == 0 for _, _, run, *_ in locked.records)
+    assert in_lockstep(locked) == locked
+
+
+def test_outcomes_are_listed_in_order() -> None:
+    """Loads and stores with their values, signals with their codes, and events of userfaultfd."""
+    assert outcomes(story(), EagerFlush()) == [
+        (ACCESS, 0, 0, 2, 1),
+        (ACCESS, 1, 0, 1, 1),
+        (ACCERR, 1, 0, 2, 0),
+        (ACCESS, 0, 1, 2, 2),
+        (USERFAULTFD, 1, 1, 2, 0),
+        (MAPERR, 1, 0, 1, 0),
+    ]
+
+
+def test_the_first_difference_is_given() -> None:
+    """A difference names its position and both outcomes: here a store that mprotect should have denied."""
+    difference = compare(story(), EagerFlush(), REGISTRY["skip-write-protect"].make())
+
+    assert difference == (2, (ACCERR, 1, 0, 2, 0), (ACCESS, 1, 0, 2, 2))
+
+
+def test_a_verdict_is_an_outcome_too() -> None:
+    """A run that is illegal without showing the program anything differs by its reason, behind all outcomes."""
+    text = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\nbatch 2\n\n"
+    text += "cpu0 write p0\ncpu1 read p0\ncpu0 munmap p0\n"
+    difference = compare(story(text), EagerFlush(), REGISTRY["free-before-flush"].make())
+
+    assert difference is not None
+    assert difference.position == 2
+    assert difference.left is None
+    assert difference.right is not None
+    assert difference.right[0] == "freed-frame-still-cached"

@@ -1,0 +1,134 @@
+"""What holds in every world at rest, whatever the scenario was: counts, tables, and rights in entries."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+
+from fuzz.execute import execute
+from fuzz.scenario import Scenario
+from machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, UFFD_WP, USER
+from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
+from machine.x86 import POISON_FREE
+from mm.flush import FlushStrategy
+from mm.tables import is_migration, pmd_of, pte_of
+from mm.world import (
+    MMS,
+    VM_EXEC,
+    VM_MAPPED,
+    VM_RIGHTS,
+    VM_SHARED,
+    VM_WRITE,
+    ZERO_FRAME,
+    World,
+)
+from optimized.policies import REGISTRY
+from reference.eager import EagerFlush
+from tests.strategies import any_scenario
+
+STRATEGIES: list[FlushStrategy] = [EagerFlush(), REGISTRY["linux"].make(), REGISTRY["v3"].make()]
+
+
+def rested(scenario: Scenario) -> list[World]:
+    """The worlds in which the scenario ends, those left out that ran out of frames."""
+    outcomes = [execute(scenario, strategy) for strategy in STRATEGIES]
+    return [outcome.world for outcome in outcomes if outcome.verdict == "legal"]
+
+
+def leaves(w: World) -> list[tuple[int, int, int]]:
+    """(mm, page, entry) of every entry that is not none; a huge leaf is listed for each of its pages."""
+    found = []
+    for mm in range(MMS):
+        if w.root[mm] < 0:
+            continue
+        for page in range(PAGES):
+            pmd = pmd_of(w, mm, page // FANOUT)
+            entry = pmd | (page % FANOUT) << 12 if pmd & PSE else pte_of(w, mm, page)
+            if entry:
+                found.append((mm, page, entry))
+    return found
+
+
+@given(any_scenario())
+def test_references_are_mappings(scenario: Scenario) -> None:
+    """A frame has a reference for each entry that maps it and one for the page cache: nothing leaks or dangles."""
+    for w in rested(scenario):
+        mapped = Counter(frame_of(entry) for _, _, entry in leaves(w))
+        mapped.update(frame for frame in w.shared if frame >= 0)
+        tables = {root for root in w.root if root >= 0} | {
+            frame_of(pmd_of(w, mm, index))
+            for mm in range(MMS)
+            for index in range(TABLES)
+            if w.root[mm] >= 0 and pmd_of(w, mm, index) & (PRESENT | PSE) == PRESENT
+        }
+        del mapped[ZERO_FRAME]
+
+        for frame in range(1, FRAMES):
+            free = bool(w.free_frames >> frame & 1)
+            assert w.refs[frame] == (1 if frame in tables else mapped[frame])
+            assert free == (w.refs[frame] == 0)
+            assert not free or w.machine.read_entry(frame, 0) == POISON_FREE
+
+
+@given(any_scenario())
+def test_entries_are_what_their_regions_say(scenario: Scenario) -> None:
+    """An entry has a region; it is present iff the region has rights, and grants no store or fetch beyond them."""
+    for w in rested(scenario):
+        for mm, page, entry in leaves(w):
+            vma = w.vma[mm][page]
+
+            assert vma & VM_MAPPED
+            assert bool(entry & PRESENT) == bool(entry & USER) == bool(vma & VM_RIGHTS)
+            assert bool(entry & PRESENT) != bool(entry & PROTNONE)
+            assert not entry & RW or vma & VM_WRITE
+            assert not entry & PRESENT or bool(entry & NX) == (not vma & VM_EXEC)
+
+
+@given(any_scenario())
+def test_who_may_have_rw(scenario: Scenario) -> None:
+    """No entry is writable that maps the zero page, a private frame with another owner, or a tracked page."""
+    for w in rested(scenario):
+        for mm, page, entry in leaves(w):
+            if entry & RW:
+                frame = frame_of(entry)
+
+                assert frame != ZERO_FRAME
+                assert w.refs[frame] == 1 or w.vma[mm][page] & VM_SHARED
+                assert not entry & UFFD_WP
+
+
+@given(any_scenario())
+def test_no_operation_leaves_marks(scenario: Scenario) -> None:
+    """No migration entry, invalidated leaf, page lock or queued reference is left when every operation has ended."""
+    for w in rested(scenario):
+        assert not any(is_migration(entry) for _, _, entry in leaves(w))
+        assert w.page_lock == 0
+        assert w.lazy_free & w.free_frames == 0
+        assert w.flush_state.count_open(0) == 0
+        assert not any(w.steps)
+        assert set(w.op) == {-1}
+
+
+@given(any_scenario())
+def test_stores_leave_dirty(scenario: Scenario) -> None:
+    """A private frame with content other than zeros that nobody freed lazily is dirty in some entry."""
+    for w in rested(scenario):
+        dirty = {frame_of(entry) for _, _, entry in leaves(w) if entry & DIRTY}
+        for mm, page, entry in leaves(w):
+            frame = frame_of(entry)
+            if w.machine.read_entry(frame, 0) and not w.vma[mm][page] & VM_SHARED:
+                assert frame in dirty or w.lazy_free >> frame & 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@given(scenario=any_scenario())
+def test_a_cpu_has_loaded_what_it_runs(strategy: FlushStrategy, scenario: Scenario) -> None:
+    """At rest CR3 is the root of the loaded space, which is the thread's space unless the CPU is lazy."""
+    w = execute(scenario, strategy).world
+    if any(w.steps):
+        return
+    for cpu in range(w.cpus):
+        loaded = w.loaded_mm[cpu]
+
+        assert w.machine.cr3[cpu] == (w.root[loaded] if loaded >= 0 else -1)
+        assert w.lazy[cpu] or loaded == w.task_mm[cpu]

@@ -20,7 +20,13 @@ from optimized.policies import RULES
 from reference.eager import EagerFlush
 
 SEED = 20210925
-COLUMNS = {"flushes": FLUSHES, "IPIs": IPIS, "pages": INVALIDATED, "full": FULL, "spurious": SPURIOUS}
+COLUMNS = {
+    "flushes": FLUSHES,
+    "IPIs": IPIS,
+    "pages": INVALIDATED,
+    "full": FULL,
+    "spurious": SPURIOUS,
+}
 
 
 def scenarios(count: int) -> list[Scenario]:
@@ -54,7 +60,9 @@ def main() -> None:
         print(json.dumps({"scenarios": options.scenarios, "seed": SEED, "costs": table}, indent=2))
         return
     reference = table["reference"]
-    print(f"{options.scenarios} scenarios, seed {SEED}; in parentheses the share of the reference's cost")
+    print(
+        f"{options.scenarios} scenarios, seed {SEED}; in parentheses the share of the reference's cost"
+    )
     print(f"{'policy':12}" + "".join(f"{name:>19}" for name in COLUMNS))
     for name, sums in table.items():
         cells = [

@@ -35,9 +35,11 @@ def hunt(engine: str, fault: str, seed: int, limit: float) -> Run:
     return result
 
 
-def run(engines: list[str], faults: list[str], seeds: int, limit: float, jobs: int, out: Path) -> None:
+def run(
+    engines: list[str], faults: list[str], seeds: int, limit: float, jobs: int, out: Path
+) -> None:
     """Carry out every run that the file does not have yet."""
-    done = {(r["engine"], r["fault"], r["seed"]) for r in load(out)}
+    done = {(str(r["engine"]), str(r["fault"]), int(str(r["seed"]))) for r in load(out)}
     todo = [
         (engine, fault, seed)
         for seed in range(1, seeds + 1)
@@ -47,7 +49,7 @@ def run(engines: list[str], faults: list[str], seeds: int, limit: float, jobs: i
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
-        for result in pool.map(lambda job: hunt(*job, limit), todo):
+        for result in pool.map(lambda job: hunt(job[0], job[1], job[2], limit), todo):
             file.write(json.dumps(result) + "\n")
             file.flush()
             print(json.dumps(result), flush=True)

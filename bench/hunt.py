@@ -38,11 +38,15 @@ def main() -> None:
     if policy.fault is None:
         parser.error(f"{options.fault} is not a seeded fault")
     strategy = policy.make()
-    seeds = [] if options.no_corpus else [
-        encode(parsed.scenario)
-        for parsed in corpus.load().values()
-        if execute(parsed.scenario, strategy).verdict != ILLEGAL
-    ]
+    seeds = (
+        []
+        if options.no_corpus
+        else [
+            encode(parsed.scenario)
+            for parsed in corpus.load().values()
+            if execute(parsed.scenario, strategy).verdict != ILLEGAL
+        ]
+    )
     found: dict[str, float] = {}
     start = time.process_time()
 

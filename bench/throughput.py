@@ -2,8 +2,8 @@
 
     python -m bench.throughput [--seconds 10] [--profile]
 
-Both sides run in turn in this process, on CPU time: a session as the engines use it (decode, execute the optimized model,
-drive the reference's history, features), on mutated scenarios of 32 records; and a RuleBasedStateMachine whose rules
+Both sides run in turn in this process, on CPU time: a session as the engines use it (decode, execute the optimized
+model, drive the reference's history, features), on mutated scenarios of 32 records; and a RuleBasedStateMachine whose rules
 apply one record each to the same world under the same oracle, with up to 32 steps.
 """
 
@@ -21,8 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from fuzz.engines.session import Session
 from fuzz.execute import Outcome, apply, boot, finish
-from fuzz.scenario import Header, encode
-from fuzz.scenario import kinds
+from fuzz.scenario import Header, encode, kinds
 from fuzz.scenario.generate import random_scenario
 from fuzz.scenario.mutate import mutate
 from optimized.policies import REGISTRY
@@ -73,9 +72,7 @@ class Kernel(RuleBasedStateMachine):
         count=st.integers(1, 4),
         arg=st.integers(0, 7),
     )
-    def record(  # noqa: PLR0913 - the fields of a record
-        self, kind: int, cpu: int, run: int, page: int, count: int, arg: int
-    ) -> None:
+    def record(self, kind: int, cpu: int, run: int, page: int, count: int, arg: int) -> None:
         """Apply one record with the fields that its kind allows."""
         if kind in (kinds.SWITCH, kinds.MIGRATE, kinds.RECLAIM, kinds.AGE):
             arg %= 3

@@ -168,7 +168,7 @@ def apply(w: World, record: Record) -> None:
 
 
 def pause(w: World, cpu: int, run: int) -> None:
-    """Let the CPU execute `run` steps, or the steps before the next one of the point `run`; it stops where it blocks."""
+    """Let the CPU execute `run` steps, or the steps before the next one of the point `run`, until it blocks."""
     if run < kinds.FIRST_POINT:
         run_steps(w, cpu, run)
     else:

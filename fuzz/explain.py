@@ -213,7 +213,7 @@ def _cached(
     return tuple(
         Cached(
             fill.cpu,
-            pages_of(fill.key),
+            flags.pages_text(pages_of(fill.key)),
             flags.describe_tlb(fill.entry),
             fill.time,
             told.operation(fill.record),

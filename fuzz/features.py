@@ -1,4 +1,4 @@
-"""Semantic feedback: what kind of situation did a record lead to?
+"""Semantic feedback: the kind of situation that a record led to.
 
 A feature is local to one page and one CPU, because a hash of the whole state is new nearly every time and floods the
 corpus.
@@ -6,7 +6,7 @@ Three families, computed here and nowhere else:
 
 * the page: class of its entry x what this CPU's TLB holds for it x the worst that another CPU's TLB holds x the
   operations in flight here and elsewhere;
-* the phase: the operation in flight here x the one in flight elsewhere and the point of its next step x the TLB;
+* the phase: the operation in flight here x the one in flight elsewhere x the point of its next step x the TLB;
 * the policy: the state variable that the flush strategy declares x the operations in flight x whether another TLB is stale.
 """
 
@@ -62,7 +62,9 @@ def leaf_of(w: World, mm: int, page: int) -> int:
     entry = memory[w.root[mm] << 2 | page >> 2]
     if entry & PSE:
         return entry | (page & 3) << 12
-    return memory[((entry >> 19) & 60 | (entry >> 12) & 3) << 2 | page & 3] if entry & PRESENT else 0
+    return (
+        memory[((entry >> 19) & 60 | (entry >> 12) & 3) << 2 | page & 3] if entry & PRESENT else 0
+    )
 
 
 def entry_class(entry: int) -> int:
@@ -113,8 +115,7 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
         if there == cpu:
             own = held
         else:
-            if held > other:
-                other = held
+            other = max(other, held)
             operation = _OPERATION[w.op[there]]
             if operation > busy:
                 busy = operation

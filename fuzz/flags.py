@@ -1,5 +1,6 @@
 """Page-table and TLB entries in words: the flag names that a kernel developer reads."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from machine.entry import (
@@ -113,9 +114,21 @@ def rights_text(kinds: int) -> str:
     return "".join(letter if kinds >> bit & 1 else "-" for bit, letter in enumerate("rwx"))
 
 
+def space(mm: int) -> str:
+    """Return the words in front of a page that name its address space, none for the first one."""
+    return f"mm{mm} " if mm else ""
+
+
 def place(mm: int, page: int) -> str:
     """Return ``p0``, or ``mm1 p0`` outside the first address space."""
-    return f"p{page}" if mm == 0 else f"mm{mm} p{page}"
+    return f"{space(mm)}p{page}"
+
+
+def pages_text(pages: Sequence[int]) -> str:
+    """Return ``p0``, ``p0-p3`` for consecutive pages, ``p0, p2`` for others."""
+    if len(pages) > 1 and list(pages) == list(range(pages[0], pages[0] + len(pages))):
+        return f"p{pages[0]}-p{pages[-1]}"
+    return ", ".join(f"p{page}" for page in pages)
 
 
 def region_text(rights: int) -> str:

@@ -128,9 +128,7 @@ class Oracle(History):
                 continue
             for key, entry in entries.items():
                 if key >> 1 == machine.pcid[cpu] and frame_of(entry) == frame:
-                    raise Violation(
-                        "freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0
-                    )
+                    raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
 
     def discarded(self, mm: int, page: int, frame: int) -> None:
         owner = self.objects[frame * 3 + mm]
@@ -161,5 +159,3 @@ class Oracle(History):
             version = self.versions[mm * PAGES + page][-1]
             if version & PLACE != (entry >> 8) + i << 3 or grants & ~version:
                 raise Violation("stale-entry-at-rest", mm * PAGES + page, cpu, 0)
-
-

@@ -10,7 +10,7 @@ from fuzz.scenario import render
 from fuzz.store import Evidence
 
 WIDTH: Final = 100
-_TIMELINE: Final = (4, 4, 20, 25)
+_TIMELINE: Final = (4, 4, 19, 26)
 """Widths of the columns time, CPU, operation and step; what changed has the rest."""
 
 

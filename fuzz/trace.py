@@ -16,6 +16,8 @@ from mm.world import FLUSHES, IPIS, World
 from optimized.shootdown import flush_ack
 from reference.history import SLOTS
 
+Said: TypeAlias = tuple[str, range, str]
+"""The beginning of a sentence, the pages that it is about, and what changed for each of them."""
 Entries: TypeAlias = dict[tuple[int, int], int]
 """The leaf entry in memory by address space and page."""
 
@@ -65,16 +67,19 @@ class Trace:
         self.authors: list[list[tuple[int, int]]] = [[(0, -1)] for _ in range(SLOTS)]
         self.fills: dict[tuple[int, int], Fill] = {}
         self.dropped: list[Fill] = []
-        self._said: list[str] = []
+        self._said: list[Said] = []
         self._entries: Entries = {}
         self._tlb: list[dict[int, int]] = [{} for _ in range(w.cpus)]
         self._upper: list[dict[int, int]] = [{} for _ in range(w.cpus)]
         self._costs = w.costs.copy()
 
-    def says(self, sentence: str) -> None:
-        """Add a sentence to the step that is being executed; what booting says belongs to none."""
+    def says(self, sentence: str, pages: range = range(0), change: str = "") -> None:
+        """Add a sentence to the step that is being executed; what booting says belongs to none.
+
+        With pages it is about these, and goes on with what changed; neighbours with the same change share a sentence.
+        """
         if self.running:
-            self._said.append(sentence)
+            self._said.append((sentence, pages, change))
 
     def now(self) -> tuple[int, int]:
         """Return the time of the step that is being executed, and its operation."""
@@ -109,7 +114,7 @@ class Trace:
 
     def _note(self, cpu: int, record: int, name: str) -> None:
         w = self.world
-        said = [*self._said, *self._entry_changes(), *self._tlb_changes(record)]
+        said = merged([*self._said, *self._entry_changes(), *self._tlb_changes(record)])
         costs = [now - before for now, before in zip(w.costs, self._costs, strict=True)]
         if costs[FLUSHES]:
             said.append(f"flush, {costs[IPIS] or 'no'} IPI{'' if costs[IPIS] == 1 else 's'}")
@@ -120,19 +125,19 @@ class Trace:
             TracedStep(time, cpu, record, name, tuple(said), tuple(self._upper_changes()))
         )
 
-    def _entry_changes(self) -> list[str]:
+    def _entry_changes(self) -> list[Said]:
         before, self._entries = self._entries, leaf_entries(self.world)
-        said: list[tuple[str, str, str]] = []
+        said: list[Said] = []
         for (mm, page), new in self._entries.items():
             old = before.get((mm, page), 0)
             if new != old:
                 change = f"{flags.describe_entry(old)} -> {flags.describe_entry(new)}"
-                said.append(("" if mm == 0 else f"mm{mm} ", f"p{page}", change))
-        return merged(said)
+                said.append((flags.space(mm), range(page, page + 1), change))
+        return said
 
-    def _tlb_changes(self, record: int) -> list[str]:
+    def _tlb_changes(self, record: int) -> list[Said]:
         time = len(self.steps) + 1
-        said: list[tuple[str, str, str]] = []
+        said: list[Said] = []
         for cpu, entries in enumerate(self.world.machine.tlb):
             before = self._tlb[cpu]
             for key in sorted({*before, *entries}):
@@ -140,23 +145,23 @@ class Trace:
                 if new == old:
                     continue
                 fill = self.fills.pop((cpu, key), None)
-                if fill:
-                    self.dropped.append(replace(fill, dropped=time))
-                what = "dropped"
-                if new is not None:
-                    dirtied = fill and fill.entry | DIRTY == new
-                    self.fills[cpu, key] = (
-                        replace(fill, entry=new)
-                        if fill and dirtied
-                        else Fill(cpu, key, new, time, record)
-                    )
-                    what = "D set" if dirtied else f"= {flags.describe_tlb(new)}"
+                if fill and fill.entry | DIRTY == new:
+                    self.fills[cpu, key] = replace(fill, entry=new)
+                    what = "D set"
+                else:
+                    if fill:
+                        self.dropped.append(replace(fill, dropped=time))
+                    if new is None:
+                        what = "dropped"
+                    else:
+                        self.fills[cpu, key] = Fill(cpu, key, new, time, record)
+                        what = f"= {flags.describe_tlb(new)}"
                 said.append((f"TLB of cpu{cpu}: ", pages_of(key), what))
             self._tlb[cpu] = entries.copy()
-        return merged(said)
+        return said
 
     def _upper_changes(self) -> list[str]:
-        said: list[tuple[str, str, str]] = []
+        said: list[Said] = []
         for cpu, entries in enumerate(self.world.machine.psc):
             before = self._upper[cpu]
             for key in sorted({*before, *entries}):
@@ -174,20 +179,20 @@ def error_code(code: int) -> str:
     return f"{kind} {'denied by a present entry' if code & PF_PROT else 'of a page not present'}"
 
 
-def pages_of(key: int) -> str:
-    """Return the page or pages that a TLB entry with the key translates."""
+def pages_of(key: int) -> range:
+    """Return the pages that a TLB entry with the key translates."""
     if key & 8:
         first = (key & 7) * FANOUT
-        return f"p{first}-p{first + FANOUT - 1}"
-    return f"p{key & 7}"
+        return range(first, first + FANOUT)
+    return range(key & 7, (key & 7) + 1)
 
 
-def merged(said: list[tuple[str, str, str]]) -> list[str]:
-    """Return one sentence for each run of pages that have the same prefix and the same change."""
+def merged(said: list[Said]) -> list[str]:
+    """Return one sentence for each run of neighbours that have the same beginning and the same change."""
     sentences: list[str] = []
-    for (prefix, change), group in groupby(said, lambda part: (part[0], part[2])):
-        pages = [page for _, page, _ in group]
-        sentences.append(f"{prefix}{', '.join(pages)} {change}")
+    for (sentence, change), group in groupby(said, lambda part: (part[0], part[2])):
+        pages = [page for _, pages, _ in group for page in pages]
+        sentences.append(f"{sentence}{flags.pages_text(pages)} {change}" if pages else sentence)
     return sentences
 
 

@@ -62,9 +62,8 @@ class TracingOracle(Oracle):
         """Tell how the region changes."""
         old = self.region_rights[mm * PAGES + page]
         super().region(mm, page, rights)
-        self.trace.says(
-            f"region {flags.place(mm, page)} {flags.region_text(old)} -> {flags.region_text(rights)}"
-        )
+        change = f"{flags.region_text(old)} -> {flags.region_text(rights)}"
+        self.trace.says(f"region {flags.space(mm)}", range(page, page + 1), change)
 
     def commit(self, mm: int, page: int, entry: int) -> None:
         """Note who stores the version."""
@@ -117,7 +116,7 @@ class TracingOracle(Oracle):
     def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
         """Tell which change is left unflushed."""
         slug = skip_slug(self.world.op[cpu], old, new).partition(":")[2]
-        self.trace.says(f"no flush for {flags.place(mm, page)} ({slug})")
+        self.trace.says(f"no flush for {flags.space(mm)}", range(page, page + 1), f"({slug})")
         super().skipped(cpu, mm, page, old, new)
 
 

@@ -9,18 +9,42 @@ UNDECIDED: Final = "undecided"
 REASONS: Final[dict[str, tuple[str, str]]] = {
     "stale-grant": ("C1", "an access used a translation that a completed operation had revoked"),
     "denied-though-allowed": ("C2", "a fault was delivered although the region allows the access"),
-    "fault-never-heals": ("C2", "the same access faulted again and again although the region allows it"),
-    "trapped-without-cause": ("C2", "userfaultfd was told of a write to a page that is not write-protected"),
+    "fault-never-heals": (
+        "C2",
+        "the same access faulted again and again although the region allows it",
+    ),
+    "trapped-without-cause": (
+        "C2",
+        "userfaultfd was told of a write to a page that is not write-protected",
+    ),
     "access-to-freed-frame": ("C3", "an access used a frame that had been freed"),
     "freed-frame-still-cached": ("C3", "a frame was freed while a TLB could still translate to it"),
-    "freed-table-still-cached": ("C3", "a page table was freed while a paging-structure cache held it"),
+    "freed-table-still-cached": (
+        "C3",
+        "a page table was freed while a paging-structure cache held it",
+    ),
     "lost-store": ("C4", "a load did not return the last value stored"),
-    "copied-under-a-writer": ("C4", "a page was copied while a TLB could still write to it without a fault"),
-    "copy-missed-a-store": ("C4", "a copy was mapped that lacks a store made through an older translation"),
-    "store-to-abandoned-frame": ("C4", "a store went to a frame that no longer holds the page's content"),
+    "copied-under-a-writer": (
+        "C4",
+        "a page was copied while a TLB could still write to it without a fault",
+    ),
+    "copy-missed-a-store": (
+        "C4",
+        "a copy was mapped that lacks a store made through an older translation",
+    ),
+    "store-to-abandoned-frame": (
+        "C4",
+        "a store went to a frame that no longer holds the page's content",
+    ),
     "dirty-lost": ("C5", "a page was dropped as clean although it had been written"),
-    "stale-entry-at-rest": ("C6", "with nothing in flight a TLB entry grants more than the page table"),
-    "pending-never-zero": ("cost", "with nothing in flight tlb_flush_pending is not zero: every flush is a full one"),
+    "stale-entry-at-rest": (
+        "C6",
+        "with nothing in flight a TLB entry grants more than the page table",
+    ),
+    "pending-never-zero": (
+        "cost",
+        "with nothing in flight tlb_flush_pending is not zero: every flush is a full one",
+    ),
 }
 """Reason: the rule that it breaks (correctness.md C1 to C6, or "cost" for a counter), and what it means."""
 

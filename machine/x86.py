@@ -182,7 +182,7 @@ class Machine:
         self.memory[at] = leaf
         return self._insert(cpu, page, leaf, writable, no_execute, huge=at >> 2 == self.cr3[cpu])
 
-    def _insert(  # noqa: PLR0913 - the parts of one entry
+    def _insert(
         self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, *, huge: bool
     ) -> int:
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3

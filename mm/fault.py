@@ -117,9 +117,7 @@ def fault_pte(w: World, cpu: int, s: Step) -> None:
     index = page // FANOUT
     pte = pte_of(w, mm, page)
     if not pte:
-        push(
-            w, cpu, (pte_lock, mm, index), (fault_missing, page, kind), (pte_unlock, mm, index)
-        )
+        push(w, cpu, (pte_lock, mm, index), (fault_missing, page, kind), (pte_unlock, mm, index))
     elif pte & (PRESENT | PROTNONE):
         push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, pte))
     else:

@@ -57,7 +57,7 @@ class FlushStrategy(Protocol):
         """tlb_gather_mmu: open the CPU's gather."""
         ...
 
-    def protection_changed(  # noqa: PLR0913 - one change of one entry
+    def protection_changed(
         self, w: "World", cpu: int, mm: int, page: int, old: int, new: int
     ) -> None:
         """change_pte_range replaced `old` by `new`, under the PTL and inside a gather."""
@@ -67,13 +67,11 @@ class FlushStrategy(Protocol):
         """Return whether a huge PMD is flushed inside the PMD lock, between its invalidation and its new value."""
         ...
 
-    def huge_changed(  # noqa: PLR0913 - one change of one entry
-        self, w: "World", cpu: int, mm: int, page: int, old: int, new: int
-    ) -> None:
+    def huge_changed(self, w: "World", cpu: int, mm: int, page: int, old: int, new: int) -> None:
         """change_huge_pmd replaced `old` by `new`, under the PMD lock and inside a gather."""
         ...
 
-    def entry_cleared(  # noqa: PLR0913 - one change of one entry
+    def entry_cleared(
         self, w: "World", cpu: int, mm: int, page: int, count: int, old: int, new: int
     ) -> None:
         """tlb_remove_tlb_entry: a zap or MADV_FREE replaced `old` by `new` for `count` pages, inside a gather."""
@@ -108,7 +106,7 @@ class FlushStrategy(Protocol):
         ...
 
     def flush_batched_pending(self, w: "World", cpu: int, mm: int) -> None:
-        """flush_tlb_batched_pending: under a PTL, wait for no one: flush what another CPU's unmap has deferred."""
+        """flush_tlb_batched_pending: under a PTL, flush what another CPU's unmap has deferred."""
         ...
 
     def flush_pending(self, w: "World", mm: int) -> bool:
@@ -136,5 +134,5 @@ class FlushStrategy(Protocol):
         ...
 
     def variable(self, w: "World", cpu: int) -> int:
-        """Return the state variable that the strategy declares for feedback, 0 to 63: what it remembers about the CPU."""
+        """Return the state variable that the strategy declares for feedback, 0 to 63: what it remembers of the CPU."""
         ...

@@ -60,9 +60,7 @@ def free_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pmd_lock, mm), (split_huge, mm, index), (pmd_unlock, mm), s)
     elif pmd:
         frees = [(free_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
-        push(
-            w, cpu, (pte_lock, mm, index), (batched_pending, mm), *frees, (pte_unlock, mm, index)
-        )
+        push(w, cpu, (pte_lock, mm, index), (batched_pending, mm), *frees, (pte_unlock, mm, index))
 
 
 @step("pte_mkold, pte_mkclean", "change")

@@ -8,7 +8,7 @@ from machine.entry import PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT
 from mm.fault import pte_alloc
 from mm.locks import mmap_write_lock, mmap_write_unlock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.munmap import free_pgtable
+from mm.munmap import free_pgtable, munmap_vma
 from mm.operation import (
     batched_pending,
     due_return,
@@ -25,7 +25,10 @@ from mm.world import VM_MAPPED, VM_RIGHTS, World
 
 
 def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None:
-    """Begin mremap of `count` pages to `target`; refused unless all are mapped and the whole target is a hole."""
+    """Begin mremap of `count` pages to `target` with MREMAP_FIXED, which unmaps what is at the target.
+
+    Refused when a page to be moved is not mapped, or when the two ranges overlap.
+    """
     mm = w.task_mm[cpu]
     push(
         w,
@@ -41,9 +44,12 @@ def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None
 def move_vma(w: World, cpu: int, s: Step) -> None:
     _, mm, first, count, target = s
     regions = w.vma[mm]
-    if target + count > w.pages or any(regions[target : target + count]):
+    if target + count > w.pages or abs(target - first) < count:
         return
     if not all(vma & VM_MAPPED for vma in regions[first : first + count]):
+        return
+    if any(regions[target : target + count]):
+        push(w, cpu, (munmap_vma, mm, target, count), s)
         return
     for i in range(count):
         regions[target + i] = regions[first + i]

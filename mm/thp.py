@@ -18,8 +18,10 @@ def huge_possible(w: World, mm: int, index: int) -> bool:
     first = index * FANOUT
     regions = w.vma[mm][first : first + FANOUT]
     wanted = VM_HUGE | VM_MAPPED
-    return first + FANOUT <= w.pages and all(r == regions[0] for r in regions) and (
-        regions[0] & wanted == wanted
+    return (
+        first + FANOUT <= w.pages
+        and all(r == regions[0] for r in regions)
+        and (regions[0] & wanted == wanted)
     )
 
 

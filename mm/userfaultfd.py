@@ -62,5 +62,7 @@ def mwriteprotect_range(w: World, cpu: int, s: Step) -> None:
         return
     deny = VM_WRITE if mode == UFFD_PROTECT else 0
     packed = deny * 0o1111
-    passes = [(change_pmd, mm, i, mask, packed, mode) for i, mask in by_table(mask_of(first, count))]
+    passes = [
+        (change_pmd, mm, i, mask, packed, mode) for i, mask in by_table(mask_of(first, count))
+    ]
     push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))

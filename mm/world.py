@@ -71,7 +71,7 @@ class World:
         "watch",
     )
 
-    def __init__(  # noqa: PLR0913 - the parts of a world
+    def __init__(
         self,
         machine: Machine,
         flush: FlushStrategy,
@@ -150,7 +150,7 @@ class World:
         return other
 
     def key(self) -> tuple[object, ...]:
-        """Return a hashable value that is equal for worlds in the same state; counters of cost and time do not count."""
+        """Return a hashable value, equal for worlds in the same state; counters of cost and time do not count."""
         return (
             self.machine.key(),
             self.flush_state.key(),

@@ -23,9 +23,7 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
     else:
         zaps = [(zap_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
-        push(
-            w, cpu, (pte_lock, mm, index), (batched_pending, mm), *zaps, (pte_unlock, mm, index)
-        )
+        push(w, cpu, (pte_lock, mm, index), (batched_pending, mm), *zaps, (pte_unlock, mm, index))
 
 
 @step("ptep_get_and_clear_full", "change")

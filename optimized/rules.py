@@ -1,4 +1,4 @@
-"""Need-flush rules: does replacing one page-table entry by another need a TLB flush?
+"""Need-flush rules: whether replacing one page-table entry by another needs a TLB flush.
 
 A rule is a function of two entries, the old one as the atomic exchange returned it, and the new one.
 Each version of Linux's rule is rebuilt from its masks (linux-tlb A.2); `minimal` is derived from the correctness rules.

@@ -3,7 +3,7 @@
 Invariant: a CPU's TLB holds nothing for a context that is older than the context's generation on that CPU.
 """
 
-from typing import cast
+from typing import Protocol, cast
 
 from machine.geometry import PAGES
 from machine.x86 import NO_ROOT
@@ -18,6 +18,27 @@ from mm.world import (
     World,
 )
 from optimized.state import X86State
+
+
+class Delivery(Protocol):
+    """The decisions that a strategy of this model takes while a flush is delivered."""
+
+    def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
+        """Return whether the flush interrupts a CPU of the mask."""
+        ...
+
+    def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
+        """Return whether invalidating the flush's own range brings the context up to date."""
+        ...
+
+    def flush_recycled_asid(self) -> bool:
+        """Return whether an ASID that is given to another address space is flushed."""
+        ...
+
+
+def delivery_of(w: World) -> Delivery:
+    """Return the strategy of a world that runs the optimized model."""
+    return cast("Delivery", w.flush)
 
 
 def state_of(w: World) -> X86State:
@@ -36,7 +57,7 @@ def flush_send(w: World, cpu: int, s: Step) -> None:
     state.tlb_gen[mm] += 1
     generation = state.tlb_gen[mm]
     w.costs[FLUSHES] += 1
-    strategy = w.flush
+    strategy = delivery_of(w)
     acks: list[Step] = []
     for target in range(w.cpus):
         if not state.cpumask[mm] >> target & 1:
@@ -67,9 +88,7 @@ def flush_ack(w: World, cpu: int, s: Step) -> bool:
     return False
 
 
-def flush_tlb_func(  # noqa: PLR0913 - the fields of struct flush_tlb_info
-    w: World, target: int, mm: int, first: int, count: int, generation: int
-) -> None:
+def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, generation: int) -> None:
     """Bring the target's loaded context up to date for a flush that was given `generation`.
 
     Only the range is invalidated when this flush is the next and the newest one; else everything.
@@ -90,7 +109,7 @@ def flush_tlb_func(  # noqa: PLR0913 - the fields of struct flush_tlb_info
     newest = state.tlb_gen[mm]
     if generation <= local or local == newest:
         return
-    if count < PAGES and w.flush.partial_is_enough(generation, local, newest):
+    if count < PAGES and delivery_of(w).partial_is_enough(generation, local, newest):
         for page in range(first, first + count):
             w.machine.invlpg(target, page)
         w.costs[INVALIDATED] += count

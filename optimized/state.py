@@ -1,4 +1,4 @@
-"""The mutable part of the optimized model: gathers, deferred flushes, generations and ASIDs; plain data in the world."""
+"""The mutable part of the optimized model, plain data in the world: gathers, deferred flushes, generations, ASIDs."""
 
 from mm.world import MMS
 

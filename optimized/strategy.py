@@ -87,7 +87,9 @@ class GatherFlush:
     def gather_of(self, w: World, cpu: int) -> Gather:
         """Return the CPU's open gather."""
         gather = state_of(w).gathers[cpu]
-        assert gather is not None, "an operation records only between gather_begin and gather_finish"
+        assert gather is not None, (
+            "an operation records only between gather_begin and gather_finish"
+        )
         return gather
 
     def page_removed(self, w: World, cpu: int, frame: int) -> bool:

@@ -2,7 +2,7 @@
 
 from mm.step import Step, push, step
 from mm.world import FULL, SWITCHING, World
-from optimized.shootdown import state_of
+from optimized.shootdown import delivery_of, state_of
 
 
 def push_switch(w: World, cpu: int, mm: int) -> None:
@@ -61,7 +61,7 @@ def choose_asid(w: World, cpu: int, s: Step) -> None:
     else:
         slot = state.next_asid[cpu]
         state.next_asid[cpu] = (slot + 1) % state.asids
-        flush = w.flush.flush_recycled_asid()
+        flush = delivery_of(w).flush_recycled_asid()
     push(w, cpu, (load_cr3, mm, slot, int(flush), generation))
 
 

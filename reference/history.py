@@ -199,5 +199,3 @@ class History:
         if any(owner in freed for freed in self.open_free):
             return True
         return self.last_store[owner] <= self.freed_upto[owner]
-
-

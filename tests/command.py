@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +34,12 @@ class Ended(NamedTuple):
     err: str
 
 
-def shootdown(folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ended:
-    """Run the installed command in a folder; a minute is more than any of these commands needs."""
+def shootdown(folder: Path, *arguments: str | Path) -> Ended:
+    """Run the installed command in a folder, where its temporary files stay too; a minute is more than it needs."""
     result = subprocess.run(
         [SHOOTDOWN, *arguments],
         cwd=folder,
-        env=os.environ | (env or {}),
+        env=os.environ | {"TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,

@@ -27,6 +27,7 @@ class Journal(Recorder):
         super().attach(w)
         self.freed_frames: list[int] = []
         self.freed_tables: list[int] = []
+        self.discarded_frames: list[int] = []
         self.visited: list[tuple[int, int, int, int]] = []
         self.skipped_changes: list[tuple[int, int, int, int]] = []
 
@@ -44,6 +45,11 @@ class Journal(Recorder):
         """Keep a page table's frame that is about to be free."""
         self.freed_tables.append(frame)
         super().table_freed(mm, index, frame)
+
+    def discarded(self, mm: int, page: int, frame: int) -> None:
+        """Keep a frame that is dropped without write-back."""
+        self.discarded_frames.append(frame)
+        super().discarded(mm, page, frame)
 
     def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
         """Keep a change that the strategy did not flush."""

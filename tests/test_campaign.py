@@ -26,7 +26,7 @@ from fuzz.campaign.progress import duration
 from fuzz.campaign.seeds import UnknownSeed, seed_corpus
 from fuzz.campaign.triage import Triage
 from fuzz.execute import execute
-from fuzz.scenario import corpus, encode, parse
+from fuzz.scenario import corpus, decode, encode, parse
 from fuzz.store import (
     find_campaign,
     find_finding,
@@ -53,7 +53,11 @@ class Running:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [SHOOTDOWN, *LONG, *options], cwd=folder, stdout=subprocess.PIPE, text=True
+            [SHOOTDOWN, *LONG, *options],
+            cwd=folder,
+            env=os.environ | {"TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def line(self, start: str) -> str:
@@ -142,7 +146,7 @@ def test_killed_worker_is_replaced(tmp_path: Path) -> None:
 
 def test_hung_worker_is_replaced(tmp_path: Path) -> None:
     """A worker that is silent for too long is killed, replaced and reported."""
-    with running(tmp_path, "--workers", "1", "--hang-after", "2s") as campaign:
+    with running(tmp_path, "--workers", "1", "--hang-after", "5s") as campaign:
         campaign.line("finding ")
         (worker,) = campaign.workers()
         os.kill(worker, signal.SIGSTOP)
@@ -313,6 +317,13 @@ def test_seeds_are_the_corpus() -> None:
     assert len(seed_corpus([names[0], f"{names[1]}.txt"])) == len(names) - 2
     with pytest.raises(UnknownSeed, match="Did you mean"):
         seed_corpus([names[0][:-1]])
+
+
+def test_seeds_run_on_real_hardware() -> None:
+    """No seed has the switch that no CPU has, so a sound policy shows nothing on any of them."""
+    outcomes = [execute(decode(data), REGISTRY["linux"].make()) for data in seed_corpus()]
+
+    assert {outcome.reason for outcome in outcomes} == {""}
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.9, "0:05"), (75, "1:15"), (3725, "1:02:05")])

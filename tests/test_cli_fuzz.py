@@ -144,6 +144,21 @@ def test_policy_with_a_memory(tmp_path: Path) -> None:
     assert inside(tmp_path, "findings", "list").out == "No findings.\n"
 
 
+def test_workers_that_never_start(tmp_path: Path) -> None:
+    """When workers die before they run anything, the campaign gives up after three: exit code 3 and the reason."""
+    (tmp_path / "mine.py").write_text(
+        "import os, sys\n\n"
+        "if sys.argv[0].endswith('worker.py'):\n    print('no room', file=sys.stderr)\n    os._exit(9)\n\n\n"
+        "def needs_flush(old, new):\n    return True\n"
+    )
+
+    ended = shootdown(tmp_path, "fuzz", "--policy", "mine.py", *SHORT)
+
+    assert ended.code == 3
+    assert ended.out.count("Worker 0 replaced") == 2
+    assert "3 workers were lost before they ran anything: exit code 9: no room." in ended.out
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

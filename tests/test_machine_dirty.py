@@ -2,7 +2,7 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, EXEC, NX, PRESENT, PSE, READ, RW, USER, WRITE
+from machine.entry import ACCESSED, DIRTY, EXEC, NX, PAT_LARGE, PRESENT, PSE, READ, RW, USER, WRITE
 from machine.geometry import FRAME_BITS
 from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE, Machine
 from tests.paging import (
@@ -111,6 +111,15 @@ def test_a_huge_entry_sets_dirty_in_its_leaf() -> None:
     m.access(0, 0, READ)
 
     assert frame_in(m.access(0, 2, WRITE)) == HUGE + 2
+    assert m.read_entry(ROOT, 0) & DIRTY
+
+
+def test_a_huge_leaf_with_pat_large_is_the_same_frame() -> None:
+    """Bit 12 of a leaf of 2 MiB is a memory type: walk, hit and store through a clean entry ignore it as an address."""
+    m = machine_with_huge(LEAF | PAT_LARGE)
+
+    assert frame_in(m.access(0, 1, READ)) == HUGE + 1
+    assert frame_in(m.access(0, 1, WRITE)) == HUGE + 1
     assert m.read_entry(ROOT, 0) & DIRTY
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fuzz.oracle import Violation
 from machine.entry import (
     ACCESSED,
     DIRTY,
@@ -16,6 +17,7 @@ from machine.entry import (
     WRITE,
 )
 from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
+from mm.access import RETRIES
 from mm.fault import access_error
 from mm.tables import set_pte
 from mm.world import SPURIOUS, VM_MAPPED, ZERO_FRAME
@@ -183,6 +185,18 @@ def test_a_spurious_write_fault_makes_the_entry_young_and_dirty() -> None:
     k.past(1, "handle_pte_fault, PTE present")
 
     assert k.pte() == bare | ACCESSED | DIRTY | SOFT_DIRTY
+
+
+def test_a_fault_that_never_heals_ends() -> None:
+    """An access that the region allows and the entry goes on to deny is given up after 16 retries."""
+    k = Kernel()
+    k.read(0)
+    k.w.vma[0][0] |= X
+
+    with pytest.raises(Violation, match="fault-never-heals"):
+        k.fetch(0)
+    assert k.names[0].count("page fault") == RETRIES == 16
+    assert k.w.op[0] == -1
 
 
 def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:

@@ -16,7 +16,8 @@ from machine.entry import (
     USER,
 )
 from mm.change_protection import KEPT
-from mm.world import VM_RIGHTS
+from mm.tables import page_prot
+from mm.world import VM_RIGHTS, VM_SHARED
 from tests.kernel import Kernel, R, W, X, prot
 
 FULL = R | W | X
@@ -89,6 +90,16 @@ def test_prot_none_is_protnone() -> None:
     assert k.pte() & (PRESENT | USER | RW | NX) == 0
     assert k.pte() & (PROTNONE | ACCESSED) == PROTNONE | ACCESSED
     assert k.w.refs[k.frame()] == 1
+
+
+@pytest.mark.parametrize("rights", range(8))
+def test_the_protection_of_a_region(rights: int) -> None:
+    """vm_page_prot has ACCESSED always, RW for shared writable regions only, and nothing usable without rights."""
+    usable = PRESENT | USER | ACCESSED | (0 if rights & X else NX)
+    shared = VM_SHARED | rights
+
+    assert page_prot(rights) == (usable if rights else ACCESSED | PROTNONE)
+    assert page_prot(shared) == page_prot(rights) | (RW if rights & W else 0)
 
 
 def test_the_order_of_steps() -> None:

@@ -26,10 +26,26 @@ def test_a_fault_maps_the_whole_page() -> None:
     """One store maps four frames of a block by one leaf, writable and dirty; the other pages are zero."""
     k = Kernel(layout="huge")
     value = k.write(0, 2)
+    assert k.names[0].count("page fault") == 1
 
     assert k.pmd() & (PRESENT | PSE | RW | USER | DIRTY) == PRESENT | PSE | RW | USER | DIRTY
     assert frame_of(k.pmd()) % FANOUT == 0
     assert values(k) == [0, 0, value, 0]
+
+
+def test_two_faults_map_it_once() -> None:
+    """Of two CPUs that find no entry, the second one uses what the first has mapped."""
+    k = Kernel(layout="huge")
+    for cpu in (0, 1):
+        k.start(cpu, "write", cpu)
+    k.until(0, "do_huge_pmd_anonymous_page")
+    k.until(1, "pmd_lock")
+    k.finish(0)
+    leaf, free = k.pmd(), k.w.free_frames
+    k.finish(1)
+
+    assert (k.pmd(), k.w.free_frames) == (leaf, free)
+    assert values(k)[:2] == [1, 2]
 
 
 def test_a_read_maps_it_read_only() -> None:

@@ -185,7 +185,12 @@ class _Toy:
             free: list[Step] = [("free", self._free, ())]
             if self.fault == "free-early":
                 middle = changes + free + flush
-            return [("lock", self._lock, (len(pages),)), *middle, *free, ("return", self._close, ())]
+            return [
+                ("lock", self._lock, (len(pages),)),
+                *middle,
+                *free,
+                ("return", self._close, ()),
+            ]
         if kind in (kinds.RECLAIM, kinds.MIGRATE):
             change: Step = ("change", self._change, (kinds.DONTNEED, pages.start, 1))
             return [

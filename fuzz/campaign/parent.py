@@ -34,17 +34,20 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
 
     A second Ctrl-C does not wait for the workers. Error: StoreError, when the database cannot take what was found.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="shootdown-"))
-    parent = _Parent(store, plan, view, scratch)
+    parent = _Parent(store, plan, view)
+    ledger = parent.ledger
     try:
         with _signals(parent):
             parent.run()
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            ledger.end("failed")
+        raise
     finally:
         parent.abandon()
         keep = bool(parent.events or parent.broken)
         if not keep:
-            shutil.rmtree(scratch, ignore_errors=True)
-    ledger = parent.ledger
+            shutil.rmtree(parent.scratch, ignore_errors=True)
     return Result(
         campaign=ledger.campaign,
         status=parent.status,
@@ -52,17 +55,17 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
         snapshot=ledger.snapshot(),
         findings=tuple(ledger.findings.values()),
         broken=parent.broken,
-        logs=scratch if keep else None,
+        logs=parent.scratch if keep else None,
         events=tuple(parent.events),
     )
 
 
 class _Parent:
-    def __init__(self, store: Store, plan: Plan, view: View, scratch: Path) -> None:
+    def __init__(self, store: Store, plan: Plan, view: View) -> None:
         self.plan = plan
         self.view = view
-        self.scratch = scratch
         self.ledger = Ledger(store, plan)
+        self.scratch = Path(tempfile.mkdtemp(prefix="shootdown-"))
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, WorkerProcess] = {}
         self.starts = 0

@@ -34,10 +34,9 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
         lines.append(f"{_count(now.replaced, 'worker')} replaced; the logs are in {result.logs}.")
     ordered = in_order(result)
     if ordered:
-        known = sum(not sighted.new for sighted in ordered)
-        more = f", {known} of them known before" if known else ""
+        new = sum(sighted.new for sighted in ordered)
         lines.append(
-            f"{_count(len(ordered), 'finding')}{more}; {now.failures:,} failing executions."
+            f"{_count(len(ordered), 'finding')}, {new} new; {_count(now.failures, 'failing execution')}."
         )
     elif result.broken is None:
         lines.append("Nothing illegal was found.")

@@ -30,12 +30,12 @@ def fuzz_loop(session: Session) -> None:
         attempt(encode(random_scenario(rng, session.records)))
 
     def pick() -> bytes:
-        if rng.random() < 0.5:  # noqa: PLR2004 - half
+        if rng.random() < 0.5:
             return corpus[rng.randrange(max(0, len(corpus) - NEWEST), len(corpus))]
         return rng.choice(corpus)
 
     while True:
-        if rng.random() < 0.15:  # noqa: PLR2004 - the share of splices that rates best
+        if rng.random() < 0.15:
             attempt(crossover(rng, pick(), pick(), session.records))
         else:
             attempt(mutate(rng, pick(), session.records))

@@ -1,6 +1,7 @@
 """The engines by name. Each drives a session until the session is finished."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage
@@ -25,7 +26,5 @@ FEEDBACK: Final = frozenset({"atheris", "loop"})
 
 def drive(engine: str, session: Session) -> None:
     """Run an engine of ENGINES until the session is finished."""
-    try:
+    with suppress(Finished):
         ENGINES[engine](session)
-    except Finished:
-        pass

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from fuzz.minimize.cpus import compact_cpus, merge_cpus, reassign_cpus
 from fuzz.minimize.deletion import cut_tail, drop_groups, drop_pairs, drop_records, keep_one_page
 from fuzz.minimize.escape import (
+    escape_by_cpu,
     escape_by_fill,
     escape_by_kind,
     escape_by_layout,
@@ -42,51 +43,58 @@ from fuzz.minimize.header import lower_header, lower_layout
 from fuzz.minimize.joint import align_accesses, align_promotion, align_race, hand_down_protection
 from fuzz.minimize.pages import compact_pages, merge_pages, reorder_pages
 from fuzz.minimize.reducer import Interesting, Judge, OutOfBudget, Pass, Reducer, canonical
-from fuzz.minimize.schedule import merge_pauses, merge_pauses_anywhere, move_pauses, reorder_records
+from fuzz.minimize.schedule import (
+    merge_pauses,
+    merge_pauses_anywhere,
+    move_pauses,
+    reorder_records,
+    swap_neighbours,
+)
 from fuzz.scenario import Scenario
 
-TIERS: Final[tuple[tuple[Pass, ...], ...]] = (
-    (
-        cut_tail,
-        keep_one_page,
-        drop_groups,
-        drop_records,
-        merge_pauses,
-        compact_pages,
-        compact_cpus,
-        merge_cpus,
-        lower_header,
-        lower_shared_pages,
-        lower_shared_runs,
-        lower_shared_spaces,
-        lower_ranges,
-        lower_runs,
-        lower_layout,
-        lower_kinds,
-        lower_arguments,
-        clear_protections,
-        reorder_records,
-        reassign_cpus,
-        merge_pages,
-        reorder_pages,
-    ),
-    (
-        align_accesses,
-        align_promotion,
-        hand_down_protection,
-        drop_pairs,
-        merge_pauses_anywhere,
-        move_pauses,
-        escape_by_kind,
-    ),
-    (
-        escape_by_fill,
-        escape_by_place,
-        escape_by_layout,
-        escape_by_pause,
-        align_race,
-    ),
+SIMPLIFY: Final[tuple[Pass, ...]] = (
+    cut_tail,
+    keep_one_page,
+    drop_groups,
+    drop_records,
+    merge_pauses,
+    compact_pages,
+    compact_cpus,
+    merge_cpus,
+    lower_header,
+    lower_shared_pages,
+    lower_shared_spaces,
+    lower_ranges,
+    lower_runs,
+    lower_layout,
+    lower_kinds,
+    lower_arguments,
+    clear_protections,
+    swap_neighbours,
+    reassign_cpus,
+    merge_pages,
+    reorder_pages,
 )
+"""What usually succeeds, from the largest steps to the smallest."""
+
+ESCAPE: Final[tuple[Pass, ...]] = (
+    escape_by_cpu,
+    align_accesses,
+    align_promotion,
+    hand_down_protection,
+    merge_pauses_anywhere,
+    escape_by_kind,
+    escape_by_fill,
+    escape_by_place,
+    escape_by_layout,
+    drop_pairs,
+    escape_by_pause,
+    move_pauses,
+    reorder_records,
+    lower_shared_runs,
+    align_race,
+)
+"""What is tried when nothing of that helps any more."""
 
 
 class Minimized(NamedTuple):
@@ -119,7 +127,7 @@ def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 300)
         raise NotInteresting
     reducer = Reducer(start, judge)
     try:
-        while any(_changes(reducer, passes) for passes in TIERS):
+        while _changes(reducer, SIMPLIFY) or _changes(reducer, ESCAPE):
             pass
     except OutOfBudget:
         return Minimized(reducer.best, judge.runs, complete=False)

@@ -5,14 +5,25 @@ possible to remove a record. Only if the end is simpler than the best scenario i
 """
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Final
 
+from fuzz.minimize.cpus import reassign_cpus
 from fuzz.minimize.deletion import drop_records
 from fuzz.minimize.joint import as_call, calls
 from fuzz.minimize.order import RUN_RANK, RUNS_BY_SIMPLICITY
-from fuzz.minimize.pages import compact_pages
+from fuzz.minimize.pages import compact_pages, reorder_pages
 from fuzz.minimize.reducer import Pass, Reducer
-from fuzz.minimize.rewrite import ACCESSES, cpus_by_first_use, replaced, revised, used_cpus, with_accesses
+from fuzz.minimize.rewrite import (
+    ACCESSES,
+    cpus_by_first_use,
+    rename_cpus,
+    replaced,
+    revised,
+    used_cpus,
+    with_accesses,
+    with_records,
+)
 from fuzz.minimize.schedule import moved_record, reorder_records
 from fuzz.scenario import Scenario, kinds
 
@@ -48,6 +59,26 @@ def escape_by_place(reducer: Reducer) -> None:
         for at, record in enumerate(best.records)
         if record[0] in ACCESSES
     ]
+    _escape(reducer, variants, (drop_records, reorder_pages, reassign_cpus))
+
+
+def escape_by_cpu(reducer: Reducer) -> None:
+    """Variants: each access on each other CPU; each two CPUs exchanged in each stretch of records
+    that starts with a pause.
+    """
+    best = reducer.best
+    variants = [
+        cpus_by_first_use(replaced(best, at, revised(record, cpu=cpu)))
+        for at, record in enumerate(best.records)
+        if record[0] in ACCESSES
+        for cpu in range(used_cpus(best))
+    ]
+    for low, high in combinations(range(used_cpus(best)), 2):
+        exchanged = rename_cpus(best, {low: high, high: low}).records
+        for start, record in enumerate(best.records):
+            for end in range(start + 1, len(best.records)) if record[2] else ():
+                records = best.records[:start] + exchanged[start:end] + best.records[end:]
+                variants.append(with_records(best, records))
     _escape(reducer, variants, (drop_records,))
 
 

@@ -88,9 +88,7 @@ def with_cpus(scenario: Scenario, cpus: int) -> Scenario:
 
 def rename_cpus(scenario: Scenario, names: Mapping[int, int]) -> Scenario:
     """The scenario with the CPUs in ``names`` renamed, on a machine of the same size."""
-    return with_records(
-        scenario, [revised(r, cpu=names.get(r[1], r[1])) for r in scenario.records]
-    )
+    return with_records(scenario, [revised(r, cpu=names.get(r[1], r[1])) for r in scenario.records])
 
 
 def cpus_by_first_use(scenario: Scenario) -> Scenario:
@@ -110,7 +108,7 @@ def rename_pages(scenario: Scenario, names: Sequence[int], pages: int) -> Scenar
             renamed = names[page : page + count]
             low, high = min(renamed), max(renamed)
             moves = kinds.KINDS[kind].argument is kinds.DESTINATION
-            arg = names[arg] if moves else arg  # noqa: PLW2901 - the new value of the same field
+            arg = names[arg] if moves else arg
             records.append(revised(record, page=low, count=high - low + 1, arg=arg))
         else:
             records.append(record)

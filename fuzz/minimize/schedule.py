@@ -54,6 +54,12 @@ def reorder_records(reducer: Reducer) -> None:
                     break
 
 
+def swap_neighbours(reducer: Reducer) -> None:
+    """Each two neighbouring records have tried to change places, with CPUs named by first use."""
+    for at in range(len(reducer.best.records) - 1):
+        reducer.consider(cpus_by_first_use(moved_record(reducer.best, at + 1, at)))
+
+
 def move_pauses(reducer: Reducer) -> None:
     """Each record that pauses has tried to run to completion one place earlier and one later."""
     size = len(reducer.best.records)

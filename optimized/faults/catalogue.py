@@ -41,7 +41,9 @@ def _fault(
     )
 
 
-def _v1_fault(name: str, fault: Fault, strategy: type[GatherFlush], *, inline: bool = True) -> Policy:
+def _v1_fault(
+    name: str, fault: Fault, strategy: type[GatherFlush], *, inline: bool = True
+) -> Policy:
     """Defects of the posted series, with the fault handler fixed so that defect 5 does not hide them."""
     return Policy(
         name=name,
@@ -76,12 +78,19 @@ FAULTS: Final[tuple[Policy, ...]] = (
     ),
     _fault(
         "drop-last-page",
-        Fault("C1", "typical", 0, "the range is one page short: the last page of it is never flushed"),
+        Fault(
+            "C1", "typical", 0, "the range is one page short: the last page of it is never flushed"
+        ),
         strategy=gather.DropLastPage,
     ),
     _fault(
         "skip-write-protect",
-        Fault("C1", "typical", 0, "RW cleared without a flush: mprotect(PROT_READ) returns and stores go on"),
+        Fault(
+            "C1",
+            "typical",
+            0,
+            "RW cleared without a flush: mprotect(PROT_READ) returns and stores go on",
+        ),
         needs_flush=_skip_write_protect,
     ),
     _fault(
@@ -97,7 +106,12 @@ FAULTS: Final[tuple[Policy, ...]] = (
     ),
     _fault(
         "free-before-flush",
-        Fault("C3", "linux-tlb B.1", 0, "frames are freed before the flush: a TLB still translates to them"),
+        Fault(
+            "C3",
+            "linux-tlb B.1",
+            0,
+            "frames are freed before the flush: a TLB still translates to them",
+        ),
         strategy=gather.FreeBeforeFlush,
     ),
     _fault(
@@ -138,13 +152,18 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C5",
             "linux-tlb C, MADV_FREE",
             0,
-            "D cleared without a flush: a cached dirty entry takes stores silently, and reclaim drops the page as clean",
+            "D cleared without a flush: a cached dirty entry takes stores silently, and reclaim drops the page",
         ),
         strategy=gather.SkipDirtyClear,
     ),
     _fault(
         "lose-batch",
-        Fault("C6", "typical", 0, "a full batch forgets its range: entries of the pages before it stay cached"),
+        Fault(
+            "C6",
+            "typical",
+            0,
+            "a full batch forgets its range: entries of the pages before it stay cached",
+        ),
         strategy=gather.LoseBatch,
     ),
     _fault(

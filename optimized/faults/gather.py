@@ -3,8 +3,9 @@
 from machine.entry import DIRTY, PRESENT
 from mm.step import Step, step
 from mm.world import World
+from optimized.shootdown import state_of
 from optimized.state import Gather
-from optimized.strategy import GatherFlush, gather_end, gather_free, state_of
+from optimized.strategy import GatherFlush, gather_end, gather_free
 
 
 class NeverNested(GatherFlush):

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--no-corpus", action="store_true")
     options = parser.parse_args()
     if options.engine == "coverage":
-        from fuzz.engines.atheris_engine import instrument_models  # noqa: PLC0415
+        from fuzz.engines.instrument import instrument_models  # noqa: PLC0415
 
         instrument_models()
     # Behind the instrumentation, which must see the first import of the models.

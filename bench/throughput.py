@@ -3,8 +3,8 @@
     python -m bench.throughput [--seconds 10] [--profile]
 
 Both sides run in turn in this process, on CPU time: a session as the engines use it (decode, execute the optimized
-model, drive the reference's history, features), on mutated scenarios of 32 records; and a RuleBasedStateMachine whose rules
-apply one record each to the same world under the same oracle, with up to 32 steps.
+model, drive the reference's history, features), on mutated scenarios of 32 records; and a RuleBasedStateMachine whose
+rules apply one record each to the same world under the same oracle, with up to 32 steps.
 """
 
 import argparse

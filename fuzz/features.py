@@ -7,7 +7,7 @@ Three families, computed here and nowhere else:
 * the page: class of its entry x what this CPU's TLB holds for it x the worst that another CPU's TLB holds x the
   operations in flight here and elsewhere;
 * the phase: the operation in flight here x the one in flight elsewhere x the point of its next step x the TLB;
-* the policy: the state variable that the flush strategy declares x the operations in flight x whether another TLB is stale.
+* the policy: the state variable that the flush strategy declares x the operations in flight x another stale TLB.
 """
 
 from typing import Final

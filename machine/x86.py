@@ -136,8 +136,14 @@ class Machine:
             if entry is None and self.has_global:
                 key = GLOBAL_TAG << 4 | page
                 entry = tlb.get(key)
+                if entry is None:
+                    key = GLOBAL_TAG << 4 | 8 | page >> 2
+                    entry = tlb.get(key)
         if entry is None:
-            return self._walk(cpu, page, kind)
+            guessed = self.amd and self.pcid[cpu] << 1 | page >> 2 in self.psc[cpu]
+            result = self._walk(cpu, page, kind)
+            # The walk that confirms a fault uses no cached upper entry (APM 5.5); the denied one has just dropped it.
+            return self._walk(cpu, page, kind) if result < 0 and guessed else result
         if kind == READ or (not entry & TLB_NX if kind == EXEC else entry & RW):
             if kind == WRITE and not entry & DIRTY:
                 return self._dirty_assist(cpu, page, key, entry)
@@ -194,9 +200,8 @@ class Machine:
         tag = self.pcid[cpu] << 4
         if leaf & GLOBAL:
             entry |= TLB_GLOBAL
-            if not huge:
-                tag = GLOBAL_TAG << 4
-                self.has_global = True
+            tag = GLOBAL_TAG << 4
+            self.has_global = True
         if huge:
             self.tlb[cpu][tag | 8 | page >> 2] = entry
             return entry + ((page & 3) << 8)
@@ -243,8 +248,13 @@ class Machine:
         tlb.pop(tag | page, None)
         tlb.pop(tag | 8 | page >> 2, None)
         if self.has_global:
-            tlb.pop(GLOBAL_TAG << 4 | page, None)
+            self._drop_global(cpu, page)
         self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+
+    def _drop_global(self, cpu: int, page: int) -> None:
+        tlb = self.tlb[cpu]
+        tlb.pop(GLOBAL_TAG << 4 | page, None)
+        tlb.pop(GLOBAL_TAG << 4 | 8 | page >> 2, None)
 
     # Speculation and eviction: what the hardware may do at any time.
 
@@ -272,33 +282,36 @@ class Machine:
             self.psc[cpu][psc_key] = upper
             at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
         leaf = memory[at]
-        if leaf & PRESENT and leaf & USER:
+        if leaf & PRESENT and leaf & upper & USER:
             memory[at] = leaf | ACCESSED
             writable = leaf & RW & upper
             self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, huge=not small)
 
     def evict(self, cpu: int, page: int) -> None:
-        """Drop the 4 KiB entry of the page, or the 2 MiB one when there is no other."""
-        tag = self.pcid[cpu] << 4
-        if self.tlb[cpu].pop(tag | page, None) is None:
-            self.tlb[cpu].pop(tag | 8 | page >> 2, None)
+        """Drop one entry that translates the page: the 4 KiB one, else the 2 MiB one, else a global one."""
+        tlb = self.tlb[cpu]
+        for tag in (self.pcid[cpu] << 4, GLOBAL_TAG << 4):
+            for key in (tag | page, tag | 8 | page >> 2):
+                if tlb.pop(key, None) is not None:
+                    return
 
     # Instructions that invalidate (SDM 4.10.4.1).
 
     def invlpg(self, cpu: int, page: int) -> None:
         """Drop the page's entries of the current PCID, global ones, and every upper entry of that PCID."""
-        self.invpcid_page(cpu, self.pcid[cpu], page)
+        pcid = self.pcid[cpu]
+        self.invpcid_page(cpu, pcid, page)
+        self.psc[cpu].pop(pcid << 1, None)
+        self.psc[cpu].pop(pcid << 1 | 1, None)
         if self.has_global:
-            self.tlb[cpu].pop(GLOBAL_TAG << 4 | page, None)
+            self._drop_global(cpu, page)
 
     def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
-        """INVPCID type 0: drop one page of one PCID, globals excepted, and that PCID's upper entries."""
+        """INVPCID type 0: drop what translates one page of one PCID, its upper entry included, globals excepted."""
         tlb = self.tlb[cpu]
         tlb.pop(pcid << 4 | page, None)
         tlb.pop(pcid << 4 | 8 | page >> 2, None)
-        psc = self.psc[cpu]
-        psc.pop(pcid << 1, None)
-        psc.pop(pcid << 1 | 1, None)
+        self.psc[cpu].pop(pcid << 1 | page >> 2, None)
 
     def invpcid_context(self, cpu: int, pcid: int) -> None:
         """INVPCID type 1: drop everything of one PCID, globals excepted."""

@@ -74,7 +74,7 @@ def cow_clear(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pte_unlock, mm, index), (cow_put, frame_of(pte)))
         return
     set_pte(w, cpu, mm, page, 0)
-    w.flush.defer(w, cpu, mm, page, 1)
+    w.flush.defer_page(w, cpu, mm, page)
     # Behind the unlock: drop the mapping's reference to the old frame, and the pin.
     put = (cow_put, frame_of(pte))
     push(w, cpu, (due_install,), (cow_install, page, pte, new), (pte_unlock, mm, index), put, put)

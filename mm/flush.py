@@ -97,6 +97,10 @@ class FlushStrategy(Protocol):
         """Note that `count` pages from `first` were changed and must be flushed by the operation's next due point."""
         ...
 
+    def defer_page(self, w: "World", cpu: int, mm: int, page: int) -> None:
+        """As defer, for the flush_tlb_page of one page, which leaves lazy CPUs alone."""
+        ...
+
     def defer_unmap(self, w: "World", cpu: int, mm: int, page: int) -> None:
         """set_tlb_ubc_flush_pending: as defer, for an unmap through the rmap that other CPUs must be able to see."""
         ...
@@ -114,7 +118,7 @@ class FlushStrategy(Protocol):
         ...
 
     def flush_range(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
-        """flush_tlb_range, now."""
+        """flush_tlb_range, now; of a single page flush_tlb_page."""
         ...
 
     def switch_mm(self, w: "World", cpu: int, mm: int) -> None:

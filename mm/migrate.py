@@ -14,6 +14,8 @@ from machine.entry import (
     PRESENT,
     PROTNONE,
     RW,
+    SOFT_DIRTY,
+    SWP_SOFT_DIRTY,
     SWP_UFFD_WP,
     UFFD_WP,
 )
@@ -75,6 +77,8 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
         entry |= MIGRATION_DIRTY
     if pte & UFFD_WP:
         entry |= SWP_UFFD_WP
+    if pte & SOFT_DIRTY:
+        entry |= SWP_SOFT_DIRTY
     w.flush.defer_unmap(w, cpu, mm, page)
     set_pte(w, cpu, mm, page, entry)
     w.refs[frame] -= 1
@@ -128,6 +132,8 @@ def remap_one(w: World, cpu: int, s: Step) -> None:
     entry = entry | RW if swp & MIGRATION_WRITE else entry & ~RW
     if swp & MIGRATION_DIRTY:
         entry |= DIRTY
+    if swp & SWP_SOFT_DIRTY:
+        entry |= SOFT_DIRTY
     if swp & SWP_UFFD_WP:
         entry = entry & ~RW | UFFD_WP
     if new != old:

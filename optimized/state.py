@@ -85,7 +85,7 @@ class X86State:
         self.ctx_mm = [[-1] * asids for _ in range(cpus)]
         self.ctx_gen = [[0] * asids for _ in range(cpus)]
         self.gathers: list[Gather | None] = [None] * cpus
-        self.deferred: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
+        self.deferred: list[list[tuple[int, int, int, int]]] = [[] for _ in range(cpus)]
 
     def copy(self) -> "X86State":
         """Return an equal state that shares no mutable part with this one."""

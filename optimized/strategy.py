@@ -136,11 +136,14 @@ class GatherFlush:
     # Flushes outside a gather.
 
     def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
-        state_of(w).deferred[cpu].append((mm, first, count))
+        state_of(w).deferred[cpu].append((mm, first, count, 1))
+
+    def defer_page(self, w: World, cpu: int, mm: int, page: int) -> None:
+        state_of(w).deferred[cpu].append((mm, page, 1, 0))
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
         state = state_of(w)
-        state.deferred[cpu].append((mm, page, 1))
+        state.deferred[cpu].append((mm, page, 1, 0))
         state.batched[mm] += 1
 
     def due(self, w: World, cpu: int, point: int) -> None:
@@ -154,13 +157,13 @@ class GatherFlush:
         state = state_of(w)
         seen = state.batched[mm]
         if seen != state.batched_flushed[mm]:
-            push(w, cpu, (flush_send, mm, 0, PAGES, 0), (batched_done, mm, seen))
+            push(w, cpu, (flush_send, mm, 0, PAGES, 1), (batched_done, mm, seen))
 
     def flush_pending(self, w: World, mm: int) -> bool:
         return state_of(w).pending[mm] > 0
 
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
-        push(w, cpu, (flush_send, mm, first, count, 0))
+        push(w, cpu, (flush_send, mm, first, count, int(count > 1)))
 
     # Delivery and context switches.
 
@@ -203,13 +206,17 @@ class GatherFlush:
         return max(lag, 0) * 12 + recorded * 4 + deferred
 
 
-def merged(ranges: list[tuple[int, int, int]]) -> list[Step]:
-    """Return one flush for each address space, over the hull of its ranges."""
-    hulls: dict[int, tuple[int, int]] = {}
-    for mm, first, count in ranges:
-        low, high = hulls.get(mm, (first, first + count))
-        hulls[mm] = (min(low, first), max(high, first + count))
-    return [(flush_send, mm, low, high - low, 0) for mm, (low, high) in hulls.items()]
+def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
+    """Return one flush for each address space, over the hull of its ranges.
+
+    flush_tlb_range and flush_tlb_mm say that page tables may have been freed, and so reach lazy CPUs, since
+    3ef938c35035; flush_tlb_page and the batched unmap do not.
+    """
+    hulls: dict[int, tuple[int, int, int]] = {}
+    for mm, first, count, freed in ranges:
+        low, high, any_freed = hulls.get(mm, (first, first + count, 0))
+        hulls[mm] = (min(low, first), max(high, first + count), any_freed | freed)
+    return [(flush_send, mm, low, high - low, freed) for mm, (low, high, freed) in hulls.items()]
 
 
 @step("free the gather's batch", "free")

@@ -96,6 +96,9 @@ class EagerFlush:
     def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         """Flushed already."""
 
+    def defer_page(self, w: World, cpu: int, mm: int, page: int) -> None:
+        """Flushed already."""
+
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
         """Flushed when the entry is stored."""
 

@@ -345,6 +345,19 @@ def test_content_is_dispensable_from_madv_free_on() -> None:
     assert not h.dispensable(mine)
 
 
+def test_a_childs_content_is_as_dispensable_as_the_parents() -> None:
+    """A child inherits whether the content was given up."""
+    h = history()
+    h.commit(0, 0, entry(A, READ | WRITE))
+    store(h, 0, A, 5)
+    h.object_fork(0, 1, A)
+    h.lazy_freed(1, 0, 0)
+    h.close(1)
+    h.object_fork(0, 2, A)
+
+    assert [h.dispensable(owner(h, mm, A)) for mm in range(3)] == [True, False, True]
+
+
 def test_a_page_that_was_never_stored_to_is_dispensable() -> None:
     """Zeros need no write-back."""
     h = history()

@@ -1,5 +1,7 @@
 """Aging: the accessed bit is cleared, and only a huge page is flushed for it."""
 
+import pytest
+
 from machine.entry import ACCESSED, DIRTY
 from tests.kernel import Kernel
 
@@ -75,12 +77,13 @@ def test_there_may_be_nothing_to_age() -> None:
     assert k.pte() == 0
 
 
-def test_a_page_under_prot_none_stays() -> None:
+@pytest.mark.parametrize("layout", ["private", "huge"])
+def test_a_page_under_prot_none_stays(layout: str) -> None:
     """An entry that the hardware cannot use keeps its ACCESSED bit, which is part of its encoding."""
-    k = Kernel()
+    k = Kernel(layout=layout)
     k.write(0)
-    k.run(0, "mprotect", 0, 1, 0)
-    before = k.pte()
+    k.run(0, "mprotect", 0, 4, 0)
+    before = (k.pmd(), k.pte())
     k.run(1, "age")
 
-    assert k.pte() == before
+    assert (k.pmd(), k.pte()) == before

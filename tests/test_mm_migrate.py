@@ -200,6 +200,35 @@ def test_an_address_space_that_is_not_there_has_no_pages() -> None:
     assert k.run(1, "migrate", 0, 1, 2) == ["folio_isolate_lru", "return"]
 
 
+def test_an_entry_that_changed_in_front_of_the_lock_is_left_alone() -> None:
+    """Between finding an entry and taking its PTL the page may be dropped: it is neither unmapped nor mapped again."""
+    for name in ("try_to_migrate", "remove_migration_ptes"):
+        k = Kernel()
+        k.write(0)
+        k.start(1, "migrate")
+        k.past(1, name)
+        k.run(0, "dontneed")
+        k.run(0, "write")
+        k.finish(1)
+
+        assert k.read(1) == 2
+        assert k.w.refs[k.frame()] == 1
+
+
+def test_different_pages_migrate_at_once() -> None:
+    """The page lock is one for each frame."""
+    k = Kernel()
+    values = [k.write(0, page) for page in (0, 1)]
+    for cpu in (0, 1):
+        k.start(cpu, "migrate", cpu)
+        k.until(cpu, "folio_migrate_copy")
+    k.finish(0)
+    k.finish(1)
+
+    assert [k.read(0, page) for page in (0, 1)] == values
+    assert len(k.journal.freed_frames) == 2
+
+
 def test_one_migration_of_a_page_at_a_time() -> None:
     """While one CPU holds the page lock, another one gives up at once."""
     k = Kernel()

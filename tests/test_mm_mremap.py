@@ -1,4 +1,4 @@
-"""mremap: entries move to a hole, and the old addresses are flushed before either table lock is released."""
+"""mremap: entries move, and the old addresses are flushed before either table lock is released."""
 
 import pytest
 
@@ -104,10 +104,10 @@ def test_a_window_is_open_until_the_flush() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "count", "target"), [(0, 1, 1), (0, 2, 1), (0, 2, 7), (0, 1, 0), (3, 2, 6)]
+    ("page", "count", "target"), [(0, 2, 1), (1, 2, 0), (0, 2, 7), (0, 1, 0), (3, 2, 6)]
 )
 def test_a_move_that_does_not_fit_is_refused(page: int, count: int, target: int) -> None:
-    """The source must be mapped throughout, the target must be a hole and inside the space; else nothing changes."""
+    """The source is mapped throughout, the target does not overlap it and is inside the space; else nothing changes."""
     k = kernel_with_hole()
     vma, entries = list(k.w.vma[0]), [k.pte(i) for i in range(8)]
     names = k.run(0, "mremap", page, count, target)
@@ -115,6 +115,29 @@ def test_a_move_that_does_not_fit_is_refused(page: int, count: int, target: int)
     assert k.w.vma[0] == vma
     assert [k.pte(i) for i in range(8)] == entries
     assert names == ["mmap_write_lock", "move_vma", "mmap_write_unlock", "return"]
+
+
+def test_what_was_at_the_target_is_unmapped_first() -> None:
+    """As with MREMAP_FIXED: the old pages of the target are flushed and freed before the first entry moves."""
+    k = kernel_with_hole()
+    old = k.frame(1)
+    k.read(1, 1)
+    names = k.run(0, "mremap", 0, 1, 1)
+
+    assert k.journal.freed_frames == [old]
+    assert names.index("free the gather's batch") < names.index("move_ptes")
+    assert names.index("flush_tlb_func") < names.index("free the gather's batch")
+    assert [k.read(1, page) for page in (0, 1)] == ["MAPERR", 1]
+
+
+def test_a_target_that_is_partly_mapped_is_replaced_whole() -> None:
+    """Mapped pages and holes of the target alike hold the moved pages afterwards."""
+    k = kernel_with_hole()
+    k.write(0, 3)
+    k.run(0, "mremap", 0, 2, 3)
+
+    assert [k.read(1, page) for page in (0, 1, 3, 4)] == ["MAPERR", "MAPERR", 1, 2]
+    assert len(k.journal.freed_frames) == 1
 
 
 def test_the_source_table_is_freed_when_it_is_empty() -> None:

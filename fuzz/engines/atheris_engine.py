@@ -21,7 +21,6 @@ FIRST = 20
 """Random scenarios that start a corpus."""
 INTERRUPTED = 130
 """What Fuzz() exits with after KeyboardInterrupt in the target, its clean end."""
-MODELS = ("machine", "mm", "optimized", "reference")
 
 
 class MutatorSilentError(Exception):
@@ -46,22 +45,8 @@ def fuzz_atheris(session: Session) -> None:
     _fuzz(session, target)
 
 
-def instrument_models() -> None:
-    """Instrument the models for code coverage; call before they are imported."""
-    import atheris  # noqa: PLC0415 - see fuzz_atheris
-
-    with atheris.instrument_imports(include=list(MODELS), enable_loader_override=False):
-        for name in (
-            "machine.x86",
-            "mm.operations",
-            "optimized.policies",
-            "reference.history",
-        ):
-            __import__(name)
-
-
 def fuzz_coverage(session: Session) -> None:
-    """Fuzz with code coverage of the models, which instrument_models has instrumented."""
+    """Fuzz with code coverage of the models, which fuzz.engines.instrument has instrumented."""
     import atheris  # noqa: PLC0415 - see fuzz_atheris
 
     spare = atheris._reserve_counter()  # noqa: SLF001 - a run that bumps nothing would end the campaign

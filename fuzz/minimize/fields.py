@@ -13,7 +13,14 @@ from fuzz.minimize.order import (
     RUNS_BY_SIMPLICITY,
 )
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import PROTECTION_MASK, has_protection, is_call, replaced, revised, with_records
+from fuzz.minimize.rewrite import (
+    PROTECTION_MASK,
+    has_protection,
+    is_call,
+    replaced,
+    revised,
+    with_records,
+)
 from fuzz.scenario import Record, kinds
 
 # What a call is tried as: kind and argument.

@@ -102,15 +102,16 @@ class Oracle(History):
     def _refuse_holders(self, frame: int, flags: int, reason: str) -> None:
         """Raise Violation when a loaded translation to the frame has all of the flags.
 
-        A lazy CPU makes no user access, and compares generations before it makes one again, so its entries do not
-        count; for page tables they do.
+        A lazy CPU, and one inside switch_mm with interrupts disabled, makes no user access, and compares generations
+        before it makes one again, so its entries do not count; for page tables they do.
+        (A flush that spares a lazy CPU may meet it between leaving lazy mode and comparing.)
         """
         w = self.world
         machine = w.machine
         wanted = self.generation[frame] << 6 | frame
         block = wanted & ~3
         for cpu, entries in enumerate(machine.tlb):
-            if w.lazy[cpu] or machine.cr3[cpu] < 0:
+            if w.lazy[cpu] or w.irqs_off[cpu] or machine.cr3[cpu] < 0:
                 continue
             tag = machine.pcid[cpu]
             for key, entry in entries.items():

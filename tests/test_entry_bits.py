@@ -31,10 +31,18 @@ POSITIONS = {
 }
 
 
+MARKS = ["MIGRATION", "MIGRATION_WRITE", "MIGRATION_DIRTY", "SWP_SOFT_DIRTY", "SWP_UFFD_WP"]
+
+
 @pytest.mark.parametrize("name", POSITIONS)
 def test_a_bit_is_where_the_processor_looks(name: str) -> None:
     """Each constant is the one bit that Linux's pgtable_types.h gives this name."""
     assert getattr(entry, name) == 1 << POSITIONS[name]
+
+
+def test_the_swap_forms_of_the_tracking_bits() -> None:
+    """In an entry that is not present, soft-dirty is bit 1 and userfaultfd's write-protection bit 2."""
+    assert (entry.SWP_SOFT_DIRTY, entry.SWP_UFFD_WP) == (1 << 1, 1 << 2)
 
 
 def test_the_protection_key_is_bits_59_to_62() -> None:
@@ -52,14 +60,14 @@ def test_user_rights_are_the_three_kinds_of_access() -> None:
     assert sorted((entry.READ, entry.WRITE, entry.EXEC)) == [1, 2, 4]
 
 
-@pytest.mark.parametrize("mark", ["MIGRATION", "MIGRATION_WRITE", "MIGRATION_DIRTY", "SWP_UFFD_WP"])
+@pytest.mark.parametrize("mark", MARKS)
 def test_a_mark_of_a_non_present_entry_looks_like_nothing_else(mark: str) -> None:
     """A mark is neither PRESENT nor PROTNONE, lies outside the frame number and is no other mark."""
-    marks = [entry.MIGRATION, entry.MIGRATION_WRITE, entry.MIGRATION_DIRTY, entry.SWP_UFFD_WP]
+    bits = [getattr(entry, name) for name in MARKS]
     bit = getattr(entry, mark)
 
     assert not bit & (entry.PRESENT | entry.PROTNONE | entry.PFN_MASK)
-    assert marks.count(bit) == 1
+    assert bits.count(bit) == 1
 
 
 @given(st.integers(0, FRAMES - 1), st.integers(0, 2**64 - 1))

@@ -236,15 +236,25 @@ def test_inline_huge_changes_are_not_recorded() -> None:
 def test_deferred_ranges_are_flushed_together_when_they_are_due() -> None:
     """What an operation deferred is flushed by its next due point, once per address space, over the hull."""
     k = Kernel()
-    k.w.flush.defer(k.w, 0, 0, 3, 1)
-    k.w.flush.defer(k.w, 0, 1, 2, 2)
-    k.w.flush.defer(k.w, 0, 0, 1, 1)
+    k.w.flush.defer_page(k.w, 0, 0, 3)
+    k.w.flush.defer_unmap(k.w, 0, 1, 2)
+    k.w.flush.defer_page(k.w, 0, 0, 1)
     k.w.flush.due(k.w, 0, 0)
-    assert pending_steps(k) == [(0, 1, 3, 0), (1, 2, 2, 0)]
+    assert pending_steps(k) == [(0, 1, 3, 0), (1, 2, 1, 0)]
     k.finish(0)
     k.w.flush.due(k.w, 0, 0)
 
     assert k.w.steps[0] == []
+
+
+def test_a_deferred_range_claims_freed_tables() -> None:
+    """Ranges and whole spaces claim freed tables, and a hull does when one of its parts does (3ef938c35035)."""
+    k = Kernel()
+    k.w.flush.defer(k.w, 0, 0, 1, 2)
+    k.w.flush.defer_page(k.w, 0, 0, 3)
+    k.w.flush.due(k.w, 0, 0)
+
+    assert pending_steps(k) == [(0, 1, 3, 1)]
 
 
 def test_an_unmap_through_the_rmap_is_seen_by_others() -> None:

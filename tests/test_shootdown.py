@@ -259,12 +259,35 @@ def test_every_flush_reaches_every_cpu_however_they_interleave(
     assert all(not held(k, cpu) & set(waiting) for cpu in range(3))
 
 
-def test_flush_tlb_range_and_mm_claim_freed_tables() -> None:
-    """Since 3ef938c35035 flush_tlb_range and flush_tlb_mm interrupt lazy CPUs, flush_tlb_page does not."""
-    k = Kernel("linux", layout="huge", cpus=2)
+@pytest.mark.parametrize(
+    ("layout", "operation", "page", "lets_go"),
+    [
+        ("huge", "dontneed", 1, True),  # split: flush_tlb_range
+        ("huge", "age", 0, True),  # pmdp_clear_flush_young: flush_tlb_range
+        ("private", "fork", 0, True),  # flush_tlb_mm
+        ("private", "migrate", 0, False),  # the batched unmap
+        ("private", "mprotect", 0, False),  # a gather that freed no table
+    ],
+)
+def test_who_claims_freed_tables(layout: str, operation: str, page: int, *, lets_go: bool) -> None:
+    """Since 3ef938c35035 flush_tlb_range and flush_tlb_mm interrupt lazy CPUs; gathers and batches do not."""
+    k = Kernel(layout=layout)
     k.write(0)
     k.read(1)
     k.run(1, "lazy")
-    k.run(0, "dontneed", 1)
+    k.run(0, operation, page)
 
-    assert k.w.loaded_mm[1] == INIT_MM
+    assert (k.w.loaded_mm[1] == INIT_MM) == lets_go
+
+
+def test_flush_tlb_page_leaves_lazy_cpus_alone() -> None:
+    """The flush of a copy-on-write break is that of one page."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "fork")
+    k.read(1)
+    k.run(1, "lazy")
+    k.write(0)
+
+    assert k.w.loaded_mm[1] == 0
+    assert k.cached(1)

@@ -5,6 +5,8 @@ from itertools import combinations
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
+    CPU,
+    KIND,
     cpus_by_first_use,
     rename_cpus,
     replaced,
@@ -18,7 +20,9 @@ from fuzz.scenario import kinds
 
 def compact_cpus(reducer: Reducer) -> None:
     """Tried: CPUs named by first use, without and with those that have no record; then each
-    smaller machine that has all CPUs in use. (An idle CPU may matter: it is sent flushes.)
+    smaller machine that has all CPUs in use.
+
+    An idle CPU may matter, because it is sent flushes.
     """
     renamed = cpus_by_first_use(reducer.best)
     if reducer.consider(with_cpus(renamed, used_cpus(renamed))):
@@ -40,7 +44,7 @@ def merge_cpus(reducer: Reducer) -> None:
         names = {high: low} | {cpu: cpu - 1 for cpu in range(high + 1, used)}
         variants = [reducer.best]
         for at, record in enumerate(reducer.best.records):
-            if record[0] in ACCESSES and record[1] in (low, high):
+            if record[KIND] in ACCESSES and record[CPU] in (low, high):
                 variants.append(replaced(reducer.best, at, revised(record, kind=kinds.FILL)))
         for variant in variants:
             merged = cpus_by_first_use(rename_cpus(variant, names))

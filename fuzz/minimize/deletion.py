@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import Final
 
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import names_pages, with_records, without
+from fuzz.minimize.rewrite import COUNT, CPU, KIND, PAGE, names_pages, with_records, without
+
+LONG: Final = 8
+"""Up to so many records, single ones and pairs are removed as fast as larger pieces."""
 
 
 def find_integer(holds: Callable[[int], bool]) -> int:
@@ -25,13 +29,9 @@ def find_integer(holds: Callable[[int], bool]) -> int:
     return low
 
 
-LONG = 8
-"""Up to so many records, single ones and pairs are removed as fast as groups."""
-
-
 def cut_tail(reducer: Reducer) -> None:
-    """When every longer prefix of an interesting prefix is interesting, none shorter than the
-    result is; costs a logarithm of the length.
+    """Of a long scenario, has tried to remove the end, in a logarithm of its length. If all prefixes
+    from some length above 0 on are interesting and no shorter ones, it has that length then.
     """
     start = reducer.best
     low, high = 0, len(start.records)
@@ -46,33 +46,34 @@ def cut_tail(reducer: Reducer) -> None:
 
 
 def keep_one_page(reducer: Reducer) -> None:
-    """For pages in turn, the one used last first, has tried to remove all records that name only
-    others, until that worked once.
+    """Of a long scenario, for pages in turn, the one named last first, has tried to remove all
+    records that name only others, until that worked once.
 
     Most bugs are about one page, and the record that shows them is about it.
     """
     records = reducer.best.records
     if len(records) <= LONG:
         return
-    for keep in dict.fromkeys(record[3] for record in reversed(records) if names_pages(record)):
+    for keep in dict.fromkeys(record[PAGE] for record in reversed(records) if names_pages(record)):
         others = {
             at
             for at, record in enumerate(records)
-            if names_pages(record) and not record[3] <= keep < record[3] + record[4]
+            if names_pages(record) and not record[PAGE] <= keep < record[PAGE] + record[COUNT]
         }
         if reducer.consider(without(reducer.best, others)):
             return
 
 
 def drop_groups(reducer: Reducer) -> None:
-    """For each CPU, then for each kind, has tried to remove all its records at once."""
-    for field in (1, 0):
-        if len(reducer.best.records) <= LONG:
-            return
+    """While the scenario is long, for each CPU and then for each kind, has tried to remove all its
+    records at once.
+    """
+    for field in (CPU, KIND):
         for value in sorted({record[field] for record in reducer.best.records}):
             records = reducer.best.records
             group = {at for at, record in enumerate(records) if record[field] == value}
-            reducer.consider(without(reducer.best, group))
+            if len(records) > LONG:
+                reducer.consider(without(reducer.best, group))
 
 
 def drop_records(reducer: Reducer) -> None:

@@ -1,19 +1,19 @@
-"""`minimize`, and the order of the passes.
+"""`minimize`, and the order of its passes.
 
-How it works. A pass offers candidates; the reducer takes one if it is simpler (`simplicity_key`) and
-still interesting. All passes in turn are a round, and rounds go on until one changes nothing. Then
-no pass can do better, so the same minimization started from its result ends there at once, and
-inputs that share a bug meet in one form as often as the passes connect their paths.
+How it works. A pass offers candidates, and the reducer takes one if it is simpler (`simplicity_key`)
+and still interesting. Passes run until none of them changes anything any more. So the same
+minimization started from its own result ends there at once, and inputs that share a bug meet in one
+form as far as the passes connect their ways down.
 
-What keeps the number of runs low. Removing records comes first, because every later pass tries a
-few candidates for each record. Passes that usually succeed come before those that usually only
-confirm, because each success makes all earlier refusals worthless: they were about another scenario.
-No pass repeats itself; the next round does. No candidate is run twice.
+What keeps the number of runs low. Removing records comes first, because every other pass tries some
+candidates for each record. Passes that usually succeed (SIMPLIFY) come before those that usually
+only confirm (ESCAPE), because each success makes the refusals before it worthless: they were about
+another scenario. No pass repeats itself, the loop does that; and no candidate is run twice.
 
-What makes the result canonical. Deletion leaves as many forms as there are inputs. Lowering fields
-and renaming brings them to about a third; the rest are minima that differ in several fields at once,
-which `joint` changes together, or that have different numbers of records, which `escape` leaves by a
-detour over scenarios that are not simpler.
+What makes the result canonical. Removing records leaves about as many forms as there are inputs;
+lowering and renaming brings those together that differ in one place; the rest are minima that
+differ in several places at once, or in the number of records. ESCAPE is for these. Nearly all of its
+candidates are refused, and they take more than a third of all runs.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,6 @@ from fuzz.minimize.cpus import compact_cpus, merge_cpus, reassign_cpus
 from fuzz.minimize.deletion import cut_tail, drop_groups, drop_pairs, drop_records, keep_one_page
 from fuzz.minimize.escape import (
     escape_by_cpu,
-    escape_by_fill,
     escape_by_kind,
     escape_by_layout,
     escape_by_pause,
@@ -84,7 +83,6 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     hand_down_protection,
     merge_pauses_anywhere,
     escape_by_kind,
-    escape_by_fill,
     escape_by_place,
     escape_by_layout,
     drop_pairs,
@@ -113,14 +111,16 @@ class NotInteresting(Exception):
 
 
 def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 300) -> Minimized:
-    """The result is interesting and not less simple than ``scenario``; the predicate, which must be
-    a pure function, is called at most ``budget`` times (at least 1), with canonical scenarios only.
-    Deterministic. A complete result minimizes to itself.
+    """The result is interesting and no less simple than ``scenario``, and a complete result
+    minimizes to itself. The predicate is called at most ``budget`` times, and with canonical
+    scenarios only; it must be a pure function.
 
-    Nothing but the predicate keeps a minimization at one bug: it should pin everything that
-    distinguishes it, such as the violated rule and the reason. Raises NotInteresting when the
-    predicate rejects ``scenario`` itself.
+    Nothing but the predicate keeps a minimization at one bug: it has to pin what tells bugs apart,
+    such as the violated rule and the reason. Raises NotInteresting when it rejects ``scenario``,
+    and ValueError when the budget is below 1.
     """
+    if budget < 1:
+        raise ValueError(f"budget is {budget}, but the scenario itself takes 1 run")
     judge = Judge(interesting, budget)
     start = canonical(scenario)
     if not judge(start):

@@ -1,7 +1,8 @@
-"""Ways out of a minimum that no simplification leaves: change it sideways, then reduce again.
+"""Ways out of a minimum that no single step leaves: sideways or up, and down on the other side.
 
-A variant is no simpler than the best scenario, often it is less simple, but it may have become
-possible to remove a record. Only if the end is simpler than the best scenario is it kept.
+A variant of the best scenario need not be simpler, and often is not. If it is interesting, it is
+reduced by itself; only if that ends simpler than the best scenario does it replace it. Each pass
+here guarantees that this has been done with each of the variants that it names, until one worked.
 """
 
 from collections.abc import Iterable
@@ -10,13 +11,17 @@ from typing import Final
 
 from fuzz.minimize.cpus import reassign_cpus
 from fuzz.minimize.deletion import drop_records
-from fuzz.minimize.joint import as_call, calls
 from fuzz.minimize.order import RUN_RANK, RUNS_BY_SIMPLICITY
 from fuzz.minimize.pages import compact_pages, reorder_pages
 from fuzz.minimize.reducer import Pass, Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
+    KIND,
+    RUN,
+    as_call,
+    calls,
     cpus_by_first_use,
+    moved_record,
     rename_cpus,
     replaced,
     revised,
@@ -24,7 +29,6 @@ from fuzz.minimize.rewrite import (
     with_accesses,
     with_records,
 )
-from fuzz.minimize.schedule import moved_record, reorder_records
 from fuzz.scenario import Scenario, kinds
 
 # Calls after which nothing of a page is left: they forbid most, and free what can be freed.
@@ -32,7 +36,7 @@ _STRONG_CALLS: Final = (kinds.MUNMAP, kinds.DONTNEED)
 
 
 def escape_by_kind(reducer: Reducer) -> None:
-    """Variants: all accesses reads; all accesses writes; each call one that drops its pages."""
+    """Variants: all accesses reads, or all writes; each call one that drops its pages."""
     best = reducer.best
     variants = [with_accesses(best, access) for access in (kinds.READ, kinds.WRITE)]
     variants += [
@@ -57,7 +61,7 @@ def escape_by_place(reducer: Reducer) -> None:
     variants = [
         cpus_by_first_use(moved_record(best, at, 0))
         for at, record in enumerate(best.records)
-        if record[0] in ACCESSES
+        if record[KIND] in ACCESSES
     ]
     _escape(reducer, variants, (drop_records, reorder_pages, reassign_cpus))
 
@@ -70,13 +74,13 @@ def escape_by_cpu(reducer: Reducer) -> None:
     variants = [
         cpus_by_first_use(replaced(best, at, revised(record, cpu=cpu)))
         for at, record in enumerate(best.records)
-        if record[0] in ACCESSES
+        if record[KIND] in ACCESSES
         for cpu in range(used_cpus(best))
     ]
     for low, high in combinations(range(used_cpus(best)), 2):
         exchanged = rename_cpus(best, {low: high, high: low}).records
         for start, record in enumerate(best.records):
-            for end in range(start + 1, len(best.records)) if record[2] else ():
+            for end in range(start + 1, len(best.records)) if record[RUN] else ():
                 records = best.records[:start] + exchanged[start:end] + best.records[end:]
                 variants.append(with_records(best, records))
     _escape(reducer, variants, (drop_records,))
@@ -88,29 +92,15 @@ def escape_by_pause(reducer: Reducer) -> None:
     variants = [
         replaced(best, at, revised(record, run=run))
         for at, record in enumerate(best.records)
-        if record[2]
-        for run in RUNS_BY_SIMPLICITY[RUN_RANK[record[2]] + 1 : len(kinds.POINTS) + 1]
+        if record[RUN]
+        for run in RUNS_BY_SIMPLICITY[RUN_RANK[record[RUN]] + 1 : len(kinds.POINTS) + 1]
     ]
     _escape(reducer, variants, (drop_records,))
 
 
-def escape_by_fill(reducer: Reducer) -> None:
-    """Variants: each access a speculative fill, on each CPU: a fill also happens in the middle of
-    an operation.
-    """
-    best = reducer.best
-    variants = [
-        replaced(best, at, revised(record, kind=kinds.FILL, cpu=cpu, run=0))
-        for at, record in enumerate(best.records)
-        if record[0] in ACCESSES
-        for cpu in range(used_cpus(best))
-    ]
-    _escape(reducer, variants, (drop_records, reorder_records, drop_records))
-
-
 def _escape(reducer: Reducer, variants: Iterable[Scenario], passes: Iterable[Pass]) -> None:
-    """Each variant that is interesting has been reduced by the passes, until that led to a scenario
-    that is simpler than the best one.
+    """Each interesting variant has been reduced by these passes, until one became simpler than the
+    best scenario.
     """
     for variant in variants:
         branch = reducer.branch(variant)

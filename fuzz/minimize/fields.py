@@ -14,7 +14,11 @@ from fuzz.minimize.order import (
 )
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
+    ARG,
+    KIND,
+    PAGE,
     PROTECTION_MASK,
+    RUN,
     has_protection,
     is_call,
     replaced,
@@ -38,10 +42,10 @@ def lower_shared_pages(reducer: Reducer) -> None:
     """For each first page that several records share, highest first, has tried each lower one in
     all of them at once, until one worked.
     """
-    for value in _shared(record[3] for record in reducer.best.records):
+    for value in _shared(record[PAGE] for record in reducer.best.records):
         for page in range(value):
             records = reducer.best.records
-            moved = [revised(r, page=page) if r[3] == value else r for r in records]
+            moved = [revised(r, page=page) if r[PAGE] == value else r for r in records]
             if reducer.consider(with_records(reducer.best, moved)):
                 break
 
@@ -50,10 +54,10 @@ def lower_shared_runs(reducer: Reducer) -> None:
     """For each pause that several records share, has tried each simpler one in all of them at once,
     until one worked.
     """
-    for value in _shared(record[2] for record in reducer.best.records):
+    for value in _shared(record[RUN] for record in reducer.best.records):
         for run in RUNS_BY_SIMPLICITY[: RUN_RANK[value]]:
             records = reducer.best.records
-            paused = [revised(r, run=run) if r[2] == value else r for r in records]
+            paused = [revised(r, run=run) if r[RUN] == value else r for r in records]
             if reducer.consider(with_records(reducer.best, paused)):
                 break
 
@@ -66,7 +70,7 @@ def lower_shared_spaces(reducer: Reducer) -> None:
         for space in range(value):
             records = [
                 revised(r, arg=space)
-                if r[5] == value and kinds.KINDS[r[0]].argument is kinds.SPACE
+                if r[ARG] == value and kinds.KINDS[r[KIND]].argument is kinds.SPACE
                 else r
                 for r in reducer.best.records
             ]
@@ -83,7 +87,7 @@ def clear_protections(reducer: Reducer) -> None:
     """For each kind of access, has tried to deny it in all protections at once."""
     for bit in (kinds.PROT_EXEC, kinds.PROT_WRITE, kinds.PROT_READ):
         records = reducer.best.records
-        cleared = [revised(r, arg=r[5] & ~bit) if has_protection(r) else r for r in records]
+        cleared = [revised(r, arg=r[ARG] & ~bit) if has_protection(r) else r for r in records]
         reducer.consider(with_records(reducer.best, cleared))
 
 
@@ -103,7 +107,7 @@ def _shorter_ranges(record: Record) -> Iterator[Record]:
 
 
 def _lower_pages(record: Record) -> Iterator[Record]:
-    for page in range(record[3]):
+    for page in range(record[PAGE]):
         yield revised(record, page=page)
 
 
@@ -115,7 +119,7 @@ def lower_runs(reducer: Reducer) -> None:
 
 
 def _simpler_runs(record: Record) -> Iterator[Record]:
-    for run in RUNS_BY_SIMPLICITY[: RUN_RANK[record[2]]]:
+    for run in RUNS_BY_SIMPLICITY[: RUN_RANK[record[RUN]]]:
         yield revised(record, run=run)
 
 
@@ -132,10 +136,10 @@ def _simpler_kinds(record: Record) -> Iterator[Record]:
     if is_call(record):
         for kind, arg in _SUBSTITUTES:
             yield revised(record, kind=kind, arg=arg)
-        if record[0] in (kinds.RECLAIM, kinds.AGE):
+        if record[KIND] in (kinds.RECLAIM, kinds.AGE):
             yield revised(record, kind=kinds.MIGRATE)
     else:
-        for kind in KINDS_BY_SIMPLICITY[: KIND_RANK[record[0]]]:
+        for kind in KINDS_BY_SIMPLICITY[: KIND_RANK[record[KIND]]]:
             yield revised(record, kind=kind)
 
 
@@ -147,7 +151,7 @@ def lower_arguments(reducer: Reducer) -> None:
 
 
 def _simpler_arguments(record: Record) -> Iterator[Record]:
-    arg = record[5]
+    arg = record[ARG]
     if has_protection(record):
         protection = arg & PROTECTION_MASK
         for mapping in range(protection, arg, PROTECTION_MASK + 1):

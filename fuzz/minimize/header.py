@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import replaced, revised, with_accesses, with_records
+from fuzz.minimize.rewrite import KIND, replaced, revised, with_accesses, with_records
 from fuzz.scenario import Header, Scenario, kinds
 
 
@@ -28,12 +28,12 @@ def lower_header(reducer: Reducer) -> None:
 
 
 def lower_layout(reducer: Reducer) -> None:
-    """Each simpler layout has been tried, until one worked: with the records as they are, with
-    every access or any read a write, with writes and ranges of one page, and with an mmap made the munmap of
-    another page.
+    """Each simpler layout has been tried, until one worked: with the records as they are, with all
+    accesses writes, with all accesses writes and all ranges single pages, with any one read a
+    write, and with any one mmap the munmap of a page.
 
-    A read maps a page of its own in a shared mapping, and four in a huge one; in a private one it
-    takes a write to get such an entry.
+    In a shared mapping a read maps a page of its own, and in a huge one four at once; in a private
+    mapping it takes a write to get such an entry.
     """
     for layout in range(reducer.best.header.layout):
         lower = Scenario(reducer.best.header._replace(layout=layout), reducer.best.records)
@@ -47,14 +47,14 @@ def lower_layout(reducer: Reducer) -> None:
 def _one_write(scenario: Scenario) -> Iterator[Scenario]:
     """Each read made a write."""
     for at, record in enumerate(scenario.records):
-        if record[0] == kinds.READ:
+        if record[KIND] == kinds.READ:
             yield replaced(scenario, at, revised(record, kind=kinds.WRITE))
 
 
 def _holes_instead(scenario: Scenario) -> Iterator[Scenario]:
     """Each mmap made a munmap of any one page: what was mapped then becomes what was not."""
     for at, record in enumerate(scenario.records):
-        if record[0] == kinds.MMAP:
+        if record[KIND] == kinds.MMAP:
             for page in range(scenario.header.pages):
                 hole = revised(record, kind=kinds.MUNMAP, page=page, count=1, arg=0)
                 yield replaced(scenario, at, hole)

@@ -10,17 +10,19 @@ from typing import Final
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
+    ARG,
+    KIND,
     PROTECTION_MASK,
+    as_call,
+    calls,
     has_protection,
-    is_call,
-    names_pages,
     replaced,
     revised,
     with_accesses,
     with_records,
     without,
 )
-from fuzz.scenario import Header, Record, Scenario, kinds
+from fuzz.scenario import Scenario, kinds
 
 _NONE: Final = kinds.PROTECTIONS.index("none")
 _READ: Final = kinds.PROTECTIONS.index("r")
@@ -31,18 +33,6 @@ _DENIALS: Final = {
     kinds.READ: ((kinds.MPROTECT, _NONE), (kinds.MUNMAP, 0), (kinds.DONTNEED, 0)),
     kinds.WRITE: ((kinds.MPROTECT, _READ), (kinds.FORK, 0)),
 }
-
-
-def calls(scenario: Scenario) -> list[int]:
-    """The positions of all calls."""
-    return [at for at, record in enumerate(scenario.records) if is_call(record)]
-
-
-def as_call(record: Record, header: Header, kind: int, arg: int) -> Record:
-    """The call as one of another kind; one that named no pages now names all."""
-    if not names_pages(record):
-        record = revised(record, page=0, count=header.pages)
-    return revised(record, kind=kind, arg=arg)
 
 
 def align_accesses(reducer: Reducer) -> None:
@@ -78,20 +68,20 @@ def hand_down_protection(reducer: Reducer) -> None:
     records = reducer.best.records
     positions = [at for at, record in enumerate(records) if has_protection(record)]
     for early, late in combinations(positions, 2):
-        arg = records[early][5] & ~PROTECTION_MASK | records[late][5] & PROTECTION_MASK
+        arg = records[early][ARG] & ~PROTECTION_MASK | records[late][ARG] & PROTECTION_MASK
         given = replaced(reducer.best, early, revised(records[early], arg=arg))
         if reducer.consider(without(given, {late})):
             return
 
 
 def align_promotion(reducer: Reducer) -> None:
-    """For each mprotect, tried until one worked: it adds execution, what is accessed before is read
-    and what is accessed after is fetched, in this layout or the simplest; also without the other
-    call if there are two. The simplest story of a right that is granted and not seen.
+    """Each mprotect has tried to be one that adds execution, with all accesses before it reads and
+    all behind it fetches, in this layout and in the simplest, and without the other call if there
+    are two, until one worked: the simplest story of a right that is granted and then not seen.
     """
     for at in calls(reducer.best):
         best = reducer.best
-        if best.records[at][0] != kinds.MPROTECT:
+        if best.records[at][KIND] != kinds.MPROTECT:
             continue
         story = with_records(
             best,
@@ -108,10 +98,10 @@ def align_promotion(reducer: Reducer) -> None:
 
 
 def align_race(reducer: Reducer) -> None:
-    """Tried, when the last record is an access: two CPUs make it at once and nothing else happens,
-    with each point at which the first can pause, until one worked.
+    """When the last record is an access: tried, until one worked, that two CPUs make it at once and
+    nothing else happens, for each point at which the first can pause.
     """
-    if not reducer.best.records or reducer.best.records[-1][0] not in ACCESSES:
+    if not reducer.best.records or reducer.best.records[-1][KIND] not in ACCESSES:
         return
     last = revised(reducer.best.records[-1], cpu=1, run=0)
     header = reducer.best.header._replace(cpus=2)

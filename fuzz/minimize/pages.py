@@ -8,7 +8,17 @@ from itertools import combinations, groupby
 from operator import itemgetter
 
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import ACCESSES, names_pages, rename_pages, with_records
+from fuzz.minimize.rewrite import (
+    ACCESSES,
+    COUNT,
+    CPU,
+    KIND,
+    PAGE,
+    RUN,
+    names_pages,
+    rename_pages,
+    with_records,
+)
 from fuzz.scenario import Record, Scenario
 
 
@@ -20,7 +30,7 @@ def compact_pages(reducer: Reducer) -> None:
     ends: set[int] = set()
     for record in reducer.best.records:
         if names_pages(record):
-            ends |= {record[3], record[3] + record[4] - 1}
+            ends |= {record[PAGE], record[PAGE] + record[COUNT] - 1}
     names = [max(0, sum(end <= page for end in ends) - 1) for page in range(pages)]
     reducer.consider(rename_pages(reducer.best, names, max(1, len(ends))))
     pages = reducer.best.header.pages
@@ -46,7 +56,7 @@ def reorder_pages(reducer: Reducer) -> None:
     order: dict[int, None] = {}
     for record in reducer.best.records:
         if names_pages(record):
-            order.update(dict.fromkeys(range(record[3], record[3] + record[4])))
+            order.update(dict.fromkeys(range(record[PAGE], record[PAGE] + record[COUNT])))
     order.update(dict.fromkeys(range(pages)))
     by_first_use = {page: name for name, page in enumerate(order)}
     reducer.consider(rename_pages(reducer.best, [by_first_use[p] for p in range(pages)], pages))
@@ -59,12 +69,13 @@ def reorder_pages(reducer: Reducer) -> None:
 
 
 def _accesses_sorted(scenario: Scenario) -> Scenario:
-    """The scenario with each stretch of accesses of one CPU, none of which pauses, sorted."""
+    """The scenario with each stretch of accesses of one CPU, of which none pauses, by page."""
     records: list[Record] = []
     for cpu, stretch in groupby(scenario.records, _cpu_of_access):
-        records += stretch if cpu is None else sorted(stretch, key=itemgetter(3))
+        accesses = list(stretch)
+        records += accesses if cpu is None else sorted(accesses, key=itemgetter(PAGE))
     return with_records(scenario, records)
 
 
 def _cpu_of_access(record: Record) -> int | None:
-    return record[1] if record[0] in ACCESSES and not record[2] else None
+    return record[CPU] if record[KIND] in ACCESSES and not record[RUN] else None

@@ -7,7 +7,15 @@ kind does not use); the reducer makes them so.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from fuzz.scenario import Record, Scenario, kinds
+from fuzz.scenario import Header, Record, Scenario, kinds
+
+KIND: Final = 0
+CPU: Final = 1
+RUN: Final = 2
+PAGE: Final = 3
+COUNT: Final = 4
+ARG: Final = 5
+"""Positions of the fields of a record."""
 
 ACCESSES: Final = (kinds.READ, kinds.WRITE, kinds.EXEC)
 PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
@@ -17,17 +25,17 @@ _NOT_CALLS: Final = (*ACCESSES, kinds.RUN, kinds.FILL, kinds.EVICT)
 
 def is_call(record: Record) -> bool:
     """Whether the record starts an operation of the kernel, other than a page fault."""
-    return record[0] not in _NOT_CALLS
+    return record[KIND] not in _NOT_CALLS
 
 
 def names_pages(record: Record) -> bool:
     """Whether the record names a page or a range."""
-    return kinds.KINDS[record[0]].pages != "none"
+    return kinds.KINDS[record[KIND]].pages != "none"
 
 
 def has_protection(record: Record) -> bool:
     """Whether the low bits of the record's argument are a protection."""
-    return kinds.KINDS[record[0]].argument in (kinds.PROTECTION, kinds.MAPPING)
+    return kinds.KINDS[record[KIND]].argument in (kinds.PROTECTION, kinds.MAPPING)
 
 
 def revised(
@@ -42,12 +50,12 @@ def revised(
 ) -> Record:
     """The record with other values in the fields that are given."""
     return (
-        record[0] if kind is None else kind,
-        record[1] if cpu is None else cpu,
-        record[2] if run is None else run,
-        record[3] if page is None else page,
-        record[4] if count is None else count,
-        record[5] if arg is None else arg,
+        record[KIND] if kind is None else kind,
+        record[CPU] if cpu is None else cpu,
+        record[RUN] if run is None else run,
+        record[PAGE] if page is None else page,
+        record[COUNT] if count is None else count,
+        record[ARG] if arg is None else arg,
     )
 
 
@@ -68,17 +76,36 @@ def without(scenario: Scenario, positions: Collection[int]) -> Scenario:
     return with_records(scenario, [record for at, record in records if at not in positions])
 
 
+def moved_record(scenario: Scenario, take: int, put: int) -> Scenario:
+    """The scenario with the record at position ``take`` moved to position ``put``."""
+    records = list(scenario.records)
+    records.insert(put, records.pop(take))
+    return with_records(scenario, records)
+
+
+def calls(scenario: Scenario) -> list[int]:
+    """The positions of all calls."""
+    return [at for at, record in enumerate(scenario.records) if is_call(record)]
+
+
+def as_call(record: Record, header: Header, kind: int, arg: int) -> Record:
+    """The call as one of another kind; one that named no pages now names all."""
+    if not names_pages(record):
+        record = revised(record, page=0, count=header.pages)
+    return revised(record, kind=kind, arg=arg)
+
+
 def with_accesses(scenario: Scenario, kind: int) -> Scenario:
     """The scenario with every access made one of this kind."""
     return with_records(
         scenario,
-        [revised(r, kind=kind) if r[0] in ACCESSES else r for r in scenario.records],
+        [revised(r, kind=kind) if r[KIND] in ACCESSES else r for r in scenario.records],
     )
 
 
 def used_cpus(scenario: Scenario) -> int:
     """One more than the highest CPU that has a record; at least 1."""
-    return max((record[1] for record in scenario.records), default=0) + 1
+    return max((record[CPU] for record in scenario.records), default=0) + 1
 
 
 def with_cpus(scenario: Scenario, cpus: int) -> Scenario:
@@ -88,12 +115,14 @@ def with_cpus(scenario: Scenario, cpus: int) -> Scenario:
 
 def rename_cpus(scenario: Scenario, names: Mapping[int, int]) -> Scenario:
     """The scenario with the CPUs in ``names`` renamed, on a machine of the same size."""
-    return with_records(scenario, [revised(r, cpu=names.get(r[1], r[1])) for r in scenario.records])
+    return with_records(
+        scenario, [revised(r, cpu=names.get(r[CPU], r[CPU])) for r in scenario.records]
+    )
 
 
 def cpus_by_first_use(scenario: Scenario) -> Scenario:
     """The scenario with its CPUs named 0, 1, ... in the order of their first records."""
-    order = dict.fromkeys(record[1] for record in scenario.records)
+    order = dict.fromkeys(record[CPU] for record in scenario.records)
     return rename_cpus(scenario, {cpu: name for name, cpu in enumerate(order)})
 
 

@@ -1,7 +1,15 @@
 """The order of records: fewer interruptions, and a canonical order of those that commute."""
 
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import cpus_by_first_use, replaced, revised, with_records, without
+from fuzz.minimize.rewrite import (
+    CPU,
+    RUN,
+    cpus_by_first_use,
+    moved_record,
+    replaced,
+    revised,
+    without,
+)
 from fuzz.scenario import Scenario, kinds
 
 
@@ -13,7 +21,7 @@ def merge_pauses(reducer: Reducer) -> None:
         best = reducer.best
         before = _paused_by(best, at)
         if before is not None:
-            merged = revised(best.records[before], run=best.records[at][2])
+            merged = revised(best.records[before], run=best.records[at][RUN])
             if not reducer.consider(without(replaced(best, before, merged), {at})):
                 reducer.consider(without(replaced(best, at, merged), {before}))
 
@@ -38,13 +46,11 @@ def _paused_by(scenario: Scenario, at: int) -> int | None:
     kind, cpu, *_ = scenario.records[at]
     if kind != kinds.RUN:
         return None
-    return next((i for i in reversed(range(at)) if scenario.records[i][1] == cpu), None)
+    return next((i for i in reversed(range(at)) if scenario.records[i][CPU] == cpu), None)
 
 
 def reorder_records(reducer: Reducer) -> None:
-    """Each record has tried each other place, neighbours first, with CPUs named by first use. So
-    what commutes ends up in one order.
-    """
+    """Each record has tried each other place, near ones first, with CPUs named by first use."""
     size = len(reducer.best.records)
     for distance in range(1, size):
         for low in range(size - distance):
@@ -55,7 +61,9 @@ def reorder_records(reducer: Reducer) -> None:
 
 
 def swap_neighbours(reducer: Reducer) -> None:
-    """Each two neighbouring records have tried to change places, with CPUs named by first use."""
+    """Each two neighbouring records have tried to change places, with CPUs named by first use: what
+    commutes ends up in one order.
+    """
     for at in range(len(reducer.best.records) - 1):
         reducer.consider(cpus_by_first_use(moved_record(reducer.best, at + 1, at)))
 
@@ -65,13 +73,6 @@ def move_pauses(reducer: Reducer) -> None:
     size = len(reducer.best.records)
     for at in range(size):
         for put in (at - 1, at + 1):
-            if 0 <= put < size and reducer.best.records[at][2]:
+            if 0 <= put < size and reducer.best.records[at][RUN]:
                 whole = replaced(reducer.best, at, revised(reducer.best.records[at], run=0))
                 reducer.consider(cpus_by_first_use(moved_record(whole, at, put)))
-
-
-def moved_record(scenario: Scenario, take: int, put: int) -> Scenario:
-    """The scenario with the record at position ``take`` moved to position ``put``."""
-    records = list(scenario.records)
-    records.insert(put, records.pop(take))
-    return with_records(scenario, records)

@@ -49,11 +49,11 @@ def reduce(inputs: list[Scenario], strategy: FlushStrategy, budget: int) -> dict
     lengths: list[int] = []
     for scenario in inputs:
         reason = execute(scenario, strategy).reason
-        result = minimize(
-            scenario,
-            lambda s, reason=reason: execute(s, strategy).reason == reason,
-            budget=budget,
-        )
+
+        def same(candidate: Scenario, reason: str = reason) -> bool:
+            return execute(candidate, strategy).reason == reason
+
+        result = minimize(scenario, same, budget=budget)
         key = (reason, render(result.scenario))
         forms[key] = forms.get(key, 0) + 1
         runs.append(result.runs)

@@ -38,7 +38,8 @@ PFN_MASK = ((1 << 52) - 1) & ~0xFFF
 
 # A non-present, non-zero entry that is neither PROTNONE nor an invalidated PMD is a migration entry.
 # Linux packs a swap type and an inverted offset; the layout below keeps the frame number in place instead, because
-# no rule looks inside such an entry except at PRESENT, PROTNONE and the swap forms of SOFT_DIRTY and UFFD_WP (bits 1 and 2).
+# no rule looks inside such an entry except at PRESENT, PROTNONE and, in bits 1 and 2, the swap forms of SOFT_DIRTY and
+# UFFD_WP.
 MIGRATION = 1 << 61
 MIGRATION_WRITE = 1 << 60
 MIGRATION_DIRTY = 1 << 59

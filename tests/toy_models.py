@@ -51,6 +51,10 @@ FAULTS: Final = {
 
 # For bugs that random scenarios show too rarely for a test: one way to show them.
 _STORIES: Final = {
+    "free-early": """
+        cpu2 write p1
+        cpu1 munmap p0-p1 until flush
+        cpu2 write p1""",
     "skip-absent": """
         cpu1 write p1
         cpu0 dontneed p1
@@ -110,10 +114,15 @@ def failing_inputs(fault: str, count: int, *others: str) -> Iterator[Scenario]:
             yield scenario
 
 
+def story(records: str, *, cpus: int = 3, pages: int = 3, layout: str = "private") -> Scenario:
+    """The scenario with these records as text."""
+    header = f"shootdown-scenario 1\ncpus {cpus}\npages {pages}\nlayout {layout}\n"
+    return parse(header + records).scenario
+
+
 def _noisy(fault: str, draw: random.Random) -> Scenario:
-    """The story of a fault among random records that do not hide it."""
-    header = "shootdown-scenario 1\ncpus 3\npages 3\nlayout private\n"
-    records = encode(parse(header + _STORIES[fault]).scenario)
+    """The story of a fault among random records that do not hide it, 32 in all."""
+    records = encode(story(_STORIES[fault]))
     interesting = shows(fault)
     while len(records) < 4 * 33:
         at = 4 * draw.randint(1, len(records) // 4)

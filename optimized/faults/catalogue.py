@@ -58,7 +58,8 @@ def _v1_fault(
 
 V1_DEFECT_5: Final = Fault(
     "C2",
-    "linux-tlb A.2 (1) defect 5; fixed by x86/mm: check exec permissions on fault",
+    "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 5; "
+    "fixed by x86/mm: check exec permissions on fault",
     2021,
     "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
     "day takes for a denied read, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
@@ -69,7 +70,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "skip-absent",
         Fault(
             "C1",
-            "99baac21e458",
+            "99baac21e458, docs/linux-tlb.md E.1 entry 5",
             2017,
             "a gather ends without looking for others: MADV_DONTNEED finds an entry that another CPU has cleared and "
             "not yet flushed, records nothing, and returns while the old page can still be read",
@@ -97,7 +98,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "report-healed-fault",
         Fault(
             "C2",
-            "SDM 4.10.4.3",
+            "SDM 4.10.4.3, docs/linux-tlb.md D.1",
             0,
             "a spurious fault is delivered: the handler finds nothing to do and signals the program all the same",
         ),
@@ -108,7 +109,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "free-before-flush",
         Fault(
             "C3",
-            "linux-tlb B.1",
+            "include/asm-generic/tlb.h, docs/linux-tlb.md B.1",
             0,
             "frames are freed before the flush: a TLB still translates to them",
         ),
@@ -118,7 +119,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "skip-lazy-tables",
         Fault(
             "C3",
-            "145f573b89a6",
+            "145f573b89a6, docs/linux-tlb.md E.4 entry 39",
             2018,
             "lazy CPUs are left out although page tables were freed: speculation walks a freed table through a "
             "cached upper entry",
@@ -129,7 +130,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "copy-before-flush",
         Fault(
             "C4",
-            "20841405940e",
+            "20841405940e, docs/linux-tlb.md E.1 entry 11",
             2013,
             "migration copies before the flush: a store through the old entry is not in the copy",
         ),
@@ -139,7 +140,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "move-unlock-before-flush",
         Fault(
             "C4",
-            "eb66ae030829, CVE-2018-18281",
+            "eb66ae030829, CVE-2018-18281, docs/linux-tlb.md E.1 entry 16",
             2018,
             "mremap unlocks before the flush: the page is migrated through its new address while the old one can "
             "still be written",
@@ -150,7 +151,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "skip-dirty-clear",
         Fault(
             "C5",
-            "linux-tlb C, MADV_FREE",
+            "SDM 4.10.4.3, docs/linux-tlb.md C (MADV_FREE)",
             0,
             "D cleared without a flush: a cached dirty entry takes stores silently, and reclaim drops the page",
         ),
@@ -170,7 +171,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "recycle-asid",
         Fault(
             "C1",
-            "linux-tlb B.3, choose_new_asid",
+            "choose_new_asid in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3",
             0,
             "an ASID changes hands without a flush: the next address space uses the translations of the last one",
         ),
@@ -180,7 +181,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "trust-accessed",
         Fault(
             "C1",
-            "correctness.md 6",
+            "ptep_clear_flush_young in arch/x86/mm/pgtable.c, docs/correctness.md section 6",
             0,
             "A clear is taken for never cached: aging clears A without a flush, and the entry is still in the TLB",
         ),
@@ -190,7 +191,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "v1-pending-leak",
         Fault(
             "cost",
-            "linux-tlb A.2 (1) defect 1",
+            "patch 1/2 of 20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 1",
             2021,
             "tlb_flush_pending is raised and never lowered: every later gather is nested and flushes everything, which "
             "hides every missing flush",
@@ -201,7 +202,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "v1-huge-unrecorded",
         Fault(
             "C1",
-            "linux-tlb A.2 (1) defect 3",
+            "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 3",
             2021,
             "a huge PMD is not recorded in the gather: safe only as long as change_huge_pmd flushed inline",
         ),
@@ -212,7 +213,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "v1-migration-entry",
         Fault(
             "C1",
-            "linux-tlb A.2 (1) defect 4",
+            "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 4",
             2021,
             "a migration entry is downgraded without a flush: the flush of its unmapping is still to come when "
             "mprotect returns",
@@ -223,7 +224,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "dec-before-flush",
         Fault(
             "C1",
-            "linux-tlb G.10",
+            "tlb_finish_mmu in mm/mmu_gather.c, docs/linux-tlb.md B.1, G.10",
             0,
             "the pending count falls before the flush: a second gather is not nested any more, and returns unflushed",
         ),
@@ -233,7 +234,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "partial-by-local",
         Fault(
             "C1",
-            "linux-tlb B.3, G.11",
+            "flush_tlb_func in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3, G.11",
             0,
             "a ranged flush jumps generations: the newer flush under way finds its generation reached and does nothing",
         ),

@@ -1,0 +1,368 @@
+"""What single passes guarantee, each on the smallest story that needs it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fuzz.minimize import cpus, deletion, escape, fields, header, joint, pages, schedule
+from fuzz.minimize.reducer import Judge, Pass, Reducer
+from fuzz.scenario import Scenario, kinds, render_record
+from tests.toy_models import story
+
+
+def reduced(simplify: Pass, start: Scenario, interesting: Callable[[Scenario], bool]) -> Scenario:
+    """Return what one pass makes of a scenario."""
+    judge = Judge(interesting, 1000)
+    assert judge(start)
+    reducer = Reducer(start, judge)
+    simplify(reducer)
+    return reducer.best
+
+
+def lines(scenario: Scenario) -> list[str]:
+    """Return the records as text."""
+    return [render_record(record) for record in scenario.records]
+
+
+def among(*stories: Scenario) -> Callable[[Scenario], bool]:
+    """The predicate that accepts these scenarios and no others."""
+    return lambda scenario: scenario in stories
+
+
+def contains(*wanted: str) -> Callable[[Scenario], bool]:
+    """The predicate that accepts every scenario with these records, in any order."""
+    return lambda scenario: set(wanted) <= set(lines(scenario))
+
+
+NOISE = "\n".join(f"cpu{at % 3} read p{at % 2}" for at in range(20))
+
+
+def test_cut_tail() -> None:
+    """Of a long scenario all that stands behind the last needed record goes."""
+    start = story(f"cpu0 read p0\ncpu0 munmap p0\n{NOISE}")
+
+    left = reduced(deletion.cut_tail, start, contains("cpu0 munmap p0"))
+
+    assert lines(left) == ["cpu0 read p0", "cpu0 munmap p0"]
+
+
+def test_keep_one_page() -> None:
+    """Of a long scenario all records about other pages than that of the last record go."""
+    start = story(f"{NOISE}\ncpu0 munmap p1-p2\ncpu0 fork\ncpu0 write p2")
+
+    left = reduced(deletion.keep_one_page, start, contains("cpu0 write p2"))
+
+    assert lines(left) == ["cpu0 munmap p1-p2", "cpu0 fork", "cpu0 write p2"]
+
+
+def test_drop_groups() -> None:
+    """Of a long scenario all records of a CPU, and all of a kind, go at once."""
+    start = story(f"{NOISE}\n" + "cpu0 munmap p0\n" * 9 + "cpu0 fork")
+
+    left = reduced(deletion.drop_groups, start, contains("cpu0 fork"))
+
+    assert lines(left) == ["cpu0 fork"]
+
+
+def test_drop_records_leaves_none_that_can_go() -> None:
+    """No single record of the result can be removed."""
+    start = story(f"cpu2 munmap p0\n{NOISE}\ncpu2 fork\n{NOISE}\ncpu0 write p2\n{NOISE}")
+    needed = ("cpu2 munmap p0", "cpu2 fork", "cpu0 write p2")
+
+    left = reduced(deletion.drop_records, start, contains(*needed))
+
+    assert lines(left) == list(needed)
+
+
+def test_drop_pairs() -> None:
+    """Two records that only can go together go."""
+    start = story("cpu0 munmap p0\ncpu0 fork\ncpu0 mmap p0 rw private")
+    end = story("cpu0 fork")
+
+    assert end == reduced(deletion.drop_pairs, start, among(start, end))
+
+
+def test_compact_cpus() -> None:
+    """CPUs are named by first use, and those without a record go."""
+    start = story("cpu2 read p0\ncpu0 write p0\ncpu2 fork")
+
+    left = reduced(cpus.compact_cpus, start, lambda _: True)
+
+    assert lines(left) == ["cpu0 read p0", "cpu1 write p0", "cpu0 fork"]
+    assert left.header.cpus == 2
+
+
+def test_merge_cpus() -> None:
+    """One CPU does the work of two."""
+    start = story("cpu0 read p0\ncpu1 write p0\ncpu2 fork")
+
+    left = reduced(cpus.merge_cpus, start, lambda scenario: scenario.header.cpus > 1)
+
+    assert lines(left) == ["cpu0 read p0", "cpu0 write p0", "cpu1 fork"]
+
+
+def test_merge_cpus_by_a_fill() -> None:
+    """An access in the middle of the other CPU's operation becomes a speculative fill."""
+    start = story("cpu0 fork until flush\ncpu1 read p0", cpus=2, pages=1)
+    end = story("cpu0 fork until flush\ncpu0 fill p0", cpus=1, pages=1)
+
+    assert end == reduced(cpus.merge_cpus, start, among(start, end))
+
+
+def test_reassign_cpus() -> None:
+    """From some record on, two CPUs exchange their work."""
+    start = story("cpu0 read p0\ncpu1 write p0\ncpu0 fork\ncpu1 fork", cpus=2)
+    end = story("cpu0 read p0\ncpu0 write p0\ncpu1 fork\ncpu0 fork", cpus=2)
+
+    assert end == reduced(cpus.reassign_cpus, start, among(start, end))
+
+
+def test_compact_pages() -> None:
+    """Pages at which nothing starts or ends go, and ranges keep their meaning."""
+    start = story("cpu0 read p7\ncpu0 munmap p2-p7\ncpu0 read p2", pages=8)
+    ends = ["cpu0 read p1", "cpu0 munmap p0-p1", "cpu0 read p0"]
+
+    left = reduced(pages.compact_pages, start, lambda scenario: scenario.header.pages > 1)
+
+    assert lines(left) == ends
+    assert left.header.pages == 2
+
+
+def test_merge_pages() -> None:
+    """Two neighbouring pages become one wherever they are named."""
+    start = story("cpu0 read p0\ncpu0 mremap p1 to p2\ncpu0 read p3", pages=4)
+    end = story("cpu0 read p0\ncpu0 mremap p0 to p1\ncpu0 read p2", pages=3)
+
+    assert end == reduced(pages.merge_pages, start, among(start, end))
+
+
+def test_reorder_pages() -> None:
+    """Pages are named by first use."""
+    start = story("cpu0 read p2\ncpu0 write p0\ncpu0 mremap p2 to p1")
+
+    left = reduced(pages.reorder_pages, start, lambda _: True)
+
+    assert lines(left) == ["cpu0 read p0", "cpu0 write p1", "cpu0 mremap p0 to p2"]
+
+
+def test_reorder_pages_sorts_accesses() -> None:
+    """Pages are exchanged although that takes another order of the accesses before."""
+    start = story("cpu0 read p0\ncpu0 read p1\ncpu0 munmap p1\ncpu0 free p0", pages=2)
+    end = story("cpu0 read p0\ncpu0 read p1\ncpu0 munmap p0\ncpu0 free p1", pages=2)
+
+    assert end == reduced(pages.reorder_pages, start, among(start, end))
+
+
+def test_lower_header() -> None:
+    """Switches, identifiers and batch pages that are not needed go one by one."""
+    start = story("cpu0 fork")
+    start = Scenario(start.header._replace(machine=3, asids=4, batch=4), start.records)
+
+    left = reduced(
+        header.lower_header,
+        start,
+        lambda scenario: scenario.header.machine & kinds.AMD > 0 and scenario.header.asids > 1,
+    )
+
+    assert left.header[-3:] == (kinds.AMD, 2, 1)
+
+
+def test_lower_layout_with_writes() -> None:
+    """A layout is lowered when that takes writes in the place of reads."""
+    start = story("cpu0 read p0\ncpu0 read p0", layout="shared")
+    end = story("cpu0 write p0\ncpu0 read p0")
+
+    assert end == reduced(header.lower_layout, start, among(start, end))
+
+
+def test_lower_layout_with_a_hole() -> None:
+    """A page that is not mapped is unmapped, instead of all others being mapped."""
+    start = story("cpu0 mmap p0 rw private\ncpu0 read p0", pages=2, layout="empty")
+    end = story("cpu0 munmap p1\ncpu0 read p0", pages=2)
+
+    assert end == reduced(header.lower_layout, start, among(start, end))
+
+
+def test_lower_shared_pages() -> None:
+    """Records on one page move to a lower page together."""
+    start = story("cpu0 read p2\ncpu0 munmap p2")
+
+    left = reduced(
+        fields.lower_shared_pages, start, lambda s: s.records[0][3] == s.records[1][3] > 0
+    )
+
+    assert lines(left) == ["cpu0 read p1", "cpu0 munmap p1"]
+
+
+def test_lower_shared_runs() -> None:
+    """Two operations that pause at one point pause at a simpler one together."""
+    start = story("cpu0 munmap p0 until ack\ncpu1 munmap p0 until ack")
+    end = story("cpu0 munmap p0 until lock\ncpu1 munmap p0 until lock")
+
+    assert end == reduced(fields.lower_shared_runs, start, among(start, end))
+
+
+def test_lower_shared_spaces() -> None:
+    """Records on one address space move to a lower one together."""
+    start = story("cpu0 switch mm2\ncpu1 age p0 mm2")
+    end = story("cpu0 switch mm1\ncpu1 age p0 mm1")
+
+    assert end == reduced(fields.lower_shared_spaces, start, among(start, end))
+
+
+def test_clear_protections() -> None:
+    """A right that no access needs goes from all protections together."""
+    start = story("cpu0 mmap p0 rwx private\ncpu0 mprotect p0 rx")
+    end = story("cpu0 mmap p0 rw private\ncpu0 mprotect p0 r")
+
+    assert end == reduced(fields.clear_protections, start, among(start, end))
+
+
+@pytest.mark.parametrize(
+    ("simplify", "record", "least"),
+    [
+        (fields.lower_ranges, "cpu0 munmap p0-p2", "cpu0 munmap p0"),
+        (fields.lower_ranges, "cpu0 read p2", "cpu0 read p0"),
+        (fields.lower_runs, "cpu0 fork for 9", "cpu0 fork"),
+        (fields.lower_kinds, "cpu0 exec p1", "cpu0 read p1"),
+        (fields.lower_kinds, "cpu0 evict p1", "cpu0 read p1"),
+        (fields.lower_kinds, "cpu0 dontneed p1-p2", "cpu0 read p1"),
+        (fields.lower_arguments, "cpu0 mprotect p0 wx", "cpu0 mprotect p0 none"),
+        (fields.lower_arguments, "cpu0 mmap p0 x shared", "cpu0 mmap p0 x private"),
+        (fields.lower_arguments, "cpu0 switch mm2", "cpu0 switch mm0"),
+    ],
+)
+def test_lower_one_field(simplify: Pass, record: str, least: str) -> None:
+    """When nothing matters, a pass over fields takes the simplest value that it knows."""
+    assert [least] == lines(reduced(simplify, story(record), lambda _: True))
+
+
+def test_lower_runs_to_a_named_point() -> None:
+    """A number of steps gives way to the simplest point that does."""
+    start = story("cpu0 fork for 9")
+
+    left = reduced(fields.lower_runs, start, lambda scenario: scenario.records[0][2] > 8)
+
+    assert lines(left) == ["cpu0 fork until lock"]
+
+
+def test_merge_pauses() -> None:
+    """A pause and the record that ends it become one record."""
+    start = story("cpu0 fork until lock\ncpu1 read p0\ncpu0 run until flush")
+    end = story("cpu1 read p0\ncpu0 fork until flush")
+
+    assert end == reduced(schedule.merge_pauses, start, among(start, end))
+
+
+def test_merge_pauses_anywhere() -> None:
+    """Two pauses in a row become one at a point that neither of them named."""
+    start = story("cpu0 migrate p0 mm0 until unlock\ncpu0 run until unlock")
+    end = story("cpu0 migrate p0 mm0 until ack")
+
+    assert end == reduced(schedule.merge_pauses_anywhere, start, among(start, end))
+
+
+def test_swap_neighbours() -> None:
+    """Records that commute end up in one order, with CPUs named by first use."""
+    start = story("cpu0 write p0\ncpu1 read p0\ncpu1 fork")
+    end = story("cpu0 read p0\ncpu1 write p0\ncpu0 fork")
+
+    assert end == reduced(schedule.swap_neighbours, start, among(start, end))
+
+
+def test_reorder_records() -> None:
+    """A record moves over several others at once."""
+    start = story("cpu0 fork\ncpu0 munmap p0\ncpu0 read p0")
+    end = story("cpu0 read p0\ncpu0 fork\ncpu0 munmap p0")
+
+    assert end == reduced(schedule.reorder_records, start, among(start, end))
+
+
+def test_move_pauses() -> None:
+    """An operation that pauses over its neighbour runs whole on the other side of it."""
+    start = story("cpu0 fork until lock\ncpu1 munmap p0 until flush\ncpu0 read p0")
+    end = story("cpu0 munmap p0 until flush\ncpu1 fork\ncpu1 read p0")
+
+    assert end == reduced(schedule.move_pauses, start, among(start, end))
+
+
+def test_align_accesses() -> None:
+    """Accesses and the call that forbids them are lowered together."""
+    start = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
+    end = story("cpu0 read p0\ncpu0 mprotect p0 none\ncpu0 read p0")
+
+    assert end == reduced(joint.align_accesses, start, among(start, end))
+
+
+def test_align_accesses_removes_a_call() -> None:
+    """With aligned accesses one of two calls goes."""
+    start = story("cpu0 mprotect p0 rx\ncpu0 exec p0\ncpu0 munmap p0\ncpu0 exec p0")
+    end = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
+
+    assert end == reduced(joint.align_accesses, start, among(start, end))
+
+
+def test_hand_down_protection() -> None:
+    """A mapping gets at once the protection that it was given later."""
+    start = story("cpu0 mmap p0 none shared\ncpu0 read p1\ncpu0 mprotect p0 rw")
+    end = story("cpu0 mmap p0 rw shared\ncpu0 read p1")
+
+    assert end == reduced(joint.hand_down_protection, start, among(start, end))
+
+
+def test_align_promotion() -> None:
+    """A right that is granted is execution, and a fetch is what needs it."""
+    start = story("cpu0 mprotect p0 r\ncpu0 read p0\ncpu0 mprotect p0 rw\ncpu0 write p0")
+    end = story("cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0")
+
+    assert end == reduced(joint.align_promotion, start, among(start, end))
+
+
+def test_align_race() -> None:
+    """Two CPUs that fault on one page need nothing else."""
+    start = story("cpu0 fork until ack\ncpu1 read p0\ncpu0 read p0", cpus=2)
+    end = story("cpu0 read p0 until lock\ncpu1 read p0", cpus=2)
+
+    assert end == reduced(joint.align_race, start, among(start, end))
+
+
+@pytest.mark.parametrize(
+    ("leave", "start", "above", "end"),
+    [
+        (
+            escape.escape_by_kind,
+            story("cpu0 read p0\ncpu0 free p0\ncpu0 read p0"),
+            story("cpu0 write p0\ncpu0 free p0\ncpu0 write p0"),
+            story("cpu0 write p0\ncpu0 free p0"),
+        ),
+        (
+            escape.escape_by_layout,
+            story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0"),
+            story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0", layout="readonly"),
+            story("cpu0 write p1\ncpu0 read p0", layout="readonly"),
+        ),
+        (
+            escape.escape_by_place,
+            story("cpu0 read p0\ncpu0 fork\ncpu1 write p0"),
+            story("cpu0 write p0\ncpu1 read p0\ncpu1 fork"),
+            story("cpu0 write p0\ncpu1 fork"),
+        ),
+        (
+            escape.escape_by_cpu,
+            story("cpu0 free p0 until ack\ncpu1 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
+            story("cpu1 free p0 until ack\ncpu0 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
+            story("cpu1 free p0 until ack\ncpu0 fork\ncpu1 read p0", cpus=2),
+        ),
+        (
+            escape.escape_by_pause,
+            story("cpu0 fork until unlock\ncpu1 read p0\ncpu0 read p0"),
+            story("cpu0 fork until ack\ncpu1 read p0\ncpu0 read p0"),
+            story("cpu0 fork until ack\ncpu0 read p0"),
+        ),
+    ],
+    ids=["kind", "layout", "place", "cpu", "pause"],
+)
+def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) -> None:
+    """A scenario that is not simpler leads to one with fewer records, and only then is left."""
+    assert end == reduced(leave, start, among(start, above, end))
+    assert start == reduced(leave, start, among(start, above))

@@ -110,7 +110,7 @@ class World:
         self.stamp = 0
         self.executed = 0
         self.watch: Watch | None = None
-        self.costs: list[int] = [0] * 6
+        self.costs: list[int] = [0] * 5
         for word in range(4):
             machine.memory[word] = 0
         self.flush_state: FlushState = flush.new_state(cpus, asids, batch)
@@ -187,5 +187,3 @@ FULL: Final = 3
 """Full flushes carried out, summed over CPUs."""
 SPURIOUS: Final = 4
 """Spurious faults healed."""
-LEAKED: Final = 5
-"""Gathers that were forced to a full flush while no other gather was open."""

@@ -49,7 +49,7 @@ RULES: Final[tuple[Policy, ...]] = (
         "minimal",
         rules.minimal,
         "the weakest rule that C1 to C6 permit: flush only when a grant is lost, D is cleared or caching changes",
-        "correctness.md section 6",
+        "docs/correctness.md section 6",
         huge_inline=False,
     ),
 )

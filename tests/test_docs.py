@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -235,33 +235,27 @@ def command_lines(text: str) -> Iterator[list[str]]:
         yield words[1 : min(ends, default=len(words))]
 
 
-def asks_help(values: Mapping[str, object]) -> bool:
-    """Whether a command line is about the command only, which excuses it from what the command requires."""
-    return "help" in values or "version" in values
-
-
 def complaint(arguments: list[str]) -> str:
     """What click finds wrong with a command line, "" for nothing; no command runs and no file is opened."""
     command: click.Command = cli
-    context = click.Context(command, info_name="shootdown")
+    context = click.Context(command, info_name="shootdown", **command.context_settings)
     try:
         while True:
-            values, rest, _ = command.make_parser(context).parse_args(list(arguments))
+            values, rest, given = command.make_parser(context).parse_args(list(arguments))
+            # A call for help needs nothing else.
+            eager = any(parameter.is_eager for parameter in given)
             for parameter in command.get_params(context):
-                value = values.get(parameter.name or "")
-                if isinstance(parameter, click.Option) and value is not None:
-                    parameter.type_cast_value(context, value)
-                elif (
-                    parameter.required
-                    and parameter.value_is_missing(value)
-                    and not asks_help(values)
-                ):
+                name = parameter.name
+                missing = name not in values or parameter.value_is_missing(values[name])
+                if parameter.required and missing and not eager:
                     raise click.MissingParameter(ctx=context, param=parameter)
+                if isinstance(parameter, click.Option) and not missing:
+                    parameter.type_cast_value(context, values[name])
             if not isinstance(command, click.Group) or not rest:
                 return " ".join(rest)
-            name, found, arguments = command.resolve_command(context, rest)
+            called, found, arguments = command.resolve_command(context, rest)
             assert found is not None
-            command, context = found, click.Context(found, info_name=name, parent=context)
+            command, context = found, click.Context(found, info_name=called, parent=context)
     except click.UsageError as error:
         return error.format_message()
 

@@ -237,6 +237,14 @@ def test_lower_one_field(simplify: Pass, record: str, least: str) -> None:
     assert [least] == lines(reduced(simplify, story(record), lambda _: True))
 
 
+def test_lower_mremap() -> None:
+    """What mremap does to its destination, munmap does as well."""
+    start = story("cpu0 write p0\ncpu0 mremap p1 to p0")
+    end = story("cpu0 write p0\ncpu0 munmap p0")
+
+    assert end == reduced(fields.lower_kinds, start, among(start, end))
+
+
 def test_lower_runs_to_a_named_point() -> None:
     """A number of steps gives way to the simplest point that does."""
     start = story("cpu0 fork for 9")

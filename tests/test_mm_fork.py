@@ -4,7 +4,8 @@ import pytest
 
 from machine.entry import ACCESSED, DIRTY, MIGRATION_WRITE, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import frame_of
-from mm.world import VM_SHARED, VM_UFFD_WP, WRITER
+from mm.world import MMS, VM_SHARED, VM_UFFD_WP, WRITER
+from reference.history import NO_OBJECT
 from tests.kernel import Kernel, R, W
 
 
@@ -198,6 +199,9 @@ def test_a_migration_entry_is_inherited_without_rw() -> None:
     assert k.pte() & k.pte(mm=1) & PRESENT
     assert not (k.pte() | k.pte(mm=1)) & RW
     assert k.read(0) == k.read(1) == value
+    parents, childs, _ = k.journal.objects[k.frame() * MMS : (k.frame() + 1) * MMS]
+    assert NO_OBJECT not in (parents, childs)
+    assert parents != childs
 
 
 def test_the_lock_of_the_parent_is_held_from_first_to_last() -> None:

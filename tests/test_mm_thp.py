@@ -241,6 +241,17 @@ def test_the_whole_is_dropped_as_one() -> None:
     assert values(k) == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 4])
+def test_four_frames_fill_a_batch(batch: int) -> None:
+    """When the frames of a huge page fill the batch, it is flushed and freed once, behind the PMD lock."""
+    k = Kernel(layout="huge", batch=batch)
+    k.write(0)
+    names = k.run(0, "dontneed", 0, 4)
+
+    assert names.count("tlb_flush_mmu") == names.count("flush_tlb_mm_range") == 1
+    assert names[names.index("tlb_flush_mmu") - 1] == "pmd_unlock"
+
+
 def test_the_next_fault_maps_a_huge_page_again() -> None:
     """After the whole was dropped, the region is populated hugely again."""
     k = huge()

@@ -11,6 +11,7 @@ from fuzz.oracle import Oracle, Violation
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Header, Record, Scenario
 from fuzz.verdict import ILLEGAL, LEGAL, REASONS, UNDECIDED
+from fuzz.window import holds_table_lock, stale_elsewhere
 from machine.x86 import Machine
 from mm.flush import FlushStrategy
 from mm.frames import OutOfMemoryError
@@ -171,6 +172,11 @@ def pause(w: World, cpu: int, run: int) -> None:
     """Let the CPU execute `run` steps, or the steps before the next one of the point `run`, until it blocks."""
     if run < kinds.FIRST_POINT:
         run_steps(w, cpu, run)
+    elif run == kinds.WINDOW:
+        before = stale_elsewhere(w, cpu)
+        while w.steps[cpu] and run_steps(w, cpu, 1):
+            if not holds_table_lock(w, cpu) and stale_elsewhere(w, cpu) - before:
+                return
     else:
         run_steps(w, cpu, STEP_LIMIT, kinds.POINTS[run - kinds.FIRST_POINT])
 

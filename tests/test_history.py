@@ -318,6 +318,20 @@ def test_an_object_follows_its_copy() -> None:
     assert owner(h, 1, 10) == owner(h, 2, 10) == owner(h, 1, B) == h.shared_object[10]
 
 
+def test_an_object_lives_where_it_was_mapped_last() -> None:
+    """The home of an object is the frame of its newest mapping, -1 before the first one."""
+    h = history()
+    mine = owner(h, 0, A)
+    assert h.home[mine] == -1
+    h.generation[A] = 3
+    h.commit(0, 0, entry(A, READ))
+    assert h.home[mine] == A
+    h.object_copied(0, A, 9)
+    h.commit(0, 0, entry(9, READ))
+
+    assert h.home[mine] == 9
+
+
 def test_a_freed_frame_holds_nothing() -> None:
     """Whoever gets the frame next begins without an object."""
     h = history()

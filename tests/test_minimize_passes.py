@@ -327,9 +327,9 @@ def test_align_promotion() -> None:
 
 
 def test_align_race() -> None:
-    """Two CPUs that fault on one page need nothing else."""
-    start = story("cpu0 fork until ack\ncpu1 read p0\ncpu0 read p0", cpus=2)
-    end = story("cpu0 read p0 until lock\ncpu1 read p0", cpus=2)
+    """Two CPUs that fault on one page may be all that is needed."""
+    start = story("cpu0 mprotect p1 none until ack\ncpu1 read p0\ncpu0 exec p0", layout="huge")
+    end = story("cpu0 read p0 until lock\ncpu1 read p0", cpus=2, pages=1)
 
     assert end == reduced(joint.align_race, start, among(start, end))
 

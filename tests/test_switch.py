@@ -224,7 +224,7 @@ def test_at_rest_every_old_slot_is_flushed() -> None:
     k.run(1, "dontneed")
     assert any(key >> 4 == 0 for key in k.w.machine.tlb[0])
     k.w.flush.quiesce(k.w)
-
+    assert k.state.ctx_gen[0][0] == k.state.tlb_gen[0]
     assert not any(key >> 4 == 0 for key in k.w.machine.tlb[0])
 
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
-    ACCESSES,
     ARG,
     KIND,
     PROTECTION_MASK,
@@ -22,7 +21,7 @@ from fuzz.minimize.rewrite import (
     with_records,
     without,
 )
-from fuzz.scenario import Scenario, kinds
+from fuzz.scenario import Header, Record, Scenario, kinds
 
 _NONE: Final = kinds.PROTECTIONS.index("none")
 _READ: Final = kinds.PROTECTIONS.index("r")
@@ -98,14 +97,13 @@ def align_promotion(reducer: Reducer) -> None:
 
 
 def align_race(reducer: Reducer) -> None:
-    """When the last record is an access: tried, until one worked, that two CPUs make it at once and
-    nothing else happens, for each point at which the first can pause.
+    """Of more than two records, tried until one worked: in the plainest world two CPUs read one
+    page at once and nothing else happens, for each point at which the first can pause.
     """
-    if not reducer.best.records or reducer.best.records[-1][KIND] not in ACCESSES:
+    if len(reducer.best.records) <= 2:
         return
-    last = revised(reducer.best.records[-1], cpu=1, run=0)
-    header = reducer.best.header._replace(cpus=2)
     for point in range(len(kinds.POINTS)):
-        first = revised(last, cpu=0, run=kinds.FIRST_POINT + point)
-        if reducer.consider(Scenario(header, (first, last))):
+        first: Record = (kinds.READ, 0, kinds.FIRST_POINT + point, 0, 1, 0)
+        second: Record = (kinds.READ, 1, 0, 0, 1, 0)
+        if reducer.consider(Scenario(Header(cpus=2, pages=1), (first, second))):
             return

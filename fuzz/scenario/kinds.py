@@ -114,6 +114,8 @@ KINDS: Final[tuple[Kind, ...]] = (
 
 # The run field: 0 runs to completion, 1 to MAX_STEPS pauses after that many steps, and
 # FIRST_POINT + i pauses before the first step of POINTS[i]. Values above these are reserved.
+# The last point is not one of steps: it pauses where the operation has left a translation stale on
+# another CPU and holds no page-table lock (fuzz/window.py).
 MAX_STEPS: Final = 15
 FIRST_POINT: Final = 16
 POINTS: Final = (
@@ -130,7 +132,10 @@ POINTS: Final = (
     "switch",
     "fault",
     "check",
+    "window",
 )
+
+WINDOW: Final = FIRST_POINT + POINTS.index("window")
 
 # What address space 0 has mapped at the start, over all pages and with nothing populated.
 LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly")

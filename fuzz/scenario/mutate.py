@@ -11,12 +11,13 @@ from typing import Final
 
 from fuzz.scenario.binary import WIDTH, encode
 from fuzz.scenario.draws import Draws
-from fuzz.scenario.generate import random_header, random_record
+from fuzz.scenario.generate import random_header, random_record, random_scenario
 from fuzz.scenario.kinds import EXEC, FILL, NO_DIRTY_REWALK, READ, RUN, WRITE
 from fuzz.scenario.record import Scenario
 from fuzz.scenario.schedule import CUTS
 
 _MAX_CHANGES: Final = 4
+_FRESH: Final = 0.2
 _NEAR: Final = 4
 """How many records apart two that belong together are put, at most."""
 _ACCESSES: Final = (READ, WRITE, WRITE, EXEC, FILL)
@@ -35,6 +36,17 @@ def mutate(draws: Draws, data: bytes, max_records: int) -> bytes:
         else:
             draws.choice(_CHANGES)(draws, records, max_records)
     return bytes(_whole(records, max_records))
+
+
+def vary(draws: Draws, data: bytes, max_records: int) -> bytes:
+    """Return the scenario after some changes, or now and then a fresh one.
+
+    A search that only changes what it has kept can stay among the situations of its seeds: a fault that one random
+    scenario in 300 shows took 30,000 executions from the hand-written ones.
+    """
+    if draws.random() < _FRESH:
+        return encode(random_scenario(draws, max_records))
+    return mutate(draws, data, max_records)
 
 
 def crossover(draws: Draws, first: bytes, second: bytes, max_records: int) -> bytes:

@@ -19,7 +19,10 @@ _PAUSABLE: Final = tuple(kind.pausable for kind in KINDS)
 
 # Where a pause falls: steps and named points alike, with more weight on what opens or closes a
 # window (the change is visible and the flush is not done) than on the way in and out.
-_WINDOW: Final = tuple(FIRST_POINT + POINTS.index(name) for name in ("commit", "unlock", "flush"))
+_WINDOW: Final = tuple(
+    FIRST_POINT + POINTS.index(name)
+    for name in ("commit", "unlock", "flush", "window", "window", "window")
+)
 CUTS: Final = (
     *range(1, MAX_STEPS + 1),
     *range(1, MAX_STEPS // 2),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, NX, PRESENT, READ, RW, USER, WRITE
+from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, NX, PRESENT, PSE, READ, RW, USER, WRITE
 from machine.geometry import FRAME_BITS
 from machine.x86 import PF_PROT, PF_USER, PF_WRITE
 from tests.paging import (
@@ -13,6 +13,7 @@ from tests.paging import (
     PCID,
     ROOT,
     SPARE_TABLE,
+    TABLE,
     TABLE_ENTRY,
     cached,
     cached_huge,
@@ -150,6 +151,19 @@ def test_a_fill_leaves_a_cached_entry_alone() -> None:
     assert frame_in(m.access(0, 0, READ)) == DATA
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_fill_leaves_a_cached_huge_entry_alone(index: int) -> None:
+    """A page that a huge entry covers is not filled again, even from a table that memory has now."""
+    m = machine_with(LEAF)
+    m.write_entry(ROOT, index, FRAME_BITS[HUGE] | LEAF | PSE)
+    m.access(0, index * 4, READ)
+    m.write_entry(ROOT, index, FRAME_BITS[TABLE] | TABLE_ENTRY)
+    m.fill(0, index * 4)
+
+    assert cached(m, index * 4) is None
+    assert cached_huge(m, index * 4) is not None
+
+
 def test_a_fill_combines_all_rights() -> None:
     """A fill combines RW, USER and NX over the levels as a walk does, so a denied access stays denied behind it."""
     for upper in (PRESENT | USER, PRESENT | RW, TABLE_ENTRY | NX):
@@ -220,7 +234,7 @@ def test_both_sizes_can_be_cached_at_once() -> None:
     m = machine_with(LEAF)
     m.access(0, 0, READ)
     m.invpcid_page(0, PCID, 1)
-    m.write_entry(ROOT, 0, FRAME_BITS[HUGE] | LEAF | 1 << 7)
+    m.write_entry(ROOT, 0, FRAME_BITS[HUGE] | LEAF | PSE)
     m.access(0, 1, READ)
 
     assert frame_in(m.access(0, 0, READ)) == DATA

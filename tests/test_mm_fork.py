@@ -183,6 +183,18 @@ def test_a_huge_page_is_shared_whole() -> None:
     assert (k.read(0), k.read(1)) == (value, theirs)
 
 
+def test_a_huge_page_is_inherited_without_userfaultfd() -> None:
+    """The mark of write-protection of a huge page stays with the parent."""
+    k = Kernel(layout="huge")
+    k.write(0)
+    k.run(0, "uffd_register", 0, 4)
+    k.run(0, "uffd_wp", 0, 4)
+    k.run(0, "fork")
+
+    assert k.pmd() & UFFD_WP
+    assert not k.pmd(mm=1) & UFFD_WP
+
+
 def test_a_migration_entry_is_inherited_without_rw() -> None:
     """Both sides have the migration entry, and both get the new frame, read-only."""
     k = Kernel()

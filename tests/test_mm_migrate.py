@@ -11,8 +11,9 @@ from machine.entry import (
     RW,
     SOFT_DIRTY,
 )
-from machine.geometry import frame_of
+from machine.geometry import FRAME_BITS, frame_of
 from machine.x86 import POISON_FREE
+from mm.rmap import find_mapping
 from mm.tables import is_migration
 from tests.kernel import Kernel, R
 
@@ -183,6 +184,15 @@ def test_there_may_be_nothing_to_migrate(populate: str) -> None:
 
     assert k.run(1, "migrate") == ["folio_isolate_lru", "return"]
     assert k.pte() == before
+
+
+def test_the_rmap_does_not_take_data_for_entries() -> None:
+    """A word of a huge page that looks like an entry is not found as a mapping."""
+    k = Kernel(layout="huge")
+    k.write(0)
+    k.w.machine.write_entry(frame_of(k.pmd()), 0, FRAME_BITS[9] | PRESENT)
+
+    assert find_mapping(k.w, 9, migration=False) is None
 
 
 def test_a_huge_page_stays() -> None:

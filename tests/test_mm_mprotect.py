@@ -216,7 +216,7 @@ def test_without_a_table_each_page_is_visited() -> None:
     k = Kernel()
     names = k.run(0, "mprotect", 0, 4, 0)
 
-    assert "flush_tlb_mm_range" not in names
+    assert not {"flush_tlb_mm_range", "pte_lock"} & set(names)
     assert [visit[1:] for visit in k.journal.visited] == [(0, page, R | W) for page in range(4)]
 
 

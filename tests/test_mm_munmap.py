@@ -191,13 +191,14 @@ def test_unmapping_and_mapping_again_gives_zeros() -> None:
     assert k.read(1) == 0
 
 
-def test_freeing_a_table_waits_for_its_lock() -> None:
+@pytest.mark.parametrize("first", [0, 4])
+def test_freeing_a_table_waits_for_its_lock(first: int) -> None:
     """A kernel thread that is inside the table keeps it from being unhooked."""
-    k = Kernel()
-    k.write(0)
-    k.start(0, "munmap", 0, 4)
+    k = Kernel(pages=8)
+    k.write(0, first)
+    k.start(0, "munmap", first, 4)
     k.until(0, "free_pgtables")
-    k.start(1, "age")
+    k.start(1, "age", first)
     k.past(1, "pte_lock")
 
     assert not k.step(0)

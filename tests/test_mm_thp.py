@@ -6,6 +6,7 @@ from machine.entry import ACCESSED, DIRTY, NX, PRESENT, PROTNONE, PSE, RW, USER
 from machine.geometry import FANOUT, frame_of
 from mm.mmap import HUGE
 from mm.thp import mkinvalid
+from mm.world import SPURIOUS
 from tests.kernel import Kernel, R, W, X, prot
 
 
@@ -136,6 +137,19 @@ def test_a_promoted_huge_page_is_skipped() -> None:
 
     assert "flush_tlb_mm_range" not in names
     assert isinstance(k.write(1), int)
+
+
+def test_a_spurious_fault_on_a_huge_page_is_healed() -> None:
+    """A huge page that was promoted without a flush costs one fault, which is counted and changes nothing."""
+    k = huge("v3")
+    k.run(0, "mprotect", 0, 4, R)
+    k.read(1)
+    k.run(0, "mprotect", 0, 4, R | W)
+    leaf = k.pmd()
+
+    assert isinstance(k.write(1), int)
+    assert k.w.costs[SPURIOUS] == k.names[1].count("page fault") == 1
+    assert k.pmd() == leaf
 
 
 def test_an_invalidated_leaf_is_not_none() -> None:

@@ -5,7 +5,7 @@ each one.
 """
 
 from machine.entry import ACCESSED, DIRTY, MIGRATION, NX, PRESENT, PROTNONE, PSE, RW, USER
-from machine.geometry import FANOUT, FRAME_BITS, TABLES
+from machine.geometry import FANOUT, FRAME_BITS
 from mm.frames import alloc_frame, zero_frame
 from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_WRITE, World
 
@@ -35,11 +35,6 @@ def pte_of(w: World, mm: int, page: int) -> int:
     """Return the page's PTE, 0 when no page table covers the page."""
     at = pte_at(w, mm, page)
     return 0 if at < 0 else w.machine.memory[at]
-
-
-def is_present(entry: int) -> bool:
-    """pte_present: the entry maps a frame for Linux, whether or not the hardware may use it."""
-    return bool(entry & (PRESENT | PROTNONE))
 
 
 def is_migration(entry: int) -> bool:
@@ -108,6 +103,3 @@ def rights(vma: int) -> int:
     """Return the kinds of access that the region allows on x86; WRITE or EXEC imply READ."""
     allowed = vma & VM_RIGHTS
     return allowed | VM_READ if allowed else 0
-
-
-ALL_TABLES = range(TABLES)

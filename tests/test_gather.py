@@ -293,6 +293,28 @@ def test_an_ordinary_deferral_is_nobody_elses_business() -> None:
     assert k.w.steps[1] == []
 
 
+def test_the_declared_variable() -> None:
+    """It is 0 at rest, differs by lag, recording and deferral, and stays below 64."""
+    k = Kernel()
+    seen = [k.w.flush.variable(k.w, 0)]
+    k.w.flush.gather_begin(k.w, 0, 0)
+    seen.append(k.w.flush.variable(k.w, 0))
+    clear(k.w, 0)
+    seen.append(k.w.flush.variable(k.w, 0))
+    k.w.flush.defer_page(k.w, 0, 0, 1)
+    seen.append(k.w.flush.variable(k.w, 0))
+    k.w.flush.defer_unmap(k.w, 0, 0, 1)
+    seen.append(k.w.flush.variable(k.w, 0))
+    for _ in range(5):
+        k.state.tlb_gen[0] += 1
+        seen.append(k.w.flush.variable(k.w, 0))
+
+    assert seen[0] == 0
+    assert len(set(seen)) == 8
+    assert max(seen) < 64
+    assert k.w.flush.variable(k.w, 1) == 3 * 12 + 2
+
+
 def test_a_skipped_change_costs_no_flush() -> None:
     """A promotion by mprotect is without a flush under v3, and with one under the merged rule."""
     costs = {}

@@ -54,6 +54,18 @@ def test_a_break_gives_a_frame_of_ones_own() -> None:
     assert (k.read(0), k.read(1)) == (value, 1)
 
 
+def test_the_copy_has_the_content_before_the_store_comes() -> None:
+    """Between the new entry and the store that asked for it, another CPU reads the copied content."""
+    k = forked()
+    k.start(0, "write")
+    k.until(0, "close")
+
+    assert k.pte() & RW
+    assert k.read(1) == 1
+    k.finish(0)
+    assert k.read(1) == 2
+
+
 def test_no_two_cpus_see_two_pages() -> None:
     """Between the clear and the new entry nobody has the old frame cached: the flush is in between."""
     k = forked()

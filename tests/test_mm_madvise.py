@@ -3,6 +3,9 @@
 import pytest
 
 from machine.entry import ACCESSED, DIRTY
+from machine.geometry import frame_of
+from mm.world import MMS
+from reference.history import NO_OBJECT
 from tests.kernel import Kernel, R, W, prot
 
 
@@ -181,6 +184,19 @@ def test_dontneed_of_a_migration_entry_lets_the_copy_go() -> None:
 
     assert k.w.free_frames == free
     assert k.read(0) == 0
+
+
+@pytest.mark.parametrize("layout", ["private", "huge"])
+def test_a_page_that_is_dropped_is_no_longer_the_parents(layout: str) -> None:
+    """When one of two owners drops a shared frame, its object is gone, and stores of the other do not reach it."""
+    k = Kernel(layout=layout)
+    k.write(0)
+    frame = frame_of(k.pmd() if layout == "huge" else k.pte())
+    k.run(0, "fork")
+    k.run(0, "dontneed", 0, 4)
+
+    assert k.journal.objects[frame * MMS] == NO_OBJECT
+    assert k.journal.objects[frame * MMS + 1] != NO_OBJECT
 
 
 def test_dontneed_works_without_rights() -> None:

@@ -97,9 +97,9 @@ def test_text_file(tmp_path: Path) -> None:
 
 def test_binary_file(tmp_path: Path) -> None:
     """The bytes of a fuzzer's input are a scenario, and show what its text shows."""
-    (tmp_path / "crash").write_bytes(encode(parse(NX).scenario))
+    (tmp_path / "crash.bin").write_bytes(encode(parse(NX).scenario))
 
-    (run,) = document(tmp_path, "replay", "crash", "--policy", "v1", code=1)["runs"]
+    (run,) = document(tmp_path, "replay", "crash.bin", "--policy", "v1", code=1)["runs"]
 
     assert run["scenario"] == NX
 
@@ -176,7 +176,10 @@ def test_unusable_targets(tmp_path: Path, finding: str) -> None:
 
     assert "names no policy" in complaint(tmp_path, "replay", "nx.txt")
     assert "no finding whose id starts with" in complaint(tmp_path, "replay", "0" * 20)
-    assert "is no scenario" in complaint(tmp_path, "replay", "huge", "--policy", "v1")
+    (tmp_path / "huge.bin").write_bytes(b"\0" * (1 << 17))
+    (tmp_path / "latin.txt").write_bytes(NX.encode() + b"# \xf6\n")
+    assert "is no scenario" in complaint(tmp_path, "replay", "huge.bin", "--policy", "v1")
+    assert "not UTF-8" in complaint(tmp_path, "replay", "latin.txt", "--policy", "v1")
     assert "does not exist" in complaint(tmp_path, "replay", finding, "--db", "no.db")
     assert "is not a SQLite database" in complaint(tmp_path, "replay", finding, "--db", "huge")
 

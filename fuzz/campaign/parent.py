@@ -90,6 +90,9 @@ class _Parent:
                 self.ledger.save()
         if self.interrupts > 1:
             self.status = "interrupted"
+        if self.status == "finished" and not self.ledger.executions():
+            # Silence about a policy that never ran would read as a clean result.
+            self.fail(Broken("harness", "the campaign ended before any worker executed anything."))
         self.ledger.end(self.status)
 
     def start_all(self) -> None:

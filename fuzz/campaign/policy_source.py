@@ -168,15 +168,22 @@ def _from_entry_point(point: EntryPoint) -> LoadedPolicy:
 def _as_policy(given: object, where: str, name: str, doc: str | None) -> Policy:
     """Return `given` if it is a Policy, or a policy of that name around it if it is a function of two entries."""
     if isinstance(given, Policy):
+        for each in filter(None, (given.needs_flush, given.huge_needs_flush)):
+            _check_rule(each, where)
         return given
     if not callable(given):
         raise PolicyError(
             f"{where} has a {type(given).__name__} where a Policy or a function must be."
         )
-    try:
-        inspect.signature(given).bind(0, 0)
-    except (TypeError, ValueError):
-        raise PolicyError(f"{where}: needs_flush must take two entries, (old, new).") from None
+    _check_rule(given, where)
     summary = (doc or inspect.getdoc(given) or "").partition("\n")[0]
     rule: Callable[[int, int], bool] = given
     return Policy(name, rule, summary, where)
+
+
+def _check_rule(rule: Callable[..., object], where: str) -> None:
+    """Raise PolicyError unless the rule can be called with two entries."""
+    try:
+        inspect.signature(rule).bind(0, 0)
+    except (TypeError, ValueError):
+        raise PolicyError(f"{where}: needs_flush must take two entries, (old, new).") from None

@@ -21,6 +21,7 @@ PIPE_WIDTH: Final = 10_000
 """Characters in a line of a table that no terminal shows: no row is broken."""
 MANY_COLUMNS: Final = 9
 LONGEST_BINARY: Final = 1 << 16
+BINARY_SUFFIX: Final = ".bin"
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smh])+")
@@ -122,12 +123,13 @@ def _cell(value: object) -> str:
 
 
 def read_scenario(path: str) -> ParsedScenario:
-    """Return the scenario in a file, which holds its text form or the bytes of a fuzzer's input.
+    """Return the scenario in a file: its text form, or a fuzzer's input if the name ends in `.bin`.
 
-    One sentence and exit code 2 when the text is broken; every byte string is a scenario.
+    One sentence and exit code 2 when the text is broken. Every byte string is a fuzzer's input, so nothing else than
+    the name may decide: a text in another encoding would be run as something that its author never wrote.
     """
     data = readable(path)
-    if not _is_text(data):
+    if path.endswith(BINARY_SUFFIX):
         if len(data) > LONGEST_BINARY:
             raise click.ClickException(
                 f"{path} is no scenario: it has {len(data):,} bytes, and no fuzzer's input has more than"
@@ -135,15 +137,11 @@ def read_scenario(path: str) -> ParsedScenario:
             )
         return ParsedScenario(decode(data))
     try:
-        return parse(data.decode())
+        return parse(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise click.ClickException(
+            f"{path} is no scenario: it is not UTF-8 text, and the name of a fuzzer's binary input ends in"
+            f" {BINARY_SUFFIX}."
+        ) from None
     except ScenarioError as error:
         raise click.ClickException(f"{path}, {error}.") from None
-
-
-def _is_text(data: bytes) -> bool:
-    """A text has no control characters; a binary scenario that could be mistaken for one has no byte below 32."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return False
-    return all(character >= " " or character in "\t\r\n" for character in text)

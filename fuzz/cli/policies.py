@@ -1,6 +1,7 @@
 """`shootdown policies`: what there is to test."""
 
 import inspect
+import shlex
 import textwrap
 from importlib.metadata import entry_points
 
@@ -28,7 +29,7 @@ def command(name: str | None, *, as_json: bool) -> None:
         if as_json:
             print_json(document(policy))
         else:
-            click.echo("\n".join(page(policy)))
+            click.echo("\n".join(page(policy, name)))
         return
     installed = [load_policy(point.name).policy for point in entry_points(group=GROUP)]
     rules = [*RULES, *installed]
@@ -72,9 +73,11 @@ def document(policy: Policy) -> dict[str, object]:
     }
 
 
-def page(policy: Policy) -> list[str]:
-    """Return everything about a policy as lines."""
-    lines = [policy.name, *_paragraph(policy.summary), f"  Source: {policy.source}"]
+def page(policy: Policy, spec: str) -> list[str]:
+    """Return everything about a policy as lines; `spec` is what the user calls it by."""
+    lines = [policy.name, *_paragraph(policy.summary)]
+    if policy.source:
+        lines.append(f"  Source: {policy.source}")
     fault = policy.fault
     if fault is not None:
         year = f" ({fault.year})" if fault.year else ""
@@ -90,7 +93,7 @@ def page(policy: Policy) -> list[str]:
         lines.append("The fault handler does not test VM_EXEC for instruction fetches.")
     if policy.report_spurious:
         lines.append("The fault handler delivers faults that it finds healed.")
-    lines += ["", "Test it:", f"  shootdown fuzz --policy {policy.name} --for 60s"]
+    lines += ["", "Test it:", f"  shootdown fuzz --policy {shlex.quote(spec)} --for 60s"]
     return lines
 
 

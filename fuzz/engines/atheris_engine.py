@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 
 class MutatorSilentError(Exception):
-    """libFuzzer never called the custom mutator."""
+    """libFuzzer has run more than its seeds and never called the custom mutator."""
 
 
 def fuzz_atheris(session: Session) -> None:
@@ -101,5 +101,6 @@ def _fuzz(session: Session, target: Callable[[bytes], None]) -> None:
         except SystemExit as end:
             if end.code != INTERRUPTED:
                 raise
-    if not calls and session.executions > 10 * FIRST:
-        raise MutatorSilentError
+    # Twice the seeds: libFuzzer may run a seed again, and a campaign may end while it is still reading them.
+    if not calls and session.executions > 2 * (len(session.corpus) + FIRST):
+        raise MutatorSilentError(MutatorSilentError.__doc__)

@@ -14,9 +14,9 @@ from typing import Final
 
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Record
-from machine.entry import EXEC, MIGRATION, NX, PRESENT, PSE, READ, RW, UFFD_WP
+from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
-from machine.x86 import TLB_NX
+from machine.x86 import tlb_grants
 from mm.step import POINTS
 from mm.world import World
 from reference.history import History
@@ -85,7 +85,7 @@ def tlb_class(entry: int, version: int) -> int:
     """
     if entry >> 8 != version >> 3 & 0x1FFFFF:
         return 3
-    return 2 if (READ | entry & RW | (0 if entry & TLB_NX else EXEC)) & ~version else 1
+    return 2 if tlb_grants(entry) & ~version else 1
 
 
 def observe(w: World, history: History, record: Record, into: set[int]) -> None:

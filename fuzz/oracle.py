@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from machine.entry import DIRTY, RW, WRITE
+from machine.entry import DIRTY, RW, UFFD_WP, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
-from machine.x86 import GLOBAL_TAG, TLB_NX
-from mm.world import INIT_MM, World
+from machine.x86 import GLOBAL_TAG, tlb_grants
+from mm.world import INIT_MM, MMS, World
 from reference.history import NO_OBJECT, PLACE, SLOTS, History
 
 NO_SKIP: Final = (-1, 0, 0)
@@ -48,7 +48,7 @@ class Oracle(History):
                 if self.home[owner] >= 0 and self.memory[frame << 2] != self.shadow[owner]:
                     raise Violation("copy-missed-a-store", slot, -1, WRITE)
                 self.home[owner] = frame
-        self.armed[slot] = entry & 1 << 10
+        self.armed[slot] = entry & UFFD_WP
         self.versions[slot].append(version)
 
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
@@ -132,7 +132,7 @@ class Oracle(History):
                     raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
 
     def discarded(self, mm: int, page: int, frame: int) -> None:
-        owner = self.objects[frame * 3 + mm]
+        owner = self.objects[frame * MMS + mm]
         if owner != NO_OBJECT and not self.dispensable(owner):
             raise Violation("dirty-lost", mm * PAGES + page, -1, WRITE)
 
@@ -154,7 +154,7 @@ class Oracle(History):
                 raise Violation("pending-never-zero", mm * PAGES, -1, 0)
 
     def _entry_at_rest(self, cpu: int, mm: int, key: int, entry: int) -> None:
-        grants = 1 | entry & 2 | (0 if entry & TLB_NX else 4)
+        grants = tlb_grants(entry)
         pages = range((key & 7) * FANOUT, (key & 7) * FANOUT + FANOUT) if key & 8 else (key & 7,)
         for i, page in enumerate(pages):
             version = self.versions[mm * PAGES + page][-1]

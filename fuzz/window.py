@@ -5,7 +5,7 @@ Every bug of a deferred flush lies in such a window, so a schedule can ask for i
 
 from machine.entry import EXEC, NX, PRESENT, PSE, READ, RW
 from machine.geometry import TABLES
-from machine.x86 import TLB_NX
+from machine.x86 import tlb_grants
 from mm.world import World
 
 
@@ -43,5 +43,4 @@ def grants_more(memory: list[int], root: int, place: int, entry: int) -> bool:
     frame = (leaf >> 19) & 60 | (0 if place & 8 else place & 3 if huge else (leaf >> 12) & 3)
     if frame != entry >> 8 & 63:
         return True
-    cached = READ | entry & RW | (0 if entry & TLB_NX else EXEC)
-    return bool(cached & ~(READ | leaf & RW | (0 if leaf & NX else EXEC)))
+    return bool(tlb_grants(entry) & ~(READ | leaf & RW | (0 if leaf & NX else EXEC)))

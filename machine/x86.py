@@ -358,6 +358,11 @@ class Machine:
         self.memory[at : at + FANOUT] = [pattern] * FANOUT
 
 
+def tlb_grants(entry: int) -> int:
+    """Return the kinds of access that a TLB entry grants, a union of READ, WRITE and EXEC."""
+    return READ | entry & RW | (0 if entry & TLB_NX else EXEC)
+
+
 def _error_code(kind: int, present: int) -> int:
     if kind == WRITE:
         return PF_USER | PF_WRITE | present

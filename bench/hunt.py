@@ -84,6 +84,8 @@ def main() -> None:
         "seed": options.seed,
         "found": "seconds" in found,
         "total_executions": session.executions,
+        "features": len(session.features),
+        "corpus": session.corpus_size,
         "total_seconds": round(time.process_time() - start, 2),
         **found,
     }

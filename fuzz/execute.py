@@ -16,7 +16,7 @@ from machine.x86 import Machine
 from mm.flush import FlushStrategy
 from mm.frames import OutOfMemoryError
 from mm.mmap import HUGE, PRIVATE, SHARED, map_pages
-from mm.operations import BY_KERNEL_THREAD, STARTS, begin
+from mm.operations import STARTS, begin
 from mm.step import Watch, run_steps
 from mm.tables import new_table
 from mm.world import VM_READ, VM_WRITE, World
@@ -30,9 +30,7 @@ _LAYOUTS: Final = {
     kinds.HUGE: (VM_READ | VM_WRITE, HUGE),
     kinds.READONLY: (VM_READ, PRIVATE),
 }
-_STARTS: Final = [
-    (STARTS[kind.name], kind.name not in BY_KERNEL_THREAD) for kind in kinds.KINDS[: kinds.RUN]
-]
+_STARTS: Final = [STARTS[kind.name] for kind in kinds.KINDS[: kinds.RUN]]
 
 
 class DeadlockError(Exception):
@@ -99,7 +97,9 @@ def boot(
 
 
 Observe = Callable[[World, Oracle, Record, set[int]], None]
-"""Told of the world and the oracle after each record; adds what it saw to the set."""
+"""Told of the world and oracle after a record that leaves an operation in flight; adds what it saw to the set."""
+Applied = Callable[[Oracle, Record], None]
+"""Told of the oracle after each record."""
 
 
 def execute(
@@ -110,18 +110,29 @@ def execute(
     shown: set[int] | None = None,
     oracle_type: type[Oracle] = Oracle,
     watch: Watch | None = None,
+    applied: Applied | None = None,
 ) -> Outcome:
     """Run a scenario to its end, or to its first violation.
 
-    `observe` and `shown` are for feedback, `oracle_type` and `watch` are for reports; none of them changes the run.
+    `observe` and `shown` are for feedback, `oracle_type`, `watch` and `applied` for reports; none changes the run.
     """
     w, oracle = boot(scenario.header, strategy, oracle_type)
     w.watch = watch
     try:
         if observe and shown is not None:
+            in_flight = False
             for record in scenario.records:
                 apply(w, record)
-                observe(w, oracle, record, shown)
+                # What all CPUs at rest show is left to the oracle: a feature is a situation inside an operation.
+                # A record that runs to its end leaves nothing in flight that was not before.
+                if in_flight or record[2]:
+                    in_flight = max(w.op) >= 0
+                    if in_flight:
+                        observe(w, oracle, record, shown)
+        elif applied:
+            for record in scenario.records:
+                apply(w, record)
+                applied(oracle, record)
         else:
             for record in scenario.records:
                 apply(w, record)
@@ -130,12 +141,15 @@ def execute(
         oracle.at_rest()
     except Violation as violation:
         outcome = Outcome(w, oracle, ILLEGAL, violation.reason)
-        outcome.violation = violation
+        # Without the traceback, whose frames hold the outcome: what names itself waits for the garbage collector.
+        outcome.violation = violation.with_traceback(None)
         return outcome
     except OutOfMemoryError:
         return Outcome(w, oracle, UNDECIDED, "out-of-memory")
     except StepLimitError:
         return Outcome(w, oracle, UNDECIDED, "step-limit")
+    finally:
+        oracle.detach()
     return Outcome(w, oracle, LEGAL, "")
 
 
@@ -148,13 +162,14 @@ def apply(w: World, record: Record) -> None:
     if kind < kinds.RUN:
         if w.steps[cpu]:
             finish(w, cpu)
-        start, user = _STARTS[kind]
-        begin(w, cpu, start, user=user, args=(kind, page, count, arg))
+        begin(w, cpu, _STARTS[kind], kind, page, count, arg)
         if run:
             pause(w, cpu, run)
-        else:
+        elif not run_steps(w, cpu, STEP_LIMIT) or w.steps[cpu]:
             finish(w, cpu)
     elif kind == kinds.RUN:
+        if not w.steps[cpu]:
+            return
         if run >= kinds.FIRST_POINT:
             # It may be paused at this very point: leave it.
             run_steps(w, cpu, 1)
@@ -174,9 +189,13 @@ def pause(w: World, cpu: int, run: int) -> None:
         run_steps(w, cpu, run)
     elif run == kinds.WINDOW:
         before = stale_elsewhere(w, cpu)
+        held = holds_table_lock(w, cpu)
         while w.steps[cpu] and run_steps(w, cpu, 1):
-            if not holds_table_lock(w, cpu) and stale_elsewhere(w, cpu) - before:
+            holds = holds_table_lock(w, cpu)
+            # Entries that others cache are changed under a table lock: a window opens where one is released.
+            if held and not holds and stale_elsewhere(w, cpu) - before:
                 return
+            held = holds
     else:
         run_steps(w, cpu, STEP_LIMIT, kinds.POINTS[run - kinds.FIRST_POINT])
 

@@ -2,18 +2,20 @@
 
 A feature is local to one page and one CPU, because a hash of the whole state is new nearly every time and floods the
 corpus.
-Three families, computed here and nowhere else:
+Four families, computed here and nowhere else:
 
 * the page: class of its entry x what this CPU's TLB holds for it x the worst that another CPU's TLB holds x the
   operations in flight here and elsewhere;
 * the phase: the operation in flight here x the one in flight elsewhere x the point of its next step x the TLB;
-* the policy: the state variable that the flush strategy declares x the operations in flight x another stale TLB.
+* the policy: the state variable that the flush strategy declares x the operations in flight x another stale TLB;
+* the failure: the reason why a run ended as illegal.
 """
 
 from typing import Final
 
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Record
+from fuzz.verdict import REASONS
 from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
 from machine.x86 import tlb_grants
@@ -51,7 +53,9 @@ _POINT: Final = {name: i for i, name in enumerate(("", *kinds.POINTS))}
 PHASE_FEATURES: Final = len(_POINT) * OTHER_CLASSES * _IN_FLIGHT
 VARIABLE_RANGE: Final = 64
 """A strategy's state variable is below this."""
-FEATURES: Final = PAGE_FEATURES + PHASE_FEATURES + VARIABLE_RANGE * 2 * _IN_FLIGHT
+_REASON_AT: Final = PAGE_FEATURES + PHASE_FEATURES + VARIABLE_RANGE * 2 * _IN_FLIGHT
+_REASON: Final = {reason: _REASON_AT + i for i, reason in enumerate(REASONS)}
+FEATURES: Final = _REASON_AT + len(_REASON)
 STALE: Final = 2
 """TLB classes from here on grant what the page table does not."""
 
@@ -88,42 +92,49 @@ def tlb_class(entry: int, version: int) -> int:
     return 2 if tlb_grants(entry) & ~version else 1
 
 
+def failure_feature(reason: str) -> int:
+    """Return the feature of a run that ended with a reason of fuzz.verdict.REASONS.
+
+    So the first input of each kind of failure is kept and changed further, and a repetition is not rewarded.
+    """
+    return _REASON[reason]
+
+
 def observe(w: World, history: History, record: Record, into: set[int]) -> None:
     """Add the features of the situation to which a record led; each is below FEATURES."""
     cpu = record[1]
     page = record[3] if record[0] != kinds.RUN else w.op_page[cpu]
     mm = w.task_mm[cpu]
     version = history.versions[mm * PAGES + page][-1]
-    tlbs = w.machine.tlb
     tags = w.machine.pcid
+    operations = w.op
     entry = leaf_of(w, mm, page)
     frame = (entry >> 19) & 60 | (entry >> 12) & 3
     own = other = busy = phase = 0
-    for there in range(w.cpus):
+    for there, tlb in enumerate(w.machine.tlb):
         held = 0
-        tlb = tlbs[there]
         if tlb:
             tag = tags[there] << 4
             if tag | page in tlb:
                 held = tlb_class(tlb[tag | page], version)
             elif tag | 8 | page >> 2 in tlb:
                 held = tlb_class(tlb[tag | 8 | page >> 2] + ((page & 3) << 8), version)
-            elif frame:
+            elif frame and there != cpu:
                 for cached in tlb.values():
                     if cached >> 8 & 63 == frame:
                         held = ALIAS
+                        break
         if there == cpu:
             own = held
-        else:
-            other = max(other, held)
-            operation = _OPERATION[w.op[there]]
+            continue
+        other = max(other, held)
+        if operations[there] >= 0:
+            operation = _OPERATION[operations[there]]
             if operation > busy:
                 busy = operation
                 stack = w.steps[there]
                 phase = _POINT[POINTS[stack[-1][0]]] if stack else 0
-    in_flight = _OPERATION[w.op[cpu]] * OPERATION_CLASSES + busy
-    if own == ALIAS:
-        own = 0
+    in_flight = _OPERATION[operations[cpu]] * OPERATION_CLASSES + busy
     into.add(
         ((entry_class(entry) * TLB_CLASSES + own) * OTHER_CLASSES + other) * _IN_FLIGHT + in_flight
     )

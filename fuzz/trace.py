@@ -85,11 +85,20 @@ class Trace:
         """Return the time of the step that is being executed, and its operation."""
         return len(self.steps) + 1, self.operation_of[self.running[0]] if self.running else -1
 
-    def executed(self, cpu: int, current: Step) -> None:
-        """Write down what the step changed. This is the run's Watch."""
+    def begins(self, cpu: int, current: Step) -> None:
+        """Note that the CPU executes the step, and what caused a fault: the run may end in it."""
+        self.running = (cpu, current)
         if current[0] == fault_enter:
             self.says(error_code(current[3]))
-        elif current[0] == flush_ack:
+
+    def blocked(self) -> None:
+        """Forget the step that has begun: it could not run, and has changed nothing."""
+        self.running = None
+        self._said.clear()
+
+    def executed(self, cpu: int, current: Step) -> None:
+        """Write down what the step changed. This is the run's Watch."""
+        if current[0] == flush_ack:
             self.says(f"handled by cpu{current[1]}")
         self._note(cpu, self.operation_of[cpu], NAMES[current[0]])
         self.running = None
@@ -97,7 +106,7 @@ class Trace:
             self.operation_of[cpu] = -1
 
     def record_applied(self, record: Record) -> None:
-        """Write down what the record did outside any step: the hardware, of itself. This is the run's Observe."""
+        """Write down what the record did outside any step: the hardware, of itself. This is the run's Applied."""
         machine = self.world.machine
         if machine.tlb != self._tlb or machine.psc != self._upper:
             self._note(record[1], self.applied, "hardware")

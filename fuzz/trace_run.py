@@ -39,12 +39,16 @@ class _Pending(list[Step]):
     def pop(self, *_: object) -> Step:
         current = super().pop()
         if self.trace.running is None:
-            self.trace.running = (self.cpu, current)
+            self.trace.begins(self.cpu, current)
         return current
 
     def append(self, current: Step) -> None:
-        self.trace.running = None
-        super().append(current)
+        running = self.trace.running
+        if running and running[1] is current:
+            self.trace.blocked()
+            super().append(current)
+        else:
+            self.extend((current,))
 
 
 class TracingOracle(Oracle):
@@ -127,8 +131,7 @@ def trace_run(scenario: Scenario, strategy: FlushStrategy) -> tuple[Outcome, Tra
         strategy,
         oracle_type=TracingOracle,
         watch=lambda w, cpu, current: _trace_of(w.observer).executed(cpu, current),
-        observe=lambda _w, oracle, record, _shown: _trace_of(oracle).record_applied(record),
-        shown=set(),
+        applied=lambda oracle, record: _trace_of(oracle).record_applied(record),
     )
     trace = _trace_of(outcome.oracle)
     trace.ended(outcome.violation)

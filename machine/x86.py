@@ -34,6 +34,7 @@ PF_PROT: Final = 1
 PF_WRITE: Final = 2
 PF_USER: Final = 4
 PF_INSTR: Final = 16
+_ERROR: Final = {READ: PF_USER, WRITE: PF_USER | PF_WRITE, EXEC: PF_USER | PF_INSTR}
 
 NO_ROOT: Final = -1
 GLOBAL_TAG: Final = 63
@@ -151,46 +152,48 @@ class Machine:
         self._drop_faulting(cpu, page)
         if self.amd:
             return self._walk(cpu, page, kind)
-        return -_error_code(kind, PF_PROT)
+        return -(_ERROR[kind] | PF_PROT)
 
     def _walk(self, cpu: int, page: int, kind: int) -> int:
-        """Walk the tables for an access; fill the TLB and set A (and D) on success."""
+        """Walk the tables for an access that no TLB entry translates; fill the TLB and set A (and D) on success.
+
+        A fault drops the paging-structure entry that the walk used; there is no other entry to drop.
+        """
         root = self.cr3[cpu]
         if root < 0:
-            return -_error_code(kind, 0)
+            return -_ERROR[kind]
         memory = self.memory
+        psc = self.psc[cpu]
         psc_key = self.pcid[cpu] << 1 | page >> 2
-        upper = self.psc[cpu].get(psc_key)
+        at = root << 2 | page >> 2
+        upper = psc.get(psc_key)
         if upper is None:
-            at = root << 2 | page >> 2
             upper = memory[at]
             if not upper & PRESENT:
-                self._drop_faulting(cpu, page)
-                return -_error_code(kind, 0)
-            if upper & PSE:
-                return self._walk_leaf(cpu, page, kind, at, RW | USER)
-            memory[at] = upper | ACCESSED
-            self.psc[cpu][psc_key] = upper
-        at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
-        return self._walk_leaf(cpu, page, kind, at, upper)
-
-    def _walk_leaf(self, cpu: int, page: int, kind: int, at: int, upper: int) -> int:
-        leaf = self.memory[at]
-        if not leaf & PRESENT or not leaf & upper & USER:
-            self._drop_faulting(cpu, page)
-            return -_error_code(kind, leaf & PRESENT)
-        no_execute = (leaf | upper) & NX
+                return -_ERROR[kind]
+            if not upper & PSE:
+                memory[at] = upper | ACCESSED
+                psc[psc_key] = upper
+        huge = upper & PSE
+        if not huge:
+            at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
+        leaf = memory[at]
         writable = leaf & upper & RW
+        no_execute = (leaf | upper) & NX
+        if not leaf & upper & USER or not leaf & PRESENT:
+            psc.pop(psc_key, None)
+            return -(_ERROR[kind] | leaf & PRESENT)
         if (kind == WRITE and not writable) or (kind == EXEC and no_execute):
-            self._drop_faulting(cpu, page)
-            return -_error_code(kind, PF_PROT)
+            psc.pop(psc_key, None)
+            return -(_ERROR[kind] | PF_PROT)
         leaf |= ACCESSED | DIRTY if kind == WRITE else ACCESSED
-        self.memory[at] = leaf
-        return self._insert(cpu, page, leaf, writable, no_execute, huge=at >> 2 == self.cr3[cpu])
+        memory[at] = leaf
+        return self._insert(cpu, page, leaf, writable, no_execute, huge)
 
     def _insert(
-        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, *, huge: bool
+        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int
     ) -> int:
+        """Cache a translation of the loaded PCID, or a global one; return the entry of the page of 4 KiB."""
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if huge:
             frame &= ~3
@@ -240,7 +243,7 @@ class Machine:
         self._drop_faulting(cpu, page)
         if self.amd:
             return self._walk(cpu, page, WRITE)
-        return -_error_code(WRITE, leaf & PRESENT)
+        return -(_ERROR[WRITE] | leaf & PRESENT)
 
     def _drop_faulting(self, cpu: int, page: int) -> None:
         tlb = self.tlb[cpu]
@@ -285,7 +288,7 @@ class Machine:
         if leaf & PRESENT and leaf & upper & USER:
             memory[at] = leaf | ACCESSED
             writable = leaf & RW & upper
-            self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, huge=not small)
+            self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, upper & PSE)
 
     def evict(self, cpu: int, page: int) -> None:
         """Drop one entry that translates the page: the 4 KiB one, else the 2 MiB one, else a global one."""
@@ -299,10 +302,13 @@ class Machine:
 
     def invlpg(self, cpu: int, page: int) -> None:
         """Drop the page's entries of the current PCID, global ones, and every upper entry of that PCID."""
+        tlb = self.tlb[cpu]
+        psc = self.psc[cpu]
         pcid = self.pcid[cpu]
-        self.invpcid_page(cpu, pcid, page)
-        self.psc[cpu].pop(pcid << 1, None)
-        self.psc[cpu].pop(pcid << 1 | 1, None)
+        tlb.pop(pcid << 4 | page, None)
+        tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        psc.pop(pcid << 1, None)
+        psc.pop(pcid << 1 | 1, None)
         if self.has_global:
             self._drop_global(cpu, page)
 
@@ -361,11 +367,3 @@ class Machine:
 def tlb_grants(entry: int) -> int:
     """Return the kinds of access that a TLB entry grants, a union of READ, WRITE and EXEC."""
     return READ | entry & RW | (0 if entry & TLB_NX else EXEC)
-
-
-def _error_code(kind: int, present: int) -> int:
-    if kind == WRITE:
-        return PF_USER | PF_WRITE | present
-    if kind == EXEC:
-        return PF_USER | PF_INSTR | present
-    return PF_USER | present

@@ -1,9 +1,9 @@
 """User read, write and instruction fetch: one step when the hardware translates, the page-fault handler when not."""
 
-from machine.entry import WRITE
+from machine.entry import EXEC, READ, WRITE
 from mm.fault import fault_enter
 from mm.operation import IDLE_OP
-from mm.step import Step, push, step
+from mm.step import Step, step
 from mm.world import World
 
 RETRIES = 16
@@ -14,9 +14,19 @@ again between two tries.
 """
 
 
-def start_access(w: World, cpu: int, page: int, kind: int) -> None:
-    """Begin a user access of `kind` by the CPU's thread."""
-    push(w, cpu, (user_access, page, kind, 0))
+def start_read(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
+    """Begin a load by the CPU's thread."""
+    w.steps[cpu].append((user_access, page, READ, 0))
+
+
+def start_write(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
+    """Begin a store of a value that no other store has."""
+    w.steps[cpu].append((user_access, page, WRITE, 0))
+
+
+def start_exec(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
+    """Begin an instruction fetch."""
+    w.steps[cpu].append((user_access, page, EXEC, 0))
 
 
 @step("access")
@@ -35,4 +45,6 @@ def user_access(w: World, cpu: int, s: Step) -> None:
         w.op[cpu] = IDLE_OP
         w.observer.unhealed(cpu, page, kind)
     else:
-        push(w, cpu, (fault_enter, page, kind, -entry), (user_access, page, kind, tries + 1))
+        steps = w.steps[cpu]
+        steps.append((user_access, page, kind, tries + 1))
+        steps.append((fault_enter, page, kind, -entry))

@@ -23,8 +23,8 @@ from machine.entry import (
     UFFD_WP,
 )
 from machine.geometry import FANOUT, frame_of
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.operation import batched_pending
+from mm.locks import pmd_lock, pmd_unlock, pte_unlock
+from mm.operation import pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.tables import is_migration, page_prot, pmd_of, pte_at, set_pmd_leaf, set_pte
@@ -56,8 +56,7 @@ def change_pmd(w: World, cpu: int, s: Step) -> None:
         push(
             w,
             cpu,
-            (pte_lock, mm, index),
-            (batched_pending, mm),
+            (pte_lock_batched, mm, index),
             *changes,
             (pte_unlock, mm, index),
         )
@@ -119,7 +118,7 @@ def can_change_writable(w: World, vma: int, new: int, *, pages: int) -> bool:
     if vma & VM_SHARED:
         return bool(new & DIRTY)
     first = frame_of(new)
-    return first != ZERO_FRAME and all(w.refs[first + i] == 1 for i in range(pages))
+    return first != ZERO_FRAME and w.refs[first : first + pages] == [1] * pages
 
 
 @step("change_huge_pmd", "change")

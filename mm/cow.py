@@ -4,7 +4,7 @@ from machine.entry import ACCESSED, DIRTY, PSE, RW, SOFT_DIRTY, UFFD_WP
 from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.deliver import deliver_signal
 from mm.frames import alloc_frame, get_page, put_page
-from mm.locks import mmap_read_unlock, pmd_unlock, pte_lock, pte_unlock
+from mm.locks import pmd_unlock, pte_lock, pte_unlock
 from mm.operation import due_install
 from mm.step import Step, push, step
 from mm.tables import page_prot, pmd_of, pte_of, set_pmd_leaf, set_pte
@@ -22,7 +22,7 @@ def do_wp_page(w: World, cpu: int, s: Step) -> None:
     if vma & VM_UFFD_WP:
         if pte & UFFD_WP:
             w.observer.trapped(cpu, page)
-            deliver_signal(w, cpu, (pte_unlock, mm, index), (mmap_read_unlock, mm))
+            deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
             return
         if w.flush.flush_pending(w, mm):
             # A concurrent write-protection may have deferred its flush; without one here a CPU with a writable entry
@@ -109,7 +109,7 @@ def wp_huge(w: World, cpu: int, s: Step) -> None:
     vma = w.vma[mm][page]
     if vma & VM_UFFD_WP and pmd & UFFD_WP:
         w.observer.trapped(cpu, page)
-        deliver_signal(w, cpu, (pmd_unlock, mm), (mmap_read_unlock, mm))
+        deliver_signal(w, cpu, mm, (pmd_unlock, mm))
         return
     first = frame_of(pmd)
     if all(w.refs[first + i] == 1 for i in range(FANOUT)):

@@ -5,17 +5,24 @@ from mm.step import Step, push, step
 from mm.world import World
 
 
-def deliver_signal(w: World, cpu: int, *unlocks: Step) -> None:
-    """Give up the CPU's user access: release its locks, then the thread goes on behind the access.
+def give_up(w: World, cpu: int) -> None:
+    """End the CPU's user access, which holds no lock; the thread goes on behind it.
 
-    A thread that waits for a userfaultfd event is treated alike: the scenario may issue the access again after the
-    page was resolved.
+    A thread that waits for a userfaultfd event is treated like one that got a signal: the scenario may issue the access
+    again after the page was resolved.
     """
     w.steps[cpu].clear()
-    push(w, cpu, *unlocks, (access_ended,))
-
-
-@step("deliver", "return")
-def access_ended(w: World, cpu: int, _s: Step) -> None:
     w.op[cpu] = IDLE_OP
     w.observer.close(cpu)
+
+
+def deliver_signal(w: World, cpu: int, mm: int, *unlocks: Step) -> None:
+    """As give_up, after releasing locks, mmap_lock last."""
+    w.steps[cpu].clear()
+    push(w, cpu, *unlocks, (access_ended, mm))
+
+
+@step("mmap_read_unlock, deliver", "unlock")
+def access_ended(w: World, cpu: int, s: Step) -> None:
+    w.mmap_lock[s[1]] -= 1
+    give_up(w, cpu)

@@ -2,6 +2,8 @@
 
 The handler runs under mmap_lock for reading and either makes the access possible, and the access is tried again, or
 delivers the fault to the program.
+Where a lock protects one change that others can see, taking it, the change and releasing it are one step (see
+mm.locks).
 A fault that finds nothing to change was spurious; on x86 the fault itself has dropped the entry that caused it.
 """
 
@@ -17,13 +19,12 @@ from machine.entry import (
     SOFTW1,
     WRITE,
 )
-from machine.geometry import FANOUT, FRAME_BITS
+from machine.geometry import FANOUT, FRAME_BITS, TABLES
 from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
 from mm.cow import do_wp_page, wp_huge
-from mm.deliver import deliver_signal
-from mm.frames import alloc_frame, get_page, zero_frame
-from mm.locks import mmap_read_lock, mmap_read_unlock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.operation import op_close
+from mm.deliver import deliver_signal, give_up
+from mm.frames import alloc_zeroed, get_page
+from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.step import Step, push, step
 from mm.tables import (
     accessible,
@@ -37,21 +38,17 @@ from mm.tables import (
 )
 from mm.thp import huge_possible, install_huge
 from mm.world import (
+    NOBODY,
     SPURIOUS,
     VM_EXEC,
     VM_MAPPED,
     VM_PGOFF_SHIFT,
     VM_SHARED,
     VM_WRITE,
+    WRITER,
     ZERO_FRAME,
     World,
 )
-
-
-@step("page fault", "fault")
-def fault_enter(w: World, cpu: int, s: Step) -> None:
-    _, page, kind, code = s
-    push(w, cpu, (mmap_read_lock, w.task_mm[cpu]), (fault_vma, page, kind, code))
 
 
 def access_error(w: World, vma: int, code: int) -> bool:
@@ -69,21 +66,41 @@ def access_error(w: World, vma: int, code: int) -> bool:
     return not accessible(vma)
 
 
-@step("find_vma", "fault")
-def fault_vma(w: World, cpu: int, s: Step) -> None:
+@step("page fault", "fault")
+def fault_enter(w: World, cpu: int, s: Step) -> bool:
+    """mmap_read_lock and find_vma: the region cannot change while the lock is held.
+
+    A denied access changes nothing that others see, so it ends here (bad_area).
+    """
     _, page, kind, code = s
     mm = w.task_mm[cpu]
+    if w.mmap_lock[mm] == WRITER:
+        return True
     vma = w.vma[mm][page]
     if not vma & VM_MAPPED or access_error(w, vma, code):
         w.observer.denied(cpu, page, kind, rights(vma) if vma & VM_MAPPED else -1)
-        deliver_signal(w, cpu, (mmap_read_unlock, mm))
-    else:
-        push(w, cpu, (fault_pmd, page, kind), (mmap_read_unlock, mm), (op_close,))
+        give_up(w, cpu)
+        return False
+    w.mmap_lock[mm] += 1
+    w.steps[cpu].append((fault_done, mm))
+    handle_mm_fault(w, cpu, page, kind)
+    return False
+
+
+@step("mmap_read_unlock, retry", "unlock")
+def fault_done(w: World, cpu: int, s: Step) -> None:
+    """End a fault inside a user access: the fault's promises hold from here, the access is still to come."""
+    w.mmap_lock[s[1]] -= 1
+    w.observer.close(cpu)
 
 
 @step("handle_mm_fault", "fault")
-def fault_pmd(w: World, cpu: int, s: Step) -> None:
-    _, page, kind = s
+def fault_again(w: World, cpu: int, s: Step) -> None:
+    handle_mm_fault(w, cpu, s[1], s[2])
+
+
+def handle_mm_fault(w: World, cpu: int, page: int, kind: int) -> None:
+    """Go by what the entries are now, read without their locks; who acts on them looks again under the lock."""
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pmd = pmd_of(w, mm, index)
@@ -91,9 +108,9 @@ def fault_pmd(w: World, cpu: int, s: Step) -> None:
         if huge_possible(w, mm, index):
             push(w, cpu, (pmd_lock, mm), (install_huge, page, kind), (pmd_unlock, mm))
         else:
-            push(w, cpu, (pmd_lock, mm), (pte_alloc, mm, index), (pmd_unlock, mm), s)
+            push(w, cpu, (pte_alloc, mm, index), (fault_again, page, kind))
     elif not pmd & PSE:
-        push(w, cpu, (fault_pte, page, kind))
+        handle_pte_fault(w, cpu, page, kind)
     elif not pmd & PRESENT:
         # Invalidated by a split or a protection change that holds the PMD lock: wait for it, then try again.
         push(w, cpu, (pmd_lock, mm), (pmd_unlock, mm))
@@ -104,20 +121,22 @@ def fault_pmd(w: World, cpu: int, s: Step) -> None:
 
 
 @step("pte_alloc", "install")
-def pte_alloc(w: World, cpu: int, s: Step) -> None:
+def pte_alloc(w: World, cpu: int, s: Step) -> bool:
+    """Hook in an empty page table, under the PMD lock, unless somebody else did."""
     _, mm, index = s
+    if w.pmd_lock[mm] != NOBODY:
+        return True
     if not pmd_of(w, mm, index):
         set_pmd_table(w, cpu, mm, index, new_table(w))
+    return False
 
 
-@step("handle_pte_fault", "fault")
-def fault_pte(w: World, cpu: int, s: Step) -> None:
-    _, page, kind = s
+def handle_pte_fault(w: World, cpu: int, page: int, kind: int) -> None:
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pte = pte_of(w, mm, page)
     if not pte:
-        push(w, cpu, (pte_lock, mm, index), (fault_missing, page, kind), (pte_unlock, mm, index))
+        push(w, cpu, (fault_missing, page, kind))
     elif pte & (PRESENT | PROTNONE):
         push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, pte))
     else:
@@ -131,12 +150,15 @@ def migration_entry_wait(w: World, _cpu: int, s: Step) -> bool:
 
 
 @step("do_anonymous_page", "install")
-def fault_missing(w: World, cpu: int, s: Step) -> None:
+def fault_missing(w: World, cpu: int, s: Step) -> bool:
+    """Map a page of zeros, under the PTL."""
     _, page, kind = s
     mm = w.task_mm[cpu]
+    if w.ptl[mm * TABLES + page // FANOUT] != NOBODY:
+        return True
     # The table may have been replaced by a huge leaf's absence meanwhile: then the access simply faults again.
     if pmd_of(w, mm, page // FANOUT) & (PRESENT | PSE) != PRESENT or pte_of(w, mm, page):
-        return
+        return False
     vma = w.vma[mm][page]
     entry = page_prot(vma)
     dirty = RW | DIRTY | SOFT_DIRTY if kind == WRITE else 0
@@ -144,18 +166,17 @@ def fault_missing(w: World, cpu: int, s: Step) -> None:
         slot = vma >> VM_PGOFF_SHIFT
         frame = w.shared[slot]
         if frame < 0:
-            frame = w.shared[slot] = alloc_frame(w)
-            zero_frame(w, frame)
+            frame = w.shared[slot] = alloc_zeroed(w)
         get_page(w, frame)
         w.observer.object_shared(mm, frame)
     elif kind == WRITE:
-        frame = alloc_frame(w)
-        zero_frame(w, frame)
+        frame = alloc_zeroed(w)
         w.observer.object_new(mm, page, frame)
     else:
         frame = ZERO_FRAME
         entry |= SOFTW1
     set_pte(w, cpu, mm, page, FRAME_BITS[frame] | entry | dirty)
+    return False
 
 
 @step("handle_pte_fault, PTE present", "fault")
@@ -170,7 +191,7 @@ def fault_present(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (do_wp_page, page, pte))
     elif w.flush.report_spurious:
         w.observer.denied(cpu, page, kind, rights(w.vma[mm][page]))
-        deliver_signal(w, cpu, (pte_unlock, mm, index), (mmap_read_unlock, mm))
+        deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
     else:
         w.costs[SPURIOUS] += 1
         young = pte | ACCESSED | (DIRTY | SOFT_DIRTY if kind == WRITE else 0)

@@ -16,8 +16,8 @@ from machine.entry import (
 )
 from machine.geometry import FANOUT, PAGES, TABLES, frame_of
 from mm.frames import get_page
-from mm.locks import mmap_write_lock, mmap_write_unlock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.operation import due_return, op_return
+from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.operation import due_return, write_unlock_return
 from mm.step import Step, push, step
 from mm.tables import new_table, pmd_of, pte_of, rights, set_pmd_leaf, set_pmd_table, set_pte
 from mm.world import MMS, VM_MAPPED, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
@@ -29,20 +29,20 @@ def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
     push(
         w,
         cpu,
-        (mmap_write_lock, mm),
         (dup_mmap, mm),
-        (mmap_write_unlock, mm),
-        (op_return,),
+        (write_unlock_return, mm),
     )
 
 
-@step("dup_mmap", "check")
-def dup_mmap(w: World, cpu: int, s: Step) -> None:
+@step("mmap_write_lock, dup_mmap", "lock")
+def dup_mmap(w: World, cpu: int, s: Step) -> bool:
     """Copy the regions, without userfaultfd, which a child does not inherit; then the tables."""
     mm = s[1]
+    if not mmap_write_trylock(w, mm):
+        return True
     child = next((i for i in range(MMS) if w.root[i] < 0), -1)
     if child < 0:
-        return
+        return False
     w.root[child] = new_table(w)
     for page in range(PAGES):
         vma = w.vma[mm][page] & ~VM_UFFD_WP
@@ -51,6 +51,7 @@ def dup_mmap(w: World, cpu: int, s: Step) -> None:
             w.observer.region(child, page, rights(vma))
     copies = [(copy_pmd, mm, child, index) for index in range(TABLES)]
     push(w, cpu, *copies, (flush_parent, mm), (due_return,), (fork_end, child))
+    return False
 
 
 @step("copy_pmd_range", "check")

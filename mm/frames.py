@@ -14,20 +14,28 @@ class OutOfMemoryError(Exception):
     """No frame is free: the run is undecided."""
 
 
-def alloc_frame(w: World) -> int:
-    """Return a poisoned frame with one reference; raise OutOfMemoryError when none is left."""
+def alloc_frame(w: World, pattern: int = POISON_ALLOC) -> int:
+    """Return a frame full of the pattern, with one reference; raise OutOfMemoryError when none is left."""
     lowest = w.free_frames & -w.free_frames
     if not lowest:
         raise OutOfMemoryError
     w.free_frames ^= lowest
     frame = lowest.bit_length() - 1
     w.refs[frame] = 1
-    w.machine.poison(frame, POISON_ALLOC)
+    w.machine.poison(frame, pattern)
     return frame
 
 
+def alloc_zeroed(w: World) -> int:
+    """As alloc_frame, of zeros: a page of anonymous memory, or a page table that maps nothing."""
+    return alloc_frame(w, 0)
+
+
 def alloc_huge(w: World) -> int:
-    """Return the first frame of a free block of 2 MiB, or -1; its frames have one reference each and one generation."""
+    """Return the first frame of a free block of 2 MiB of zeros, or -1.
+
+    Its frames have one reference each, and one generation.
+    """
     for block in range(BLOCKS - 1, 0, -1):
         mask = ((1 << FANOUT) - 1) << block * FANOUT
         if w.free_frames & mask == mask:
@@ -40,13 +48,8 @@ def alloc_huge(w: World) -> int:
     generation[first : first + FANOUT] = [max(generation[first : first + FANOUT]) + 1] * FANOUT
     for frame in range(first, first + FANOUT):
         w.refs[frame] = 1
-        w.machine.poison(frame, POISON_ALLOC)
+        w.machine.poison(frame, 0)
     return first
-
-
-def zero_frame(w: World, frame: int) -> None:
-    """Clear a frame's words."""
-    w.machine.poison(frame, 0)
 
 
 def get_page(w: World, frame: int) -> None:

@@ -1,6 +1,11 @@
-"""The kernel's locks as steps: mmap_lock, the PMD lock and the page-table locks (PTL).
+"""The kernel's locks: mmap_lock, the PMD lock and the page-table locks (PTL).
 
 A step that cannot take its lock is blocked and changes nothing.
+Taking a lock commutes with what others do until they want it, and so does releasing it; so a section with one change
+that others can see loses no outcome as a single step, which is blocked while the lock is taken (R. J. Lipton,
+"Reduction: a method of proving properties of parallel programs", CACM 18 (12), 1975).
+For the same reason an operation takes mmap_lock in its first step, and releases it in the step that returns: a return
+is an event for the oracle alone, and the earlier it comes the less the oracle allows.
 Per-VMA locks are not separate: who needs one for writing holds mmap_lock for writing (linux-tlb G.14).
 """
 
@@ -8,30 +13,20 @@ from mm.step import Step, step
 from mm.world import NOBODY, WRITER, World
 
 
-@step("mmap_read_lock", "lock")
-def mmap_read_lock(w: World, _cpu: int, s: Step) -> bool:
-    if w.mmap_lock[s[1]] == WRITER:
-        return True
-    w.mmap_lock[s[1]] += 1
-    return False
+def mmap_read_trylock(w: World, mm: int) -> bool:
+    """Take mmap_lock for reading; return False, with no effect, while somebody has it for writing."""
+    if w.mmap_lock[mm] == WRITER:
+        return False
+    w.mmap_lock[mm] += 1
+    return True
 
 
-@step("mmap_read_unlock", "unlock")
-def mmap_read_unlock(w: World, _cpu: int, s: Step) -> None:
-    w.mmap_lock[s[1]] -= 1
-
-
-@step("mmap_write_lock", "lock")
-def mmap_write_lock(w: World, _cpu: int, s: Step) -> bool:
-    if w.mmap_lock[s[1]]:
-        return True
-    w.mmap_lock[s[1]] = WRITER
-    return False
-
-
-@step("mmap_write_unlock", "unlock")
-def mmap_write_unlock(w: World, _cpu: int, s: Step) -> None:
-    w.mmap_lock[s[1]] = 0
+def mmap_write_trylock(w: World, mm: int) -> bool:
+    """Take mmap_lock for writing; return False, with no effect, while anybody has it."""
+    if w.mmap_lock[mm]:
+        return False
+    w.mmap_lock[mm] = WRITER
+    return True
 
 
 @step("pmd_lock", "lock")

@@ -2,8 +2,8 @@
 
 from machine.entry import ACCESSED, DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of
-from mm.locks import mmap_read_lock, mmap_read_unlock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.operation import batched_pending, gather_begin, gather_finish, op_return
+from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, pte_unlock
+from mm.operation import gather_begin, gather_finish, pte_lock_batched, read_unlock_return
 from mm.page_mask import by_table, mask_of, pages_in
 from mm.step import Step, push, step
 from mm.tables import pmd_of, pte_of, set_pte
@@ -30,25 +30,24 @@ def _start(w: World, cpu: int, page: int, count: int, advice: int) -> None:
     push(
         w,
         cpu,
-        (mmap_read_lock, mm),
         (madvise_vma, mm, page, count, advice),
-        (mmap_read_unlock, mm),
-        (op_return,),
+        (read_unlock_return, mm),
     )
 
 
-@step("madvise_vma_behavior", "check")
-def madvise_vma(w: World, cpu: int, s: Step) -> None:
+@step("mmap_read_lock, madvise_vma_behavior", "lock")
+def madvise_vma(w: World, cpu: int, s: Step) -> bool:
     """Refuse a range with a hole (ENOMEM), and MADV_FREE of shared memory (EINVAL)."""
     _, mm, first, count, advice = s
-    regions = w.vma[mm][first : first + count]
-    if not all(vma & VM_MAPPED for vma in regions):
-        return
-    if advice == FREE and any(vma & VM_SHARED for vma in regions):
-        return
+    if not mmap_read_trylock(w, mm):
+        return True
+    for vma in w.vma[mm][first : first + count]:
+        if not vma & VM_MAPPED or (advice == FREE and vma & VM_SHARED):
+            return False
     code = free_pmd if advice == FREE else zap_pmd
     passes = [(code, mm, i, mask) for i, mask in by_table(mask_of(first, count))]
     push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
+    return False
 
 
 @step("madvise_free_pte_range", "check")
@@ -60,7 +59,7 @@ def free_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pmd_lock, mm), (split_huge, mm, index), (pmd_unlock, mm), s)
     elif pmd:
         frees = [(free_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
-        push(w, cpu, (pte_lock, mm, index), (batched_pending, mm), *frees, (pte_unlock, mm, index))
+        push(w, cpu, (pte_lock_batched, mm, index), *frees, (pte_unlock, mm, index))
 
 
 @step("pte_mkold, pte_mkclean", "change")

@@ -1,7 +1,7 @@
 """mmap of private or shared anonymous memory into a hole, with or without huge pages."""
 
-from mm.locks import mmap_write_lock, mmap_write_unlock
-from mm.operation import op_return
+from mm.locks import mmap_write_trylock
+from mm.operation import write_unlock_return
 from mm.step import Step, push, step
 from mm.tables import rights
 from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_RIGHTS, VM_SHARED, World
@@ -27,19 +27,19 @@ def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:
     push(
         w,
         cpu,
-        (mmap_write_lock, mm),
         (mmap_region, mm, page, count, arg),
-        (mmap_write_unlock, mm),
-        (op_return,),
+        (write_unlock_return, mm),
     )
 
 
-@step("mmap_region", "change")
-def mmap_region(w: World, _cpu: int, s: Step) -> None:
+@step("mmap_write_lock, mmap_region", "lock")
+def mmap_region(w: World, _cpu: int, s: Step) -> bool:
     _, mm, first, count, arg = s
-    pages = range(first, first + count)
-    if not any(w.vma[mm][page] for page in pages):
-        map_pages(w, mm, pages, arg & VM_RIGHTS, arg >> 3)
+    if not mmap_write_trylock(w, mm):
+        return True
+    if not any(w.vma[mm][first : first + count]):
+        map_pages(w, mm, range(first, first + count), arg & VM_RIGHTS, arg >> 3)
+    return False
 
 
 def map_pages(w: World, mm: int, pages: range, prot: int, kind: int) -> None:

@@ -2,8 +2,8 @@
 
 from machine.geometry import FANOUT
 from mm.change_protection import MPROTECT, change_pmd
-from mm.locks import mmap_write_lock, mmap_write_unlock
-from mm.operation import gather_begin, gather_finish, op_return
+from mm.locks import mmap_write_trylock
+from mm.operation import gather_begin, gather_finish, write_unlock_return
 from mm.page_mask import by_table
 from mm.step import Step, push, step
 from mm.tables import rights
@@ -16,17 +16,17 @@ def start_mprotect(w: World, cpu: int, page: int, count: int, prot: int) -> None
     push(
         w,
         cpu,
-        (mmap_write_lock, mm),
         (mprotect_vma, mm, page, count, prot),
-        (mmap_write_unlock, mm),
-        (op_return,),
+        (write_unlock_return, mm),
     )
 
 
-@step("mprotect_fixup", "check")
-def mprotect_vma(w: World, cpu: int, s: Step) -> None:
+@step("mmap_write_lock, mprotect_fixup", "lock")
+def mprotect_vma(w: World, cpu: int, s: Step) -> bool:
     """Change the regions; a region whose rights stay as they are is left out, as in the kernel."""
     _, mm, first, count, prot = s
+    if not mmap_write_trylock(w, mm):
+        return True
     regions = w.vma[mm]
     changed = deny = 0
     for page in range(first, first + count):
@@ -44,3 +44,4 @@ def mprotect_vma(w: World, cpu: int, s: Step) -> None:
             for i, mask in by_table(changed)
         ]
         push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
+    return False

@@ -7,15 +7,15 @@ can be freed or copied through it (eb66ae030829, CVE-2018-18281).
 from machine.entry import PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT
 from mm.fault import pte_alloc
-from mm.locks import mmap_write_lock, mmap_write_unlock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.munmap import free_pgtable, munmap_vma
+from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.munmap import free_pgtable, unmap_region
 from mm.operation import (
     batched_pending,
     due_return,
     due_unlock,
     gather_begin,
     gather_finish,
-    op_return,
+    write_unlock_return,
 )
 from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
@@ -33,24 +33,31 @@ def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None
     push(
         w,
         cpu,
-        (mmap_write_lock, mm),
-        (move_vma, mm, page, count, target),
-        (mmap_write_unlock, mm),
-        (op_return,),
+        (mremap_to, mm, page, count, target),
+        (write_unlock_return, mm),
     )
+
+
+@step("mmap_write_lock, mremap_to", "lock")
+def mremap_to(w: World, cpu: int, s: Step) -> bool:
+    _, mm, first, count, target = s
+    if not mmap_write_trylock(w, mm):
+        return True
+    regions = w.vma[mm]
+    if target + count > w.pages or abs(target - first) < count:
+        return False
+    if not all(vma & VM_MAPPED for vma in regions[first : first + count]):
+        return False
+    push(w, cpu, (move_vma, *s[1:]))
+    if any(regions[target : target + count]):
+        unmap_region(w, cpu, mm, target, count)
+    return False
 
 
 @step("move_vma", "check")
 def move_vma(w: World, cpu: int, s: Step) -> None:
     _, mm, first, count, target = s
     regions = w.vma[mm]
-    if target + count > w.pages or abs(target - first) < count:
-        return
-    if not all(vma & VM_MAPPED for vma in regions[first : first + count]):
-        return
-    if any(regions[target : target + count]):
-        push(w, cpu, (munmap_vma, mm, target, count), s)
-        return
     for i in range(count):
         regions[target + i] = regions[first + i]
         w.observer.region(mm, target + i, rights(regions[first + i]))
@@ -88,7 +95,7 @@ def move_extent(w: World, cpu: int, s: Step) -> None:
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (split_huge, mm, old), (pmd_unlock, mm), s)
     elif not pmd_of(w, mm, new):
-        push(w, cpu, (pmd_lock, mm), (pte_alloc, mm, new), (pmd_unlock, mm), s)
+        push(w, cpu, (pte_alloc, mm, new), s)
     else:
         indices = sorted({old, new})
         push(

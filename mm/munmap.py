@@ -2,8 +2,8 @@
 
 from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, TABLES, frame_of
-from mm.locks import mmap_write_lock, mmap_write_unlock
-from mm.operation import gather_begin, gather_finish, op_return
+from mm.locks import mmap_write_trylock
+from mm.operation import gather_begin, gather_finish, write_unlock_return
 from mm.page_mask import by_table
 from mm.step import Step, push, step
 from mm.tables import clear_pmd, pmd_of
@@ -17,16 +17,22 @@ def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     push(
         w,
         cpu,
-        (mmap_write_lock, mm),
         (munmap_vma, mm, page, count),
-        (mmap_write_unlock, mm),
-        (op_return,),
+        (write_unlock_return, mm),
     )
 
 
-@step("do_vmi_align_munmap", "check")
-def munmap_vma(w: World, cpu: int, s: Step) -> None:
+@step("mmap_write_lock, do_vmi_align_munmap", "lock")
+def munmap_vma(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count = s
+    if not mmap_write_trylock(w, mm):
+        return True
+    unmap_region(w, cpu, mm, first, count)
+    return False
+
+
+def unmap_region(w: World, cpu: int, mm: int, first: int, count: int) -> None:
+    """Remove the regions of the pages, zap what is mapped there and free its tables; mmap_lock is taken for writing."""
     mask = 0
     for page in range(first, first + count):
         if w.vma[mm][page]:

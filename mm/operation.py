@@ -1,8 +1,9 @@
 """Begin and end of an operation on a CPU, and the steps that every operation shares."""
 
+from machine.geometry import TABLES
 from mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
 from mm.step import Step, step
-from mm.world import World
+from mm.world import NOBODY, World
 
 IDLE_OP = -1
 
@@ -13,9 +14,17 @@ def op_return(w: World, cpu: int, _s: Step) -> None:
     w.observer.close(cpu)
 
 
-@step("close", "return")
-def op_close(w: World, cpu: int, _s: Step) -> None:
-    """End a fault inside a user access: the fault's promises hold from here, the access is still to come."""
+@step("mmap_read_unlock, return", "return")
+def read_unlock_return(w: World, cpu: int, s: Step) -> None:
+    w.mmap_lock[s[1]] -= 1
+    w.op[cpu] = IDLE_OP
+    w.observer.close(cpu)
+
+
+@step("mmap_write_unlock, return", "return")
+def write_unlock_return(w: World, cpu: int, s: Step) -> None:
+    w.mmap_lock[s[1]] = 0
+    w.op[cpu] = IDLE_OP
     w.observer.close(cpu)
 
 
@@ -57,6 +66,18 @@ def due_free(w: World, cpu: int, _s: Step) -> None:
 @step("flush before return", "flush")
 def due_return(w: World, cpu: int, _s: Step) -> None:
     w.flush.due(w, cpu, RETURN)
+
+
+@step("pte_lock, flush_tlb_batched_pending", "lock")
+def pte_lock_batched(w: World, cpu: int, s: Step) -> bool:
+    """Take the PTL, and look whether another CPU's unmap has deferred a flush."""
+    _, mm, index = s
+    at = mm * TABLES + index
+    if w.ptl[at] != NOBODY:
+        return True
+    w.ptl[at] = cpu
+    w.flush.flush_batched_pending(w, cpu, mm)
+    return False
 
 
 @step("flush_tlb_batched_pending", "check")

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from machine.entry import EXEC, READ, WRITE
-from mm.access import start_access
+from mm.access import start_exec, start_read, start_write
 from mm.age import start_age
 from mm.context import leave_lazy, start_lazy, start_switch
 from mm.fork import start_fork
@@ -22,22 +21,10 @@ Start = Callable[[World, int, int, int, int], None]
 """Pushes the first steps of an operation: world, CPU, first page, number of pages, argument."""
 
 
-def _read(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
-    start_access(w, cpu, page, READ)
-
-
-def _write(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
-    start_access(w, cpu, page, WRITE)
-
-
-def _exec(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
-    start_access(w, cpu, page, EXEC)
-
-
 STARTS: Final[dict[str, Start]] = {
-    "read": _read,
-    "write": _write,
-    "exec": _exec,
+    "read": start_read,
+    "write": start_write,
+    "exec": start_exec,
     "mprotect": start_mprotect,
     "munmap": start_munmap,
     "mmap": start_mmap,
@@ -57,12 +44,13 @@ STARTS: Final[dict[str, Start]] = {
 
 BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age"})
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
+_KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)
 
 
-def begin(w: World, cpu: int, start: Start, *, user: bool, args: tuple[int, int, int, int]) -> None:
-    """Start an operation on an idle CPU; `args` are its number for reports, first page, page count and argument."""
-    w.op[cpu] = args[0]
-    w.op_page[cpu] = args[1]
-    start(w, cpu, args[1], args[2], args[3])
-    if user and w.lazy[cpu]:
+def begin(w: World, cpu: int, start: Start, number: int, page: int, count: int, arg: int) -> None:
+    """Start an operation on an idle CPU; `number` is its name for reports."""
+    w.op[cpu] = number
+    w.op_page[cpu] = page
+    start(w, cpu, page, count, arg)
+    if w.lazy[cpu] and start not in _KERNEL_STARTS:
         leave_lazy(w, cpu)

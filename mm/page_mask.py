@@ -10,11 +10,20 @@ def mask_of(first: int, count: int) -> int:
     return ((1 << count) - 1) << first
 
 
-def by_table(mask: int) -> list[tuple[int, int]]:
+_BY_TABLE = tuple(
+    tuple((i, part) for i in range(TABLES) if (part := mask >> i * FANOUT & WHOLE_TABLE))
+    for mask in range(1 << FANOUT * TABLES)
+)
+_PAGES_IN = tuple(
+    tuple(i for i in range(FANOUT) if mask >> i & 1) for mask in range(WHOLE_TABLE + 1)
+)
+
+
+def by_table(mask: int) -> tuple[tuple[int, int], ...]:
     """Return (PMD index, mask of the pages under it) for each page table that the mask touches, ascending."""
-    return [(i, part) for i in range(TABLES) if (part := mask >> i * FANOUT & WHOLE_TABLE)]
+    return _BY_TABLE[mask]
 
 
-def pages_in(mask: int) -> list[int]:
+def pages_in(mask: int) -> tuple[int, ...]:
     """Return the positions of the set bits of one table's mask, ascending."""
-    return [i for i in range(FANOUT) if mask >> i & 1]
+    return _PAGES_IN[mask]

@@ -52,15 +52,25 @@ def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:
     watch = w.watch
     executed = 0
     moved = True
-    while stack and executed < limit:
-        current = stack.pop()
-        code = current[0]
-        if (point and POINTS[code] == point) or STEPS[code](w, cpu, current):
-            stack.append(current)
-            moved = bool(point) and POINTS[code] == point
-            break
-        executed += 1
-        if watch:
-            watch(w, cpu, current)
+    if point or watch:
+        while stack and executed < limit:
+            current = stack.pop()
+            code = current[0]
+            if (point and POINTS[code] == point) or STEPS[code](w, cpu, current):
+                stack.append(current)
+                moved = bool(point) and POINTS[code] == point
+                break
+            executed += 1
+            if watch:
+                watch(w, cpu, current)
+    else:
+        # The same without what reports and pauses need: two thirds of all steps of a campaign run here.
+        while stack and executed < limit:
+            current = stack.pop()
+            if STEPS[current[0]](w, cpu, current):
+                stack.append(current)
+                moved = False
+                break
+            executed += 1
     w.executed += executed
     return moved

@@ -6,7 +6,7 @@ each one.
 
 from machine.entry import ACCESSED, DIRTY, MIGRATION, NX, PRESENT, PROTNONE, PSE, RW, USER
 from machine.geometry import FANOUT, FRAME_BITS
-from mm.frames import alloc_frame, zero_frame
+from mm.frames import alloc_zeroed
 from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_WRITE, World
 
 TABLE_BITS = PRESENT | RW | USER | ACCESSED | DIRTY
@@ -33,8 +33,11 @@ def pte_at(w: World, mm: int, page: int) -> int:
 
 def pte_of(w: World, mm: int, page: int) -> int:
     """Return the page's PTE, 0 when no page table covers the page."""
-    at = pte_at(w, mm, page)
-    return 0 if at < 0 else w.machine.memory[at]
+    memory = w.machine.memory
+    pmd = memory[w.root[mm] << 2 | page >> 2]
+    if pmd & (PRESENT | PSE) != PRESENT:
+        return 0
+    return memory[((pmd >> 19) & 60 | (pmd >> 12) & 3) << 2 | page & 3]
 
 
 def is_migration(entry: int) -> bool:
@@ -77,9 +80,7 @@ def clear_pmd(w: World, cpu: int, mm: int, index: int) -> None:
 
 def new_table(w: World) -> int:
     """Return the frame of an empty page table."""
-    frame = alloc_frame(w)
-    zero_frame(w, frame)
-    return frame
+    return alloc_zeroed(w)
 
 
 def page_prot(vma: int) -> int:

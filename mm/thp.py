@@ -5,10 +5,10 @@ A protection change of the whole is in mm/change_protection.py, a zap of the who
 
 from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY, WRITE
 from machine.geometry import FANOUT, FRAME_BITS, FRAMES, frame_of
-from mm.frames import alloc_huge, zero_frame
+from mm.frames import alloc_huge
 from mm.step import Step, push, step
 from mm.tables import new_table, page_prot, pmd_of, set_pmd_leaf, set_pmd_table
-from mm.world import VM_HUGE, VM_MAPPED, VM_WRITE, World
+from mm.world import VM_HUGE, VM_WRITE, World
 
 NOT_VALID = ~(PRESENT | PROTNONE)
 
@@ -16,12 +16,11 @@ NOT_VALID = ~(PRESENT | PROTNONE)
 def huge_possible(w: World, mm: int, index: int) -> bool:
     """Return whether one region that allows huge pages covers all that entry `index` of the PMD table maps."""
     first = index * FANOUT
-    regions = w.vma[mm][first : first + FANOUT]
-    wanted = VM_HUGE | VM_MAPPED
+    vma = w.vma[mm][first]
     return (
-        first + FANOUT <= w.pages
-        and all(r == regions[0] for r in regions)
-        and (regions[0] & wanted == wanted)
+        bool(vma & VM_HUGE)
+        and first + FANOUT <= w.pages
+        and w.vma[mm][first : first + FANOUT] == [vma] * FANOUT
     )
 
 
@@ -44,7 +43,6 @@ def install_huge(w: World, cpu: int, s: Step) -> None:
         return
     vma = w.vma[mm][page]
     for i in range(FANOUT):
-        zero_frame(w, first + i)
         w.observer.object_new(mm, index * FANOUT + i, first + i)
     entry = FRAME_BITS[first] | page_prot(vma) | PSE
     # A read fault maps real memory read-only here; the huge zero page that Linux may use instead is not modelled.

@@ -4,8 +4,13 @@ The two changes run under mmap_lock for reading, so they overlap with page fault
 """
 
 from mm.change_protection import UFFD_PROTECT, UFFD_RESOLVE, change_pmd
-from mm.locks import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
-from mm.operation import gather_begin, gather_finish, op_return
+from mm.locks import mmap_read_trylock, mmap_write_trylock
+from mm.operation import (
+    gather_begin,
+    gather_finish,
+    read_unlock_return,
+    write_unlock_return,
+)
 from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
 from mm.world import VM_MAPPED, VM_UFFD_WP, VM_WRITE, World
@@ -17,20 +22,21 @@ def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None
     push(
         w,
         cpu,
-        (mmap_write_lock, mm),
         (register_vma, mm, page, count),
-        (mmap_write_unlock, mm),
-        (op_return,),
+        (write_unlock_return, mm),
     )
 
 
-@step("userfaultfd_register", "check")
-def register_vma(w: World, _cpu: int, s: Step) -> None:
+@step("mmap_write_lock, userfaultfd_register", "lock")
+def register_vma(w: World, _cpu: int, s: Step) -> bool:
     _, mm, first, count = s
+    if not mmap_write_trylock(w, mm):
+        return True
     regions = w.vma[mm]
     for page in range(first, first + count):
         if regions[page] & VM_MAPPED:
             regions[page] |= VM_UFFD_WP
+    return False
 
 
 def start_protect(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
@@ -48,21 +54,23 @@ def _start(w: World, cpu: int, page: int, count: int, mode: int) -> None:
     push(
         w,
         cpu,
-        (mmap_read_lock, mm),
         (mwriteprotect_range, mm, page, count, mode),
-        (mmap_read_unlock, mm),
-        (op_return,),
+        (read_unlock_return, mm),
     )
 
 
-@step("mwriteprotect_range", "check")
-def mwriteprotect_range(w: World, cpu: int, s: Step) -> None:
+@step("mmap_read_lock, mwriteprotect_range", "lock")
+def mwriteprotect_range(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count, mode = s
-    if not all(w.vma[mm][page] & VM_UFFD_WP for page in range(first, first + count)):
-        return
+    if not mmap_read_trylock(w, mm):
+        return True
+    for vma in w.vma[mm][first : first + count]:
+        if not vma & VM_UFFD_WP:
+            return False
     deny = VM_WRITE if mode == UFFD_PROTECT else 0
     packed = deny * 0o1111
     passes = [
         (change_pmd, mm, i, mask, packed, mode) for i, mask in by_table(mask_of(first, count))
     ]
     push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
+    return False

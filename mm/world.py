@@ -1,10 +1,10 @@
 """The state of the kernel and the machine between two steps: plain data that can be copied, compared and hashed."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from machine.geometry import FRAMES, PAGES, TABLES
+from machine.geometry import FANOUT, FRAMES, PAGES, TABLES
 from machine.x86 import Machine
-from mm.flush import FlushState, FlushStrategy
+from mm.flush import FlushStrategy
 from mm.observer import Observer
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class World:
         self.irqs_off: list[bool] = [False] * cpus
         self.root: list[int] = [-1] * MMS
         self.live: list[bool] = [False] * MMS
-        self.vma: list[list[int]] = [[0] * PAGES for _ in range(MMS)]
+        self.vma: list[list[int]] = [[0] * PAGES, [0] * PAGES, [0] * PAGES]
         self.mmap_lock: list[int] = [0] * MMS
         self.pmd_lock: list[int] = [NOBODY] * MMS
         self.ptl: list[int] = [NOBODY] * (MMS * TABLES)
@@ -111,9 +111,9 @@ class World:
         self.executed = 0
         self.watch: Watch | None = None
         self.costs: list[int] = [0] * 5
-        for word in range(4):
-            machine.memory[word] = 0
-        self.flush_state: FlushState = flush.new_state(cpus, asids, batch)
+        machine.memory[:FANOUT] = [0] * FANOUT
+        # A FlushState. Any, so that the strategy that made it takes it back as its own type without the call of a cast.
+        self.flush_state: Any = flush.new_state(cpus, asids, batch)
 
     def copy(self, observer: Observer) -> "World":
         """Return an equal world that shares no mutable state with this one and reports to `observer`."""

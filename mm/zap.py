@@ -2,8 +2,8 @@
 
 from machine.entry import PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT, frame_of
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.operation import batched_pending, gather_flush
+from mm.locks import pmd_lock, pmd_unlock, pte_unlock
+from mm.operation import gather_flush, pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
@@ -23,7 +23,7 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
     else:
         zaps = [(zap_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
-        push(w, cpu, (pte_lock, mm, index), (batched_pending, mm), *zaps, (pte_unlock, mm, index))
+        push(w, cpu, (pte_lock_batched, mm, index), *zaps, (pte_unlock, mm, index))
 
 
 @step("ptep_get_and_clear_full", "change")
@@ -48,8 +48,7 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
             cpu,
             (pte_unlock, mm, index),
             (gather_flush,),
-            (pte_lock, mm, index),
-            (batched_pending, mm),
+            (pte_lock_batched, mm, index),
         )
 
 

@@ -29,12 +29,18 @@ from machine.entry import (
 SOFTWARE = SOFTW1 | SOFTW2 | SOFTW3
 KNL_ERRATUM = DIRTY | ACCESSED
 """Bits that some processors set in a non-present entry (X86_BUG_PTE_LEAK): pte_none ignores them."""
-CACHING = PWT | PCD | PAT
+MINIMAL_ON_CHANGE = PFN_MASK | PWT | PCD | PAT | PKEY
+"""The frame and how it may be cached and accessed."""
+MINIMAL_ON_CLEAR = RW | USER | DIRTY
 
 
 def always(_old: int, _new: int) -> bool:
     """Every change needs a flush: the default of architectures without a rule (asm-generic/tlb.h)."""
     return True
+
+
+V1_ENABLE = RW | DIRTY | GLOBAL
+V1_ALWAYS = ~(V1_ENABLE | NX | SOFTWARE | ACCESSED)
 
 
 def v1(old: int, new: int) -> bool:
@@ -45,11 +51,8 @@ def v1(old: int, new: int) -> bool:
     """
     if not new & ~KNL_ERRATUM:
         return bool(old & ~KNL_ERRATUM)
-    enable = RW | DIRTY | GLOBAL
-    disable = NX
-    ignore = SOFTWARE | ACCESSED
     difference = old ^ new
-    return bool(difference & (old & enable | new & disable | ~(enable | disable | ignore)))
+    return bool(difference & (old & V1_ENABLE | new & NX | V1_ALWAYS))
 
 
 def v3(old: int, new: int, *, ignore_accessed: bool = True) -> bool:
@@ -74,6 +77,10 @@ def v3_huge(old: int, new: int) -> bool:
     return v3(old, new, ignore_accessed=False)
 
 
+FLUSH_ON_CLEAR = DIRTY | PRESENT | ACCESSED
+FLUSH_ON_CHANGE = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY | NX
+
+
 def _upstream(old: int, new: int, software: int, *, ignore_accessed: bool) -> bool:
     """pte_needs_flush as merged: flush on clearing D, P (A), and on any change of a right or attribute.
 
@@ -87,10 +94,7 @@ def _upstream(old: int, new: int, software: int, *, ignore_accessed: bool) -> bo
     difference = (old ^ new) & ~software
     if ignore_accessed:
         difference &= ~ACCESSED
-    if difference & old & (DIRTY | PRESENT | ACCESSED):
-        return True
-    on_change = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY | NX
-    return bool(difference & on_change)
+    return bool(difference & (old & FLUSH_ON_CLEAR | FLUSH_ON_CHANGE))
 
 
 SOFTWARE_5_19 = SOFTWARE | BIT58
@@ -124,6 +128,6 @@ def minimal(old: int, new: int) -> bool:
     """
     if not old & PRESENT:
         return False
-    if not new & PRESENT or (old ^ new) & (PFN_MASK | CACHING | PKEY):
+    if not new & PRESENT or (old ^ new) & MINIMAL_ON_CHANGE:
         return True
-    return bool(old & ~new & (RW | USER | DIRTY) or new & ~old & NX)
+    return bool(old & ~new & MINIMAL_ON_CLEAR or new & ~old & NX)

@@ -43,7 +43,8 @@ def delivery_of(w: World) -> Delivery:
 
 def state_of(w: World) -> X86State:
     """Return the state of the optimized model in a world that runs it."""
-    return cast("X86State", w.flush_state)
+    state: X86State = w.flush_state
+    return state
 
 
 @step("flush_tlb_mm_range", "flush")
@@ -54,13 +55,13 @@ def flush_send(w: World, cpu: int, s: Step) -> None:
     """
     _, mm, first, count, freed = s
     state = state_of(w)
-    state.tlb_gen[mm] += 1
-    generation = state.tlb_gen[mm]
+    generation = state.tlb_gen[mm] = state.tlb_gen[mm] + 1
     w.costs[FLUSHES] += 1
     strategy = delivery_of(w)
+    mask = state.cpumask[mm]
     acks: list[Step] = []
     for target in range(w.cpus):
-        if not state.cpumask[mm] >> target & 1:
+        if not mask >> target & 1:
             continue
         if target == cpu:
             if w.loaded_mm[cpu] == mm:

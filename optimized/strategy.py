@@ -42,7 +42,7 @@ class GatherFlush:
         state.ctx_gen[cpu][0] = state.tlb_gen[mm]
         state.next_asid[cpu] = 1 % state.asids
         state.cpumask[mm] |= 1 << cpu
-        w.machine.load_cr3(cpu, w.root[mm], 0, noflush=False)
+        w.machine.load_cr3(cpu, w.root[mm], 0, noflush=True)
         w.loaded_mm[cpu] = mm
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
@@ -105,8 +105,7 @@ class GatherFlush:
 
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
-        flushes = self.flush_of(gather)
-        push(w, cpu, *flushes, (gather_free,))
+        push(w, cpu, *self.flush_of(gather), *free_of(gather))
         gather.end = 0
         gather.freed_tables = False
 
@@ -127,7 +126,7 @@ class GatherFlush:
 
     def finish_steps(self, gather: Gather) -> list[Step]:
         """Return the end of a gather: flush, free, and only then say that nothing is pending any more."""
-        return [*self.flush_of(gather), (gather_free,), (gather_end,)]
+        return [*self.flush_of(gather), *free_of(gather), (gather_end,)]
 
     def is_nested(self, w: World, mm: int) -> bool:
         """mm_tlb_flush_nested: more than one gather of the address space is open."""
@@ -217,6 +216,11 @@ def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
         low, high, any_freed = hulls.get(mm, (first, first + count, 0))
         hulls[mm] = (min(low, first), max(high, first + count), any_freed | freed)
     return [(flush_send, mm, low, high - low, freed) for mm, (low, high, freed) in hulls.items()]
+
+
+def free_of(gather: Gather) -> list[Step]:
+    """Return the step that frees what the gather has queued; none when nothing is."""
+    return [(gather_free,)] if gather.pages or gather.tables else []
 
 
 @step("free the gather's batch", "free")

@@ -22,6 +22,7 @@ PLACE: Final = 0xFFFFF8
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""
 NO_OBJECT: Final = -1
+_ABSENT: Final = ((0,),) * SLOTS
 
 
 class History:
@@ -54,8 +55,12 @@ class History:
         self.generation = machine.generation
         self.memory = machine.memory
         self.time = 0
-        self.versions: list[list[int]] = [[0] for _ in range(SLOTS)]
-        self.floor: dict[int, list[int]] = {kind: [0] * SLOTS for kind in (READ, WRITE, EXEC)}
+        self.versions: list[list[int]] = [*map(list, _ABSENT)]
+        self.floor: dict[int, list[int]] = {
+            READ: [0] * SLOTS,
+            WRITE: [0] * SLOTS,
+            EXEC: [0] * SLOTS,
+        }
         self.visits: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
         self.region_rights: list[int] = [-1] * SLOTS
         self.armed: list[int] = [0] * SLOTS
@@ -92,10 +97,7 @@ class History:
             self.objects[frame * MMS + child] = copy = self.new_object(self.shadow[original])
             self.home[copy] = self.home[original]
             self.last_store[copy] = self.last_store[original]
-            # A fork may come between the last unlock of an MADV_FREE and its return: the child's page is as
-            # dispensable as the parent's.
-            is_open = any(original in freed for freed in self.open_free)
-            self.freed_upto[copy] = self.time if is_open else self.freed_upto[original]
+            self.freed_upto[copy] = self.freed_upto[original]
 
     def object_copied(self, mm: int, old: int, new: int) -> None:
         self.shared_object[new] = self.shared_object[old]
@@ -186,7 +188,7 @@ class History:
         self.last_store[owner] = self.time
         at = (version >> 3 & 63) * MMS
         for other in self.objects[at : at + MMS]:
-            if other not in (owner, NO_OBJECT):
+            if other >= 0 and other != owner:
                 self.shadow[other] = value
                 self.last_store[other] = self.time
 

@@ -6,7 +6,7 @@ from fuzz.scenario import Header, kinds
 from machine.entry import EXEC, READ, WRITE
 from machine.geometry import FANOUT, frame_of
 from mm.flush import FlushStrategy
-from mm.operations import BY_KERNEL_THREAD, STARTS, begin
+from mm.operations import STARTS, begin
 from mm.step import NAMES, Step, run_steps
 from mm.tables import pmd_of, pte_of
 from mm.world import World
@@ -87,8 +87,7 @@ class Kernel:
         """Begin an operation on an idle CPU without executing a step."""
         assert not self.w.steps[cpu], f"CPU {cpu} is busy before {self.next(cpu)!r}"
         self.names[cpu].clear()
-        user = name not in BY_KERNEL_THREAD
-        begin(self.w, cpu, STARTS[name], user=user, args=(0, page, count, arg))
+        begin(self.w, cpu, STARTS[name], 0, page, count, arg)
 
     def run(self, cpu: int, name: str, page: int = 0, count: int = 1, arg: int = 0) -> list[str]:
         """Run an operation to completion and return the names of its steps."""

@@ -132,7 +132,7 @@ def test_trace_can_be_left_out_or_asked_for(tmp_path: Path) -> None:
 
     def has_trace(policy: str, *options: str) -> bool:
         return (
-            "mmap_write_lock"
+            "mmap_write_lock,"
             in inside(tmp_path, "replay", "nx.txt", "--policy", policy, *options).out
         )
 

@@ -51,7 +51,52 @@ def test_timeline_names_steps_in_order() -> None:
         "mprotect p0 rx",
         ("no flush for p0 (NX-cleared)", "p0 none -> f0 P A SPECIAL"),
     )
-    assert changed["find_vma"] == ("exec p0", ("SIGSEGV (ACCERR) is delivered",))
+    assert changed["mmap_write_unlock, return"] == (
+        "mprotect p0 rx",
+        ("its promises hold from here",),
+    )
+    assert [
+        (told.operation(s.record), s.changes) for s in told.steps if s.step == "page fault"
+    ] == [
+        ("read p0", ("read of a page not present",)),
+        (
+            "exec p0",
+            ("fetch denied by a present entry", "SIGSEGV (ACCERR) is delivered"),
+        ),
+    ]
+
+
+def timeline(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Operation, step and changes of each step of a scenario with two CPUs under the newest rule."""
+    head = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\n"
+    told = explain(parse(head + text).scenario, REGISTRY["linux"])
+    return [(told.operation(step.record), step.step, step.changes) for step in told.steps]
+
+
+def test_hardware_has_lines_of_its_own() -> None:
+    """What a CPU fills or drops of itself is a line under its own record, also with no operation in flight."""
+    steps = timeline("cpu0 write p0\ncpu1 fill p0\ncpu1 evict p0\ncpu0 read p0\n")
+
+    assert steps[-3:] == [
+        ("fill p0", "hardware", ("TLB of cpu1: p0 = f3#0 rw- D",)),
+        ("evict p0", "hardware", ("TLB of cpu1: p0 dropped",)),
+        ("read p0", "access", ("loads 1 from f3#0",)),
+    ]
+
+
+def test_an_operation_that_waits_says_nothing() -> None:
+    """A step that is blocked is no line; it comes when it can run, and says once what it did."""
+    steps = timeline("cpu0 write p0\ncpu0 mprotect p0 r until flush\ncpu1 write p0\n")
+
+    assert [step for step in steps if step[0] == "write p0"][-2:] == [
+        ("write p0", "access", ()),
+        (
+            "write p0",
+            "page fault",
+            ("write denied by a present entry", "SIGSEGV (ACCERR) is delivered"),
+        ),
+    ]
+    assert steps[-2][1] == "mmap_write_unlock, return"
 
 
 def test_history_goes_up_to_the_newest_value() -> None:

@@ -12,7 +12,8 @@ from tests.kernel import Kernel, R
 
 SPANS = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4)), min_size=1, max_size=5)
 
-TAIL = ["free the gather's batch", "dec_tlb_flush_pending"]
+FREE = "free the gather's batch"
+END = "dec_tlb_flush_pending"
 
 
 def opened(*, batch: int = 4, pages: int = 4) -> Kernel:
@@ -75,7 +76,7 @@ def test_beginning_raises_the_pending_count() -> None:
 
 def test_nothing_recorded_nothing_flushed() -> None:
     """A gather that ends alone and empty sends no flush."""
-    assert finished(opened()) == TAIL
+    assert finished(opened()) == [END]
 
 
 def test_one_flush_for_all_that_was_recorded() -> None:
@@ -87,8 +88,7 @@ def test_one_flush_for_all_that_was_recorded() -> None:
     k.w.flush.gather_finish(k.w, 0)
 
     assert pending_steps(k) == [(0, 1, 3, 0)]
-    assert k.finish(0)[0] == "flush_tlb_mm_range"
-    assert k.names[0][-2:] == TAIL
+    assert k.finish(0) == ["flush_tlb_mm_range", "flush_tlb_func", "flush_tlb_func", END]
     assert k.w.costs[FLUSHES] == 1
 
 
@@ -110,11 +110,33 @@ def test_pages_are_freed_behind_the_flush() -> None:
     clear(k.w, 0)
     k.w.flush.page_removed(k.w, 0, frame)
     k.w.flush.gather_finish(k.w, 0)
-    k.until(0, TAIL[0])
+    k.until(0, FREE)
     assert k.journal.freed_frames == []
     k.step(0)
 
     assert k.journal.freed_frames == [frame]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("queued", ["nothing", "page", "table"])
+def test_a_free_is_a_step_when_something_is_queued(queued: str, *, last: bool) -> None:
+    """Behind a flush, in between or the last one, comes a free iff a page or a table waits for it."""
+    k = opened()
+    clear(k.w, 0)
+    if queued == "page":
+        k.w.flush.page_removed(k.w, 0, alloc_frame(k.w))
+    elif queued == "table":
+        k.w.flush.table_removed(k.w, 0, 0, 0, alloc_frame(k.w))
+    k.names[0].clear()
+    (k.w.flush.gather_finish if last else k.w.flush.gather_flush)(k.w, 0)
+
+    assert k.finish(0) == [
+        "flush_tlb_mm_range",
+        "flush_tlb_func",
+        "flush_tlb_func",
+        *[FREE] * (queued != "nothing"),
+        *[END] * last,
+    ]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4])
@@ -151,7 +173,7 @@ def test_a_freed_table_widens_the_range_and_is_marked() -> None:
     k.w.flush.gather_finish(k.w, 0)
 
     assert pending_steps(k) == [(0, FANOUT, FANOUT, 1)]
-    k.until(0, TAIL[0])
+    k.until(0, FREE)
     assert k.journal.freed_tables == []
     k.step(0)
     assert k.journal.freed_tables == [frame]
@@ -197,7 +219,7 @@ def test_gathers_of_other_spaces_do_not_nest() -> None:
     k = opened()
     k.w.flush.gather_begin(k.w, 1, 1)
 
-    assert finished(k) == TAIL
+    assert finished(k) == [END]
 
 
 def test_the_rule_decides_what_is_recorded() -> None:

@@ -20,7 +20,7 @@ from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
 from mm.access import RETRIES
 from mm.fault import access_error
 from mm.tables import set_pte
-from mm.world import SPURIOUS, VM_MAPPED, ZERO_FRAME
+from mm.world import NOBODY, SPURIOUS, VM_MAPPED, ZERO_FRAME
 from tests.kernel import Kernel, R, W, X, prot
 
 PROTECTIONS = range(8)
@@ -129,8 +129,8 @@ def test_two_faults_populate_a_page_once() -> None:
     k = Kernel()
     for cpu in (0, 1):
         k.start(cpu, "write")
-    k.until(0, "do_anonymous_page")
-    k.until(1, "pte_lock")
+    for cpu in (0, 1):
+        k.until(cpu, "do_anonymous_page")
     k.finish(0)
     frame, free = k.frame(), k.w.free_frames
     k.finish(1)
@@ -144,14 +144,57 @@ def test_two_faults_make_one_table() -> None:
     k = Kernel()
     k.start(0, "write", 0)
     k.start(1, "write", 1)
-    k.until(0, "pte_alloc")
-    k.until(1, "pmd_lock")
+    for cpu in (0, 1):
+        k.until(cpu, "pte_alloc")
     k.finish(0)
-    table = k.pmd()
-    k.finish(1)
+    table, free = k.pmd(), k.w.free_frames
+    k.past(1, "pte_alloc")
 
+    assert (k.pmd(), k.w.free_frames) == (table, free)
+    k.finish(1)
     assert k.pmd() == table
     assert (k.read(1, 0), k.read(0, 1)) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_populating_waits_for_the_table_lock(kind: str) -> None:
+    """do_anonymous_page needs the PTL: while another CPU has it, it is blocked with no effect; it keeps no lock."""
+    k = Kernel()
+    k.read(0, 1)
+    k.start(1, kind)
+    k.until(1, "do_anonymous_page")
+    k.start(0, "age", 1)
+    k.past(0, "pte_lock")
+    while k.w.ptl[0] == 0:
+        before = k.w.key()
+        assert not k.step(1)
+        assert k.w.key() == before
+        k.step(0)
+
+    assert k.step(1)
+    assert k.pte() & PRESENT
+    assert k.w.ptl[0] == NOBODY
+    k.finish(0)
+
+
+def test_a_new_table_waits_for_the_pmd_lock() -> None:
+    """pte_alloc needs the PMD lock: while another CPU has it, it is blocked with no effect; it keeps no lock."""
+    k = Kernel(layout="huge", pages=8)
+    k.run(0, "mprotect", 0, 1, R)
+    k.start(1, "read")
+    k.until(1, "pte_alloc")
+    k.start(0, "write", 4)
+    k.past(0, "pmd_lock")
+    while k.w.pmd_lock[0] == 0:
+        before = k.w.key()
+        assert not k.step(1)
+        assert k.w.key() == before
+        k.step(0)
+
+    assert k.step(1)
+    assert k.pmd() & PRESENT
+    assert k.w.pmd_lock[0] == NOBODY
+    k.finish(0)
 
 
 @pytest.mark.parametrize("kind", ["write", "exec"])
@@ -179,7 +222,7 @@ def test_a_spurious_write_fault_makes_the_entry_young_and_dirty() -> None:
     k.w.ptl[0] = 1
     set_pte(k.w, 1, 0, 0, bare & ~RW)
     k.start(1, "write")
-    k.until(1, "handle_pte_fault")
+    k.until(1, "page fault")
     set_pte(k.w, 1, 0, 0, bare)
     k.w.ptl[0] = -1
     k.past(1, "handle_pte_fault, PTE present")
@@ -213,17 +256,81 @@ def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:
 
 
 def test_the_handler_holds_the_mmap_lock_to_its_end() -> None:
-    """A fault holds mmap_lock for reading from find_vma on, and closes behind the unlock."""
+    """A fault holds mmap_lock for reading from its first step to its last, in front of the access's next try."""
     k = Kernel()
     k.start(0, "write")
-    k.past(0, "mmap_read_lock")
-    while k.next(0) != "mmap_read_unlock":
+    k.until(0, "page fault")
+    assert k.w.mmap_lock[0] == 0
+    k.step(0)
+    while k.next(0) != "mmap_read_unlock, retry":
         assert k.w.mmap_lock[0] == 1
         k.step(0)
+    assert k.w.mmap_lock[0] == 1
     k.step(0)
 
     assert k.w.mmap_lock[0] == 0
-    assert k.next(0) == "close"
+    assert k.next(0) == "access"
+
+
+def test_the_order_of_demand_zero() -> None:
+    """Without a page table the handler hooks one in and looks again; then it populates the page."""
+    k = Kernel()
+    retry = ["mmap_read_unlock, retry", "access"]
+
+    assert k.run(0, "write") == [
+        "access",
+        "page fault",
+        "pte_alloc",
+        "handle_mm_fault",
+        "do_anonymous_page",
+        *retry,
+    ]
+    assert k.run(0, "write", 1) == ["access", "page fault", "do_anonymous_page", *retry]
+
+
+@pytest.mark.parametrize("layout", ["empty", "readonly"])
+def test_a_denied_access_ends_with_its_fault(layout: str) -> None:
+    """An access that no region allows is over with the step of the fault, which leaves mmap_lock as it was."""
+    k = Kernel(layout=layout)
+    for readers in (0, 1):
+        k.w.mmap_lock[0] = readers
+
+        assert k.run(0, "write") == ["access", "page fault"]
+        assert k.shown() in ("MAPERR", "ACCERR")
+        assert k.w.mmap_lock[0] == readers
+        assert k.w.op[0] == -1
+
+
+def test_a_denied_access_waits_for_a_writer() -> None:
+    """A fault is denied by the region that it finds when mmap_lock is free: behind the mprotect, not in it."""
+    k = kernel_with(R)
+    k.start(1, "write")
+    k.until(1, "page fault")
+    k.start(0, "mprotect", 0, 1, R | W)
+    k.past(0, "mmap_write_lock, mprotect_fixup")
+    while k.next(0):
+        assert not k.step(1)
+        k.step(0)
+    k.finish(1)
+
+    assert isinstance(k.shown(), int)
+
+
+def test_an_event_releases_the_mmap_lock_last() -> None:
+    """A write that userfaultfd hears of ends with the step that releases mmap_lock, behind the table lock."""
+    for layout, unlock in (("private", "pte_unlock"), ("huge", "pmd_unlock")):
+        k = Kernel(layout=layout)
+        k.write(0)
+        k.run(0, "uffd_register", 0, 4)
+        k.run(0, "uffd_wp", 0, 4)
+        k.start(0, "write")
+        k.until(0, "mmap_read_unlock, deliver")
+        assert k.w.mmap_lock[0] == 1
+        assert (k.w.ptl[0], k.w.pmd_lock[0]) == (NOBODY, NOBODY)
+
+        assert k.finish(0)[-2:] == [unlock, "mmap_read_unlock, deliver"]
+        assert k.w.mmap_lock[0] == 0
+        assert k.shown() == "userfaultfd"
 
 
 def test_a_delivered_signal_releases_every_lock() -> None:

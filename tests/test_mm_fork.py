@@ -47,8 +47,7 @@ def test_the_order_of_steps() -> None:
     k.read(1)
 
     assert k.run(0, "fork") == [
-        "mmap_write_lock",
-        "dup_mmap",
+        "mmap_write_lock, dup_mmap",
         "copy_pmd_range",
         "pte_lock",
         "pte_lock",
@@ -62,8 +61,7 @@ def test_the_order_of_steps() -> None:
         "flush_tlb_func",
         "flush_tlb_func",
         "fork returns the child",
-        "mmap_write_unlock",
-        "return",
+        "mmap_write_unlock, return",
     ]
 
 
@@ -221,8 +219,11 @@ def test_the_lock_of_the_parent_is_held_from_first_to_last() -> None:
     k = Kernel()
     k.write(0)
     k.start(0, "fork")
-    k.step(0)
-    while k.next(0) != "mmap_write_unlock":
+    assert k.w.mmap_lock[0] == 0
+    k.past(0, "mmap_write_lock, dup_mmap")
+    while k.next(0):
         assert k.w.mmap_lock[0] == WRITER
         k.step(0)
+    assert k.names[0][-1] == "mmap_write_unlock, return"
+    assert k.w.mmap_lock[0] == 0
     assert k.pte() & NX

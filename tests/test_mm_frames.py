@@ -8,10 +8,10 @@ from mm.frames import (
     OutOfMemoryError,
     alloc_frame,
     alloc_huge,
+    alloc_zeroed,
     free_table,
     get_page,
     put_page,
-    zero_frame,
 )
 from mm.world import ZERO_FRAME
 from tests.kernel import Kernel
@@ -91,15 +91,18 @@ def test_memory_ends() -> None:
 
 
 def test_a_huge_page_is_a_whole_block() -> None:
-    """Four frames from an aligned block, with one reference each, of one new generation, and poisoned."""
+    """Four frames from an aligned block, with one reference each, of one new generation, and full of zeros."""
     w = Kernel().w
     w.machine.generation[62] = 5
+    w.machine.memory[FANOUT:] = [POISON_FREE] * (len(w.machine.memory) - FANOUT)
     first = alloc_huge(w)
+    words = slice(first * FANOUT, (first + FANOUT) * FANOUT)
 
     assert first % FANOUT == 0
     assert w.refs[first : first + FANOUT] == [1] * FANOUT
     assert w.machine.generation[first : first + FANOUT] == [6] * FANOUT
-    assert w.machine.read_entry(first + 3, 3) == POISON_ALLOC
+    assert w.machine.memory[words] == [0] * FANOUT * FANOUT
+    assert w.machine.memory.count(0) == FANOUT * (FANOUT + 1)
     assert not w.free_frames >> first & 0xF
 
 
@@ -114,13 +117,28 @@ def test_a_huge_page_needs_a_free_block() -> None:
 
 
 def test_a_zeroed_frame_has_no_poison() -> None:
-    """zero_frame clears every word of its frame and no other."""
+    """alloc_zeroed clears every word of its frame, which has one reference, and no other word."""
     w = Kernel().w
-    frame, other = alloc_frame(w), alloc_frame(w)
-    zero_frame(w, frame)
+    before, other = alloc_frame(w), alloc_frame(w)
+    put_page(w, before)
+    memory = list(w.machine.memory)
+    frame = alloc_zeroed(w)
+    words = slice(frame * FANOUT, (frame + 1) * FANOUT)
 
-    assert [w.machine.read_entry(frame, i) for i in range(FANOUT)] == [0] * FANOUT
-    assert w.machine.read_entry(other, 0) == POISON_ALLOC
+    assert frame == before != other
+    assert w.refs[frame] == 1
+    assert memory[words] == [POISON_FREE] * FANOUT
+    memory[words] = [0] * FANOUT
+    assert w.machine.memory == memory
+
+
+def test_a_frame_is_full_of_the_pattern_asked_for() -> None:
+    """alloc_frame fills every word of its frame with a pattern, the poison of an allocation unless another is named."""
+    w = Kernel().w
+    frames = {POISON_ALLOC: alloc_frame(w), 7: alloc_frame(w, 7)}
+
+    for pattern, frame in frames.items():
+        assert [w.machine.read_entry(frame, i) for i in range(FANOUT)] == [pattern] * FANOUT
 
 
 def test_a_freed_frame_is_no_longer_lazily_free() -> None:

@@ -8,21 +8,22 @@ from hypothesis import given
 from fuzz.engines.strategies import scenarios
 from fuzz.execute import execute
 from fuzz.scenario import Scenario
+from mm.fault import fault_missing
 from mm.locks import (
-    mmap_read_lock,
-    mmap_read_unlock,
-    mmap_write_lock,
-    mmap_write_unlock,
+    mmap_read_trylock,
+    mmap_write_trylock,
     pmd_lock,
     pmd_unlock,
     pte_lock,
     pte_unlock,
 )
+from mm.operation import pte_lock_batched, read_unlock_return, write_unlock_return
 from mm.step import Step, run_steps
 from mm.world import NOBODY, WRITER, World
 from optimized.policies import REGISTRY
 from optimized.strategy import GatherFlush
 from tests.kernel import Kernel, R
+from tests.strategies import any_scenario
 
 WRITE_LOCKED = ["mprotect", "munmap", "mmap", "mremap", "fork", "uffd_register"]
 READ_LOCKED = ["dontneed", "free", "uffd_wp", "uffd_unwp"]
@@ -38,48 +39,63 @@ def try_step(w: World, cpu: int, s: Step) -> bool:
 
 
 def test_readers_share_the_mmap_lock() -> None:
-    """Several readers hold mmap_lock together, and a writer waits for the last of them."""
+    """Several readers hold mmap_lock together, and a writer gets it when the last of them has released it."""
     w = Kernel(cpus=3).w
-    assert try_step(w, 0, (mmap_read_lock, 0))
-    assert try_step(w, 1, (mmap_read_lock, 0))
-    assert not try_step(w, 2, (mmap_write_lock, 0))
+    assert mmap_read_trylock(w, 0)
+    assert mmap_read_trylock(w, 0)
+    assert not mmap_write_trylock(w, 0)
 
-    try_step(w, 0, (mmap_read_unlock, 0))
-    assert not try_step(w, 2, (mmap_write_lock, 0))
-    try_step(w, 1, (mmap_read_unlock, 0))
-    assert try_step(w, 2, (mmap_write_lock, 0))
+    assert try_step(w, 0, (read_unlock_return, 0))
+    assert not mmap_write_trylock(w, 0)
+    assert try_step(w, 1, (read_unlock_return, 0))
+    assert mmap_write_trylock(w, 0)
 
 
 def test_a_writer_excludes_everybody() -> None:
     """While one CPU holds mmap_lock for writing, neither a reader nor a writer gets it."""
     w = Kernel(cpus=2).w
-    try_step(w, 0, (mmap_write_lock, 0))
+    assert mmap_write_trylock(w, 0)
 
-    assert not try_step(w, 1, (mmap_read_lock, 0))
-    assert not try_step(w, 1, (mmap_write_lock, 0))
-    try_step(w, 0, (mmap_write_unlock, 0))
-    assert try_step(w, 1, (mmap_read_lock, 0))
+    assert not mmap_read_trylock(w, 0)
+    assert not mmap_write_trylock(w, 0)
+    assert try_step(w, 0, (write_unlock_return, 0))
+    assert mmap_read_trylock(w, 0)
+
+
+@pytest.mark.parametrize("held", [1, 2, WRITER])
+def test_who_does_not_get_the_mmap_lock_leaves_it_as_it_is(held: int) -> None:
+    """An attempt that fails has no effect."""
+    w = Kernel().w
+    w.mmap_lock[0] = held
+    before = w.key()
+
+    assert not mmap_write_trylock(w, 0)
+    if held == WRITER:
+        assert not mmap_read_trylock(w, 0)
+    assert w.key() == before
 
 
 def test_each_address_space_has_its_own_locks() -> None:
     """A lock of one address space is no lock of another."""
     w = Kernel(cpus=2).w
-    for lock in ((mmap_write_lock, 0), (pmd_lock, 0), (pte_lock, 0, 0)):
-        assert try_step(w, 0, lock)
-    for lock in ((mmap_write_lock, 1), (pmd_lock, 1), (pte_lock, 1, 0)):
-        assert try_step(w, 1, lock)
+    for cpu in (0, 1):
+        assert mmap_write_trylock(w, cpu)
+        for lock in ((pmd_lock, cpu), (pte_lock, cpu, 0), (pte_lock_batched, cpu, 1)):
+            assert try_step(w, cpu, lock)
 
 
-def test_each_table_has_its_own_lock() -> None:
-    """The PTL of one page table leaves the other table and the PMD lock free."""
+@pytest.mark.parametrize("lock", [pte_lock, pte_lock_batched])
+def test_each_table_has_its_own_lock(lock: int) -> None:
+    """The PTL of one page table leaves the other table and the PMD lock free, whichever step takes it."""
     w = Kernel(cpus=2).w
-    try_step(w, 0, (pte_lock, 0, 0))
+    assert try_step(w, 0, (lock, 0, 0))
 
     assert not try_step(w, 1, (pte_lock, 0, 0))
-    assert try_step(w, 1, (pte_lock, 0, 1))
+    assert not try_step(w, 1, (pte_lock_batched, 0, 0))
+    assert try_step(w, 1, (lock, 0, 1))
     assert try_step(w, 1, (pmd_lock, 0))
     try_step(w, 0, (pte_unlock, 0, 0))
-    assert try_step(w, 1, (pte_lock, 0, 0))
+    assert try_step(w, 1, (lock, 0, 0))
 
 
 def test_the_pmd_lock_has_one_holder() -> None:
@@ -92,13 +108,31 @@ def test_the_pmd_lock_has_one_holder() -> None:
     assert try_step(w, 1, (pmd_lock, 0))
 
 
-def test_a_blocked_step_changes_nothing() -> None:
-    """A CPU that waits for a lock leaves the world as it is."""
+@pytest.mark.parametrize("name", [*WRITE_LOCKED, *READ_LOCKED, "read"])
+def test_a_blocked_step_changes_nothing(name: str) -> None:
+    """A CPU that waits for mmap_lock leaves the world as it is, and goes on when the lock is free."""
     k = Kernel()
     k.start(0, "mprotect", arg=R)
-    k.past(0, "mmap_write_lock")
-    k.start(1, "read")
-    k.until(1, "mmap_read_lock")
+    k.past(0, "mmap_write_lock, mprotect_fixup")
+    k.start(1, name, 1)
+    if name == "read":
+        k.until(1, "page fault")
+    before = k.w.key()
+
+    assert not k.step(1)
+    assert k.w.key() == before
+    k.finish(0)
+    assert k.step(1)
+
+
+@pytest.mark.parametrize("lock", [pte_lock, pte_lock_batched, pmd_lock])
+def test_a_blocked_table_lock_changes_nothing(lock: int) -> None:
+    """A CPU that waits for a table's lock leaves the world as it is, deferred flushes included."""
+    k = Kernel()
+    k.write(0)
+    k.w.flush.defer_unmap(k.w, 0, 0, 0)
+    k.w.ptl[0] = k.w.pmd_lock[0] = 0
+    k.w.steps[1] = [(lock, 0, 0)]
     before = k.w.key()
 
     assert not k.step(1)
@@ -143,19 +177,66 @@ def test_kernel_threads_take_no_mmap_lock(name: str) -> None:
     assert modes(k, name) == {0}
 
 
+@pytest.mark.parametrize("name", [*WRITE_LOCKED, *READ_LOCKED])
+def test_an_operation_takes_the_mmap_lock_first_and_releases_it_last(name: str) -> None:
+    """The first step takes mmap_lock, the last one releases it and ends the operation, and all between hold it."""
+    k = Kernel()
+    k.write(0, 1)
+    k.run(0, "uffd_register", 1)
+    held = WRITER if name in WRITE_LOCKED else 1
+    kind = "write" if name in WRITE_LOCKED else "read"
+    k.start(0, name, page=1, arg=3)
+    assert k.w.mmap_lock[0] == 0
+    assert k.next(0).startswith(f"mmap_{kind}_lock, ")
+    while k.step(0) and k.next(0):
+        assert k.w.mmap_lock[0] == held
+        assert k.w.op[0] != -1
+
+    assert k.names[0][-1] == f"mmap_{kind}_unlock, return"
+    assert k.w.mmap_lock[0] == 0
+    assert k.w.op[0] == -1
+
+
+@pytest.mark.parametrize("name", WRITE_LOCKED)
+def test_changes_of_regions_wait_for_readers(name: str) -> None:
+    """An operation that changes or copies regions begins when the last page fault has released mmap_lock."""
+    k = Kernel()
+    k.start(0, name, page=1, arg=3)
+    k.start(1, "read", 0)
+    k.past(1, "page fault")
+    while k.next(1) != "access":
+        assert not k.step(0)
+        assert k.step(1)
+
+    assert k.step(0)
+
+
+@pytest.mark.parametrize("name", READ_LOCKED)
+def test_changes_of_entries_alone_run_beside_readers(name: str) -> None:
+    """An operation that holds mmap_lock for reading does not wait for a page fault that holds it too."""
+    k = Kernel()
+    k.write(0, 1)
+    k.run(0, "uffd_register", 1)
+    k.start(1, "read", 0)
+    k.past(1, "page fault")
+
+    assert k.run(0, name, page=1)[-1] == "mmap_read_unlock, return"
+    assert k.w.mmap_lock[0] == 1
+    assert k.next(1) == "do_anonymous_page"
+
+
 @pytest.mark.parametrize("name", WRITE_LOCKED)
 def test_a_fault_waits_for_a_writer(name: str) -> None:
     """No page fault is served between the first and the last step that hold mmap_lock for writing."""
     k = Kernel()
     k.start(0, name, page=1, arg=3)
     k.start(1, "read", 0)
-    k.until(1, "mmap_read_lock")
-    k.past(0, "mmap_write_lock")
-    while k.next(0) != "mmap_write_unlock":
+    k.until(1, "page fault")
+    assert k.step(0)
+    while k.next(0):
         assert not k.step(1)
         assert k.step(0)
-    assert not k.step(1)
-    k.step(0)
+    assert k.names[0][-1] == "mmap_write_unlock, return"
 
     assert k.step(1)
 
@@ -177,7 +258,7 @@ def test_a_fault_waits_for_the_table_lock() -> None:
     k.run(0, "uffd_register")
     k.read(0)
     k.start(0, "uffd_wp")
-    k.past(0, "pte_lock")
+    k.past(0, "pte_lock, flush_tlb_batched_pending")
     k.start(1, "write")
     k.until(1, "pte_lock")
 
@@ -187,19 +268,39 @@ def test_a_fault_waits_for_the_table_lock() -> None:
 
 
 class HeldLock(GatherFlush):
-    """Asserts, at each store to an entry, that the storing CPU holds the lock of the entry's table."""
+    """Notes, for each store to an entry, whether the storing CPU holds the lock of the entry's table.
+
+    `without` are the CPU and the two locks at each store since the last step that were made without.
+    """
+
+    without: list[tuple[int, int, int]]
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
-        """Check who holds the lock."""
-        holder = (w.ptl[mm * 2 + page // 4], w.pmd_lock[mm])
+        """Look who holds the locks."""
+        ptl, pmd = w.ptl[mm * 2 + page // 4], w.pmd_lock[mm]
         # A child that fork has not finished is reachable for nobody who stores; munmap's unhooking has mmap_lock.
-        assert cpu in holder or not w.live[mm] or w.mmap_lock[mm] == WRITER
+        if cpu not in (ptl, pmd) and w.live[mm] and w.mmap_lock[mm] != WRITER:
+            self.without.append((cpu, ptl, pmd))
 
 
-@given(scenarios(24))
+@given(any_scenario(24))
 def test_every_store_to_an_entry_is_made_under_its_lock(scenario: Scenario) -> None:
-    """The CPU that stores an entry holds the PTL or the PMD lock, or mmap_lock for writing where nobody else walks."""
-    execute(scenario, replace(REGISTRY["linux"], strategy=HeldLock).make())
+    """The CPU that stores an entry holds the PTL or the PMD lock, or mmap_lock for writing where nobody else walks.
+
+    do_anonymous_page is a section under the PTL as one step: it stores one entry, when nobody holds the PTL.
+    """
+    strategy = replace(REGISTRY["linux"], strategy=HeldLock).make()
+    assert isinstance(strategy, HeldLock)
+    strategy.without = []
+
+    def check(_w: World, cpu: int, s: Step) -> None:
+        if s[0] == fault_missing:
+            assert [store[:2] for store in strategy.without] in ([], [(cpu, NOBODY)])
+        else:
+            assert strategy.without == []
+        strategy.without.clear()
+
+    execute(scenario, strategy, watch=check)
 
 
 @given(scenarios(24))

@@ -49,6 +49,8 @@ def test_the_old_address_is_flushed_before_the_locks_go() -> None:
         k.read(1, page)
     names = k.run(0, "mremap", 0, 2, 5)
 
+    assert names[:2] == ["mmap_write_lock, mremap_to", "move_vma"]
+    assert names[-1] == "mmap_write_unlock, return"
     start = names.index("pte_lock")
     assert names[start : start + 11] == [
         "pte_lock",
@@ -114,7 +116,7 @@ def test_a_move_that_does_not_fit_is_refused(page: int, count: int, target: int)
 
     assert k.w.vma[0] == vma
     assert [k.pte(i) for i in range(8)] == entries
-    assert names == ["mmap_write_lock", "move_vma", "mmap_write_unlock", "return"]
+    assert names == ["mmap_write_lock, mremap_to", "mmap_write_unlock, return"]
 
 
 def test_what_was_at_the_target_is_unmapped_first() -> None:
@@ -125,7 +127,9 @@ def test_what_was_at_the_target_is_unmapped_first() -> None:
     names = k.run(0, "mremap", 0, 1, 1)
 
     assert k.journal.freed_frames == [old]
-    assert names.index("free the gather's batch") < names.index("move_ptes")
+    assert names[0] == "mmap_write_lock, mremap_to"
+    assert names.index("free the gather's batch") < names.index("move_vma")
+    assert names.index("move_vma") < names.index("move_ptes")
     assert names.index("flush_tlb_func") < names.index("free the gather's batch")
     assert [k.read(1, page) for page in (0, 1)] == ["MAPERR", 1]
 

@@ -1,7 +1,9 @@
 """The world as plain data: copies, keys, and runs that repeat."""
 
+import contextlib
 from collections.abc import Callable
 from typing import cast
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 
 from fuzz.execute import DeadlockError, apply, boot, execute, finish
 from fuzz.oracle import Oracle
-from fuzz.scenario import Header, Scenario, kinds
+from fuzz.scenario import Header, Record, Scenario, kinds
+from fuzz.scenario.corpus import load
 from machine.x86 import Machine
 from mm.flush import FlushStrategy
 from mm.frames import OutOfMemoryError
@@ -239,6 +242,40 @@ def test_an_observer_changes_nothing(scenario: Scenario) -> None:
         play(w, scenario, 0, 32)
 
     assert watched.key() == unwatched.key()
+
+
+@given(any_scenario())
+def test_feedback_is_about_what_is_in_flight(scenario: Scenario) -> None:
+    """Feedback is asked for after each record that leaves an operation in flight, and after no other."""
+    told: list[tuple[Record, int]] = []
+    execute(
+        scenario,
+        REGISTRY["linux"].make(),
+        observe=lambda w, _oracle, record, _shown: told.append((record, w.executed)),
+        shown=set(),
+    )
+    w = booted(scenario, REGISTRY["linux"].make())
+    expected = []
+    with contextlib.suppress(OutOfMemoryError):
+        for record in scenario.records:
+            apply(w, record)
+            if any(w.steps):
+                expected.append((record, w.executed))
+
+    assert told == expected
+
+
+@pytest.mark.parametrize("end", ["legal", "illegal", "undecided"])
+def test_an_oracle_lets_go_of_its_world(end: str) -> None:
+    """However a run ends, its oracle keeps what it recorded and no longer names the world."""
+    story = load()["bad_c1_lose_batch" if end == "illegal" else "good_mprotect_aba"].scenario
+    strategy = REGISTRY["lose-batch"].make()
+    with patch("fuzz.execute.STEP_LIMIT", 3 if end == "undecided" else 1000):
+        outcome = execute(story, strategy)
+
+    assert outcome.verdict == end
+    assert outcome.oracle.versions[0] != [0]
+    assert not hasattr(outcome.oracle, "world")
 
 
 def test_a_watch_changes_nothing() -> None:

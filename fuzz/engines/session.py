@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from fuzz.execute import Outcome, execute
-from fuzz.features import observe
+from fuzz.features import failure_feature, observe
 from fuzz.scenario import Scenario, decode, encode
 from fuzz.verdict import ILLEGAL
 from mm.world import FLUSHES, INVALIDATED, IPIS
@@ -75,6 +75,7 @@ class Session:
         self._account(outcome)
         if outcome.verdict == ILLEGAL:
             self.report.failure(data if data is not None else encode(scenario), outcome)
+            shown.add(failure_feature(outcome.reason))
         elif outcome.reason:
             self.undecided += 1
         if not shown <= self.features:

@@ -12,7 +12,7 @@ from typing import Final
 from fuzz.scenario.binary import WIDTH, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.generate import random_header, random_record, random_scenario
-from fuzz.scenario.kinds import EXEC, FILL, NO_DIRTY_REWALK, READ, RUN, WRITE
+from fuzz.scenario.kinds import EXEC, FILL, KINDS, MREMAP, NO_DIRTY_REWALK, READ, RUN, WRITE
 from fuzz.scenario.record import Scenario
 from fuzz.scenario.schedule import CUTS
 
@@ -157,6 +157,25 @@ def _add_companion(draws: Draws, records: bytearray, max_records: int) -> None:
     records[at:at] = companion
 
 
+def _meet(draws: Draws, records: bytearray, max_records: int) -> None:
+    """One operation pauses, and another CPU starts an operation on its pages: the shape of the historical races.
+
+    An mremap is met where it moves its pages to.
+    """
+    at = _any_record(draws, records)
+    pages = (records[0] >> 3 & 7) + 1
+    cpus = (records[0] & 7) + 1
+    moves = records[at] % len(KINDS) == MREMAP
+    page = records[at + 3] % pages if moves else records[at + 2] & 7
+    records[at + 1] = records[at + 1] & 7 | draws.choice(CUTS) << 3
+    other = bytearray(random_record(draws))
+    other[1] = (records[at + 1] + draws.randrange(1, max(cpus, 2))) % 8 % cpus | other[1] & ~7
+    other[2] = other[2] & ~7 | page
+    _make_room(draws, records, max_records)
+    at = min(at + WIDTH, len(records))
+    records[at:at] = other
+
+
 def _cut_operation(draws: Draws, records: bytearray, max_records: int) -> None:
     """One operation pauses and goes on a few records later."""
     at = _any_record(draws, records)
@@ -209,7 +228,8 @@ _CHANGES: Final[tuple[Change, ...]] = (
     *(_swap_neighbours,) * 2,
     *(_move_block,) * 2,
     *(_change_run,) * 4,
-    *(_add_companion,) * 4,
+    *(_add_companion,) * 3,
+    *(_meet,) * 4,
     *(_cut_operation,) * 4,
     _retarget_page,
     _retarget_cpu,

@@ -5,7 +5,7 @@ from mm.step import Step, step
 from mm.world import World
 from optimized.shootdown import state_of
 from optimized.state import Gather
-from optimized.strategy import GatherFlush, gather_end, gather_free
+from optimized.strategy import GatherFlush, free_of, gather_end
 
 
 class NeverNested(GatherFlush):
@@ -27,7 +27,7 @@ class FreeBeforeFlush(GatherFlush):
     """The batch is freed, then flushed."""
 
     def finish_steps(self, gather: Gather) -> list[Step]:
-        return [(gather_free,), *self.flush_of(gather), (gather_end,)]
+        return [*free_of(gather), *self.flush_of(gather), (gather_end,)]
 
 
 class LoseBatch(GatherFlush):
@@ -84,7 +84,7 @@ class DecBeforeFlush(GatherFlush):
         state_of(w).pending[self.gather_of(w, cpu).mm] -= 1
 
     def finish_steps(self, gather: Gather) -> list[Step]:
-        return [*self.flush_of(gather), (gather_free,), (gather_forget,)]
+        return [*self.flush_of(gather), *free_of(gather), (gather_forget,)]
 
 
 @step("the gather is gone", "return")

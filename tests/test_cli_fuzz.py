@@ -131,6 +131,18 @@ def test_policy_that_raises(tmp_path: Path) -> None:
     assert "mine.py, line 2" in complaint(tmp_path, *shlex.split(replay)[1:])
 
 
+def test_policy_that_answers_neither_yes_nor_no(tmp_path: Path) -> None:
+    """A rule that forgets to answer is one sentence before the campaign begins, and leaves no database behind."""
+    (tmp_path / "mine.py").write_text(
+        "def needs_flush(old, new):\n    if old & ~new & 2:\n        return True\n"
+    )
+
+    line = complaint(tmp_path, "fuzz", "--policy", "mine.py", *SHORT)
+
+    assert "mine.py: needs_flush must return True or False" in line
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == []
+
+
 def test_policy_with_a_memory(tmp_path: Path) -> None:
     """A finding that does not show the same again is the harness' failure: exit code 3, and nothing is stored."""
     (tmp_path / "mine.py").write_text(

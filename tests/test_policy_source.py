@@ -100,8 +100,20 @@ def test_unknown_name() -> None:
         ("import no_such_module\n", r"mine\.py, line 1: ModuleNotFoundError: No module named"),
         ("import sys\nsys.exit(4)\n", r"mine\.py, line 2: SystemExit: 4\."),
         (POLICY.replace("careful", "linux"), "needs a name of its own"),
+        (
+            "def needs_flush(old, new):\n    if old & ~new & 2:\n        return True\n",
+            r"must return True or False; for none -> none it returned None\.",
+        ),
+        (
+            "def needs_flush(old, new):\n    return old & ~new & 2 or False\n",
+            r"for f5 P RW A D -> none it returned 2\.",
+        ),
+        (POLICY.replace("True", "'yes'"), r"it returned 'yes'\."),
     ],
-    ids=["nothing", "number", "arity", "raises", "syntax", "import", "exit", "taken"],
+    ids=[
+        *("nothing", "number", "arity", "raises", "syntax", "import", "exit", "taken"),
+        *("no answer", "integer", "text"),
+    ],
 )
 def test_file_that_is_no_policy(tmp_path: Path, text: str, sentence: str) -> None:
     """A file that defines no policy is one sentence, with the line where there is one to blame."""
@@ -123,6 +135,15 @@ def test_rule_that_raises_while_running(tmp_path: Path) -> None:
         loaded.policy.needs_flush(1, 2)
     with pytest.raises(KeyError), blamed(loaded):
         raise KeyError
+
+
+def test_rule_that_exits_while_running(tmp_path: Path) -> None:
+    """A rule that calls sys.exit() is blamed like one that raises: it does not choose the exit code."""
+    text = "import sys\n\ndef needs_flush(old, new):\n    sys.exit(0)\n"
+    loaded = load_policy(write(tmp_path, text))
+
+    with pytest.raises(PolicyError, match=r"mine\.py, line 4: SystemExit: 0"), blamed(loaded):
+        loaded.policy.needs_flush(1, 2)
 
 
 def test_policy_of_a_finding(tmp_path: Path) -> None:

@@ -4,21 +4,37 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import reprlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from fuzz import flags
+from machine.entry import ACCESSED, DIRTY, MIGRATION, PRESENT, PROTNONE, RW, USER
+from machine.geometry import FRAME_BITS
 from optimized.policies import REGISTRY
 from optimized.policy import Policy
 
 GROUP: Final = "shootdown.policies"
 """The entry point group of packages that bring policies: each a Policy or a function of (old, new)."""
+
+_PAGE: Final = PRESENT | RW | USER | ACCESSED | DIRTY | FRAME_BITS[5]
+_PROBES: Final = (
+    0,
+    _PAGE,
+    *(_PAGE ^ bit for bit, _ in flags.ENTRY_FLAGS),
+    _PAGE ^ FRAME_BITS[1],
+    _PAGE ^ (PRESENT | PROTNONE),
+    MIGRATION | FRAME_BITS[5],
+)
+"""Entries that a rule is asked about when it is loaded, each against each: every flag alone, and other frames."""
 
 
 class PolicyError(Exception):
@@ -102,7 +118,9 @@ def blamed(loaded: LoadedPolicy) -> Iterator[None]:
     """An error that a user's file raises in the block becomes the PolicyError that names its line."""
     try:
         yield
-    except Exception as error:
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
         sentence = blame(error, loaded.spec)
         if sentence is None:
             raise
@@ -182,8 +200,20 @@ def _as_policy(given: object, where: str, name: str, doc: str | None) -> Policy:
 
 
 def _check_rule(rule: Callable[..., object], where: str) -> None:
-    """Raise PolicyError unless the rule can be called with two entries."""
+    """Raise PolicyError unless the rule can be called with two entries and says True or False to every probe."""
     try:
         inspect.signature(rule).bind(0, 0)
     except (TypeError, ValueError):
         raise PolicyError(f"{where}: needs_flush must take two entries, (old, new).") from None
+    for old, new in product(_PROBES, repeat=2):
+        try:
+            answer = rule(old, new)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - left to a run, which can show the scenario that makes it raise
+            answer = False
+        if answer is not True and answer is not False:
+            change = f"{flags.describe_entry(old)} -> {flags.describe_entry(new)}"
+            raise PolicyError(
+                f"{where}: needs_flush must return True or False; for {change} it returned {reprlib.repr(answer)}."
+            )

@@ -23,7 +23,7 @@ from fuzz.cli.options import (
     replay_command,
 )
 from fuzz.explain import Explanation, explain
-from fuzz.report import report
+from fuzz.report import missed_lines, report
 from fuzz.scenario import Expectation, Scenario, decode
 from fuzz.store import (
     Replay,
@@ -167,7 +167,7 @@ def _text(run: Run, *, trace: bool | None, brief: bool) -> str:
     """Return the report of a run; of several runs, one that was legal as expected is a single line."""
     legal = run.told.verdict == "legal"
     if brief and legal and run.as_expected and not trace:
-        return f"{run.title}: legal, as expected.\n"
+        return "\n".join([f"{run.title}: legal, as expected.", *missed_lines(run.told), ""])
     text = report(
         run.told, replay=run.replay, timeline=not legal if trace is None else trace, title=run.title
     )

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from fuzz.store import VIEWS, open_store
-from tests.command import complaint, document, inside, shootdown
+from tests.command import SHOOTDOWN, complaint, document, inside, shootdown
 from tests.store_samples import MINIMUM, store_with_finding
 
 DB = "findings.db"
@@ -109,6 +110,58 @@ def test_export_for_programs(folder: Path) -> None:
     )
 
     assert json.loads(line)["key"] == row["key"] == KEY
+
+
+def test_export_as_json(folder: Path) -> None:
+    """With --json the export is one JSON value, the findings as `list --json` has them, to a file too."""
+    listed = document(folder, "findings", "list")
+
+    assert document(folder, "findings", "export") == listed
+    assert document(folder, "findings", "export", KEY[:6]) == listed
+    assert document(folder, "findings", "export", "--rule", "C1") == []
+    inside(folder, "findings", "export", "--format", "json", "--output", "all.json")
+    assert json.loads((folder / "all.json").read_text()) == listed
+
+
+def test_export_options_that_contradict(folder: Path) -> None:
+    """Two forms at once, and findings together with options that choose others, are refused."""
+    export = ("findings", "export")
+
+    assert "exclude each other" in complaint(folder, *export, "--json", "--format", "csv")
+    assert "Give either findings or" in complaint(folder, *export, KEY, "--rule", "C1")
+
+
+def test_long_results_are_not_laid_out(folder: Path) -> None:
+    """More rows than a table has are lines with tabs, in which a value stays on its line; JSON has them all."""
+    numbers = (
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+        " SELECT i, 'a' || char(9, 10) || 'b' AS text FROM n"
+    )
+
+    *_, last = inside(folder, "findings", "sql", numbers.format(1000)).out.splitlines()
+    heading, first, *rows = inside(folder, "findings", "sql", numbers.format(1001)).out.splitlines()
+
+    assert "\t" not in last
+    assert (heading, first, len(rows)) == ("i\ttext", "1\ta\\t\\nb", 1000)
+    assert len(document(folder, "findings", "sql", numbers.format(1001))) == 1001
+
+
+def test_endless_result_is_printed_as_it_comes(folder: Path) -> None:
+    """The rows of a query that never ends reach a reader, and the query ends with its reader."""
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+
+    for option in ((), ("--json",)):
+        process = subprocess.Popen(
+            [SHOOTDOWN, "findings", "sql", endless, *option],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() in {b"i\n", b"[\n"}
+        process.stdout.close()
+        _, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (141, b"")
 
 
 def test_merge(folder: Path) -> None:

@@ -16,7 +16,8 @@ from fuzz.campaign.progress import PlainView, live_view
 from fuzz.campaign.seeds import seed_corpus
 from fuzz.cli.closing import closing, summary
 from fuzz.cli.exit_codes import HARNESS_FAILED, ILLEGAL_FOUND, OK, UNUSABLE
-from fuzz.cli.options import Duration, db_option, json_option, print_json
+from fuzz.cli.options import Duration, db_option, json_option
+from fuzz.cli.output import print_json
 from fuzz.engines.registry import DEFAULT_ENGINE, ENGINES
 from fuzz.store import find_campaign, load_corpus, open_store
 

@@ -8,7 +8,8 @@ import click
 from fuzz.campaign.environment import draws
 from fuzz.campaign.policy_source import blamed, load_policy
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
-from fuzz.cli.options import json_option, print_json, read_scenario
+from fuzz.cli.options import json_option, read_scenario
+from fuzz.cli.output import print_json
 from fuzz.lockstep import ACCESS, Difference, Shown, compare, in_lockstep
 from fuzz.scenario import Scenario, render
 from fuzz.scenario.generate import random_scenario

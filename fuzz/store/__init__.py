@@ -50,8 +50,8 @@ from fuzz.store.findings import (
 )
 from fuzz.store.merge import Merged, merge
 from fuzz.store.open import SqlValue, Store, open_store
-from fuzz.store.query import Rows, query
-from fuzz.store.views import VIEWS, View, run_view
+from fuzz.store.query import Rows, RowStream, query, reading
+from fuzz.store.views import VIEWS, View, reading_view, run_view
 from fuzz.store.workers import WorkerEvent, record_worker_event
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Point",
     "Recorded",
     "Replay",
+    "RowStream",
     "Rows",
     "Sighting",
     "SqlValue",
@@ -98,6 +99,8 @@ __all__ = [
     "merge",
     "open_store",
     "query",
+    "reading",
+    "reading_view",
     "record_finding",
     "record_replay",
     "record_worker_event",

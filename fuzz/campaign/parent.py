@@ -39,9 +39,11 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
     try:
         with _signals(parent):
             parent.run()
-    except BaseException:
+    except BaseException as error:
+        # Nobody reads the output any more: the user has had enough.
+        ending: Ending = "interrupted" if isinstance(error, BrokenPipeError) else "failed"
         with contextlib.suppress(StoreError):
-            ledger.end("failed")
+            ledger.end(ending)
         raise
     finally:
         parent.abandon()

@@ -1,5 +1,7 @@
 """The command `shootdown`: finds the subcommands, and turns every way to fail into one sentence and an exit code."""
 
+import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -16,6 +18,8 @@ from fuzz.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UN
 from fuzz.store import StoreError
 
 COMMANDS: Final = ("fuzz", "replay", "findings", "policies", "minimize", "lockstep")
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Commands(click.Group):
@@ -51,12 +55,34 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback."""
+    """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback.
+
+    The output has been written when it returns: a reader that is gone ends the command without a word, and output that
+    cannot be written is said.
+    """
+    if sys.stdout is None:
+        return _complain("shootdown: standard output is closed.", HARNESS_FAILED)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _unwritten(PIPE_CLOSED)
+    except OSError as error:
+        # Every file that a user names has a sentence of its own, so this is the output, or the system itself.
+        if error.errno not in _NO_ROOM:
+            return _complain(_defect(error), HARNESS_FAILED)
+        _complain(f"shootdown: the output cannot be written: {error.strerror}.", HARNESS_FAILED)
+        return _unwritten(HARNESS_FAILED)
+    except Exception as error:  # noqa: BLE001 - the last resort of the command line
+        return _complain(_defect(error), HARNESS_FAILED)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         # Not cli.main(): it ends with 1 when nobody reads the output any more.
         with cli.make_context("shootdown", list(arguments)) as context:
             code = cli.invoke(context)
-        sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -65,13 +91,13 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(f"shootdown: {error}", UNUSABLE)
     except (KeyboardInterrupt, click.Abort):
         return _complain("Interrupted.", INTERRUPTED)
-    except BrokenPipeError:
-        # What is still buffered must not be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-    except Exception as error:  # noqa: BLE001 - the last resort of the command line
-        return _complain(_defect(error), HARNESS_FAILED)
     return code if isinstance(code, int) else OK
+
+
+def _unwritten(code: int) -> int:
+    """Drop what is still buffered, which must not be written at exit, and return the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _usage_sentence(error: click.ClickException) -> str:
@@ -98,5 +124,7 @@ def _defect(error: Exception) -> str:
 
 
 def _complain(sentence: str, code: int) -> int:
-    click.echo(sentence, err=True)
+    # Where nobody can be told, the exit code has to do.
+    with contextlib.suppress(OSError, AttributeError):
+        click.echo(sentence, err=True)
     return code

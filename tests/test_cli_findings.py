@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import VIEWS, open_store
+from fuzz.store import VIEWS, end_campaign, hold_lease, open_store
 from tests.command import SHOOTDOWN, complaint, document, inside, shootdown
-from tests.store_samples import MINIMUM, store_with_finding
+from tests.store_samples import CAMPAIGN, MINIMUM, instant, store_with_finding
 
 DB = "findings.db"
 KEY = MINIMUM.key
@@ -18,8 +18,9 @@ KEY = MINIMUM.key
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder whose findings.db has one finding."""
-    store_with_finding(tmp_path / DB).close()
+    """A folder whose findings.db has one finding, of a campaign that has ended."""
+    with store_with_finding(tmp_path / DB) as store:
+        end_campaign(store, CAMPAIGN.id, status="finished", ended=instant(9))
     return tmp_path
 
 
@@ -174,6 +175,29 @@ def test_merge(folder: Path) -> None:
     assert [
         finding["key"] for finding in document(folder, "findings", "list", "--db", "all.db")
     ] == [KEY]
+
+
+def test_killed_campaign_is_marked(tmp_path: Path) -> None:
+    """The first command that looks at the campaign of a killed process marks it as interrupted, and says so once."""
+    store_with_finding(tmp_path / DB).close()
+
+    first = inside(tmp_path, "findings", "sql", "SELECT status FROM campaigns", "--json")
+    second = inside(tmp_path, "findings", "sql", "SELECT status FROM campaigns", "--json")
+
+    assert json.loads(first.out) == [{"status": "interrupted"}]
+    assert "the campaign night any more" in first.err
+    assert (second.out, second.err) == (first.out, "")
+
+
+def test_running_campaign_is_left_alone(tmp_path: Path) -> None:
+    """A campaign whose process is alive stays as it is."""
+    with store_with_finding(tmp_path / DB) as store:
+        lease = hold_lease(store, CAMPAIGN.id)
+        assert lease is not None
+        ended = inside(tmp_path, "findings", "sql", "SELECT status FROM campaigns", "--json")
+        lease.release()
+
+    assert (json.loads(ended.out), ended.err) == ([{"status": "running"}], "")
 
 
 def test_unusable_database(folder: Path) -> None:

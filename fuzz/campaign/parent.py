@@ -2,13 +2,10 @@
 
 import contextlib
 import selectors
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -17,6 +14,7 @@ from fuzz.campaign.ledger import Ledger
 from fuzz.campaign.messages import Broken, Bye, Found, Interesting, Message, Progress
 from fuzz.campaign.plan import Plan, Result, View
 from fuzz.campaign.process import WorkerProcess, start_worker
+from fuzz.campaign.scratch import Scratch
 from fuzz.store import Ending, Store, StoreError, WorkerEvent
 
 TICK_SECONDS: Final = 0.25
@@ -48,8 +46,7 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
     finally:
         parent.abandon()
         keep = bool(parent.events or parent.broken)
-        if not keep:
-            shutil.rmtree(parent.scratch, ignore_errors=True)
+        parent.scratch.close(keep=keep)
     return Result(
         campaign=ledger.campaign,
         status=parent.status,
@@ -57,7 +54,7 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
         snapshot=ledger.snapshot(),
         findings=tuple(ledger.findings.values()),
         broken=parent.broken,
-        logs=parent.scratch if keep else None,
+        logs=parent.scratch.path if keep else None,
         events=tuple(parent.events),
     )
 
@@ -67,7 +64,7 @@ class _Parent:
         self.plan = plan
         self.view = view
         self.ledger = Ledger(store, plan)
-        self.scratch = Path(tempfile.mkdtemp(prefix="shootdown-"))
+        self.scratch = Scratch()
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, WorkerProcess] = {}
         self.starts = 0
@@ -109,7 +106,7 @@ class _Parent:
             self.ledger.event(number, "started", f"pid {self.workers[number].pid}")
 
     def start(self, number: int, executions: int) -> None:
-        corpus = self.scratch / f"corpus{number}"
+        corpus = self.scratch.path / f"corpus{number}"
         write_corpus(corpus, self.ledger.corpus())
         job = Job(
             policy=self.plan.policy.spec,
@@ -120,7 +117,7 @@ class _Parent:
             corpus=str(corpus),
         )
         self.starts += 1
-        worker = start_worker(number, job, self.scratch)
+        worker = start_worker(number, job, self.scratch.path)
         self.workers[number] = worker
         self.selector.register(worker, selectors.EVENT_READ, number)
         self.ledger.running = len(self.workers)
@@ -202,7 +199,7 @@ class _Parent:
                 ("traceback.txt", broken.details),
             ):
                 if text:
-                    (self.scratch / name).write_text(text)
+                    (self.scratch.path / name).write_text(text)
         self.status = "failed"
         self.stop()
 

@@ -33,7 +33,8 @@ class Plan:
     """A campaign before it starts.
 
     `seeds` are the inputs that every worker runs first, `resumed` how many of them, at the end, an earlier campaign
-    has left; a worker that is silent for `silence` seconds is taken for hung.
+    has left; a worker that is silent for `silence` seconds is taken for hung. `unique`: no campaign of the database may
+    have the name already.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Plan:
     seeds: Sequence[bytes] = ()
     resumed: int = 0
     silence: float = 30.0
+    unique: bool = False
 
 
 @dataclass(slots=True)

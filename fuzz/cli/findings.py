@@ -9,6 +9,7 @@ from fuzz.cli.finding_page import page, replay_line
 from fuzz.cli.options import db_option, json_option
 from fuzz.cli.output import output, print_json, print_rows, print_table, write_json_items
 from fuzz.cli.selection import Selection, selection_options
+from fuzz.cli.settle import reading_store, settle
 from fuzz.store import (
     VIEWS,
     SqlValue,
@@ -35,7 +36,7 @@ def command() -> None:
 @json_option
 def list_command(selection: Selection, *, db: str, as_json: bool) -> None:
     """List the findings, the first seen first."""
-    with open_store(db, create=False, readonly=True) as store:
+    with reading_store(db) as store:
         findings = selection.of(store)
         if as_json:
             write_json_items((finding_document(store, each) for each in findings), sys.stdout)
@@ -67,7 +68,7 @@ def list_command(selection: Selection, *, db: str, as_json: bool) -> None:
 @json_option
 def show_command(finding: str, *, db: str, as_json: bool) -> None:
     """Show a finding, by the beginning of its id: its scenario, evidence, sightings and replays."""
-    with open_store(db, create=False, readonly=True) as store:
+    with reading_store(db) as store:
         found = find_finding(store, finding)
         if as_json:
             print_json(finding_document(store, found) | {"replay": replay_line(found, db)})
@@ -91,7 +92,7 @@ def query_command(view: str | None, parameters: tuple[str, ...], *, db: str, as_
         return
     given = dict(_parameter(text) for text in parameters)
     with (
-        open_store(db, create=False, readonly=True) as store,
+        reading_store(db) as store,
         reading_view(store, view, given) as stream,
     ):
         print_rows(stream, as_json=as_json)
@@ -107,7 +108,7 @@ def sql_command(statement: str, *, db: str, as_json: bool) -> None:
     A result of more than 1,000 rows is printed as it comes, with tabs between the values.
     """
     with (
-        open_store(db, create=False, readonly=True) as store,
+        reading_store(db) as store,
         reading(store, statement) as stream,
     ):
         print_rows(stream, as_json=as_json)
@@ -142,7 +143,7 @@ def export_command(
         raise click.UsageError(f"--json and --format {form} exclude each other.")
     if findings and not selection.everything:
         raise click.UsageError("Give either findings or options that choose them.")
-    with open_store(db, create=False, readonly=True) as store:
+    with reading_store(db) as store:
         chosen = [find_finding(store, prefix) for prefix in findings] or selection.of(store)
         with output(path) as out:
             if as_json or form == "json":
@@ -170,6 +171,7 @@ def merge_command(sources: tuple[str, ...], *, db: str, as_json: bool) -> None:
             open_store(source, create=False, readonly=True) as other,
             open_store(db, create=True) as into,
         ):
+            settle(into)
             added[source] = merge(into, other)
     if as_json:
         print_json({source: asdict(merged) for source, merged in added.items()})

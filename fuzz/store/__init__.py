@@ -48,6 +48,7 @@ from fuzz.store.findings import (
     list_sightings,
     record_finding,
 )
+from fuzz.store.leases import abandoned, hold_lease, mark_abandoned
 from fuzz.store.merge import Merged, merge
 from fuzz.store.open import SqlValue, Store, open_store
 from fuzz.store.query import Rows, RowStream, query, reading
@@ -79,6 +80,7 @@ __all__ = [
     "Verdict",
     "View",
     "WorkerEvent",
+    "abandoned",
     "add_corpus",
     "add_series",
     "count_again",
@@ -89,6 +91,7 @@ __all__ = [
     "find_campaign",
     "find_finding",
     "finding_document",
+    "hold_lease",
     "jsonable",
     "list_campaigns",
     "list_findings",
@@ -96,6 +99,7 @@ __all__ = [
     "list_sightings",
     "load_corpus",
     "load_trace",
+    "mark_abandoned",
     "merge",
     "open_store",
     "query",

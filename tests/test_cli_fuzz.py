@@ -1,13 +1,17 @@
 """`shootdown fuzz`: campaigns as the user starts them, and what they say at the end."""
 
 import json
+import os
+import re
 import shlex
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from fuzz.store import find_campaign, list_findings, open_store
-from tests.command import complaint, inside, shootdown
+from fuzz.store import find_campaign, list_campaigns, list_findings, open_store
+from tests.command import SHOOTDOWN, complaint, inside, shootdown
 
 SHORT = ("--engine", "random", "--workers", "1", "--seed", "7")
 DB = "findings.db"
@@ -156,6 +160,38 @@ def test_policy_with_a_memory(tmp_path: Path) -> None:
     assert inside(tmp_path, "findings", "list").out == "No findings.\n"
 
 
+def test_too_many_workers_for_the_system(tmp_path: Path) -> None:
+    """Where the system has no room for another worker, the campaign fails with one sentence and leaves no process."""
+    limited = 'ulimit -n 40; exec "$@"'
+    command = (SHOOTDOWN, "fuzz", "--policy", "linux", "--workers", "30", "--for", "50s")
+    result = subprocess.run(
+        ["sh", "-c", limited, "sh", *command],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout) == (3, "")
+    assert re.fullmatch(
+        r"shootdown: Worker \d+ cannot be started: Too many open files\.\n", result.stderr
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [DB]
+
+
+def test_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no temporary folder can be made, that is one sentence, and no campaign is stored."""
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+
+    ended = inside(tmp_path, "fuzz", "--policy", "linux", "--execs", "5", *SHORT)
+
+    assert ended.code == 3
+    assert ended.err == "shootdown: No temporary folder can be made: Not a directory.\n"
+    with open_store(tmp_path / DB, create=False) as store:
+        assert list_campaigns(store) == []
+
+
 def test_workers_that_never_start(tmp_path: Path) -> None:
     """When workers die before they run anything, the campaign gives up after three: exit code 3 and the reason."""
     (tmp_path / "mine.py").write_text(
@@ -177,7 +213,9 @@ def test_workers_that_never_start(tmp_path: Path) -> None:
         ((), "Missing option '--policy'"),
         (("--policy", "v9"), "There is no policy 'v9'"),
         (("--policy", "gone.py"), "gone.py cannot be read"),
-        (("--policy", "v1", "--for", "soon"), "is not a time such as 60s"),
+        (("--policy", "v1", "--for", "soon"), "is not a time above zero such as 60s"),
+        (("--policy", "v1", "--for", "0"), "is not a time above zero"),
+        (("--policy", "v1", "--workers", "many"), "'many' is not a whole number"),
         (("--policy", "v1", "--workers", "0"), "Invalid value for '--workers'"),
         (("--policy", "v1", "--engine", "steam"), "Invalid value for '--engine'"),
         (("--policy", "v1", "--exclude-seed", "good_nothing"), "has no scenario 'good_nothing'"),

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from fuzz.cli import main
 from fuzz.store import find_campaign, open_store
-from tests.command import SHOOTDOWN, complaint, shootdown
+from tests.command import SHOOTDOWN, complaint, inside, shootdown
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -45,6 +46,16 @@ def test_unknown_command(tmp_path: Path) -> None:
     assert "No such command 'fuz'" in complaint(tmp_path, "fuz")
 
 
+@pytest.mark.parametrize("arguments", [(), ("findings",)])
+def test_nothing_asked_for(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Without a command the help text is shown as it is, line by line, and the exit code is 2."""
+    ended = inside(tmp_path, *arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(" ".join(["Usage: shootdown", *arguments]))
+    assert "\n  list" in ended.err or "\n  replay" in ended.err
+
+
 def test_unknown_option(tmp_path: Path) -> None:
     """An unknown option is one sentence that names the command, and exit code 2."""
     line = complaint(tmp_path, "policies", "--jsn")
@@ -70,6 +81,24 @@ def test_defect_becomes_a_sentence_and_a_file(
     assert (code, "KeyError: 'lost'" in line) == (3, True)
     assert "Traceback" in path.read_text()
     path.unlink()
+
+
+def test_defect_without_a_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the traceback cannot be kept, an unexpected exception is still one line and exit code 3."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(main.cli, "invoke", fail)
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+    monkeypatch.delenv("SHOOTDOWN_DEBUG", raising=False)
+
+    assert main.run(["policies"]) == 3
+    assert capsys.readouterr().err == (
+        "shootdown: internal error: KeyError: 'lost'. SHOOTDOWN_DEBUG=1 shows the traceback here.\n"
+    )
 
 
 def test_debug_shows_the_traceback(

@@ -195,7 +195,8 @@ def test_unusable_targets(tmp_path: Path, finding: str) -> None:
     (tmp_path / "huge").write_bytes(b"\0" * (1 << 17))
 
     assert "names no policy" in complaint(tmp_path, "replay", "nx.txt")
-    assert "no finding whose id starts with" in complaint(tmp_path, "replay", "0" * 20)
+    for target in ("0" * 20, "", "."):
+        assert "no finding whose id starts with" in complaint(tmp_path, "replay", target)
     (tmp_path / "huge.bin").write_bytes(b"\0" * (1 << 17))
     (tmp_path / "latin.txt").write_bytes(NX.encode() + b"# \xf6\n")
     assert "is no scenario" in complaint(tmp_path, "replay", "huge.bin", "--policy", "v1")

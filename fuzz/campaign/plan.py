@@ -10,6 +10,10 @@ from fuzz.campaign.policy_source import LoadedPolicy
 from fuzz.store import Ending, Minimum, Totals
 
 
+class CampaignError(Exception):
+    """The system does not let a campaign begin or go on; the message is the sentence that the user reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What stops a campaign, whichever comes first; None and False are no limit."""

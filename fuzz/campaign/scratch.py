@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from fuzz.campaign.plan import CampaignError
 from fuzz.lock import HeldLock, is_held
 
 PREFIX: Final = "shootdown-"
@@ -13,12 +14,18 @@ LOCK: Final = "running"
 
 
 class Scratch:
-    """A new folder that this campaign alone uses; making it removes those of campaigns that were killed."""
+    """A new folder that this campaign alone uses; making it removes those of campaigns that were killed.
+
+    Error: CampaignError.
+    """
 
     def __init__(self) -> None:
-        sweep(Path(tempfile.gettempdir()))
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._lock = HeldLock(self.path / LOCK)
+        try:
+            sweep(Path(tempfile.gettempdir()))
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = HeldLock(self.path / LOCK)
+        except OSError as error:
+            raise CampaignError(f"No temporary folder can be made: {error.strerror}.") from error
 
     def close(self, *, keep: bool) -> None:
         """Remove the folder, or leave it to the user, in which case no later campaign removes it."""

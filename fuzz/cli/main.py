@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from fuzz.campaign.plan import CampaignError
 from fuzz.campaign.policy_source import PolicyError
 from fuzz.campaign.seeds import UnknownSeed
 from fuzz.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
@@ -19,6 +20,7 @@ from fuzz.store import StoreError
 
 COMMANDS: Final = ("fuzz", "replay", "findings", "policies", "minimize", "lockstep")
 
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -39,7 +41,7 @@ class Commands(click.Group):
         return command
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, context_settings=_SETTINGS)
 @click.version_option(package_name="shootdown", message="%(prog)s %(version)s")
 def cli() -> None:
     """Tell whether a TLB flush may be skipped, or put off.
@@ -85,10 +87,15 @@ def _run(arguments: Sequence[str]) -> int:
             code = cli.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        # Its message is the help text, which is not one sentence.
+        return _complain(error.format_message(), UNUSABLE)
     except click.ClickException as error:
         return _complain(_usage_sentence(error), UNUSABLE)
     except (StoreError, PolicyError, UnknownSeed) as error:
         return _complain(f"shootdown: {error}", UNUSABLE)
+    except CampaignError as error:
+        return _complain(f"shootdown: {error}", HARNESS_FAILED)
     except (KeyboardInterrupt, click.Abort):
         return _complain("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else OK
@@ -105,7 +112,7 @@ def _usage_sentence(error: click.ClickException) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         where = error.ctx.command_path
     message = " ".join(error.format_message().split())
-    return f"{where}: {message}"
+    return f"{where}: {message}".replace("a valid integer range", "a whole number")
 
 
 def _defect(error: Exception) -> str:
@@ -113,14 +120,17 @@ def _defect(error: Exception) -> str:
     if os.environ.get("SHOOTDOWN_DEBUG"):
         traceback.print_exception(error)
         return f"shootdown: internal error: {what}"
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="shootdown-", suffix=".txt", delete=False
-    ) as report:
+    kept = ""
+    with (
+        contextlib.suppress(OSError),
+        tempfile.NamedTemporaryFile(
+            "w", prefix="shootdown-", suffix=".txt", delete=False
+        ) as report,
+    ):
         traceback.print_exception(error, file=report)
-    return (
-        f"shootdown: internal error: {what}. The traceback is in {report.name};"
-        " SHOOTDOWN_DEBUG=1 shows it here."
-    )
+        kept = f"The traceback is in {report.name}; "
+    shown = "it" if kept else "the traceback"
+    return f"shootdown: internal error: {what}. {kept}SHOOTDOWN_DEBUG=1 shows {shown} here."
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -41,7 +41,7 @@ class Duration(click.ParamType[float]):
             text += "s"
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
         if not _DURATION.fullmatch(text) or not seconds:
-            self.fail(f"{value!r} is not a time such as 60s, 10m or 1h30m.", param, ctx)
+            self.fail(f"{value!r} is not a time above zero such as 60s, 10m or 1h30m.", param, ctx)
         return seconds
 
 
@@ -86,3 +86,8 @@ def read_scenario(path: str) -> ParsedScenario:
         ) from None
     except ScenarioError as error:
         raise click.ClickException(f"{path}, {error}.") from None
+
+
+def counted(number: int, thing: str) -> str:
+    """Return ``1 finding`` or ``2,000 findings``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

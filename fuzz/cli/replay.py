@@ -67,7 +67,7 @@ def command(target: str, *, policy: str | None, db: str, trace: bool | None, as_
     the binary input of a fuzzer; without --policy a text is run under every policy of its `expect` lines.
     The exit code is 1 when a run is still illegal.
     """
-    is_file = Path(target).exists()
+    is_file = target not in ("", ".") and Path(target).exists()
     runs = _replay_file(target, policy) if is_file else [_replay_finding(target, policy, db)]
     if as_json:
         print_json({"target": target, "runs": [_document(run) for run in runs]})

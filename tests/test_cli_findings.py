@@ -125,10 +125,11 @@ def test_export_as_json(folder: Path) -> None:
 
 
 def test_export_options_that_contradict(folder: Path) -> None:
-    """Two forms at once, and findings together with options that choose others, are refused."""
+    """Two forms at once, the database as output, and findings together with options that choose are refused."""
     export = ("findings", "export")
 
     assert "exclude each other" in complaint(folder, *export, "--json", "--format", "csv")
+    assert "is the database itself" in complaint(folder, *export, "--output", f"./{DB}")
     assert "Give either findings or" in complaint(folder, *export, KEY, "--rule", "C1")
 
 

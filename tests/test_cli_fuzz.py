@@ -216,6 +216,8 @@ def test_workers_that_never_start(tmp_path: Path) -> None:
         (("--policy", "v1", "--for", "soon"), "is not a time above zero such as 60s"),
         (("--policy", "v1", "--for", "0"), "is not a time above zero"),
         (("--policy", "v1", "--workers", "many"), "'many' is not a whole number"),
+        (("--policy", "v1", "--name", ""), "name is printable and not empty"),
+        (("--policy", "v1", "--name", "a\nb"), "name is printable and not empty"),
         (("--policy", "v1", "--workers", "0"), "Invalid value for '--workers'"),
         (("--policy", "v1", "--engine", "steam"), "Invalid value for '--engine'"),
         (("--policy", "v1", "--exclude-seed", "good_nothing"), "has no scenario 'good_nothing'"),

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -143,6 +144,8 @@ def export_command(
         raise click.UsageError(f"--json and --format {form} exclude each other.")
     if findings and not selection.everything:
         raise click.UsageError("Give either findings or options that choose them.")
+    if path is not None and Path(path).exists() and Path(db).exists() and Path(path).samefile(db):
+        raise click.UsageError(f"{path} is the database itself.")
     with reading_store(db) as store:
         chosen = [find_finding(store, prefix) for prefix in findings] or selection.of(store)
         with output(path) as out:

@@ -88,6 +88,8 @@ def command(
     Everything is stored as it comes, so a campaign that is stopped or killed has lost nothing that it announced.
     The exit code is 1 when something illegal was found.
     """
+    if name is not None and not (name.isprintable() and name.strip()):
+        raise click.UsageError("A campaign's name is printable and not empty.")
     seeds = () if no_seeds else seed_corpus(exclude_seed)
     left: list[bytes] = []
     unique = True

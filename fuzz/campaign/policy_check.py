@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import re
 import reprlib
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -14,6 +15,8 @@ from machine.geometry import FRAME_BITS
 from optimized.policy import Policy
 from optimized.strategy import GatherFlush
 
+_WORD: Final = re.compile(r"[^\s#\x00-\x1f\x7f]+")
+"""A name as an `expect` line of a scenario has it."""
 _PAGE: Final = PRESENT | RW | USER | ACCESSED | DIRTY | FRAME_BITS[5]
 _PROBES: Final = (
     0,
@@ -29,8 +32,7 @@ _PROBES: Final = (
 def what_is_wrong(policy: Policy) -> str:
     """Return the sentence that refuses the policy, "" when nothing speaks against it."""
     name: object = policy.name
-    # An `expect` line of a scenario has it as one of its words.
-    if not isinstance(name, str) or not name.isprintable() or len(name.split()) != 1:
+    if not isinstance(name, str) or not _WORD.fullmatch(name):
         return f"a policy's name must be one word, and {reprlib.repr(name)} is not."
     strategy: object = policy.strategy
     if not isinstance(strategy, type) or not issubclass(strategy, GatherFlush):

@@ -110,12 +110,13 @@ def test_unknown_name() -> None:
         ),
         (POLICY.replace("True", "'yes'"), r"it returned 'yes'\."),
         (POLICY.replace("careful", "too careful"), "must be one word, and 'too careful' is not"),
+        (POLICY.replace("careful", "c#"), "must be one word"),
         (POLICY.replace('"careful"', "None"), "must be one word, and None is not"),
         (POLICY.replace("always", "", 1).replace('")', '", strategy=int)'), "of GatherFlush"),
     ],
     ids=[
         *("nothing", "number", "arity", "raises", "syntax", "import", "exit", "taken"),
-        *("no answer", "integer", "text", "name", "no name", "strategy"),
+        *("no answer", "integer", "text", "name", "comment", "no name", "strategy"),
     ],
 )
 def test_file_that_is_no_policy(tmp_path: Path, text: str, sentence: str) -> None:

@@ -5,14 +5,14 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from fuzz import flags
 from fuzz.engines.strategies import scenarios
+from fuzz.evidence import flags
+from fuzz.evidence.explain import Explanation, explain
+from fuzz.evidence.pauses import MissedPause
+from fuzz.evidence.report import WIDTH, evidence, missed_lines, report
+from fuzz.evidence.skip import guilty_skip, skip_slug, takes_away
 from fuzz.execute import execute
-from fuzz.explain import Explanation, explain
-from fuzz.pauses import MissedPause
-from fuzz.report import WIDTH, evidence, missed_lines, report
 from fuzz.scenario import Scenario, corpus, parse, render
-from fuzz.skip import guilty_skip, skip_slug, takes_away
 from fuzz.verdict import ILLEGAL, REASONS, RULES
 from machine.entry import ACCESSED, DIRTY, GLOBAL, MIGRATION, NX, PRESENT, RW, USER
 from machine.geometry import FRAME_BITS

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from itertools import product
 from typing import Final
 
-from fuzz import flags
+from fuzz.evidence import flags
 from machine.entry import ACCESSED, DIRTY, MIGRATION, PRESENT, PROTNONE, RW, USER
 from machine.geometry import FRAME_BITS
 from optimized.policy import Policy

@@ -16,8 +16,8 @@ from fuzz.campaign.policy_source import (
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
 from fuzz.cli.options import DEFAULT_DB, db_option, json_option, read_scenario, replay_command
 from fuzz.cli.output import print_json
-from fuzz.explain import Explanation, explain
-from fuzz.report import missed_lines, report
+from fuzz.evidence.explain import Explanation, explain
+from fuzz.evidence.report import missed_lines, report
 from fuzz.scenario import Expectation, Scenario, decode
 from fuzz.store import (
     Replay,

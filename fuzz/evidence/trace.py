@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeAlias
 
-from fuzz import flags
+from fuzz.evidence import flags
+from fuzz.evidence.pauses import MissedPause, missed_pause
 from fuzz.oracle import Violation
-from fuzz.pauses import MissedPause, missed_pause
 from fuzz.scenario import Record
 from machine.entry import DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
-from fuzz.explain import Explanation
+from fuzz.evidence.explain import Explanation
 from fuzz.scenario import render, render_record
 from fuzz.store import Evidence
 from fuzz.verdict import RULES

@@ -6,14 +6,14 @@ A run is explained by doing it again under a tracer, so nothing has to be kept w
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from fuzz import flags
+from fuzz.evidence import flags
+from fuzz.evidence.pauses import MissedPause
+from fuzz.evidence.skip import guilty_skip
+from fuzz.evidence.trace import Fill, Trace, TracedStep, pages_of
+from fuzz.evidence.trace_run import trace_run
 from fuzz.execute import Outcome
 from fuzz.oracle import Violation
-from fuzz.pauses import MissedPause
 from fuzz.scenario import Scenario, render, render_record
-from fuzz.skip import guilty_skip
-from fuzz.trace import Fill, Trace, TracedStep, pages_of
-from fuzz.trace_run import trace_run
 from fuzz.verdict import REASONS, RULES, UNDECIDED_REASONS
 from machine.entry import EXEC, READ, RW, WRITE
 from machine.geometry import FANOUT, PAGES

@@ -52,3 +52,14 @@ UNDECIDED_REASONS: Final[dict[str, str]] = {
     "out-of-memory": "no frame was free",
     "step-limit": "the run did not end within the step limit",
 }
+
+RULES: Final = {
+    "C1": "An access uses only a translation that no completed operation has revoked.",
+    "C2": "A fault reaches the program only if the region denies the access: a stale TLB may grant, never deny.",
+    "C3": "No frame is freed while a TLB or a page walk can still reach it.",
+    "C4": "No store is lost, and none lands in a page that has become somebody else's.",
+    "C5": "A page that was written is not dropped as clean.",
+    "C6": "With nothing in flight, no TLB entry grants more than the page table does.",
+    "cost": "With nothing in flight, no flush is pending.",
+}
+"""What each rule of correctness.md demands."""

@@ -30,6 +30,7 @@ from fuzz.scenario import corpus, decode, encode, parse
 from fuzz.store import (
     find_campaign,
     find_finding,
+    list_campaigns,
     list_findings,
     list_sightings,
     load_corpus,
@@ -37,7 +38,7 @@ from fuzz.store import (
     run_view,
 )
 from optimized.policies import REGISTRY
-from tests.command import NX, SHOOTDOWN, document, shootdown
+from tests.command import NX, SHOOTDOWN, complaint, document, shootdown
 from tests.store_samples import EVIDENCE, MINIMUM
 
 DB = "findings.db"
@@ -128,6 +129,58 @@ def test_killed_parent_has_lost_nothing(tmp_path: Path) -> None:
     assert shootdown(tmp_path, "replay", key).code == 1
 
 
+def test_killed_parent_leaves_nothing_behind(tmp_path: Path) -> None:
+    """After `kill -9` of the parent its workers remove its temporary folder; the next command ends its row and lock."""
+    with running(tmp_path, "--workers", "2") as campaign:
+        campaign.line("finding ")
+        workers = campaign.workers()
+        campaign.end(signal.SIGKILL)
+        wait_until(lambda: all(map(is_gone, workers)))
+    assert list(tmp_path.glob("shootdown-*")) == []
+
+    assert "campaign long any more" in shootdown(tmp_path, "findings", "list").err
+
+    assert list(tmp_path.glob(f"{DB}-running-*")) == []
+    with open_store(tmp_path / DB, create=False, readonly=True) as store:
+        assert find_campaign(store, "long").status == "interrupted"
+
+
+def test_hung_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    """A worker whose policy never returns ends when the parent is killed."""
+    (tmp_path / "mine.py").write_text(
+        "import sys\n\ndef needs_flush(old, new):\n"
+        "    while sys.argv[0].endswith('worker.py'):\n"
+        "        pass\n    return True\n"
+    )
+    with running(tmp_path, "--workers", "1", "--policy", "mine.py") as campaign:
+        wait_until((tmp_path / DB).exists)
+        wait_until(lambda: bool(campaign.workers()))
+        (worker,) = campaign.workers()
+        time.sleep(1)
+        assert not is_gone(worker)
+        campaign.end(signal.SIGKILL)
+
+        wait_until(lambda: is_gone(worker))
+    assert list(tmp_path.glob("shootdown-*")) == []
+
+
+def test_name_that_is_taken(tmp_path: Path) -> None:
+    """A second campaign cannot take a name, except to go on with the first; names that were not given differ."""
+    document(tmp_path, *options("--execs", "5"))
+    for _ in range(2):
+        document(tmp_path, "fuzz", "--policy", "linux", *ONE, "--execs", "1")
+    line = complaint(tmp_path, *options("--execs", "5"))
+
+    assert line.endswith("give another name, or go on with it: --resume again.")
+    again = ("fuzz", "--resume", "again", *ONE, "--execs", "5")
+    assert document(tmp_path, *again)["name"] == "again"
+    assert document(tmp_path, *again, "--name", "more")["name"] == "more"
+    assert "has a campaign named more already" in complaint(tmp_path, *again, "--name", "more")
+    with open_store(tmp_path / DB, create=False, readonly=True) as store:
+        names = [stored.campaign.name for stored in list_campaigns(store)]
+    assert (len(names), len(set(names))) == (5, 4)
+
+
 def test_killed_worker_is_replaced(tmp_path: Path) -> None:
     """A worker that is killed is replaced and reported, and the campaign goes on."""
     with running(tmp_path, "--workers", "2") as campaign:
@@ -207,7 +260,8 @@ def test_resume_goes_on_with_the_stored_corpus(tmp_path: Path) -> None:
 def test_two_campaigns_find_the_same_row(tmp_path: Path) -> None:
     """The same bug is one row, whichever campaign saw it, with one sighting for each; merging keeps it one."""
     document(tmp_path, *options("--until-finding"), code=1)
-    again = document(tmp_path, *options("--until-finding"), "--seed", "8", code=1)
+    more = ("--name", "more", "--seed", "8")
+    again = document(tmp_path, *options("--until-finding"), *more, code=1)
     document(tmp_path, *options("--until-finding"), "--db", "other.db", code=1)
     document(tmp_path, "findings", "merge", "other.db")
 

@@ -3,13 +3,14 @@
 import csv
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from fuzz.store import VIEWS, open_store
-from tests.command import complaint, document, inside, shootdown
-from tests.store_samples import MINIMUM, store_with_finding
+from fuzz.store import VIEWS, end_campaign, hold_lease, open_store
+from tests.command import SHOOTDOWN, complaint, document, inside, shootdown
+from tests.store_samples import CAMPAIGN, MINIMUM, instant, store_with_finding
 
 DB = "findings.db"
 KEY = MINIMUM.key
@@ -17,8 +18,9 @@ KEY = MINIMUM.key
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder whose findings.db has one finding."""
-    store_with_finding(tmp_path / DB).close()
+    """A folder whose findings.db has one finding, of a campaign that has ended."""
+    with store_with_finding(tmp_path / DB) as store:
+        end_campaign(store, CAMPAIGN.id, status="finished", ended=instant(9))
     return tmp_path
 
 
@@ -111,6 +113,59 @@ def test_export_for_programs(folder: Path) -> None:
     assert json.loads(line)["key"] == row["key"] == KEY
 
 
+def test_export_as_json(folder: Path) -> None:
+    """With --json the export is one JSON value, the findings as `list --json` has them, to a file too."""
+    listed = document(folder, "findings", "list")
+
+    assert document(folder, "findings", "export") == listed
+    assert document(folder, "findings", "export", KEY[:6]) == listed
+    assert document(folder, "findings", "export", "--rule", "C1") == []
+    inside(folder, "findings", "export", "--format", "json", "--output", "all.json")
+    assert json.loads((folder / "all.json").read_text()) == listed
+
+
+def test_export_options_that_contradict(folder: Path) -> None:
+    """Two forms at once, the database as output, and findings together with options that choose are refused."""
+    export = ("findings", "export")
+
+    assert "exclude each other" in complaint(folder, *export, "--json", "--format", "csv")
+    assert "is the database itself" in complaint(folder, *export, "--output", f"./{DB}")
+    assert "Give either findings or" in complaint(folder, *export, KEY, "--rule", "C1")
+
+
+def test_long_results_are_not_laid_out(folder: Path) -> None:
+    """More rows than a table has are lines with tabs, in which a value stays on its line; JSON has them all."""
+    numbers = (
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+        " SELECT i, 'a' || char(9, 10) || 'b' AS text FROM n"
+    )
+
+    *_, last = inside(folder, "findings", "sql", numbers.format(1000)).out.splitlines()
+    heading, first, *rows = inside(folder, "findings", "sql", numbers.format(1001)).out.splitlines()
+
+    assert "\t" not in last
+    assert (heading, first, len(rows)) == ("i\ttext", "1\ta\\t\\nb", 1000)
+    assert len(document(folder, "findings", "sql", numbers.format(1001))) == 1001
+
+
+def test_endless_result_is_printed_as_it_comes(folder: Path) -> None:
+    """The rows of a query that never ends reach a reader, and the query ends with its reader."""
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+
+    for option in ((), ("--json",)):
+        process = subprocess.Popen(
+            [SHOOTDOWN, "findings", "sql", endless, *option],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() in {b"i\n", b"[\n"}
+        process.stdout.close()
+        _, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (141, b"")
+
+
 def test_merge(folder: Path) -> None:
     """Merging brings everything into a database that need not exist, and a second time changes nothing."""
     first = document(folder, "findings", "merge", DB, "--db", "all.db")
@@ -121,6 +176,29 @@ def test_merge(folder: Path) -> None:
     assert [
         finding["key"] for finding in document(folder, "findings", "list", "--db", "all.db")
     ] == [KEY]
+
+
+def test_killed_campaign_is_marked(tmp_path: Path) -> None:
+    """The first command that looks at the campaign of a killed process marks it as interrupted, and says so once."""
+    store_with_finding(tmp_path / DB).close()
+
+    first = inside(tmp_path, "findings", "sql", "SELECT status FROM campaigns", "--json")
+    second = inside(tmp_path, "findings", "sql", "SELECT status FROM campaigns", "--json")
+
+    assert json.loads(first.out) == [{"status": "interrupted"}]
+    assert "the campaign night any more" in first.err
+    assert (second.out, second.err) == (first.out, "")
+
+
+def test_running_campaign_is_left_alone(tmp_path: Path) -> None:
+    """A campaign whose process is alive stays as it is."""
+    with store_with_finding(tmp_path / DB) as store:
+        lease = hold_lease(store, CAMPAIGN.id)
+        assert lease is not None
+        ended = inside(tmp_path, "findings", "sql", "SELECT status FROM campaigns", "--json")
+        lease.release()
+
+    assert (json.loads(ended.out), ended.err) == ([{"status": "running"}], "")
 
 
 def test_unusable_database(folder: Path) -> None:

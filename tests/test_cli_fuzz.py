@@ -1,13 +1,17 @@
 """`shootdown fuzz`: campaigns as the user starts them, and what they say at the end."""
 
 import json
+import os
+import re
 import shlex
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from fuzz.store import find_campaign, list_findings, open_store
-from tests.command import complaint, inside, shootdown
+from fuzz.store import find_campaign, list_campaigns, list_findings, open_store
+from tests.command import SHOOTDOWN, complaint, inside, shootdown
 
 SHORT = ("--engine", "random", "--workers", "1", "--seed", "7")
 DB = "findings.db"
@@ -131,6 +135,18 @@ def test_policy_that_raises(tmp_path: Path) -> None:
     assert "mine.py, line 2" in complaint(tmp_path, *shlex.split(replay)[1:])
 
 
+def test_policy_that_answers_neither_yes_nor_no(tmp_path: Path) -> None:
+    """A rule that forgets to answer is one sentence before the campaign begins, and leaves no database behind."""
+    (tmp_path / "mine.py").write_text(
+        "def needs_flush(old, new):\n    if old & ~new & 2:\n        return True\n"
+    )
+
+    line = complaint(tmp_path, "fuzz", "--policy", "mine.py", *SHORT)
+
+    assert "mine.py: needs_flush must return True or False" in line
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == []
+
+
 def test_policy_with_a_memory(tmp_path: Path) -> None:
     """A finding that does not show the same again is the harness' failure: exit code 3, and nothing is stored."""
     (tmp_path / "mine.py").write_text(
@@ -142,6 +158,38 @@ def test_policy_with_a_memory(tmp_path: Path) -> None:
     assert ended.code == 3
     assert "A finding did not reproduce: One scenario showed two things under mine" in ended.out
     assert inside(tmp_path, "findings", "list").out == "No findings.\n"
+
+
+def test_too_many_workers_for_the_system(tmp_path: Path) -> None:
+    """Where the system has no room for another worker, the campaign fails with one sentence and leaves no process."""
+    limited = 'ulimit -n 40; exec "$@"'
+    command = (SHOOTDOWN, "fuzz", "--policy", "linux", "--workers", "30", "--for", "50s")
+    result = subprocess.run(
+        ["sh", "-c", limited, "sh", *command],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout) == (3, "")
+    assert re.fullmatch(
+        r"shootdown: Worker \d+ cannot be started: Too many open files\.\n", result.stderr
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [DB]
+
+
+def test_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no temporary folder can be made, that is one sentence, and no campaign is stored."""
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+
+    ended = inside(tmp_path, "fuzz", "--policy", "linux", "--execs", "5", *SHORT)
+
+    assert ended.code == 3
+    assert ended.err == "shootdown: No temporary folder can be made: Not a directory.\n"
+    with open_store(tmp_path / DB, create=False) as store:
+        assert list_campaigns(store) == []
 
 
 def test_workers_that_never_start(tmp_path: Path) -> None:
@@ -165,7 +213,11 @@ def test_workers_that_never_start(tmp_path: Path) -> None:
         ((), "Missing option '--policy'"),
         (("--policy", "v9"), "There is no policy 'v9'"),
         (("--policy", "gone.py"), "gone.py cannot be read"),
-        (("--policy", "v1", "--for", "soon"), "is not a time such as 60s"),
+        (("--policy", "v1", "--for", "soon"), "is not a time above zero such as 60s"),
+        (("--policy", "v1", "--for", "0"), "is not a time above zero"),
+        (("--policy", "v1", "--workers", "many"), "'many' is not a whole number"),
+        (("--policy", "v1", "--name", ""), "name is printable and not empty"),
+        (("--policy", "v1", "--name", "a\nb"), "name is printable and not empty"),
         (("--policy", "v1", "--workers", "0"), "Invalid value for '--workers'"),
         (("--policy", "v1", "--engine", "steam"), "Invalid value for '--engine'"),
         (("--policy", "v1", "--exclude-seed", "good_nothing"), "has no scenario 'good_nothing'"),

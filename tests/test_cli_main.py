@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import click
 import pytest
 
 from fuzz.cli import main
-from tests.command import SHOOTDOWN, complaint, shootdown
+from fuzz.store import find_campaign, open_store
+from tests.command import SHOOTDOWN, complaint, inside, shootdown
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -44,6 +46,16 @@ def test_unknown_command(tmp_path: Path) -> None:
     assert "No such command 'fuz'" in complaint(tmp_path, "fuz")
 
 
+@pytest.mark.parametrize("arguments", [(), ("findings",)])
+def test_nothing_asked_for(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Without a command the help text is shown as it is, line by line, and the exit code is 2."""
+    ended = inside(tmp_path, *arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(" ".join(["Usage: shootdown", *arguments]))
+    assert "\n  list" in ended.err or "\n  replay" in ended.err
+
+
 def test_unknown_option(tmp_path: Path) -> None:
     """An unknown option is one sentence that names the command, and exit code 2."""
     line = complaint(tmp_path, "policies", "--jsn")
@@ -71,6 +83,24 @@ def test_defect_becomes_a_sentence_and_a_file(
     path.unlink()
 
 
+def test_defect_without_a_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the traceback cannot be kept, an unexpected exception is still one line and exit code 3."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(main.cli, "invoke", fail)
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+    monkeypatch.delenv("SHOOTDOWN_DEBUG", raising=False)
+
+    assert main.run(["policies"]) == 3
+    assert capsys.readouterr().err == (
+        "shootdown: internal error: KeyError: 'lost'. SHOOTDOWN_DEBUG=1 shows the traceback here.\n"
+    )
+
+
 def test_debug_shows_the_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,17 +118,68 @@ def test_debug_shows_the_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_reader_that_goes_away(tmp_path: Path) -> None:
-    """When nobody reads the output any more, the command ends without a word."""
-    reading, writing = os.pipe()
-    os.close(reading)
+def run_into(folder: Path, output: int, *arguments: str) -> tuple[int, bytes]:
+    """The exit code of the installed command and its standard error, with that descriptor as standard output."""
     result = subprocess.run(
-        [SHOOTDOWN, "policies"],
-        cwd=tmp_path,
-        stdout=writing,
+        [SHOOTDOWN, *arguments],
+        cwd=folder,
+        env=os.environ | {"TMPDIR": str(folder)},
+        stdout=output,
         stderr=subprocess.PIPE,
         check=False,
     )
-    os.close(writing)
+    os.close(output)
+    return result.returncode, result.stderr
 
-    assert (result.returncode, result.stderr) == (141, b"")
+
+def closed_pipe() -> int:
+    """The writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+ANY = [("policies",), ("--help",), ("findings", "--help"), ("findings", "query", "--json")]
+CAMPAIGN = (
+    *("fuzz", "--policy", "v1", "--engine", "random", "--workers", "1"),
+    *("--for", "50s", "--name", "cut"),
+)
+
+
+@pytest.mark.parametrize("arguments", ANY)
+def test_reader_that_goes_away(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """When nobody reads the output any more, the command ends without a word."""
+    assert run_into(tmp_path, closed_pipe(), *arguments) == (141, b"")
+
+
+@pytest.mark.parametrize("arguments", ANY)
+def test_output_that_cannot_be_written(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Output that finds no room is one sentence and exit code 3."""
+    code, error = run_into(tmp_path, os.open("/dev/full", os.O_WRONLY), *arguments)
+
+    assert (code, error) == (
+        3,
+        b"shootdown: the output cannot be written: No space left on device.\n",
+    )
+
+
+def test_no_output_at_all(tmp_path: Path) -> None:
+    """A command that was started without a standard output says so and does nothing."""
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$0" policies >&-', SHOOTDOWN],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stderr) == (3, b"shootdown: standard output is closed.\n")
+
+
+def test_campaign_whose_reader_goes_away(tmp_path: Path) -> None:
+    """A campaign ends with its reader: interrupted, with its findings stored and no temporary files left."""
+    assert run_into(tmp_path, closed_pipe(), *CAMPAIGN) == (141, b"")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["findings.db"]
+    with open_store(tmp_path / "findings.db", create=False, readonly=True) as store:
+        campaign = find_campaign(store, "cut")
+    assert (campaign.status, campaign.findings) == ("interrupted", 1)

@@ -116,6 +116,26 @@ def test_expectations_choose_the_policies(tmp_path: Path) -> None:
     assert all(run["as_expected"] for run in runs)
 
 
+def test_pause_that_is_never_made_is_said(tmp_path: Path) -> None:
+    """A pause that a run does not make is one line of the report, a short one too, and part of the JSON."""
+    text = NX.replace("mprotect p0 rx", "mprotect p0 rx until copy")
+    (tmp_path / "nx.txt").write_text(text)
+    (tmp_path / "two.txt").write_text(
+        text.replace("\n\n", "\nexpect linux legal\nexpect always legal\n\n")
+    )
+    line = (
+        "Pause not made: cpu0 mprotect p0 rx until copy (record 2): the operation ended before it."
+    )
+
+    full = inside(tmp_path, "replay", "nx.txt", "--policy", "linux").out
+    short = inside(tmp_path, "replay", "two.txt").out
+    (run,) = document(tmp_path, "replay", "nx.txt", "--policy", "linux")["runs"]
+
+    assert full.splitlines().count(line) == 1
+    assert short.splitlines().count(line) == 2
+    assert run["missed_pauses"] == [{"record": 1, "point": "copy", "why": "ended"}]
+
+
 def test_unexpected_verdict_is_said(tmp_path: Path) -> None:
     """A run that differs from its expect line says so."""
     (tmp_path / "nx.txt").write_text(NX.replace("\n\n", "\nexpect linux C1 stale-grant\n\n"))
@@ -175,7 +195,8 @@ def test_unusable_targets(tmp_path: Path, finding: str) -> None:
     (tmp_path / "huge").write_bytes(b"\0" * (1 << 17))
 
     assert "names no policy" in complaint(tmp_path, "replay", "nx.txt")
-    assert "no finding whose id starts with" in complaint(tmp_path, "replay", "0" * 20)
+    for target in ("0" * 20, "", "."):
+        assert "no finding whose id starts with" in complaint(tmp_path, "replay", target)
     (tmp_path / "huge.bin").write_bytes(b"\0" * (1 << 17))
     (tmp_path / "latin.txt").write_bytes(NX.encode() + b"# \xf6\n")
     assert "is no scenario" in complaint(tmp_path, "replay", "huge.bin", "--policy", "v1")

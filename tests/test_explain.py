@@ -5,14 +5,15 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from fuzz import flags
 from fuzz.engines.strategies import scenarios
+from fuzz.evidence import flags
+from fuzz.evidence.explain import Explanation, explain
+from fuzz.evidence.pauses import MissedPause
+from fuzz.evidence.report import WIDTH, evidence, missed_lines, report
+from fuzz.evidence.skip import guilty_skip, skip_slug, takes_away
 from fuzz.execute import execute
-from fuzz.explain import RULES, Explanation, explain
-from fuzz.report import WIDTH, evidence, report
 from fuzz.scenario import Scenario, corpus, parse, render
-from fuzz.skip import guilty_skip, skip_slug, takes_away
-from fuzz.verdict import ILLEGAL, REASONS
+from fuzz.verdict import ILLEGAL, REASONS, RULES
 from machine.entry import ACCESSED, DIRTY, GLOBAL, MIGRATION, NX, PRESENT, RW, USER
 from machine.geometry import FRAME_BITS
 from optimized.policies import REGISTRY
@@ -247,3 +248,43 @@ def test_what_takes_away(old: int, new: int, *, takes: bool) -> None:
 def test_entries_in_words(entry: int, words: str) -> None:
     """An entry is shown as its frame and the names of its flags."""
     assert flags.describe_entry(entry) == words
+
+
+MISSED = """shootdown-scenario 1
+cpus 2
+pages 1
+layout private
+
+cpu0 write p0
+cpu0 read p0 until fault
+cpu0 run until free
+cpu0 mprotect p0 r until flush
+cpu1 dontneed p0 until commit
+cpu0 run
+cpu1 run until window
+"""
+
+
+def test_pauses_that_were_not_made() -> None:
+    """A run says which of its pauses it did not make and why: no such step, nothing in flight, a lock in the way."""
+    told = explain(parse(MISSED).scenario, REGISTRY["always"])
+
+    assert told.missed_pauses == (
+        MissedPause(1, "fault", "ended"),
+        MissedPause(2, "free", "idle"),
+        MissedPause(4, "commit", "blocked"),
+        MissedPause(6, "window", "ended"),
+    )
+    assert missed_lines(told)[0] == (
+        "Pause not made: cpu0 read p0 until fault (record 2): the operation ended before it."
+    )
+    assert missed_lines(told)[0] in report(told, replay="").splitlines()
+
+
+@pytest.mark.parametrize("name", corpus.load())
+def test_corpus_makes_every_pause(name: str) -> None:
+    """No story of the corpus asks for a pause that is not made: its title would not be what it shows."""
+    parsed = corpus.load()[name]
+
+    for expectation in parsed.expectations:
+        assert explain(parsed.scenario, REGISTRY[expectation.policy]).missed_pauses == ()

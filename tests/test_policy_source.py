@@ -93,15 +93,31 @@ def test_unknown_name() -> None:
     ("text", "sentence"),
     [
         ("rule = 1\n", "defines neither POLICY nor needs_flush"),
-        ("needs_flush = 3\n", "has a int where a Policy or a function must be"),
+        ("needs_flush = 3\n", "has an? int where a Policy or a function must be"),
         ("def needs_flush(old):\n    return True\n", r"must take two entries, \(old, new\)"),
         ("x = 1\ny = x / 0\n", r"mine\.py, line 2: ZeroDivisionError: division by zero\."),
         ("x = 1\ndef f(:\n", r"mine\.py, line 2: invalid syntax"),
         ("import no_such_module\n", r"mine\.py, line 1: ModuleNotFoundError: No module named"),
         ("import sys\nsys.exit(4)\n", r"mine\.py, line 2: SystemExit: 4\."),
         (POLICY.replace("careful", "linux"), "needs a name of its own"),
+        (
+            "def needs_flush(old, new):\n    if old & ~new & 2:\n        return True\n",
+            r"must return True or False; for none -> none it returned None\.",
+        ),
+        (
+            "def needs_flush(old, new):\n    return old & ~new & 2 or False\n",
+            r"for f5 P RW A D -> none it returned 2\.",
+        ),
+        (POLICY.replace("True", "'yes'"), r"it returned 'yes'\."),
+        (POLICY.replace("careful", "too careful"), "must be one word, and 'too careful' is not"),
+        (POLICY.replace("careful", "c#"), "must be one word"),
+        (POLICY.replace('"careful"', "None"), "must be one word, and None is not"),
+        (POLICY.replace("always", "", 1).replace('")', '", strategy=int)'), "of GatherFlush"),
     ],
-    ids=["nothing", "number", "arity", "raises", "syntax", "import", "exit", "taken"],
+    ids=[
+        *("nothing", "number", "arity", "raises", "syntax", "import", "exit", "taken"),
+        *("no answer", "integer", "text", "name", "comment", "no name", "strategy"),
+    ],
 )
 def test_file_that_is_no_policy(tmp_path: Path, text: str, sentence: str) -> None:
     """A file that defines no policy is one sentence, with the line where there is one to blame."""
@@ -123,6 +139,25 @@ def test_rule_that_raises_while_running(tmp_path: Path) -> None:
         loaded.policy.needs_flush(1, 2)
     with pytest.raises(KeyError), blamed(loaded):
         raise KeyError
+
+
+def test_policy_that_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a policy prints is on standard error, and not what its rule prints while it is tried out."""
+    text = "print('loading')\n\ndef needs_flush(old, new):\n    print('asked')\n    return True\n"
+    loaded = load_policy(write(tmp_path, text))
+    with blamed(loaded):
+        loaded.policy.needs_flush(1, 2)
+
+    assert capsys.readouterr() == ("", "loading\nasked\n")
+
+
+def test_rule_that_exits_while_running(tmp_path: Path) -> None:
+    """A rule that calls sys.exit() is blamed like one that raises: it does not choose the exit code."""
+    text = "import sys\n\ndef needs_flush(old, new):\n    sys.exit(0)\n"
+    loaded = load_policy(write(tmp_path, text))
+
+    with pytest.raises(PolicyError, match=r"mine\.py, line 4: SystemExit: 0"), blamed(loaded):
+        loaded.policy.needs_flush(1, 2)
 
 
 def test_policy_of_a_finding(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The world outside a scenario: the time, and chance where the user left a choice open."""
 
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
+from itertools import chain, count
 from random import Random, SystemRandom
 
 
@@ -10,9 +12,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def default_name(policy: str) -> str:
-    """Return a campaign's name when the user gave none: its policy and the second of its start, in UTC."""
-    return f"{policy}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+def default_name(policy: str, taken: Collection[str]) -> str:
+    """Return a campaign's name when the user gave none: its policy and the second of its start, in UTC.
+
+    A name that is taken gets a number.
+    """
+    name = f"{policy}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def fresh_seed() -> int:

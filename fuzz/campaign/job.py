@@ -21,6 +21,11 @@ class Job:
     executions: int
     corpus: str
 
+    @property
+    def scratch(self) -> Path:
+        """The campaign's temporary folder, where the corpus lies too."""
+        return Path(self.corpus).parent
+
     def line(self) -> bytes:
         """Return the job as the line that a worker reads first."""
         return json.dumps(asdict(self)).encode() + b"\n"

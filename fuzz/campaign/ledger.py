@@ -22,6 +22,7 @@ from fuzz.store import (
     add_series,
     count_again,
     end_campaign,
+    hold_lease,
     record_finding,
     record_worker_event,
     save_totals,
@@ -54,21 +55,24 @@ class Ledger:
         self._again: Counter[str] = Counter()
         self._last_feature = self.began
         self._lately: deque[tuple[float, int]] = deque([(self.began, 0)])
-        self.campaign = start_campaign(
-            store,
-            Campaign(
-                name=plan.name,
-                policy=plan.policy.name,
-                policy_version=plan.policy.version,
-                tool_version=self.tool_version,
-                python=platform.python_version(),
-                engine=plan.engine,
-                seed=plan.seed,
-                limits=plan.limits.document(),
-                workers=plan.workers,
-                started=now(),
-            ),
+        campaign = Campaign(
+            name=plan.name,
+            policy=plan.policy.name,
+            policy_version=plan.policy.version,
+            tool_version=self.tool_version,
+            python=platform.python_version(),
+            engine=plan.engine,
+            seed=plan.seed,
+            limits=plan.limits.document(),
+            workers=plan.workers,
+            started=now(),
         )
+        self._lease = hold_lease(store, campaign.id)
+        try:
+            self.campaign = start_campaign(store, campaign, unique=plan.unique)
+        except BaseException:
+            self.release()
+            raise
         add_corpus(store, self.campaign, plan.seeds[len(plan.seeds) - plan.resumed :])
 
     def interesting(self, data: bytes) -> None:
@@ -156,6 +160,12 @@ class Ledger:
         """Store everything, and that the campaign has ended."""
         self.save()
         end_campaign(self.store, self.campaign, status=status, ended=now(), totals=self.totals())
+        self.release()
+
+    def release(self) -> None:
+        """Hold the campaign for running no more."""
+        if self._lease is not None:
+            self._lease.release()
 
     def executions(self) -> int:
         """Return the executions of all workers, as far as they have said."""

@@ -2,21 +2,17 @@
 
 import contextlib
 import selectors
-import shutil
-import signal
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from types import FrameType
 from typing import Final
 
+from fuzz.campaign.interrupts import Interrupts
 from fuzz.campaign.job import Job, write_corpus
 from fuzz.campaign.ledger import Ledger
 from fuzz.campaign.messages import Broken, Bye, Found, Interesting, Message, Progress
-from fuzz.campaign.plan import Plan, Result, View
+from fuzz.campaign.plan import CampaignError, Plan, Result, View
 from fuzz.campaign.process import WorkerProcess, start_worker
+from fuzz.campaign.scratch import Scratch
 from fuzz.store import Ending, Store, StoreError, WorkerEvent
 
 TICK_SECONDS: Final = 0.25
@@ -32,22 +28,24 @@ _SEED_STEP: Final = 1_000_003
 def run_campaign(store: Store, plan: Plan, view: View) -> Result:
     """Fuzz until a limit, Ctrl-C or SIGTERM; on return all workers have ended and the database has everything.
 
-    A second Ctrl-C does not wait for the workers. Error: StoreError, when the database cannot take what was found.
+    A second Ctrl-C does not wait for the workers. Error: StoreError, when the database cannot take what was found,
+    and CampaignError.
     """
     parent = _Parent(store, plan, view)
     ledger = parent.ledger
     try:
-        with _signals(parent):
+        with parent.interrupts.counted():
             parent.run()
-    except BaseException:
+    except BaseException as error:
+        # Nobody reads the output any more: the user has had enough.
+        ending: Ending = "interrupted" if isinstance(error, BrokenPipeError) else "failed"
         with contextlib.suppress(StoreError):
-            ledger.end("failed")
+            ledger.end(ending)
         raise
     finally:
         parent.abandon()
         keep = bool(parent.events or parent.broken)
-        if not keep:
-            shutil.rmtree(parent.scratch, ignore_errors=True)
+        parent.scratch.close(keep=keep)
     return Result(
         campaign=ledger.campaign,
         status=parent.status,
@@ -55,7 +53,7 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
         snapshot=ledger.snapshot(),
         findings=tuple(ledger.findings.values()),
         broken=parent.broken,
-        logs=parent.scratch if keep else None,
+        logs=parent.scratch.path if keep else None,
         events=tuple(parent.events),
     )
 
@@ -64,13 +62,17 @@ class _Parent:
     def __init__(self, store: Store, plan: Plan, view: View) -> None:
         self.plan = plan
         self.view = view
-        self.ledger = Ledger(store, plan)
-        self.scratch = Path(tempfile.mkdtemp(prefix="shootdown-"))
+        self.scratch = Scratch()
+        try:
+            self.ledger = Ledger(store, plan)
+        except BaseException:
+            self.scratch.close(keep=False)
+            raise
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, WorkerProcess] = {}
         self.starts = 0
         self.barren: Counter[int] = Counter()
-        self.interrupts = 0
+        self.interrupts = Interrupts()
         self.stopped_at: float | None = None
         self.status: Ending = "finished"
         self.broken: Broken | None = None
@@ -79,7 +81,7 @@ class _Parent:
     def run(self) -> None:
         self.start_all()
         saved = time.monotonic()
-        while self.workers and self.interrupts < 2:
+        while self.workers and self.interrupts.count < 2:
             for key, _ in self.selector.select(TICK_SECONDS):
                 self.hear(self.workers[key.data])
             now = time.monotonic()
@@ -88,7 +90,7 @@ class _Parent:
             if now - saved >= SAVE_SECONDS:
                 saved = now
                 self.ledger.save()
-        if self.interrupts > 1:
+        if self.interrupts.count > 1:
             self.status = "interrupted"
         if self.status == "finished" and not self.ledger.executions():
             # Silence about a policy that never ran would read as a clean result.
@@ -107,8 +109,7 @@ class _Parent:
             self.ledger.event(number, "started", f"pid {self.workers[number].pid}")
 
     def start(self, number: int, executions: int) -> None:
-        corpus = self.scratch / f"corpus{number}"
-        write_corpus(corpus, self.ledger.corpus())
+        corpus = self.scratch.path / f"corpus{number}"
         job = Job(
             policy=self.plan.policy.spec,
             engine=self.plan.engine,
@@ -118,7 +119,11 @@ class _Parent:
             corpus=str(corpus),
         )
         self.starts += 1
-        worker = start_worker(number, job, self.scratch)
+        try:
+            write_corpus(corpus, self.ledger.corpus())
+            worker = start_worker(number, job, self.scratch.path)
+        except OSError as error:
+            raise CampaignError(f"Worker {number} cannot be started: {error.strerror}.") from error
         self.workers[number] = worker
         self.selector.register(worker, selectors.EVENT_READ, number)
         self.ledger.running = len(self.workers)
@@ -168,7 +173,7 @@ class _Parent:
     def check(self, now: float) -> None:
         """Hold the campaign to its limits, and the workers to what they owe."""
         limits = self.plan.limits
-        if self.interrupts and self.stopped_at is None:
+        if self.interrupts.count and self.stopped_at is None:
             self.status = "interrupted"
             self.view.event(
                 "Stopping; everything found so far is kept. Ctrl-C again does not wait."
@@ -200,7 +205,7 @@ class _Parent:
                 ("traceback.txt", broken.details),
             ):
                 if text:
-                    (self.scratch / name).write_text(text)
+                    (self.scratch.path / name).write_text(text)
         self.status = "failed"
         self.stop()
 
@@ -255,18 +260,3 @@ class _Parent:
             worker.reap()
         self.workers.clear()
         self.selector.close()
-
-    def interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        self.interrupts += 1
-
-
-@contextlib.contextmanager
-def _signals(parent: _Parent) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal are counted; the loop looks at the count."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, parent.interrupted) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,6 +10,10 @@ from fuzz.campaign.policy_source import LoadedPolicy
 from fuzz.store import Ending, Minimum, Totals
 
 
+class CampaignError(Exception):
+    """The system does not let a campaign begin or go on; the message is the sentence that the user reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What stops a campaign, whichever comes first; None and False are no limit."""
@@ -33,7 +37,8 @@ class Plan:
     """A campaign before it starts.
 
     `seeds` are the inputs that every worker runs first, `resumed` how many of them, at the end, an earlier campaign
-    has left; a worker that is silent for `silence` seconds is taken for hung.
+    has left; a worker that is silent for `silence` seconds is taken for hung. `unique`: no campaign of the database may
+    have the name already.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Plan:
     seeds: Sequence[bytes] = ()
     resumed: int = 0
     silence: float = 30.0
+    unique: bool = False
 
 
 @dataclass(slots=True)

@@ -7,13 +7,14 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from fuzz.campaign.policy_check import what_is_wrong
 from optimized.policies import REGISTRY
 from optimized.policy import Policy
 
@@ -99,10 +100,16 @@ def blame(error: BaseException, spec: str) -> str | None:
 
 @contextmanager
 def blamed(loaded: LoadedPolicy) -> Iterator[None]:
-    """An error that a user's file raises in the block becomes the PolicyError that names its line."""
+    """An error that a user's file raises in the block becomes the PolicyError that names its line.
+
+    What it prints goes to standard error: the command's own output may be read by a program.
+    """
     try:
-        yield
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
         sentence = blame(error, loaded.spec)
         if sentence is None:
             raise
@@ -144,7 +151,8 @@ def _executed(spec: str) -> ModuleType:
     # Where dataclasses and pickles look their module up.
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            found.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -167,23 +175,15 @@ def _from_entry_point(point: EntryPoint) -> LoadedPolicy:
 
 def _as_policy(given: object, where: str, name: str, doc: str | None) -> Policy:
     """Return `given` if it is a Policy, or a policy of that name around it if it is a function of two entries."""
-    if isinstance(given, Policy):
-        for each in filter(None, (given.needs_flush, given.huge_needs_flush)):
-            _check_rule(each, where)
-        return given
-    if not callable(given):
-        raise PolicyError(
-            f"{where} has a {type(given).__name__} where a Policy or a function must be."
-        )
-    _check_rule(given, where)
-    summary = (doc or inspect.getdoc(given) or "").partition("\n")[0]
-    rule: Callable[[int, int], bool] = given
-    return Policy(name, rule, summary, where)
-
-
-def _check_rule(rule: Callable[..., object], where: str) -> None:
-    """Raise PolicyError unless the rule can be called with two entries."""
-    try:
-        inspect.signature(rule).bind(0, 0)
-    except (TypeError, ValueError):
-        raise PolicyError(f"{where}: needs_flush must take two entries, (old, new).") from None
+    if not isinstance(given, Policy):
+        if not callable(given):
+            raise PolicyError(
+                f"{where} has a {type(given).__name__} where a Policy or a function must be."
+            )
+        summary = (doc or inspect.getdoc(given) or "").partition("\n")[0]
+        rule: Callable[[int, int], bool] = given
+        given = Policy(name, rule, summary, where)
+    complaint = what_is_wrong(given)
+    if complaint:
+        raise PolicyError(f"{where}: {complaint}")
+    return given

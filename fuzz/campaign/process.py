@@ -81,11 +81,12 @@ class WorkerProcess:
         return f"{how}: {last}" if last else how
 
     def last_words(self) -> str:
-        """Return the last line of the worker's log."""
+        """Return the last line of the worker's log that is not libFuzzer's account of itself."""
         with contextlib.suppress(OSError), self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - _LOG_TAIL))
             lines = log.read().decode(errors="replace").split("\n")
-            return next((line.strip() for line in reversed(lines) if line.strip()), "")
+            said = (line.strip() for line in reversed(lines) if not line.startswith("INFO:"))
+            return next(filter(None, said), "")
         return ""
 
 

@@ -125,7 +125,7 @@ def rows(plan: Plan, now: Snapshot) -> list[tuple[str, str, str]]:
 
 def figures(now: Snapshot) -> str:
     """Return the figures as one line."""
-    lost = f", {now.replaced} workers replaced" if now.replaced else ""
+    lost = f" ({now.replaced} replaced)" if now.replaced else ""
     return (
         f"{duration(now.seconds)}: {now.executions:,} executions, {now.rate:,.0f}/s, {now.features:,} features,"
         f" corpus {now.corpus:,}, findings {now.findings}, flushes saved {saved(now)}, workers {now.workers}{lost}"

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from fuzz.campaign.messages import Broken, Found, Interesting, Message
+from fuzz.evidence.explain import explain
+from fuzz.evidence.report import evidence
+from fuzz.evidence.skip import guilty_skip
 from fuzz.execute import Outcome, execute
-from fuzz.explain import explain
 from fuzz.minimize import NotInteresting, minimize
-from fuzz.report import evidence
 from fuzz.scenario import Scenario, decode, encode, render
-from fuzz.skip import guilty_skip
 from fuzz.store import Minimum
 from fuzz.verdict import ILLEGAL
 from optimized.policy import Policy

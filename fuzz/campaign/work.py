@@ -8,6 +8,7 @@ from typing import Final
 
 from fuzz.campaign.job import Job, read_corpus
 from fuzz.campaign.messages import Broken, Bye, Hello, Message, Progress, encode_message
+from fuzz.campaign.orphan import end_orphaned
 from fuzz.campaign.policy_source import LoadedPolicy, PolicyError, blame, load_policy
 from fuzz.campaign.triage import CannotGoOn, Triage
 from fuzz.engines.registry import FEEDBACK, drive
@@ -135,4 +136,4 @@ class Work:
             while line:
                 line = line[os.write(self.channel, line) :]
         except BrokenPipeError:
-            os._exit(0)
+            end_orphaned(self.job.scratch)

@@ -1,14 +1,15 @@
 """One worker process: `python -m fuzz.campaign.worker`.
 
 It reads one line, its job, from standard input, and writes messages to standard output; standard error is its log.
-It goes on as long as its standard input stays open: closing it is how the parent stops a worker, and a parent that was
-killed has closed it too.
+It goes on as long as its standard input stays open: closing it is how the parent stops a worker. A parent that nobody
+hears from any more, because it was killed, ends the worker at once, whatever it is doing.
 """
 
 import os
 import sys
 
 from fuzz.campaign.job import Job, parse_job
+from fuzz.campaign.orphan import watch_parent
 
 
 def main() -> None:
@@ -16,6 +17,7 @@ def main() -> None:
     job = parse_job(_first_line())
     channel = os.dup(1)
     os.dup2(2, 1)
+    watch_parent(channel, job.scratch)
     _work(job, channel)
     sys.stdout.flush()
     # A process in which Fuzz() was interrupted ends with 130 in any other way.

@@ -5,7 +5,7 @@ from typing import Final
 
 from fuzz.campaign.plan import Plan, Result, Sighted
 from fuzz.campaign.progress import duration, saved
-from fuzz.cli.options import replay_command
+from fuzz.cli.options import counted, replay_command
 from fuzz.store import jsonable
 from fuzz.verdict import REASONS
 
@@ -22,7 +22,7 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
         "",
         f"Campaign {plan.name} {result.status}: policy {plan.policy.name}, engine {plan.engine}, seed {plan.seed}.",
         (
-            f"{totals.executions:,} executions in {duration(totals.seconds)} ({rate:,.0f}/s),"
+            f"{counted(totals.executions, 'execution')} in {duration(totals.seconds)} ({rate:,.0f}/s),"
             f" {totals.features:,} features, corpus {totals.corpus_size:,}."
         ),
         (
@@ -31,12 +31,12 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
         ),
     ]
     if result.logs is not None and result.events:
-        lines.append(f"{_count(now.replaced, 'worker')} replaced; the logs are in {result.logs}.")
+        lines.append(f"{counted(now.replaced, 'worker')} replaced; the logs are in {result.logs}.")
     ordered = in_order(result)
     if ordered:
         new = sum(sighted.new for sighted in ordered)
         lines.append(
-            f"{_count(len(ordered), 'finding')}, {new} new; {_count(now.failures, 'failing execution')}."
+            f"{counted(len(ordered), 'finding')}, {new} new; {counted(now.failures, 'failing execution')}."
         )
     elif result.broken is None:
         lines.append("Nothing illegal was found.")
@@ -94,7 +94,7 @@ def _finding(sighted: Sighted, db: str) -> list[str]:
         f"Finding {sighted.key[:16]}{known}: {minimum.rule} {minimum.reason}",
         f"{meaning[:1].upper()}{meaning[1:]}.",
         (
-            f"Guilty skip: {minimum.skip or 'none'}. Seen {_count(sighted.count, 'time')}, first at"
+            f"Guilty skip: {minimum.skip or 'none'}. Seen {counted(sighted.count, 'time')}, first at"
             f" execution {sighted.execution:,}{unfinished}."
         ),
         f"  {header}",
@@ -132,7 +132,3 @@ def _broken(plan: Plan, result: Result) -> list[str]:
         replay = replay_command(f"{result.logs}/scenario.txt", policy=plan.policy.spec)
         lines.append(f"Replay: {replay}")
     return lines
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"

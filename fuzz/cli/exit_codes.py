@@ -9,7 +9,7 @@ ILLEGAL_FOUND: Final = 1
 UNUSABLE: Final = 2
 """Wrong usage or unusable input."""
 HARNESS_FAILED: Final = 3
-"""The harness itself failed, or what it found did not happen again."""
+"""The harness itself failed, its output could not be written, or what it found did not happen again."""
 INTERRUPTED: Final = 130
 """Ctrl-C outside a campaign, by the convention of shells; a campaign ends with one of the codes above."""
 PIPE_CLOSED: Final = 141

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fuzz.cli.options import replay_command
-from fuzz.report import columns
+from fuzz.evidence.report import columns
 from fuzz.store import Store, StoredFinding, list_replays, list_sightings, load_trace
 from fuzz.verdict import REASONS
 

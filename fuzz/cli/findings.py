@@ -1,42 +1,28 @@
 """`shootdown findings`: look into the findings database."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
 
 import click
 
 from fuzz.cli.finding_page import page, replay_line
-from fuzz.cli.options import db_option, json_option, print_json, print_table
+from fuzz.cli.options import db_option, json_option
+from fuzz.cli.output import output, print_json, print_rows, print_table, write_json_items
+from fuzz.cli.selection import Selection, selection_options
+from fuzz.cli.settle import reading_store, settle
 from fuzz.store import (
     VIEWS,
-    Rows,
     SqlValue,
-    Store,
-    StoredFinding,
     export_csv,
     export_jsonl,
     export_text,
-    find_campaign,
     find_finding,
     finding_document,
-    jsonable,
-    list_findings,
     merge,
     open_store,
-    query,
-    run_view,
-)
-
-policy_option = click.option("--policy", metavar="NAME", help="Only findings of this policy.")
-rule_option = click.option(
-    "--rule", metavar="RULE", help="Only violations of this rule, such as C1."
-)
-campaign_option = click.option(
-    "--campaign", metavar="NAME", help="Only findings that this campaign has seen."
+    reading,
+    reading_view,
 )
 
 
@@ -46,19 +32,15 @@ def command() -> None:
 
 
 @command.command("list")
-@policy_option
-@rule_option
-@campaign_option
+@selection_options
 @db_option
 @json_option
-def list_command(
-    *, policy: str | None, rule: str | None, campaign: str | None, db: str, as_json: bool
-) -> None:
+def list_command(selection: Selection, *, db: str, as_json: bool) -> None:
     """List the findings, the first seen first."""
-    with open_store(db, create=False, readonly=True) as store:
-        findings = _selected(store, policy, rule, campaign)
+    with reading_store(db) as store:
+        findings = selection.of(store)
         if as_json:
-            print_json([finding_document(store, finding) for finding in findings])
+            write_json_items((finding_document(store, each) for each in findings), sys.stdout)
             return
     if not findings:
         click.echo("No findings.")
@@ -87,7 +69,7 @@ def list_command(
 @json_option
 def show_command(finding: str, *, db: str, as_json: bool) -> None:
     """Show a finding, by the beginning of its id: its scenario, evidence, sightings and replays."""
-    with open_store(db, create=False, readonly=True) as store:
+    with reading_store(db) as store:
         found = find_finding(store, finding)
         if as_json:
             print_json(finding_document(store, found) | {"replay": replay_line(found, db)})
@@ -110,8 +92,11 @@ def query_command(view: str | None, parameters: tuple[str, ...], *, db: str, as_
             print_table(("view", "what it answers"), known_views)
         return
     given = dict(_parameter(text) for text in parameters)
-    with open_store(db, create=False, readonly=True) as store:
-        _print_rows(run_view(store, view, given), as_json=as_json)
+    with (
+        reading_store(db) as store,
+        reading_view(store, view, given) as stream,
+    ):
+        print_rows(stream, as_json=as_json)
 
 
 @command.command("sql")
@@ -119,9 +104,15 @@ def query_command(view: str | None, parameters: tuple[str, ...], *, db: str, as_
 @db_option
 @json_option
 def sql_command(statement: str, *, db: str, as_json: bool) -> None:
-    """Run one SELECT. Nothing that it does can change any file."""
-    with open_store(db, create=False, readonly=True) as store:
-        _print_rows(query(store, statement), as_json=as_json)
+    """Run one SELECT. Nothing that it does can change any file.
+
+    A result of more than 1,000 rows is printed as it comes, with tabs between the values.
+    """
+    with (
+        reading_store(db) as store,
+        reading(store, statement) as stream,
+    ):
+        print_rows(stream, as_json=as_json)
 
 
 @command.command("export")
@@ -129,33 +120,38 @@ def sql_command(statement: str, *, db: str, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "jsonl", "csv"]),
-    default="text",
-    show_default=True,
-    help="Scenarios as text, or all that is known as JSON lines, or a table.",
+    type=click.Choice(["text", "json", "jsonl", "csv"]),
+    help="Scenarios as text (the default), all that is known as JSON or JSON lines, or a table.",
 )
-@click.option("--output", metavar="FILE", help="Write to a file instead of standard output.")
-@policy_option
-@rule_option
-@campaign_option
+@click.option("--output", "path", metavar="FILE", help="Write to a file, not standard output.")
+@selection_options
 @db_option
+@json_option
 def export_command(
+    selection: Selection,
     findings: tuple[str, ...],
     *,
-    form: str,
-    output: str | None,
-    policy: str | None,
-    rule: str | None,
-    campaign: str | None,
+    form: str | None,
+    path: str | None,
     db: str,
+    as_json: bool,
 ) -> None:
-    """Write findings in a form for other programs; a single one as text is a scenario file that can be replayed."""
-    with open_store(db, create=False, readonly=True) as store:
-        chosen = [find_finding(store, prefix) for prefix in findings]
-        if not findings:
-            chosen = _selected(store, policy, rule, campaign)
-        with _output(output) as out:
-            if form == "jsonl":
+    """Write findings in a form for other programs; a single one as text is a scenario file that can be replayed.
+
+    --json is --format json: one array, as of `findings list --json`.
+    """
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form} exclude each other.")
+    if findings and not selection.everything:
+        raise click.UsageError("Give either findings or options that choose them.")
+    if path is not None and Path(path).exists() and Path(db).exists() and Path(path).samefile(db):
+        raise click.UsageError(f"{path} is the database itself.")
+    with reading_store(db) as store:
+        chosen = [find_finding(store, prefix) for prefix in findings] or selection.of(store)
+        with output(path) as out:
+            if as_json or form == "json":
+                write_json_items((finding_document(store, each) for each in chosen), out)
+            elif form == "jsonl":
                 export_jsonl(store, chosen, out)
             elif form == "csv":
                 export_csv(chosen, out)
@@ -178,6 +174,7 @@ def merge_command(sources: tuple[str, ...], *, db: str, as_json: bool) -> None:
             open_store(source, create=False, readonly=True) as other,
             open_store(db, create=True) as into,
         ):
+            settle(into)
             added[source] = merge(into, other)
     if as_json:
         print_json({source: asdict(merged) for source, merged in added.items()})
@@ -189,37 +186,8 @@ def merge_command(sources: tuple[str, ...], *, db: str, as_json: bool) -> None:
         )
 
 
-def _selected(
-    store: Store, policy: str | None, rule: str | None, campaign: str | None
-) -> list[StoredFinding]:
-    seen_by = find_campaign(store, campaign).id if campaign is not None else None
-    return list_findings(store, policy=policy, rule=rule, campaign=seen_by)
-
-
 def _parameter(text: str) -> tuple[str, SqlValue]:
     name, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"{text!r} is not a parameter such as limit=20.")
     return name, int(value) if value.lstrip("-").isdecimal() else value
-
-
-def _print_rows(rows: Rows, *, as_json: bool) -> None:
-    if as_json:
-        print_json([jsonable(dict(zip(rows.columns, row, strict=True))) for row in rows.rows])
-    elif rows.rows:
-        print_table(rows.columns, rows.rows)
-    else:
-        click.echo("No rows.")
-
-
-@contextmanager
-def _output(path: str | None) -> Iterator[TextIO]:
-    """Open the file that the user named, or standard output."""
-    if path is None:
-        yield sys.stdout
-        return
-    try:
-        with Path(path).open("w", newline="", encoding="utf-8") as out:
-            yield out
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}.") from None

@@ -16,9 +16,11 @@ from fuzz.campaign.progress import PlainView, live_view
 from fuzz.campaign.seeds import seed_corpus
 from fuzz.cli.closing import closing, summary
 from fuzz.cli.exit_codes import HARNESS_FAILED, ILLEGAL_FOUND, OK, UNUSABLE
-from fuzz.cli.options import Duration, db_option, json_option, print_json
+from fuzz.cli.options import Duration, db_option, json_option
+from fuzz.cli.output import print_json
+from fuzz.cli.settle import settle
 from fuzz.engines.registry import DEFAULT_ENGINE, ENGINES
-from fuzz.store import find_campaign, load_corpus, open_store
+from fuzz.store import find_campaign, list_campaigns, load_corpus, open_store
 
 
 @click.command("fuzz")
@@ -42,7 +44,7 @@ from fuzz.store import find_campaign, load_corpus, open_store
     help="What chooses the inputs.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeats a campaign's choices.")
-@click.option("--name", help="The campaign's name in the database.")
+@click.option("--name", help="A name for the campaign that the database does not have yet.")
 @click.option("--resume", metavar="NAME", help="Go on with the stored corpus of a campaign.")
 @click.option(
     "--records",
@@ -86,14 +88,18 @@ def command(
     Everything is stored as it comes, so a campaign that is stopped or killed has lost nothing that it announced.
     The exit code is 1 when something illegal was found.
     """
+    if name is not None and not (name.isprintable() and name.strip()):
+        raise click.UsageError("A campaign's name is printable and not empty.")
     seeds = () if no_seeds else seed_corpus(exclude_seed)
     left: list[bytes] = []
+    unique = True
     # All of this comes before the database is made: a mistyped policy must not leave one behind.
     if resume is not None:
         with open_store(db, create=False) as store:
             earlier = find_campaign(store, resume)
             left = load_corpus(store, earlier.id)
         recorded = earlier.campaign
+        unique = name not in (None, recorded.name)
         name = name or recorded.name
         loaded = (
             policy_of_finding(recorded.policy, recorded.policy_version)
@@ -106,23 +112,24 @@ def command(
         raise click.UsageError(
             "Missing option '--policy'; `shootdown policies` lists what there is."
         )
-    plan = Plan(
-        name=name or default_name(loaded.name),
-        policy=loaded,
-        engine=engine,
-        seed=fresh_seed() if seed is None else seed,
-        workers=workers or os.cpu_count() or 1,
-        records=records,
-        limits=Limits(seconds, execs, until_finding),
-        seeds=(*seeds, *left),
-        resumed=len(left),
-        silence=hang_after,
-    )
-    with (
-        open_store(db, create=True) as store,
-        _view(plan, db, quiet=quiet, as_json=as_json) as view,
-    ):
-        result = run_campaign(store, plan, view)
+    with open_store(db, create=True) as store:
+        settle(store)
+        taken = {stored.campaign.name for stored in list_campaigns(store)}
+        plan = Plan(
+            name=name or default_name(loaded.name, taken),
+            policy=loaded,
+            engine=engine,
+            seed=fresh_seed() if seed is None else seed,
+            workers=workers or os.cpu_count() or 1,
+            records=records,
+            limits=Limits(seconds, execs, until_finding),
+            seeds=(*seeds, *left),
+            resumed=len(left),
+            silence=hang_after,
+            unique=unique,
+        )
+        with _view(plan, db, quiet=quiet, as_json=as_json) as view:
+            result = run_campaign(store, plan, view)
     if as_json:
         print_json(summary(plan, result, db))
     else:

@@ -8,7 +8,8 @@ import click
 from fuzz.campaign.environment import draws
 from fuzz.campaign.policy_source import blamed, load_policy
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
-from fuzz.cli.options import json_option, print_json, read_scenario
+from fuzz.cli.options import counted, json_option, read_scenario
+from fuzz.cli.output import print_json
 from fuzz.lockstep import ACCESS, Difference, Shown, compare, in_lockstep
 from fuzz.scenario import Scenario, render
 from fuzz.scenario.generate import random_scenario
@@ -53,7 +54,9 @@ def command(file: str | None, *, number: int | None, policy: str, seed: int, as_
     if as_json:
         print_json({"scenarios": tried, "difference": None})
     else:
-        click.echo(f"{loaded.name} and the reference showed the same in {tried:,} scenarios.")
+        click.echo(
+            f"{loaded.name} and the reference showed the same in {counted(tried, 'scenario')}."
+        )
     return OK
 
 

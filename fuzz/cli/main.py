@@ -1,5 +1,7 @@
 """The command `shootdown`: finds the subcommands, and turns every way to fail into one sentence and an exit code."""
 
+import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -10,12 +12,16 @@ from typing import Final
 
 import click
 
+from fuzz.campaign.plan import CampaignError
 from fuzz.campaign.policy_source import PolicyError
 from fuzz.campaign.seeds import UnknownSeed
 from fuzz.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
 from fuzz.store import StoreError
 
 COMMANDS: Final = ("fuzz", "replay", "findings", "policies", "minimize", "lockstep")
+
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Commands(click.Group):
@@ -35,7 +41,7 @@ class Commands(click.Group):
         return command
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, context_settings=_SETTINGS)
 @click.version_option(package_name="shootdown", message="%(prog)s %(version)s")
 def cli() -> None:
     """Tell whether a TLB flush may be skipped, or put off.
@@ -51,27 +57,54 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback."""
+    """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback.
+
+    The output has been written when it returns: a reader that is gone ends the command without a word, and output that
+    cannot be written is said.
+    """
+    if sys.stdout is None:
+        return _complain("shootdown: standard output is closed.", HARNESS_FAILED)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _unwritten(PIPE_CLOSED)
+    except OSError as error:
+        # Every file that a user names has a sentence of its own, so this is the output, or the system itself.
+        if error.errno not in _NO_ROOM:
+            return _complain(_defect(error), HARNESS_FAILED)
+        _complain(f"shootdown: the output cannot be written: {error.strerror}.", HARNESS_FAILED)
+        return _unwritten(HARNESS_FAILED)
+    except Exception as error:  # noqa: BLE001 - the last resort of the command line
+        return _complain(_defect(error), HARNESS_FAILED)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         # Not cli.main(): it ends with 1 when nobody reads the output any more.
         with cli.make_context("shootdown", list(arguments)) as context:
             code = cli.invoke(context)
-        sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        # Its message is the help text, which is not one sentence.
+        return _complain(error.format_message(), UNUSABLE)
     except click.ClickException as error:
         return _complain(_usage_sentence(error), UNUSABLE)
     except (StoreError, PolicyError, UnknownSeed) as error:
         return _complain(f"shootdown: {error}", UNUSABLE)
+    except CampaignError as error:
+        return _complain(f"shootdown: {error}", HARNESS_FAILED)
     except (KeyboardInterrupt, click.Abort):
         return _complain("Interrupted.", INTERRUPTED)
-    except BrokenPipeError:
-        # What is still buffered must not be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-    except Exception as error:  # noqa: BLE001 - the last resort of the command line
-        return _complain(_defect(error), HARNESS_FAILED)
     return code if isinstance(code, int) else OK
+
+
+def _unwritten(code: int) -> int:
+    """Drop what is still buffered, which must not be written at exit, and return the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _usage_sentence(error: click.ClickException) -> str:
@@ -79,7 +112,7 @@ def _usage_sentence(error: click.ClickException) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         where = error.ctx.command_path
     message = " ".join(error.format_message().split())
-    return f"{where}: {message}"
+    return f"{where}: {message}".replace("a valid integer range", "a whole number")
 
 
 def _defect(error: Exception) -> str:
@@ -87,16 +120,21 @@ def _defect(error: Exception) -> str:
     if os.environ.get("SHOOTDOWN_DEBUG"):
         traceback.print_exception(error)
         return f"shootdown: internal error: {what}"
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="shootdown-", suffix=".txt", delete=False
-    ) as report:
+    kept = ""
+    with (
+        contextlib.suppress(OSError),
+        tempfile.NamedTemporaryFile(
+            "w", prefix="shootdown-", suffix=".txt", delete=False
+        ) as report,
+    ):
         traceback.print_exception(error, file=report)
-    return (
-        f"shootdown: internal error: {what}. The traceback is in {report.name};"
-        " SHOOTDOWN_DEBUG=1 shows it here."
-    )
+        kept = f"The traceback is in {report.name}; "
+    shown = "it" if kept else "the traceback"
+    return f"shootdown: internal error: {what}. {kept}SHOOTDOWN_DEBUG=1 shows {shown} here."
 
 
 def _complain(sentence: str, code: int) -> int:
-    click.echo(sentence, err=True)
+    # Where nobody can be told, the exit code has to do.
+    with contextlib.suppress(OSError, AttributeError):
+        click.echo(sentence, err=True)
     return code

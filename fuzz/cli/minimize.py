@@ -4,11 +4,12 @@ import click
 
 from fuzz.campaign.policy_source import blamed, load_policy
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
-from fuzz.cli.options import json_option, print_json, read_scenario
+from fuzz.cli.options import json_option, read_scenario
+from fuzz.cli.output import print_json
+from fuzz.evidence.skip import guilty_skip
 from fuzz.execute import execute
 from fuzz.minimize import minimize
 from fuzz.scenario import Expectation, Scenario, encode, render
-from fuzz.skip import guilty_skip
 from fuzz.verdict import ILLEGAL
 
 

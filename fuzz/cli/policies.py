@@ -8,7 +8,8 @@ from importlib.metadata import entry_points
 import click
 
 from fuzz.campaign.policy_source import GROUP, load_policy
-from fuzz.cli.options import json_option, print_json, print_table
+from fuzz.cli.options import json_option
+from fuzz.cli.output import print_json, print_table
 from optimized.faults.catalogue import FAULTS
 from optimized.policies import RULES
 from optimized.policy import Policy

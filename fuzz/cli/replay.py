@@ -14,16 +14,10 @@ from fuzz.campaign.policy_source import (
     policy_of_finding,
 )
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
-from fuzz.cli.options import (
-    DEFAULT_DB,
-    db_option,
-    json_option,
-    print_json,
-    read_scenario,
-    replay_command,
-)
-from fuzz.explain import Explanation, explain
-from fuzz.report import report
+from fuzz.cli.options import DEFAULT_DB, db_option, json_option, read_scenario, replay_command
+from fuzz.cli.output import print_json
+from fuzz.evidence.explain import Explanation, explain
+from fuzz.evidence.report import missed_lines, report
 from fuzz.scenario import Expectation, Scenario, decode
 from fuzz.store import (
     Replay,
@@ -73,7 +67,7 @@ def command(target: str, *, policy: str | None, db: str, trace: bool | None, as_
     the binary input of a fuzzer; without --policy a text is run under every policy of its `expect` lines.
     The exit code is 1 when a run is still illegal.
     """
-    is_file = Path(target).exists()
+    is_file = target not in ("", ".") and Path(target).exists()
     runs = _replay_file(target, policy) if is_file else [_replay_finding(target, policy, db)]
     if as_json:
         print_json({"target": target, "runs": [_document(run) for run in runs]})
@@ -167,7 +161,7 @@ def _text(run: Run, *, trace: bool | None, brief: bool) -> str:
     """Return the report of a run; of several runs, one that was legal as expected is a single line."""
     legal = run.told.verdict == "legal"
     if brief and legal and run.as_expected and not trace:
-        return f"{run.title}: legal, as expected.\n"
+        return "\n".join([f"{run.title}: legal, as expected.", *missed_lines(run.told), ""])
     text = report(
         run.told, replay=run.replay, timeline=not legal if trace is None else trace, title=run.title
     )

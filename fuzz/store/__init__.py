@@ -48,10 +48,11 @@ from fuzz.store.findings import (
     list_sightings,
     record_finding,
 )
+from fuzz.store.leases import abandoned, hold_lease, mark_abandoned
 from fuzz.store.merge import Merged, merge
 from fuzz.store.open import SqlValue, Store, open_store
-from fuzz.store.query import Rows, query
-from fuzz.store.views import VIEWS, View, run_view
+from fuzz.store.query import Rows, RowStream, query, reading
+from fuzz.store.views import VIEWS, View, reading_view, run_view
 from fuzz.store.workers import WorkerEvent, record_worker_event
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "Point",
     "Recorded",
     "Replay",
+    "RowStream",
     "Rows",
     "Sighting",
     "SqlValue",
@@ -78,6 +80,7 @@ __all__ = [
     "Verdict",
     "View",
     "WorkerEvent",
+    "abandoned",
     "add_corpus",
     "add_series",
     "count_again",
@@ -88,6 +91,7 @@ __all__ = [
     "find_campaign",
     "find_finding",
     "finding_document",
+    "hold_lease",
     "jsonable",
     "list_campaigns",
     "list_findings",
@@ -95,9 +99,12 @@ __all__ = [
     "list_sightings",
     "load_corpus",
     "load_trace",
+    "mark_abandoned",
     "merge",
     "open_store",
     "query",
+    "reading",
+    "reading_view",
     "record_finding",
     "record_replay",
     "record_worker_event",

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
-from fuzz.store.errors import UnknownCampaign
+from fuzz.store.errors import CampaignExists, UnknownCampaign
 from fuzz.store.open import Store
 from fuzz.store.timestamps import canonical
 
@@ -71,7 +72,7 @@ class Point:
 class StoredCampaign:
     """A campaign as the store has it; findings counts the different ones that it saw, and is always up to date.
 
-    A campaign whose process was killed stays "running": nobody was left to say otherwise.
+    A campaign whose process was killed stays "running" until a later command asks fuzz.store.leases.
     """
 
     id: str
@@ -82,10 +83,11 @@ class StoredCampaign:
     findings: int
 
 
-def start_campaign(store: Store, campaign: Campaign) -> str:
+def start_campaign(store: Store, campaign: Campaign, *, unique: bool = False) -> str:
     """The campaign is stored durably as running; its id is returned.
 
-    ValueError for a seed that SQLite's 64-bit signed integers do not hold.
+    Error: CampaignExists, with unique, when the store has a campaign of that name. ValueError for a seed that SQLite's
+    64-bit signed integers do not hold.
     """
     if not 0 <= campaign.seed <= _LARGEST_SEED:
         raise ValueError(f"a seed lies between 0 and {_LARGEST_SEED}")
@@ -97,6 +99,11 @@ def start_campaign(store: Store, campaign: Campaign) -> str:
         **asdict(Totals()),
     }
     with store.transaction() as db:
+        if unique and db.table("campaigns").count_where("name = ?", [campaign.name]):
+            raise CampaignExists(
+                f"{store.path} has a campaign named {campaign.name} already: give another name, or go on with it:"
+                f" --resume {shlex.quote(campaign.name)}."
+            )
         db.table("campaigns").insert(row)
     return campaign.id
 

@@ -55,6 +55,10 @@ class UnknownCampaign(StoreError):
     """No campaign has that name or id."""
 
 
+class CampaignExists(StoreError):
+    """A new campaign has the name of another one."""
+
+
 class UnknownFinding(StoreError):
     """No finding's id starts like that."""
 

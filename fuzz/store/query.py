@@ -6,7 +6,8 @@ still creates the file that it names, and VACUUM INTO writes one.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,13 +45,30 @@ class Rows:
     rows: list[tuple[SqlValue, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class RowStream:
+    """The same, but a row is computed only when it is asked for: no result is too long for the memory."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[SqlValue, ...]]
+
+
 def query(
     store: Store, sql: str, parameters: Sequence[SqlValue] | dict[str, SqlValue] = ()
 ) -> Rows:
+    """All rows of one SELECT, as `reading` has them one after the other."""
+    with reading(store, sql, parameters) as stream:
+        return Rows(stream.columns, list(stream.rows))
+
+
+@contextmanager
+def reading(
+    store: Store, sql: str, parameters: Sequence[SqlValue] | dict[str, SqlValue] = ()
+) -> Iterator[RowStream]:
     """The rows of one SELECT (or EXPLAIN, or PRAGMA that shows the schema); no statement can change any file.
 
-    Errors: QueryRefused for everything else, QueryFailed with SQLite's own words for SQL that it does not accept.
-    ValueError when the store is not open for reading only.
+    Errors, at the start or with any row: QueryRefused for everything else, QueryFailed with SQLite's own words for SQL
+    that it does not accept. ValueError when the store is not open for reading only.
     """
     if not store.readonly:
         raise ValueError("raw SQL needs a store that is open for reading only")
@@ -74,7 +92,7 @@ def query(
         cursor = connection.execute(sql, parameters)
         if cursor.description is None:
             raise QueryFailed("The SQL holds no statement.")
-        return Rows(tuple(column[0] for column in cursor.description), cursor.fetchall())
+        yield RowStream(tuple(column[0] for column in cursor.description), cursor)
     except (sqlite3.Error, sqlite3.Warning) as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             raise KeyboardInterrupt from None

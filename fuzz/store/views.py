@@ -1,11 +1,13 @@
 """The named views: the questions that people ask a findings database most often."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from fuzz.store.errors import UnknownView
 from fuzz.store.open import SqlValue, Store
-from fuzz.store.query import Rows, query
+from fuzz.store.query import Rows, RowStream, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,15 @@ VIEWS: Final[dict[str, View]] = {
 
 
 def run_view(store: Store, name: str, parameters: dict[str, SqlValue] | None = None) -> Rows:
+    """All rows of a named view, as `reading_view` has them one after the other."""
+    with reading_view(store, name, parameters) as stream:
+        return Rows(stream.columns, list(stream.rows))
+
+
+@contextmanager
+def reading_view(
+    store: Store, name: str, parameters: dict[str, SqlValue] | None = None
+) -> Iterator[RowStream]:
     """The rows of a named view; a parameter that is not given has the view's default.
 
     Errors: UnknownView, for a parameter too, with the names that there are; QueryFailed for a bad value.
@@ -164,4 +175,5 @@ def run_view(store: Store, name: str, parameters: dict[str, SqlValue] | None = N
                 else "it has none"
             )
             raise UnknownView(f"The view {name} has no parameter {parameter}; {known}.")
-    return query(store, view.sql, view.parameters | given)
+    with reading(store, view.sql, view.parameters | given) as stream:
+        yield stream

@@ -7,12 +7,12 @@ is taken out, and the executor, which tells when a step and when a record is ove
 from collections.abc import Iterable
 from typing import Final, cast
 
-from fuzz import flags
+from fuzz.evidence import flags
+from fuzz.evidence.skip import skip_slug
+from fuzz.evidence.trace import Trace
 from fuzz.execute import Outcome, execute
 from fuzz.oracle import Oracle
 from fuzz.scenario import Scenario
-from fuzz.skip import skip_slug
-from fuzz.trace import Trace
 from machine.entry import EXEC, READ, WRITE
 from machine.geometry import PAGES
 from mm.flush import FlushStrategy

@@ -3,7 +3,7 @@
 Its slug is part of a finding's identity, so it is made of stable words only: the operation and the flags that changed.
 """
 
-from fuzz import flags
+from fuzz.evidence import flags
 from fuzz.execute import Outcome
 from fuzz.oracle import NO_SKIP
 from fuzz.scenario import kinds

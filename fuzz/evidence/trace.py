@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeAlias
 
-from fuzz import flags
+from fuzz.evidence import flags
+from fuzz.evidence.pauses import MissedPause, missed_pause
 from fuzz.oracle import Violation
 from fuzz.scenario import Record
 from machine.entry import DIRTY, PRESENT, PSE
@@ -55,7 +56,8 @@ class Trace:
 
     `running` is the CPU and the step that is being executed; `operation_of[cpu]` the position in the scenario of the
     operation that the CPU has in flight, -1 for none; `applied` that of the record which is being applied.
-    `authors[slot]` has, for each version, the time and the operation of its commit.
+    `authors[slot]` has, for each version, the time and the operation of its commit; `missed` are the pauses that the
+    scenario asks for and the run has not made.
     """
 
     def __init__(self, w: World) -> None:
@@ -67,6 +69,8 @@ class Trace:
         self.authors: list[list[tuple[int, int]]] = [[(0, -1)] for _ in range(SLOTS)]
         self.fills: dict[tuple[int, int], Fill] = {}
         self.dropped: list[Fill] = []
+        self.missed: list[MissedPause] = []
+        self._applied_steps = 0
         self._said: list[Said] = []
         self._entries: Entries = {}
         self._tlb: list[dict[int, int]] = [{} for _ in range(w.cpus)]
@@ -106,11 +110,16 @@ class Trace:
             self.operation_of[cpu] = -1
 
     def record_applied(self, record: Record) -> None:
-        """Write down what the record did outside any step: the hardware, of itself. This is the run's Applied."""
+        """Write down a pause that the record missed, and what the hardware did by itself: the run's Applied."""
+        moved = any(step.cpu == record[1] for step in self.steps[self._applied_steps :])
+        missed = missed_pause(self.world, self.applied, record, moved=moved)
+        if missed:
+            self.missed.append(missed)
         machine = self.world.machine
         if machine.tlb != self._tlb or machine.psc != self._upper:
             self._note(record[1], self.applied, "hardware")
         self.applied += 1
+        self._applied_steps = len(self.steps)
 
     def ended(self, violation: Violation | None) -> None:
         """Write down the step that the run ended in; with nothing in flight, that everything was at rest."""

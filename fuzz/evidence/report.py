@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
-from fuzz.explain import RULES, Explanation
-from fuzz.scenario import render
+from fuzz.evidence.explain import Explanation
+from fuzz.scenario import render, render_record
 from fuzz.store import Evidence
+from fuzz.verdict import RULES
 
 WIDTH: Final = 100
 _TIMELINE: Final = (4, 4, 19, 26)
@@ -16,7 +17,7 @@ _TIMELINE: Final = (4, 4, 19, 26)
 
 def report(told: Explanation, *, replay: str, timeline: bool = True, title: str = "") -> str:
     """Return the report of a run. Its last line is the literal command that shows the run again."""
-    lines = [*_headline(told, title), "", *_scenario(told)]
+    lines = [*_headline(told, title), "", *_scenario(told), *missed_lines(told)]
     if timeline:
         lines += ["", *timeline_lines(told)]
     if told.verdict == "illegal":
@@ -32,6 +33,20 @@ def evidence(told: Explanation) -> Evidence:
         list(map(asdict, told.history)),
         list(map(asdict, told.open_operations)),
     )
+
+
+def missed_lines(told: Explanation) -> list[str]:
+    """Return one line for each pause that the scenario asks for and the run did not make."""
+    why = {
+        "ended": "the operation ended before it",
+        "blocked": "the operation was blocked before it",
+        "idle": "the CPU had no operation in flight",
+    }
+    return [
+        f"Pause not made: {render_record(told.scenario.records[missed.record])}"
+        f" (record {missed.record + 1}): {why[missed.why]}."
+        for missed in told.missed_pauses
+    ]
 
 
 def timeline_lines(told: Explanation) -> list[str]:

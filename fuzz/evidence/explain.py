@@ -6,14 +6,15 @@ A run is explained by doing it again under a tracer, so nothing has to be kept w
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from fuzz import flags
+from fuzz.evidence import flags
+from fuzz.evidence.pauses import MissedPause
+from fuzz.evidence.skip import guilty_skip
+from fuzz.evidence.trace import Fill, Trace, TracedStep, pages_of
+from fuzz.evidence.trace_run import trace_run
 from fuzz.execute import Outcome
 from fuzz.oracle import Violation
 from fuzz.scenario import Scenario, render, render_record
-from fuzz.skip import guilty_skip
-from fuzz.trace import Fill, Trace, TracedStep, pages_of
-from fuzz.trace_run import trace_run
-from fuzz.verdict import REASONS, UNDECIDED_REASONS
+from fuzz.verdict import REASONS, RULES, UNDECIDED_REASONS
 from machine.entry import EXEC, READ, RW, WRITE
 from machine.geometry import FANOUT, PAGES
 from machine.x86 import GLOBAL_TAG, TLB_NX
@@ -21,17 +22,6 @@ from mm.step import NAMES
 from mm.world import FLUSHES, INVALIDATED, IPIS
 from optimized.policy import Policy
 from reference.history import PLACE
-
-RULES: Final = {
-    "C1": "An access uses only a translation that no completed operation has revoked.",
-    "C2": "A fault reaches the program only if the region denies the access: a stale TLB may grant, never deny.",
-    "C3": "No frame is freed while a TLB or a page walk can still reach it.",
-    "C4": "No store is lost, and none lands in a page that has become somebody else's.",
-    "C5": "A page that was written is not dropped as clean.",
-    "C6": "With nothing in flight, no TLB entry grants more than the page table does.",
-    "cost": "With nothing in flight, no flush is pending.",
-}
-"""What each rule of correctness.md demands."""
 
 _ACCESS_NAMES: Final = {READ: "read", WRITE: "write", EXEC: "fetch"}
 _REVOKED_SHOWN: Final = 4
@@ -82,7 +72,8 @@ class OpenOperation:
 class Explanation:
     """Everything that a person wants to know about one run of one scenario under one policy.
 
-    Times are step numbers from 1; `operations[i]` is record i of the scenario without CPU and pause.
+    Times are step numbers from 1; `operations[i]` is record i of the scenario without CPU and pause. A record that was
+    to pause and did not is among `missed_pauses`.
     The fields from `page` on are empty unless the run was illegal; the rule "cost" is about no page.
     """
 
@@ -96,6 +87,7 @@ class Explanation:
     operations: tuple[str, ...]
     steps: tuple[TracedStep, ...]
     costs: dict[str, int]
+    missed_pauses: tuple[MissedPause, ...] = ()
     page: str = ""
     access: str = ""
     skipped_change: str = ""
@@ -140,6 +132,7 @@ def explain(scenario: Scenario, policy: Policy) -> Explanation:
             "ipis": costs[IPIS],
             "invalidated_pages": costs[INVALIDATED],
         },
+        missed_pauses=tuple(trace.missed),
     )
     violation = outcome.violation
     if violation is None:

@@ -1,0 +1,29 @@
+"""Signals that ask a campaign to end."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """How often Ctrl-C, SIGTERM or a closed terminal has asked for an end; who loops looks at `count`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count while the block runs; afterwards the signals mean what they did before."""
+        before = {number: signal.signal(number, self._one_more) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _one_more(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1

@@ -1,0 +1,42 @@
+"""The temporary folder of a campaign: its workers' logs and files, which nobody needs once it has ended well."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from fuzz.campaign.plan import CampaignError
+from fuzz.lock import HeldLock, is_held
+
+PREFIX: Final = "shootdown-"
+LOCK: Final = "running"
+
+
+class Scratch:
+    """A new folder that this campaign alone uses; making it removes those of campaigns that were killed.
+
+    Error: CampaignError.
+    """
+
+    def __init__(self) -> None:
+        try:
+            sweep(Path(tempfile.gettempdir()))
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = HeldLock(self.path / LOCK)
+        except OSError as error:
+            raise CampaignError(f"No temporary folder can be made: {error.strerror}.") from error
+
+    def close(self, *, keep: bool) -> None:
+        """Remove the folder, or leave it to the user, in which case no later campaign removes it."""
+        self._lock.release()
+        if not keep:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the folders of this user's campaigns that were killed; one that was kept has no lock file."""
+    for lock in folder.glob(f"{PREFIX}*/{LOCK}"):
+        owned = not lock.is_symlink() and lock.parent.lstat().st_uid == os.getuid()
+        if owned and not is_held(lock):
+            shutil.rmtree(lock.parent, ignore_errors=True)

@@ -1,71 +1,79 @@
 """How many canonical forms the minimizer makes of different failing inputs of one fault, and in how many runs.
 
-    python -m bench.minima [--inputs 30] [--budget 300] [--faults NAME,...] [--json]
+    python -m bench.minima [--inputs 30] [--budget 300] [--faults NAME,...] [--seed 4] [--headers] [--json]
 
-The inputs are generated scenarios, and mutants of corpus scenarios where generation alone is too slow, on which the
-fault shows the rule that it names; each keeps its own reason while it is minimized.
+One row for each fault and reason, because rule and reason are part of what a finding is: freeing a frame and freeing
+a page table too early are two findings of one fault. Each input keeps its own reason while it is minimized.
+"spent" counts inputs whose budget ran out before it was known that nothing simpler is left, "loose" those of whose
+minimum an operation can still be dropped. With --headers every input is minimized once more from each other layout,
+and from each other machine, number of identifiers and batch, in which it still fails.
 """
 
 import argparse
 import json
 import statistics
-from random import Random
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
 
+from bench.inputs import failing_inputs, other_headers
 from fuzz.execute import execute
 from fuzz.minimize import minimize
-from fuzz.scenario import Scenario, corpus, decode, encode, render
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import crossover, mutate
+from fuzz.scenario import Scenario, render
 from mm.flush import FlushStrategy
 from optimized.policies import REGISTRY
 
-SEED = 4
-RECORDS = 32
-TRIES = 200_000
+
+class Row(NamedTuple):
+    """What became of the inputs of one fault and one reason."""
+
+    fault: str
+    reason: str
+    inputs: int
+    forms: int
+    runs_median: float
+    runs_max: int
+    spent: int
+    loose: int
+    length: int
+    texts: list[str]
+    """The forms, the most frequent first."""
 
 
-def failing_inputs(name: str, rule: str, wanted: int) -> list[Scenario]:
-    """Return up to `wanted` different scenarios of RECORDS records that break the rule."""
+def minima(name: str, inputs: list[Scenario], budget: int) -> Iterator[Row]:
+    """Minimize failing inputs of a fault, and yield a row for each reason."""
     strategy = REGISTRY[name].make()
-    rng = Random(SEED)
-    stories = [encode(parsed.scenario) for parsed in corpus.load().values()]
-    found: dict[bytes, Scenario] = {}
-    for turn in range(TRIES):
-        fresh = random_scenario(rng, RECORDS)
-        if turn % 2:
-            story = crossover(rng, encode(fresh), rng.choice(stories), RECORDS)
-            fresh = decode(mutate(rng, story, RECORDS))
-        if len(fresh.records) == RECORDS and execute(fresh, strategy).rule == rule:
-            found[encode(fresh)] = fresh
-            if len(found) == wanted:
-                break
-    return list(found.values())
-
-
-def reduce(inputs: list[Scenario], strategy: FlushStrategy, budget: int) -> dict[str, object]:
-    """Minimize each input and return what came of them."""
-    forms: dict[tuple[str, str], int] = {}
-    runs: list[int] = []
-    lengths: list[int] = []
+    by_reason: dict[str, list[Scenario]] = {}
     for scenario in inputs:
-        reason = execute(scenario, strategy).reason
+        by_reason.setdefault(execute(scenario, strategy).reason, []).append(scenario)
+    for reason, group in sorted(by_reason.items()):
 
         def same(candidate: Scenario, reason: str = reason) -> bool:
             return execute(candidate, strategy).reason == reason
 
-        result = minimize(scenario, same, budget=budget)
-        key = (reason, render(result.scenario))
-        forms[key] = forms.get(key, 0) + 1
-        runs.append(result.runs)
-        lengths.append(len(result.scenario.records))
-    return {
-        "inputs": len(inputs),
-        "forms": len(forms),
-        "runs_median": statistics.median(runs) if runs else 0,
-        "runs_max": max(runs, default=0),
-        "length_max": max(lengths, default=0),
-        "texts": [text for (_, text), _ in sorted(forms.items(), key=lambda form: -form[1])],
-    }
+        results = [minimize(scenario, same, budget=budget) for scenario in group]
+        forms = Counter(result.scenario for result in results)
+        yield Row(
+            name,
+            reason,
+            len(group),
+            len(forms),
+            statistics.median(result.runs for result in results),
+            max(result.runs for result in results),
+            sum(not result.complete for result in results),
+            sum(_loose(form, strategy, reason) * count for form, count in forms.items()),
+            max(len(form.records) for form in forms),
+            [render(form) for form, _ in forms.most_common()],
+        )
+
+
+def _loose(form: Scenario, strategy: FlushStrategy, reason: str) -> bool:
+    """Whether an operation of the form can be dropped."""
+    records = form.records
+    return any(
+        execute(Scenario(form.header, records[:at] + records[at + 1 :]), strategy).reason == reason
+        for at in range(len(records))
+    )
 
 
 def main() -> None:
@@ -74,25 +82,32 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=30)
     parser.add_argument("--budget", type=int, default=300)
     parser.add_argument("--faults", default=",".join(n for n, p in REGISTRY.items() if p.fault))
+    parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument("--headers", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    rows: list[Row] = []
     if not options.json:
-        print(f"{'fault':28}{'inputs':>7}{'forms':>6}{'runs median':>12}{'max':>5}{'length':>7}")
-    table = {}
+        print(
+            f"{'fault':25}{'reason':26}{'inputs':>6}{'forms':>6}{'median':>7}{'max':>5}"
+            f"{'spent':>6}{'loose':>6}{'length':>7}"
+        )
     for name in options.faults.split(","):
-        fault = REGISTRY[name].fault
-        if fault is None:
+        if REGISTRY[name].fault is None:
             parser.error(f"{name} is not a seeded fault")
-        inputs = failing_inputs(name, fault.rule, options.inputs)
-        row = table[name] = reduce(inputs, REGISTRY[name].make(), options.budget)
-        if not options.json:
-            print(
-                f"{name:28}{row['inputs']:>7}{row['forms']:>6}{row['runs_median']:>12}"
-                f"{row['runs_max']:>5}{row['length_max']:>7}",
-                flush=True,
-            )
+        inputs = failing_inputs(name, options.inputs, options.seed)
+        if options.headers:
+            inputs += [each for scenario in inputs for each in other_headers(name, scenario)]
+        for row in minima(name, inputs, options.budget):
+            rows.append(row)
+            if not options.json:
+                print(
+                    f"{row.fault:25}{row.reason:26}{row.inputs:>6}{row.forms:>6}{row.runs_median:>7.0f}"
+                    f"{row.runs_max:>5}{row.spent:>6}{row.loose:>6}{row.length:>7}",
+                    flush=True,
+                )
     if options.json:
-        print(json.dumps(table, indent=2))
+        print(json.dumps([row._asdict() for row in rows], indent=2))
 
 
 if __name__ == "__main__":

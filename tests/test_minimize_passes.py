@@ -1,38 +1,12 @@
 """What single passes guarantee, each on the smallest story that needs it."""
 
-from collections.abc import Callable
-
 import pytest
 
-from fuzz.minimize import cpus, deletion, escape, fields, header, joint, pages, schedule
-from fuzz.minimize.reducer import Judge, Pass, Reducer
-from fuzz.scenario import Scenario, kinds, render_record
+from fuzz.minimize import cpus, deletion, fields, header, pages, schedule
+from fuzz.minimize.reducer import Pass
+from fuzz.scenario import Scenario, kinds
+from tests.reducing import among, contains, lines, reduced
 from tests.toy_models import story
-
-
-def reduced(simplify: Pass, start: Scenario, interesting: Callable[[Scenario], bool]) -> Scenario:
-    """Return what one pass makes of a scenario."""
-    judge = Judge(interesting, 1000)
-    assert judge(start)
-    reducer = Reducer(start, judge)
-    simplify(reducer)
-    return reducer.best
-
-
-def lines(scenario: Scenario) -> list[str]:
-    """Return the records as text."""
-    return [render_record(record) for record in scenario.records]
-
-
-def among(*stories: Scenario) -> Callable[[Scenario], bool]:
-    """The predicate that accepts these scenarios and no others."""
-    return lambda scenario: scenario in stories
-
-
-def contains(*wanted: str) -> Callable[[Scenario], bool]:
-    """The predicate that accepts every scenario with these records, in any order."""
-    return lambda scenario: set(wanted) <= set(lines(scenario))
-
 
 NOISE = "\n".join(f"cpu{at % 3} read p{at % 2}" for at in range(20))
 
@@ -57,7 +31,7 @@ def test_keep_one_page() -> None:
 
 def test_drop_groups() -> None:
     """Of a long scenario all records of a CPU, and all of a kind, go at once."""
-    start = story(f"{NOISE}\n" + "cpu0 munmap p0\n" * 9 + "cpu0 fork")
+    start = story(f"{NOISE}\n" + "cpu0 munmap p0\n" * 13 + "cpu0 fork")
 
     left = reduced(deletion.drop_groups, start, contains("cpu0 fork"))
 
@@ -72,14 +46,6 @@ def test_drop_records_leaves_none_that_can_go() -> None:
     left = reduced(deletion.drop_records, start, contains(*needed))
 
     assert lines(left) == list(needed)
-
-
-def test_drop_pairs() -> None:
-    """Two records that only can go together go."""
-    start = story("cpu0 munmap p0\ncpu0 fork\ncpu0 mmap p0 rw private")
-    end = story("cpu0 fork")
-
-    assert end == reduced(deletion.drop_pairs, start, among(start, end))
 
 
 def test_compact_cpus() -> None:
@@ -126,6 +92,39 @@ def test_compact_pages() -> None:
 
     assert lines(left) == ends
     assert left.header.pages == 2
+
+
+def test_drop_calls() -> None:
+    """Calls that are not needed go, accesses stay."""
+    start = story("cpu0 write p0\ncpu0 fork\ncpu0 munmap p0\ncpu0 read p0")
+
+    left = reduced(deletion.drop_calls, start, contains("cpu0 munmap p0"))
+
+    assert lines(left) == ["cpu0 write p0", "cpu0 munmap p0", "cpu0 read p0"]
+
+
+@pytest.mark.parametrize(
+    ("records", "least"),
+    [
+        ("cpu0 read p0\ncpu0 munmap p1\ncpu1 munmap p0", "cpu0 read p0\ncpu1 munmap p0"),
+        ("cpu0 read p1\ncpu0 munmap p0-p1", "cpu0 munmap p0"),
+        ("cpu0 munmap p0-p1\ncpu0 read p0", "cpu0 munmap p0\ncpu0 read p0"),
+        ("cpu0 read p0\ncpu0 mremap p0 to p1", "cpu0 read p0"),
+    ],
+)
+def test_drop_pages(records: str, least: str) -> None:
+    """A page goes together with the records that name only it; ranges get shorter."""
+    start, end = story(records, pages=2), story(least, pages=1)
+
+    assert end == reduced(pages.drop_pages, start, among(start, end))
+
+
+def test_drop_lower_page() -> None:
+    """Pages above the one that goes are called one lower, also as destinations."""
+    start = story("cpu0 read p0\ncpu0 munmap p0-p1\ncpu0 mremap p1 to p2")
+    end = story("cpu0 munmap p0\ncpu0 mremap p0 to p1", pages=2)
+
+    assert end == reduced(pages.drop_pages, start, among(start, end))
 
 
 def test_merge_pages() -> None:
@@ -194,18 +193,18 @@ def test_lower_shared_pages() -> None:
     assert lines(left) == ["cpu0 read p1", "cpu0 munmap p1"]
 
 
-def test_lower_shared_runs() -> None:
-    """Two operations that pause at one point pause at a simpler one together."""
-    start = story("cpu0 munmap p0 until ack\ncpu1 munmap p0 until ack")
-    end = story("cpu0 munmap p0 until lock\ncpu1 munmap p0 until lock")
-
-    assert end == reduced(fields.lower_shared_runs, start, among(start, end))
-
-
 def test_lower_shared_spaces() -> None:
     """Records on one address space move to a lower one together."""
     start = story("cpu0 switch mm2\ncpu1 age p0 mm2")
     end = story("cpu0 switch mm1\ncpu1 age p0 mm1")
+
+    assert end == reduced(fields.lower_shared_spaces, start, among(start, end))
+
+
+def test_lower_shared_spaces_without_forks() -> None:
+    """With the address space goes the fork that made it."""
+    start = story("cpu0 write p0\ncpu0 fork\ncpu0 reclaim p0 mm1")
+    end = story("cpu0 write p0\ncpu0 reclaim p0 mm0")
 
     assert end == reduced(fields.lower_shared_spaces, start, among(start, end))
 
@@ -294,83 +293,9 @@ def test_move_pauses() -> None:
     assert end == reduced(schedule.move_pauses, start, among(start, end))
 
 
-def test_align_accesses() -> None:
-    """Accesses and the call that forbids them are lowered together."""
-    start = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
-    end = story("cpu0 read p0\ncpu0 mprotect p0 none\ncpu0 read p0")
+def test_move_pauses_to_one_page() -> None:
+    """A fault that is in flight on another page runs whole, on the page of all other records."""
+    start = story("cpu0 read p0\ncpu0 exec p1 for 12\ncpu1 mprotect p1 rx", pages=2)
+    end = story("cpu0 read p0\ncpu1 mprotect p0 rx\ncpu0 exec p0", pages=1)
 
-    assert end == reduced(joint.align_accesses, start, among(start, end))
-
-
-def test_align_accesses_removes_a_call() -> None:
-    """With aligned accesses one of two calls goes."""
-    start = story("cpu0 mprotect p0 rx\ncpu0 exec p0\ncpu0 munmap p0\ncpu0 exec p0")
-    end = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
-
-    assert end == reduced(joint.align_accesses, start, among(start, end))
-
-
-def test_hand_down_protection() -> None:
-    """A mapping gets at once the protection that it was given later."""
-    start = story("cpu0 mmap p0 none shared\ncpu0 read p1\ncpu0 mprotect p0 rw")
-    end = story("cpu0 mmap p0 rw shared\ncpu0 read p1")
-
-    assert end == reduced(joint.hand_down_protection, start, among(start, end))
-
-
-def test_align_promotion() -> None:
-    """A right that is granted is execution, and a fetch is what needs it."""
-    start = story("cpu0 mprotect p0 r\ncpu0 read p0\ncpu0 mprotect p0 rw\ncpu0 write p0")
-    end = story("cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0")
-
-    assert end == reduced(joint.align_promotion, start, among(start, end))
-
-
-def test_align_race() -> None:
-    """Two CPUs that fault on one page may be all that is needed."""
-    start = story("cpu0 mprotect p1 none until ack\ncpu1 read p0\ncpu0 exec p0", layout="huge")
-    end = story("cpu0 read p0 until lock\ncpu1 read p0", cpus=2, pages=1)
-
-    assert end == reduced(joint.align_race, start, among(start, end))
-
-
-@pytest.mark.parametrize(
-    ("leave", "start", "above", "end"),
-    [
-        (
-            escape.escape_by_kind,
-            story("cpu0 read p0\ncpu0 free p0\ncpu0 read p0"),
-            story("cpu0 write p0\ncpu0 free p0\ncpu0 write p0"),
-            story("cpu0 write p0\ncpu0 free p0"),
-        ),
-        (
-            escape.escape_by_layout,
-            story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0"),
-            story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0", layout="readonly"),
-            story("cpu0 write p1\ncpu0 read p0", layout="readonly"),
-        ),
-        (
-            escape.escape_by_place,
-            story("cpu0 read p0\ncpu0 fork\ncpu1 write p0"),
-            story("cpu0 write p0\ncpu1 read p0\ncpu1 fork"),
-            story("cpu0 write p0\ncpu1 fork"),
-        ),
-        (
-            escape.escape_by_cpu,
-            story("cpu0 free p0 until ack\ncpu1 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
-            story("cpu1 free p0 until ack\ncpu0 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
-            story("cpu1 free p0 until ack\ncpu0 fork\ncpu1 read p0", cpus=2),
-        ),
-        (
-            escape.escape_by_pause,
-            story("cpu0 fork until unlock\ncpu1 read p0\ncpu0 read p0"),
-            story("cpu0 fork until ack\ncpu1 read p0\ncpu0 read p0"),
-            story("cpu0 fork until ack\ncpu0 read p0"),
-        ),
-    ],
-    ids=["kind", "layout", "place", "cpu", "pause"],
-)
-def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) -> None:
-    """A scenario that is not simpler leads to one with fewer records, and only then is left."""
-    assert end == reduced(leave, start, among(start, above, end))
-    assert start == reduced(leave, start, among(start, above))
+    assert end == reduced(schedule.move_pauses, start, among(start, end))

@@ -41,14 +41,14 @@ MINIMA = {
     ],
 }
 MEDIAN_RUNS = {
-    "skip-demotion": 80,
-    "skip-absent": 160,
-    "drop-last": 90,
-    "lose-batch": 90,
-    "free-early": 120,
-    "skip-lazy": 140,
-    "early-flush": 130,
-    "mask-early": 170,
+    "skip-demotion": 60,
+    "skip-absent": 120,
+    "drop-last": 80,
+    "lose-batch": 85,
+    "free-early": 100,
+    "skip-lazy": 115,
+    "early-flush": 110,
+    "mask-early": 130,
 }
 
 
@@ -86,7 +86,7 @@ def test_within_budget(reduced: tuple[str, list[Minimized]]) -> None:
 
     assert all(result.complete for result in results)
     assert runs[INPUTS // 2] <= MEDIAN_RUNS[fault]
-    assert runs[-1] <= 200
+    assert runs[-1] <= 160
 
 
 def test_results_are_minimal(reduced: tuple[str, list[Minimized]]) -> None:

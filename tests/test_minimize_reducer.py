@@ -83,6 +83,23 @@ def test_out_of_budget() -> None:
     assert reducing.best == SHORT
 
 
+def test_refused_exchange_is_asked_again_only_when_thorough() -> None:
+    """What a call was refused as in one scenario costs no run in the next, until all is asked."""
+    start = story("cpu0 read p0\ncpu1 munmap p1 until ack")
+    other = story("cpu1 munmap p1 until ack")
+    end = story("cpu1 munmap p1")
+    judge = Judge(lambda scenario: scenario in (other, end), 100)
+    reducing = Reducer(start, judge)
+    assert not reducing.substitute(1, story("cpu1 munmap p1").records[0])
+    assert reducing.consider(other)
+
+    assert not reducing.substitute(0, end.records[0])
+    assert judge.runs == 2
+    reducing.thorough = True
+    assert reducing.substitute(0, end.records[0])
+    assert (reducing.best, reducing.thorough) == (end, False)
+
+
 def test_branch_goes_its_own_way() -> None:
     """A branch starts from a scenario that is less simple and leaves the reducer's best alone."""
     reducing, judge = reducer()

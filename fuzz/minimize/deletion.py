@@ -1,14 +1,22 @@
 """Fewer records: from large pieces, chosen by what random scenarios look like, to single ones."""
 
 from collections.abc import Callable
-from itertools import combinations
 from typing import Final
 
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import COUNT, CPU, KIND, PAGE, names_pages, with_records, without
+from fuzz.minimize.rewrite import (
+    COUNT,
+    CPU,
+    KIND,
+    PAGE,
+    calls,
+    names_pages,
+    with_records,
+    without,
+)
 
-LONG: Final = 8
-"""Up to so many records, single ones and pairs are removed as fast as larger pieces."""
+LONG: Final = 12
+"""Up to so many records, single ones are removed as fast as larger pieces."""
 
 
 def find_integer(holds: Callable[[int], bool]) -> int:
@@ -96,9 +104,7 @@ def _removes_before(reducer: Reducer, end: int) -> Callable[[int], bool]:
     return holds
 
 
-def drop_pairs(reducer: Reducer) -> None:
-    """For each two records, later ones first, has tried to remove both, until that worked once."""
-    start = reducer.best
-    for pair in combinations(reversed(range(len(start.records))), 2):
-        if reducer.consider(without(start, pair)):
-            return
+def drop_calls(reducer: Reducer) -> None:
+    """For each call, later ones first, has tried to remove it."""
+    for at in reversed(calls(reducer.best)):
+        reducer.consider(without(reducer.best, {at}))

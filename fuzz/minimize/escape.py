@@ -5,13 +5,13 @@ reduced by itself; only if that ends simpler than the best scenario does it repl
 here guarantees that this has been done with each of the variants that it names, until one worked.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 from typing import Final
 
 from fuzz.minimize.cpus import reassign_cpus
-from fuzz.minimize.deletion import drop_records
-from fuzz.minimize.order import RUN_RANK, RUNS_BY_SIMPLICITY
+from fuzz.minimize.deletion import drop_calls, drop_records
 from fuzz.minimize.pages import compact_pages, reorder_pages
 from fuzz.minimize.reducer import Pass, Reducer
 from fuzz.minimize.rewrite import (
@@ -36,7 +36,9 @@ _STRONG_CALLS: Final = (kinds.MUNMAP, kinds.DONTNEED)
 
 
 def escape_by_kind(reducer: Reducer) -> None:
-    """Variants: all accesses reads, or all writes; each call one that drops its pages."""
+    """Variants: all accesses reads, or all writes; each call one that drops its pages, and so all
+    calls of one kind, with all accesses reads.
+    """
     best = reducer.best
     variants = [with_accesses(best, access) for access in (kinds.READ, kinds.WRITE)]
     variants += [
@@ -44,15 +46,25 @@ def escape_by_kind(reducer: Reducer) -> None:
         for at in calls(best)
         for kind in _STRONG_CALLS
     ]
+    reads = with_accesses(best, kinds.READ)
+    counts = Counter(best.records[at][KIND] for at in calls(best))
+    for same in sorted(kind for kind, count in counts.items() if count > 1):
+        for kind in _STRONG_CALLS:
+            records = [
+                as_call(r, best.header, kind, 0) if r[KIND] == same else r for r in reads.records
+            ]
+            variants.append(with_records(best, records))
     _escape(reducer, variants, (drop_records, compact_pages))
 
 
 def escape_by_layout(reducer: Reducer) -> None:
-    """Variants: each other layout, because a layout can stand for the calls that lead to it."""
+    """Variants: each other layout, because a layout can stand for the calls that lead to it; they
+    are reduced by removing calls only.
+    """
     header, records = reducer.best
     layouts = range(len(kinds.LAYOUTS))
     variants = [Scenario(header._replace(layout=layout), records) for layout in layouts]
-    _escape(reducer, variants, (drop_records, compact_pages))
+    _escape(reducer, variants, (drop_calls, compact_pages))
 
 
 def escape_by_place(reducer: Reducer) -> None:
@@ -83,18 +95,6 @@ def escape_by_cpu(reducer: Reducer) -> None:
             for end in range(start + 1, len(best.records)) if record[RUN] else ():
                 records = best.records[:start] + exchanged[start:end] + best.records[end:]
                 variants.append(with_records(best, records))
-    _escape(reducer, variants, (drop_records,))
-
-
-def escape_by_pause(reducer: Reducer) -> None:
-    """Variants: each pause at each later point."""
-    best = reducer.best
-    variants = [
-        replaced(best, at, revised(record, run=run))
-        for at, record in enumerate(best.records)
-        if record[RUN]
-        for run in RUNS_BY_SIMPLICITY[RUN_RANK[record[RUN]] + 1 : len(kinds.POINTS) + 1]
-    ]
     _escape(reducer, variants, (drop_records,))
 
 

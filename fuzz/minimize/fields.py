@@ -50,32 +50,26 @@ def lower_shared_pages(reducer: Reducer) -> None:
                 break
 
 
-def lower_shared_runs(reducer: Reducer) -> None:
-    """For each pause that several records share, has tried each simpler one in all of them at once,
-    until one worked.
-    """
-    for value in _shared(record[RUN] for record in reducer.best.records):
-        for run in RUNS_BY_SIMPLICITY[: RUN_RANK[value]]:
-            records = reducer.best.records
-            paused = [revised(r, run=run) if r[RUN] == value else r for r in records]
-            if reducer.consider(with_records(reducer.best, paused)):
-                break
-
-
 def lower_shared_spaces(reducer: Reducer) -> None:
     """For each address space but the first, highest first, has tried each lower one in its place
-    everywhere, until one worked.
+    everywhere, until one worked: as it is, and without all forks, which may have been there only to
+    make the space.
     """
     for value in range(kinds.MAX_SPACES - 1, 0, -1):
         for space in range(value):
-            records = [
-                revised(r, arg=space)
-                if r[ARG] == value and kinds.KINDS[r[KIND]].argument is kinds.SPACE
-                else r
-                for r in reducer.best.records
+            lower = [
+                revised(r, arg=space) if _space(r) == value else r for r in reducer.best.records
             ]
-            if reducer.consider(with_records(reducer.best, records)):
+            alone = [record for record in lower if record[KIND] != kinds.FORK]
+            if value in map(_space, reducer.best.records) and any(
+                reducer.consider(with_records(reducer.best, records)) for records in (lower, alone)
+            ):
                 break
+
+
+def _space(record: Record) -> int | None:
+    """The address space that a record names, if it does."""
+    return record[ARG] if kinds.KINDS[record[KIND]].argument is kinds.SPACE else None
 
 
 def _shared(values: Iterable[int]) -> list[int]:
@@ -95,8 +89,11 @@ def lower_ranges(reducer: Reducer) -> None:
     """Each record has tried each smaller number of pages, at the start and at the end of its range,
     until one worked; then each lower first page.
     """
-    _lower_each(reducer, _shorter_ranges)
-    _lower_each(reducer, _lower_pages)
+    for simpler in (_shorter_ranges, _lower_pages):
+        for at, record in enumerate(reducer.best.records):
+            for candidate in simpler(record):
+                if reducer.consider(replaced(reducer.best, at, candidate)):
+                    break
 
 
 def _shorter_ranges(record: Record) -> Iterator[Record]:
@@ -169,5 +166,5 @@ def _simpler_arguments(record: Record) -> Iterator[Record]:
 def _lower_each(reducer: Reducer, simpler: Callable[[Record], Iterable[Record]]) -> None:
     for at, record in enumerate(reducer.best.records):
         for candidate in simpler(record):
-            if reducer.consider(replaced(reducer.best, at, candidate)):
+            if reducer.substitute(at, candidate):
                 break

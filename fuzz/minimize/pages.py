@@ -17,9 +17,10 @@ from fuzz.minimize.rewrite import (
     RUN,
     names_pages,
     rename_pages,
+    revised,
     with_records,
 )
-from fuzz.scenario import Record, Scenario
+from fuzz.scenario import Record, Scenario, kinds
 
 
 def compact_pages(reducer: Reducer) -> None:
@@ -38,6 +39,35 @@ def compact_pages(reducer: Reducer) -> None:
         names = [min(page, fewer - 1) for page in range(pages)]
         if reducer.consider(rename_pages(reducer.best, names, fewer)):
             return
+
+
+def drop_pages(reducer: Reducer) -> None:
+    """For each page, higher ones first, has tried to do without it: the records that name only it
+    go, and all pages above are called one lower.
+
+    A page that is unmapped first so that a page table may be freed can go only together with that
+    munmap: without the page there is no need for it, and without it the page keeps the table.
+    """
+    for gone in reversed(range(reducer.best.header.pages)):
+        pages = reducer.best.header.pages
+        if pages > 1:
+            records = [left for r in reducer.best.records if (left := _without_page(r, gone))]
+            header = reducer.best.header._replace(pages=pages - 1)
+            reducer.consider(Scenario(header, tuple(records)))
+
+
+def _without_page(record: Record, gone: int) -> Record | None:
+    """The record in a scenario that lacks a page; None when nothing is left of it."""
+    if not names_pages(record):
+        return record
+    kind, _, _, page, count, arg = record
+    end = page + count
+    if kinds.KINDS[kind].argument is kinds.DESTINATION:
+        if arg == gone:
+            return None
+        arg -= arg > gone
+    page, end = page - (page > gone), end - (end > gone)
+    return revised(record, page=page, count=end - page, arg=arg) if end > page else None
 
 
 def merge_pages(reducer: Reducer) -> None:

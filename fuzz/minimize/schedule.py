@@ -6,6 +6,7 @@ from fuzz.minimize.rewrite import (
     RUN,
     cpus_by_first_use,
     moved_record,
+    rename_pages,
     replaced,
     revised,
     without,
@@ -69,10 +70,15 @@ def swap_neighbours(reducer: Reducer) -> None:
 
 
 def move_pauses(reducer: Reducer) -> None:
-    """Each record that pauses has tried to run to completion one place earlier and one later."""
+    """Each record that pauses has tried to run to completion one place earlier and one later; also
+    with all pages made one, because a fault in flight can do what an earlier access did elsewhere.
+    """
     size = len(reducer.best.records)
     for at in range(size):
         for put in (at - 1, at + 1):
             if 0 <= put < size and reducer.best.records[at][RUN]:
                 whole = replaced(reducer.best, at, revised(reducer.best.records[at], run=0))
-                reducer.consider(cpus_by_first_use(moved_record(whole, at, put)))
+                moved = cpus_by_first_use(moved_record(whole, at, put))
+                one_page = rename_pages(moved, [0] * moved.header.pages, 1)
+                if reducer.consider(moved) or reducer.consider(one_page):
+                    break

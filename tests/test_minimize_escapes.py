@@ -1,0 +1,99 @@
+"""What the passes guarantee that change several places at once, or go up before they go down."""
+
+import pytest
+
+from fuzz.minimize import escape, joint
+from fuzz.minimize.reducer import Pass
+from fuzz.scenario import Scenario
+from tests.reducing import among, reduced
+from tests.toy_models import story
+
+
+def test_align_accesses() -> None:
+    """Accesses and the call that forbids them are lowered together."""
+    start = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
+    end = story("cpu0 read p0\ncpu0 mprotect p0 none\ncpu0 read p0")
+
+    assert end == reduced(joint.align_accesses, start, among(start, end))
+
+
+def test_align_accesses_removes_a_call() -> None:
+    """With aligned accesses one of two calls goes."""
+    start = story("cpu0 mprotect p0 rx\ncpu0 exec p0\ncpu0 munmap p0\ncpu0 exec p0")
+    end = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
+
+    assert end == reduced(joint.align_accesses, start, among(start, end))
+
+
+def test_hand_down_protection() -> None:
+    """A mapping gets at once the protection that it was given later."""
+    start = story("cpu0 mmap p0 none shared\ncpu0 read p1\ncpu0 mprotect p0 rw")
+    end = story("cpu0 mmap p0 rw shared\ncpu0 read p1")
+
+    assert end == reduced(joint.hand_down_protection, start, among(start, end))
+
+
+def test_align_promotion() -> None:
+    """A right that is granted is execution, and a fetch is what needs it."""
+    start = story("cpu0 mprotect p0 r\ncpu0 read p0\ncpu0 mprotect p0 rw\ncpu0 write p0")
+    end = story("cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0")
+
+    assert end == reduced(joint.align_promotion, start, among(start, end))
+
+
+def test_align_promotion_behind_a_pause() -> None:
+    """A fetch that pauses before the mprotect comes behind it, and another call goes."""
+    start = story("cpu0 read p0\ncpu0 dontneed p0\ncpu0 exec p0 for 12\ncpu1 mprotect p0 rx")
+    end = story("cpu0 read p0\ncpu1 mprotect p0 rx\ncpu0 exec p0")
+
+    assert end == reduced(joint.align_promotion, start, among(start, end))
+
+
+def test_align_race() -> None:
+    """Two CPUs that fault on one page may be all that is needed."""
+    start = story("cpu0 mprotect p1 none until ack\ncpu1 read p0\ncpu0 exec p0", layout="huge")
+    end = story("cpu0 read p0 until lock\ncpu1 read p0", cpus=2, pages=1)
+
+    assert end == reduced(joint.align_race, start, among(start, end))
+
+
+@pytest.mark.parametrize(
+    ("leave", "start", "above", "end"),
+    [
+        (
+            escape.escape_by_kind,
+            story("cpu0 read p0\ncpu0 free p0\ncpu0 read p0"),
+            story("cpu0 write p0\ncpu0 free p0\ncpu0 write p0"),
+            story("cpu0 write p0\ncpu0 free p0"),
+        ),
+        (
+            escape.escape_by_kind,
+            story("cpu0 fork\ncpu0 mprotect p0 r\ncpu1 mprotect p0 r\ncpu0 read p0"),
+            story("cpu0 fork\ncpu0 dontneed p0\ncpu1 dontneed p0\ncpu0 read p0"),
+            story("cpu0 dontneed p0\ncpu1 dontneed p0\ncpu0 read p0"),
+        ),
+        (
+            escape.escape_by_layout,
+            story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0"),
+            story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0", layout="readonly"),
+            story("cpu0 write p1\ncpu0 read p0", layout="readonly"),
+        ),
+        (
+            escape.escape_by_place,
+            story("cpu0 read p0\ncpu0 fork\ncpu1 write p0"),
+            story("cpu0 write p0\ncpu1 read p0\ncpu1 fork"),
+            story("cpu0 write p0\ncpu1 fork"),
+        ),
+        (
+            escape.escape_by_cpu,
+            story("cpu0 free p0 until ack\ncpu1 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
+            story("cpu1 free p0 until ack\ncpu0 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
+            story("cpu1 free p0 until ack\ncpu0 fork\ncpu1 read p0", cpus=2),
+        ),
+    ],
+    ids=["kind", "kinds", "layout", "place", "cpu"],
+)
+def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) -> None:
+    """A scenario that is not simpler leads to one with fewer records, and only then is left."""
+    assert end == reduced(leave, start, among(start, above, end))
+    assert start == reduced(leave, start, among(start, above))

@@ -83,7 +83,7 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
         return False
     w.mmap_lock[mm] += 1
     w.steps[cpu].append((fault_done, mm))
-    handle_mm_fault(w, cpu, page, kind)
+    handle_mm_fault(w, cpu, page, kind, code)
     return False
 
 
@@ -96,10 +96,10 @@ def fault_done(w: World, cpu: int, s: Step) -> None:
 
 @step("handle_mm_fault", "fault")
 def fault_again(w: World, cpu: int, s: Step) -> None:
-    handle_mm_fault(w, cpu, s[1], s[2])
+    handle_mm_fault(w, cpu, s[1], s[2], s[3])
 
 
-def handle_mm_fault(w: World, cpu: int, page: int, kind: int) -> None:
+def handle_mm_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None:
     """Go by what the entries are now, read without their locks; who acts on them looks again under the lock."""
     mm = w.task_mm[cpu]
     index = page // FANOUT
@@ -108,9 +108,9 @@ def handle_mm_fault(w: World, cpu: int, page: int, kind: int) -> None:
         if huge_possible(w, mm, index):
             push(w, cpu, (pmd_lock, mm), (install_huge, page, kind), (pmd_unlock, mm))
         else:
-            push(w, cpu, (pte_alloc, mm, index), (fault_again, page, kind))
+            push(w, cpu, (pte_alloc, mm, index), (fault_again, page, kind, code))
     elif not pmd & PSE:
-        handle_pte_fault(w, cpu, page, kind)
+        handle_pte_fault(w, cpu, page, kind, code)
     elif not pmd & PRESENT:
         # Invalidated by a split or a protection change that holds the PMD lock: wait for it, then try again.
         push(w, cpu, (pmd_lock, mm), (pmd_unlock, mm))
@@ -131,14 +131,14 @@ def pte_alloc(w: World, cpu: int, s: Step) -> bool:
     return False
 
 
-def handle_pte_fault(w: World, cpu: int, page: int, kind: int) -> None:
+def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None:
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pte = pte_of(w, mm, page)
     if not pte:
         push(w, cpu, (fault_missing, page, kind))
     elif pte & (PRESENT | PROTNONE):
-        push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, pte))
+        push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, code, pte))
     else:
         push(w, cpu, (migration_entry_wait, mm, page))
 
@@ -181,7 +181,7 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
 
 @step("handle_pte_fault, PTE present", "fault")
 def fault_present(w: World, cpu: int, s: Step) -> None:
-    _, page, kind, seen = s
+    _, page, kind, code, seen = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pte = pte_of(w, mm, page)
@@ -189,7 +189,7 @@ def fault_present(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pte_unlock, mm, index))
     elif kind == WRITE and not pte & RW:
         push(w, cpu, (do_wp_page, page, pte))
-    elif w.flush.report_spurious:
+    elif code & PF_PROT and w.flush.report_spurious:
         w.observer.denied(cpu, page, kind, rights(w.vma[mm][page]))
         deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
     else:

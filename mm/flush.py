@@ -43,7 +43,7 @@ class FlushStrategy(Protocol):
     exec_check: bool
     """The fault handler tests VM_EXEC for instruction fetches ("x86/mm: check exec permissions on fault")."""
     report_spurious: bool
-    """The fault handler delivers a fault that it finds already healed; no kernel should."""
+    """The fault handler delivers a protection fault that it finds already healed; no kernel should."""
 
     def new_state(self, cpus: int, asids: int, batch: int) -> FlushState:
         """Return the state of a world in which nothing is pending."""

@@ -49,12 +49,12 @@ def test_align_promotion_behind_a_pause() -> None:
     assert end == reduced(joint.align_promotion, start, among(start, end))
 
 
-def test_align_race() -> None:
-    """Two CPUs that fault on one page may be all that is needed."""
-    start = story("cpu0 mprotect p1 none until ack\ncpu1 read p0\ncpu0 exec p0", layout="huge")
-    end = story("cpu0 read p0 until lock\ncpu1 read p0", cpus=2, pages=1)
+def test_align_grant() -> None:
+    """A right that one CPU grants and then uses itself may be all that is needed."""
+    start = story("cpu0 write p0\ncpu0 fork until change\ncpu1 write p0\ncpu0 write p0", cpus=2)
+    end = story("cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0", cpus=1, pages=1)
 
-    assert end == reduced(joint.align_race, start, among(start, end))
+    assert end == reduced(joint.align_grant, start, among(start, end))
 
 
 @pytest.mark.parametrize(

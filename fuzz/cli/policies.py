@@ -93,7 +93,7 @@ def page(policy: Policy, spec: str) -> list[str]:
     if not policy.exec_check:
         lines.append("The fault handler does not test VM_EXEC for instruction fetches.")
     if policy.report_spurious:
-        lines.append("The fault handler delivers faults that it finds healed.")
+        lines.append("The fault handler delivers protection faults that it finds healed.")
     lines += ["", "Test it:", f"  shootdown fuzz --policy {shlex.quote(spec)} --for 60s"]
     return lines
 

@@ -41,7 +41,7 @@ from fuzz.minimize.fields import (
     lower_shared_spaces,
 )
 from fuzz.minimize.header import lower_header, lower_layout
-from fuzz.minimize.joint import align_accesses, align_promotion, align_race, hand_down_protection
+from fuzz.minimize.joint import align_accesses, align_grant, align_promotion, hand_down_protection
 from fuzz.minimize.pages import compact_pages, drop_pages, merge_pages, reorder_pages
 from fuzz.minimize.reducer import Interesting, Judge, OutOfBudget, Pass, Reducer, canonical
 from fuzz.minimize.schedule import (
@@ -93,7 +93,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     escape_by_layout,
     move_pauses,
     reorder_records,
-    align_race,
+    align_grant,
 )
 """What is tried when nothing of that helps any more."""
 

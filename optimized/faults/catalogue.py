@@ -100,7 +100,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C2",
             "SDM 4.10.4.3, docs/linux-tlb.md D.1",
             0,
-            "a spurious fault is delivered: the handler finds nothing to do and signals the program all the same",
+            "a spurious protection fault is delivered: the handler finds nothing to do and signals the program all "
+            "the same",
         ),
         needs_flush=rules.minimal,
         report_spurious=True,

@@ -10,6 +10,7 @@ from typing import Final
 from fuzz.scenario import kinds
 from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
+from fuzz.scenario.races import OPERATIONS, race_scenario
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interleaving
 
@@ -46,11 +47,11 @@ _RANGE_OF_BYTE: Final = bytes(byte & 7 | _COUNTS[byte >> 3 & 7] - 1 << 3 for byt
 _CPUS: Final = (1, *(2,) * 18, *(3,) * 8, 4, 4, 5, 6, 8)
 _PAGES: Final = (*(1,) * 7, *(2,) * 10, *(3,) * 7, *(4,) * 5, 5, 6, 8)
 _LAYOUTS: Final = (
-    *(kinds.PRIVATE,) * 8,
-    *(kinds.EMPTY,) * 2,
+    *(kinds.PRIVATE,) * 9,
+    kinds.EMPTY,
     *(kinds.SHARED,) * 2,
-    *(kinds.HUGE,) * 2,
-    *(kinds.READONLY,) * 2,
+    *(kinds.HUGE,) * 3,
+    kinds.READONLY,
 )
 _MACHINES: Final = (
     *(0,) * 5,
@@ -66,6 +67,10 @@ _DEPTHS: Final = (2, 3, 3, 4)
 _SWARM_SIZES: Final = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 7, 21)
 _ALWAYS: Final = (kinds.READ, kinds.WRITE, kinds.EXEC)
 _SOMETIMES: Final = tuple(kind for kind in _WEIGHTS if kind not in _ALWAYS)
+
+_RACES: Final = 0.6
+_RACING: Final = (1, 2, 2, 2, 2, 3, 3, 3, 4, 6)
+"""How many kinds of operation the rounds of one scenario use, repeated by weight."""
 
 # Run fields of a record drawn by itself: half run to completion.
 _RUNS: Final = (*(0,) * len(CUTS), *CUTS)
@@ -108,11 +113,14 @@ def _swarm(draws: Draws) -> bytes:
 
 
 def random_scenario(draws: Draws, records: int = 32) -> Scenario:
-    """Return a canonical scenario of that many records, in one of the three interleavings.
+    """Return a canonical scenario of that many records: of rounds that race, or programs in one of three interleavings.
 
     The end of a schedule that would be longer is cut off, so an operation may stay in flight.
     """
     header = random_header(draws)
+    if draws.random() < _RACES:
+        kept = draws.sample(OPERATIONS, draws.choice(_RACING))
+        return race_scenario(draws, header, kept, records)
     body = bytearray(draws.randbytes(WIDTH * records))
     body[0::4] = body[0::4].translate(_KIND_OF_BYTE).translate(_swarm(draws))
     body[2::4] = body[2::4].translate(_RANGE_OF_BYTE)

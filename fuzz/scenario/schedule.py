@@ -21,7 +21,7 @@ _PAUSABLE: Final = tuple(kind.pausable for kind in KINDS)
 # window (the change is visible and the flush is not done) than on the way in and out.
 _WINDOW: Final = tuple(
     FIRST_POINT + POINTS.index(name)
-    for name in ("commit", "unlock", "flush", "window", "window", "window")
+    for name in ("commit", "unlock", "flush", "ack", "window", "window", "window")
 )
 CUTS: Final = (
     *range(1, MAX_STEPS + 1),

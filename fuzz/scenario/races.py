@@ -1,0 +1,69 @@
+"""Scenarios in the shape that the races of the field have: warm the TLBs, open a window, meet in it, look.
+
+Every race of docs/linux-tlb.md part E is one such round: some CPUs access a page, an operation on it pauses, a second
+operation comes to the same page or takes the same locks and generations, and somebody accesses the page.
+Among operations drawn one by one such a round is rare: in five scenarios of 32 records one record left a translation
+stale on another CPU, and the races that need two operations in one window came up less than once in 100,000.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from fuzz.scenario.binary import WIDTH, decode, encode
+from fuzz.scenario.draws import Draws
+from fuzz.scenario.kinds import EXEC, FILL, MMAP, MPROTECT, MREMAP, READ, RUN, WRITE
+from fuzz.scenario.record import Header, Scenario
+from fuzz.scenario.schedule import CUTS
+from machine.geometry import FANOUT, PAGES
+
+OPERATIONS: Final = range(MPROTECT, RUN)
+_WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
+_LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
+_READ_WRITE: Final = 3
+_ELSEWHERE: Final = 0.25
+"""How often the second operation goes to another page: two operations share the generations and locks of a space."""
+
+
+def race_scenario(
+    draws: Draws, header: Header, operations: Sequence[int], records: int
+) -> Scenario:
+    """Return a canonical scenario of that many records: rounds whose operations are of the given kinds."""
+    body = bytearray()
+    while len(body) < WIDTH * records:
+        _round(draws, header, operations, body)
+    return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
+
+
+def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytearray) -> None:
+    cpus, pages = header.cpus, header.pages
+    page = draws.randrange(0, pages)
+    elsewhere = draws.randrange(0, pages) if draws.random() < _ELSEWHERE else page
+    for _ in range(draws.randrange(1, 4)):
+        at = elsewhere if draws.random() < 0.5 else page
+        body += bytes((draws.choice(_WARM), draws.randrange(0, cpus), at, 0))
+    first = draws.randrange(0, cpus)
+    kind, arg = draws.choice(operations), draws.randrange(0, 256)
+    body += bytes((kind, first | draws.choice(CUTS) << 3, _span(draws, page), arg))
+    meeting = arg % pages if kind == MREMAP else elsewhere
+    for _ in range(draws.randrange(1, 3)):
+        other = (first + draws.randrange(1, max(cpus, 2))) % cpus
+        run = draws.choice(CUTS) if draws.random() < 0.5 else 0
+        kind, arg = draws.choice(operations), draws.randrange(0, 256)
+        body += bytes((kind, other | run << 3, _span(draws, meeting), arg))
+    for turn in range(draws.randrange(1, 4)):
+        at = meeting if draws.random() < 0.5 else page
+        body += bytes((draws.choice(_LOOK), draws.randrange(0, cpus), at, 0))
+        if not turn:
+            body += bytes((RUN, first, 0, 0))
+    if draws.random() < 0.5:
+        # What the round has taken away would leave the next one nothing to race for.
+        repair = MMAP if draws.random() < 0.5 else MPROTECT
+        body += bytes((repair, draws.randrange(0, cpus), page, _READ_WRITE))
+
+
+def _span(draws: Draws, page: int) -> int:
+    """Return the byte of a range: mostly the page alone, sometimes the huge page that it lies in, or all pages."""
+    width = draws.random()
+    if width < 0.7:
+        return page
+    return page & ~(FANOUT - 1) | FANOUT - 1 << 3 if width < 0.9 else PAGES - 1 << 3

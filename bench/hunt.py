@@ -48,6 +48,7 @@ def main() -> None:
         ]
     )
     found: dict[str, float] = {}
+    reasons: dict[str, int] = {}
     start = time.process_time()
 
     class Report:
@@ -55,6 +56,7 @@ def main() -> None:
 
         def failure(self, _data: bytes, outcome: Outcome) -> None:
             now = round(time.process_time() - start, 2)
+            reasons.setdefault(outcome.reason, session.executions)
             found.setdefault("any_executions", session.executions)
             found.setdefault("any_seconds", now)
             if policy.fault is not None and outcome.rule == policy.fault.rule:
@@ -84,6 +86,7 @@ def main() -> None:
         "seed": options.seed,
         "found": "seconds" in found,
         "total_executions": session.executions,
+        "reasons": reasons,
         "features": len(session.features),
         "corpus": session.corpus_size,
         "total_seconds": round(time.process_time() - start, 2),

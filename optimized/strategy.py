@@ -195,14 +195,19 @@ class GatherFlush:
         return slots[pcid] if pcid < len(slots) else -1
 
     def variable(self, w: World, cpu: int) -> int:
-        """How far the CPU's context lags, whether its gather has recorded anything, and what is deferred."""
+        """How many flushes are on their way, whether the CPU's gather has recorded anything, and what is deferred."""
         state = state_of(w)
         mm = w.task_mm[cpu]
-        lag = min(state.tlb_gen[mm] - state.ctx_gen[cpu][state.asid[cpu]], 3)
+        lag = 0
+        for target, loaded in enumerate(w.loaded_mm):
+            if loaded == mm and not w.lazy[target]:
+                behind = state.tlb_gen[mm] - state.ctx_gen[target][state.asid[target]]
+                lag = max(lag, behind)
+        lag = min(lag, 3)
         gather = state.gathers[cpu]
         recorded = 0 if gather is None else 2 if gather.end else 1
         deferred = bool(state.deferred[cpu]) + 2 * (state.batched[mm] != state.batched_flushed[mm])
-        return max(lag, 0) * 12 + recorded * 4 + deferred
+        return lag * 12 + recorded * 4 + deferred
 
 
 def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:

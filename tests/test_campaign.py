@@ -28,6 +28,7 @@ from fuzz.campaign.triage import Triage
 from fuzz.execute import execute
 from fuzz.scenario import corpus, decode, encode, parse
 from fuzz.store import (
+    StoreError,
     find_campaign,
     find_finding,
     list_campaigns,
@@ -70,9 +71,12 @@ class Running:
         raise AssertionError(f"the campaign ended without a line {start!r}")
 
     def workers(self) -> list[int]:
-        """The process ids of the first workers."""
-        with open_store(self.folder / DB, create=False, readonly=True) as store:
-            rows = run_view(store, "workers").rows
+        """The process ids of the first workers; none while there is no whole database yet."""
+        try:
+            with open_store(self.folder / DB, create=False, readonly=True) as store:
+                rows = run_view(store, "workers").rows
+        except StoreError:
+            return []
         return [int(str(row[4]).removeprefix("pid ")) for row in rows if row[3] == "started"]
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
@@ -153,7 +157,6 @@ def test_hung_worker_ends_with_its_parent(tmp_path: Path) -> None:
         "        pass\n    return True\n"
     )
     with running(tmp_path, "--workers", "1", "--policy", "mine.py") as campaign:
-        wait_until((tmp_path / DB).exists)
         wait_until(lambda: bool(campaign.workers()))
         (worker,) = campaign.workers()
         time.sleep(1)

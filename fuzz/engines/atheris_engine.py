@@ -15,7 +15,7 @@ from fuzz.engines.session import Finished, Session
 from fuzz.features import FEATURES
 from fuzz.scenario import encode
 from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import crossover, vary
+from fuzz.scenario.mutate import crossover
 
 FIRST = 20
 """Random scenarios that start a corpus."""
@@ -73,7 +73,7 @@ def _fuzz(session: Session, target: Callable[[bytes], None]) -> None:
     def change(data: bytes, _max_size: int, seed: int) -> bytes:
         nonlocal calls
         calls += 1
-        return vary(Random(seed), bytes(data), session.records)
+        return session.vary(Random(seed), bytes(data))
 
     def cross(first: bytes, second: bytes, _max_size: int, seed: int) -> bytes:
         return crossover(Random(seed), bytes(first), bytes(second), session.records)

@@ -5,7 +5,7 @@ from random import Random
 from fuzz.engines.session import Session
 from fuzz.scenario import encode
 from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import crossover, vary
+from fuzz.scenario.mutate import crossover
 
 NEWEST = 30
 """Half of the picks are among this many newest corpus entries."""
@@ -38,4 +38,4 @@ def fuzz_loop(session: Session) -> None:
         if rng.random() < 0.15:
             attempt(crossover(rng, pick(), pick(), session.records))
         else:
-            attempt(vary(rng, pick(), session.records))
+            attempt(session.vary(rng, pick()))

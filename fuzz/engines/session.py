@@ -7,11 +7,14 @@ from typing import Protocol
 from fuzz.execute import Outcome, execute
 from fuzz.features import failure_feature, observe
 from fuzz.scenario import Scenario, decode, encode
+from fuzz.scenario.draws import Draws
+from fuzz.scenario.mutate import mutate, vary
 from fuzz.verdict import ILLEGAL
 from mm.world import FLUSHES, INVALIDATED, IPIS
 from optimized.policy import Policy
 
 COSTS = (FLUSHES, IPIS, INVALIDATED)
+NEAR_FAILURE = 0.05
 
 
 class Finished(Exception):
@@ -56,6 +59,7 @@ class Session:
         self.executions = 0
         self.undecided = 0
         self.features: set[int] = set()
+        self.failing: list[bytes] = []
         self.corpus_size = 0
         self.costs = [0, 0, 0]
         self.reference_costs = [0, 0, 0]
@@ -78,7 +82,10 @@ class Session:
         self._account(outcome)
         if outcome.verdict == ILLEGAL:
             self.report.failure(data if data is not None else encode(scenario), outcome)
-            shown.add(failure_feature(outcome.reason))
+            kind = failure_feature(outcome.reason)
+            shown.add(kind)
+            if kind not in self.features:
+                self.failing.append(data if data is not None else encode(scenario))
         elif outcome.reason:
             self.undecided += 1
         if not shown <= self.features:
@@ -86,6 +93,16 @@ class Session:
             self.corpus_size += 1
             self.report.interesting(data if data is not None else encode(scenario))
         return shown
+
+    def vary(self, draws: Draws, data: bytes) -> bytes:
+        """Return an input to run after `data`: near it, fresh, or now and then near the first failure of some kind.
+
+        One cause breaks several rules, most of them a record or two from where it broke the first: an entry that is
+        stale at rest waits only for an access.
+        """
+        if self.failing and draws.random() < NEAR_FAILURE:
+            return mutate(draws, draws.choice(self.failing), self.records)
+        return vary(draws, data, self.records)
 
     def _account(self, outcome: Outcome) -> None:
         costs = outcome.costs

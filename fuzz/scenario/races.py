@@ -43,11 +43,12 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
         body += bytes((draws.choice(_WARM), draws.randrange(0, cpus), at, 0))
     first = draws.randrange(0, cpus)
     kind, arg = draws.choice(operations), draws.randrange(0, 256)
-    body += bytes((kind, first | draws.choice(CUTS) << 3, _span(draws, page), arg))
+    cut = draws.choice(CUTS)
+    body += bytes((kind, first | cut << 3, _span(draws, page), arg))
     meeting = arg % pages if kind == MREMAP else elsewhere
     for _ in range(draws.randrange(1, 3)):
         other = (first + draws.randrange(1, max(cpus, 2))) % cpus
-        run = draws.choice(CUTS) if draws.random() < 0.5 else 0
+        run = _second_cut(draws, cut)
         kind, arg = draws.choice(operations), draws.randrange(0, 256)
         body += bytes((kind, other | run << 3, _span(draws, meeting), arg))
     for turn in range(draws.randrange(1, 4)):
@@ -59,6 +60,17 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
         # What the round has taken away would leave the next one nothing to race for.
         repair = MMAP if draws.random() < 0.5 else MPROTECT
         body += bytes((repair, draws.randrange(0, cpus), page, _READ_WRITE))
+
+
+def _second_cut(draws: Draws, cut: int) -> int:
+    """Return where the second operation pauses: nowhere, anywhere, or where the first one did.
+
+    The last for two flushes on their way at once, or two copies: to draw a point twice is rare.
+    """
+    where = draws.random()
+    if where < 0.5:
+        return 0
+    return cut if where < 0.75 else draws.choice(CUTS)
 
 
 def _span(draws: Draws, page: int) -> int:

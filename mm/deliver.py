@@ -1,6 +1,6 @@
 """What ends a user access without the access: a signal or a userfaultfd event."""
 
-from mm.operation import IDLE_OP
+from mm.operation import end_operation
 from mm.step import Step, push, step
 from mm.world import World
 
@@ -12,8 +12,7 @@ def give_up(w: World, cpu: int) -> None:
     again after the page was resolved.
     """
     w.steps[cpu].clear()
-    w.op[cpu] = IDLE_OP
-    w.observer.close(cpu)
+    end_operation(w, cpu)
 
 
 def deliver_signal(w: World, cpu: int, mm: int, *unlocks: Step) -> None:

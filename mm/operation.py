@@ -8,24 +8,27 @@ from mm.world import NOBODY, World
 IDLE_OP = -1
 
 
-@step("return", "return")
-def op_return(w: World, cpu: int, _s: Step) -> None:
+def end_operation(w: World, cpu: int) -> None:
+    """The CPU's operation returns: the CPU is idle, and what the operation promised holds."""
     w.op[cpu] = IDLE_OP
     w.observer.close(cpu)
+
+
+@step("return", "return")
+def op_return(w: World, cpu: int, _s: Step) -> None:
+    end_operation(w, cpu)
 
 
 @step("mmap_read_unlock, return", "return")
 def read_unlock_return(w: World, cpu: int, s: Step) -> None:
     w.mmap_lock[s[1]] -= 1
-    w.op[cpu] = IDLE_OP
-    w.observer.close(cpu)
+    end_operation(w, cpu)
 
 
 @step("mmap_write_unlock, return", "return")
 def write_unlock_return(w: World, cpu: int, s: Step) -> None:
     w.mmap_lock[s[1]] = 0
-    w.op[cpu] = IDLE_OP
-    w.observer.close(cpu)
+    end_operation(w, cpu)
 
 
 @step("tlb_gather_mmu", "check")

@@ -22,7 +22,7 @@ from fuzz.scenario.kinds import (
     RUN,
     WRITE,
 )
-from fuzz.scenario.races import OPERATIONS
+from fuzz.scenario.races import ELSEWHERE, OPERATIONS
 from fuzz.scenario.record import Scenario
 from fuzz.scenario.schedule import CUTS
 
@@ -32,8 +32,6 @@ _NEAR: Final = 4
 """How many records apart two that belong together are put, at most."""
 _ACCESSES: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _TRIES: Final = 4
-_ELSEWHERE: Final = 0.25
-"""Two operations that meet need not have a page in common: they share the address space's generations and locks."""
 
 Change = Callable[[Draws, bytearray, int], None]
 """One change in place of a header and at least one record. It may go above the record limit, which
@@ -179,7 +177,7 @@ def _meet(draws: Draws, records: bytearray, max_records: int) -> None:
     at = _any_operation(draws, records)
     pages = (records[0] >> 3 & 7) + 1
     cpus = (records[0] & 7) + 1
-    if draws.random() < _ELSEWHERE:
+    if draws.random() < ELSEWHERE:
         page = draws.randrange(0, pages)
     else:
         moves = records[at] % len(KINDS) == MREMAP

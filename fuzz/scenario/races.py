@@ -20,7 +20,7 @@ OPERATIONS: Final = range(MPROTECT, RUN)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
-_ELSEWHERE: Final = 0.25
+ELSEWHERE: Final = 0.25
 """How often the second operation goes to another page: two operations share the generations and locks of a space."""
 
 
@@ -37,7 +37,7 @@ def race_scenario(
 def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytearray) -> None:
     cpus, pages = header.cpus, header.pages
     page = draws.randrange(0, pages)
-    elsewhere = draws.randrange(0, pages) if draws.random() < _ELSEWHERE else page
+    elsewhere = draws.randrange(0, pages) if draws.random() < ELSEWHERE else page
     for _ in range(draws.randrange(1, 4)):
         at = elsewhere if draws.random() < 0.5 else page
         body += bytes((draws.choice(_WARM), draws.randrange(0, cpus), at, 0))

@@ -2,12 +2,15 @@
 
 A feature is local to one page and one CPU, because a hash of the whole state is new nearly every time and floods the
 corpus.
-Five families, each x the worst that another CPU's TLB holds for the page; computed here and nowhere else:
+Seven families, computed here and nowhere else. The first five are taken x the worst that another CPU's TLB holds for
+the page:
 
 * the pair: what the record began x the operation in flight elsewhere;
 * the phase: the operation in flight elsewhere (here, if there is none) x the point of its next step;
 * the page: class of its entry x what this CPU's TLB holds for it;
-* the policy: the state variable that the flush strategy declares;
+* the policy: flushes on their way x the state variable that the flush strategy declares;
+* the debt: how many flushes a context that a CPU keeps for later has missed;
+* the flight: the point of the operation in flight x flushes on their way x the worst that a TLB holds for its page;
 * the failure, by itself: the reason why a run ended as illegal.
 
 Few and coarse, because every input that shows a new one is kept: with the operations in classes and the families
@@ -35,14 +38,19 @@ ALIAS: Final = TLB_CLASSES
 STALE: Final = 2
 """TLB classes from here on grant what the page table does not."""
 _POINT: Final = {name: i for i, name in enumerate(("", *kinds.POINTS))}
-VARIABLE_RANGE: Final = 64
+STRATEGY_RANGE: Final = 12
 """A strategy's state variable is below this."""
+BEHIND_RANGE: Final = 4
+OWED_RANGE: Final = 16
+"""What FlushStrategy.behind returns is below these."""
 KINDS: Final = len(kinds.KINDS)
 _PAIR_AT: Final = 0
 _PHASE_AT: Final = _PAIR_AT + KINDS * KINDS * OTHER_CLASSES
 _PAGE_AT: Final = _PHASE_AT + KINDS * len(_POINT) * OTHER_CLASSES
 _VARIABLE_AT: Final = _PAGE_AT + ENTRY_CLASSES * TLB_CLASSES * OTHER_CLASSES
-_REASON_AT: Final = _VARIABLE_AT + VARIABLE_RANGE * OTHER_CLASSES
+_OWED_AT: Final = _VARIABLE_AT + BEHIND_RANGE * STRATEGY_RANGE * OTHER_CLASSES
+_FLIGHT_AT: Final = _OWED_AT + OWED_RANGE * OTHER_CLASSES
+_REASON_AT: Final = _FLIGHT_AT + len(_POINT) * BEHIND_RANGE * TLB_CLASSES
 _REASON: Final = {reason: _REASON_AT + i for i, reason in enumerate(REASONS)}
 FEATURES: Final = _REASON_AT + len(_REASON)
 
@@ -87,42 +95,57 @@ def failure_feature(reason: str) -> int:
     return _REASON[reason]
 
 
+def held_class(w: World, cpu: int, page: int, version: int) -> int:
+    """Return how what a CPU's TLB holds for a page under its loaded PCID compares with a version of the page."""
+    tlb = w.machine.tlb[cpu]
+    tag = w.machine.pcid[cpu] << 4
+    if tag | page in tlb:
+        return tlb_class(tlb[tag | page], version)
+    if tag | 8 | page >> 2 in tlb:
+        return tlb_class(tlb[tag | 8 | page >> 2] + ((page & 3) << 8), version)
+    return 0
+
+
 def observe(w: World, history: History, record: Record, into: set[int]) -> None:
     """Add the features of the situation to which a record led; each is below FEATURES."""
     cpu = record[1]
     page = record[3] if record[0] != kinds.RUN else w.op_page[cpu]
     mm = w.task_mm[cpu]
     version = history.versions[mm * PAGES + page][-1]
-    tags = w.machine.pcid
     operations = w.op
     entry = leaf_of(w, mm, page)
     frame = (entry >> 19) & 60 | (entry >> 12) & 3
-    own = other = phase = 0
-    busy = -1
+    own = other = 0
+    flying, busy = cpu, -1
     for there, tlb in enumerate(w.machine.tlb):
-        held = 0
-        if tlb:
-            tag = tags[there] << 4
-            if tag | page in tlb:
-                held = tlb_class(tlb[tag | page], version)
-            elif tag | 8 | page >> 2 in tlb:
-                held = tlb_class(tlb[tag | 8 | page >> 2] + ((page & 3) << 8), version)
-            elif frame and there != cpu:
-                for cached in tlb.values():
-                    if cached >> 8 & 63 == frame:
-                        held = ALIAS
-                        break
+        held = held_class(w, there, page, version) if tlb else 0
         if there == cpu:
             own = held
             continue
+        if not held and frame and tlb:
+            for cached in tlb.values():
+                if cached >> 8 & 63 == frame:
+                    held = ALIAS
+                    break
         other = max(other, held)
         if operations[there] > busy:
-            busy = operations[there]
-            phase = _POINT[POINTS[w.steps[there][-1][0]]]
-    if busy < 0:
-        busy = operations[cpu]
-        phase = _POINT[POINTS[w.steps[cpu][-1][0]]]
+            flying, busy = there, operations[there]
+    busy = operations[flying]
+    phase = _POINT[POINTS[w.steps[flying][-1][0]]]
+    behind, owed = w.flush.behind(w, mm)
     into.add((record[0] * KINDS + busy) * OTHER_CLASSES + other)
     into.add(_PHASE_AT + (busy * len(_POINT) + phase) * OTHER_CLASSES + other)
     into.add(_PAGE_AT + (entry_class(entry) * TLB_CLASSES + own) * OTHER_CLASSES + other)
-    into.add(_VARIABLE_AT + w.flush.variable(w, cpu) * OTHER_CLASSES + other)
+    variable = behind * STRATEGY_RANGE + w.flush.variable(w, cpu)
+    into.add(_VARIABLE_AT + variable * OTHER_CLASSES + other)
+    into.add(_OWED_AT + owed * OTHER_CLASSES + other)
+    target = w.op_page[flying]
+    if target != page or w.task_mm[flying] != mm:
+        mm = w.task_mm[flying]
+        behind, _ = w.flush.behind(w, mm)
+        version = history.versions[mm * PAGES + target][-1]
+    worst = 0
+    for there, loaded in enumerate(w.loaded_mm):
+        if loaded == mm:
+            worst = max(worst, held_class(w, there, target, version))
+    into.add(_FLIGHT_AT + (phase * BEHIND_RANGE + behind) * TLB_CLASSES + worst)

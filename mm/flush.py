@@ -138,5 +138,11 @@ class FlushStrategy(Protocol):
         ...
 
     def variable(self, w: "World", cpu: int) -> int:
-        """Return the state variable that the strategy declares for feedback, 0 to 63: what it remembers of the CPU."""
+        """Return the state variable that the strategy declares for feedback, 0 to 11: what it remembers of the CPU."""
+        ...
+
+    def behind(self, w: "World", mm: int) -> tuple[int, int]:
+        """Return how many flushes of `mm` the most outdated TLB lacks, for feedback: of the CPUs on which `mm` is
+        loaded, 0 to 3, and of those that keep its context for later, 0 to 15.
+        """
         ...

@@ -181,6 +181,10 @@ class GatherFlush:
         """Return whether an ASID that is given to another address space is flushed."""
         return True
 
+    def is_behind(self, local: int, newest: int) -> bool:
+        """Return whether a context of generation `local` is flushed when its CPU takes it up again."""
+        return local < newest
+
     def quiesce(self, w: World) -> None:
         state = state_of(w)
         for cpu in range(w.cpus):
@@ -195,19 +199,24 @@ class GatherFlush:
         return slots[pcid] if pcid < len(slots) else -1
 
     def variable(self, w: World, cpu: int) -> int:
-        """How many flushes are on their way, whether the CPU's gather has recorded anything, and what is deferred."""
+        """Whether the CPU's gather has recorded anything, and what is deferred."""
         state = state_of(w)
         mm = w.task_mm[cpu]
-        lag = 0
-        for target, loaded in enumerate(w.loaded_mm):
-            if loaded == mm and not w.lazy[target]:
-                behind = state.tlb_gen[mm] - state.ctx_gen[target][state.asid[target]]
-                lag = max(lag, behind)
-        lag = min(lag, 3)
         gather = state.gathers[cpu]
         recorded = 0 if gather is None else 2 if gather.end else 1
         deferred = bool(state.deferred[cpu]) + 2 * (state.batched[mm] != state.batched_flushed[mm])
-        return lag * 12 + recorded * 4 + deferred
+        return recorded * 4 + deferred
+
+    def behind(self, w: World, mm: int) -> tuple[int, int]:
+        state = state_of(w)
+        newest = state.tlb_gen[mm]
+        loaded = kept = newest
+        for cpu, owners in enumerate(state.ctx_mm):
+            if w.loaded_mm[cpu] == mm and not w.lazy[cpu]:
+                loaded = min(loaded, state.ctx_gen[cpu][state.asid[cpu]])
+            elif mm in owners:
+                kept = min(kept, state.ctx_gen[cpu][owners.index(mm)])
+        return min(newest - loaded, 3), min(newest - kept, 15)
 
 
 def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:

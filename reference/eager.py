@@ -131,6 +131,10 @@ class EagerFlush:
         del w, cpu
         return 0
 
+    def behind(self, w: World, mm: int) -> tuple[int, int]:
+        del w, mm
+        return 0, 0
+
 
 def _state(w: World) -> EagerState:
     state = w.flush_state

@@ -232,6 +232,17 @@ FAULTS: Final[tuple[Policy, ...]] = (
         strategy=gather.DecBeforeFlush,
     ),
     _fault(
+        "narrow-generation",
+        Fault(
+            "C1",
+            "u64 tlb_gen in arch/x86/include/asm/tlbflush.h, docs/linux-tlb.md B.3",
+            0,
+            "generations are compared by their last three bits: a context that is eight flushes behind is taken up as "
+            "if it were current",
+        ),
+        strategy=delivery.NarrowGeneration,
+    ),
+    _fault(
         "partial-by-local",
         Fault(
             "C1",

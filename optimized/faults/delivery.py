@@ -36,6 +36,13 @@ class RecycleAsid(GatherFlush):
         return False
 
 
+class NarrowGeneration(GatherFlush):
+    """A CPU compares the last three bits of a generation when it takes up a context: after eight flushes they agree."""
+
+    def is_behind(self, local: int, newest: int) -> bool:
+        return (newest - local) % 8 != 0
+
+
 class PartialByLocal(GatherFlush):
     """A ranged invalidation is taken for enough although a newer flush than this one is already under way."""
 

@@ -83,7 +83,7 @@ def change_pte(w: World, cpu: int, s: Step) -> None:
     w.observer.visit(cpu, mm, page, deny)
 
 
-@step("ptep_modify_prot_commit", "commit")
+@step("ptep_modify_prot_commit", "commit", takes="mm page deny mode entry")
 def change_pte_commit(w: World, cpu: int, s: Step) -> None:
     _, mm, page, deny, mode, old = s
     vma = w.vma[mm][page]
@@ -138,7 +138,7 @@ def change_huge_pmd(w: World, cpu: int, s: Step) -> None:
             w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
 
 
-@step("set_pmd_at", "commit")
+@step("set_pmd_at", "commit", takes="mm index deny mode entry")
 def change_huge_commit(w: World, cpu: int, s: Step) -> None:
     _, mm, index, deny, mode, old = s
     first = index * FANOUT

@@ -12,7 +12,7 @@ from mm.thp import split_huge
 from mm.world import VM_RIGHTS, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
 
 
-@step("do_wp_page", "check")
+@step("do_wp_page", "check", takes="page entry")
 def do_wp_page(w: World, cpu: int, s: Step) -> None:
     """Entered with the PTL; every way out releases it."""
     _, page, pte = s
@@ -33,7 +33,7 @@ def do_wp_page(w: World, cpu: int, s: Step) -> None:
     push(w, cpu, (wp_page, page, pte))
 
 
-@step("wp_page_reuse or wp_page_copy", "check")
+@step("wp_page_reuse or wp_page_copy", "check", takes="page entry")
 def wp_page(w: World, cpu: int, s: Step) -> None:
     _, page, pte = s
     mm = w.task_mm[cpu]
@@ -47,7 +47,7 @@ def wp_page(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pte_unlock, mm, index), (cow_copy, page, pte))
 
 
-@step("cow_user_page", "copy")
+@step("cow_user_page", "copy", takes="page entry")
 def cow_copy(w: World, cpu: int, s: Step) -> None:
     _, page, pte = s
     mm = w.task_mm[cpu]
@@ -63,7 +63,7 @@ def cow_copy(w: World, cpu: int, s: Step) -> None:
     push(w, cpu, (pte_lock, mm, page // FANOUT), (cow_clear, page, pte, new))
 
 
-@step("ptep_clear_flush", "change")
+@step("ptep_clear_flush", "change", takes="page entry frame")
 def cow_clear(w: World, cpu: int, s: Step) -> None:
     """Clear the entry and have it flushed before the new one is there: else two CPUs see two pages."""
     _, page, pte, new = s
@@ -80,7 +80,7 @@ def cow_clear(w: World, cpu: int, s: Step) -> None:
     push(w, cpu, (due_install,), (cow_install, page, pte, new), (pte_unlock, mm, index), put, put)
 
 
-@step("set_pte_at", "install")
+@step("set_pte_at", "install", takes="page entry frame")
 def cow_install(w: World, cpu: int, s: Step) -> None:
     _, page, pte, new = s
     mm = w.task_mm[cpu]
@@ -91,12 +91,12 @@ def cow_install(w: World, cpu: int, s: Step) -> None:
     w.observer.object_left(mm, old)
 
 
-@step("put_page", "free")
+@step("put_page", "free", takes="frame")
 def cow_put(w: World, _cpu: int, s: Step) -> None:
     put_page(w, s[1])
 
 
-@step("do_huge_pmd_wp_page", "check")
+@step("do_huge_pmd_wp_page", "check", takes="page entry")
 def wp_huge(w: World, cpu: int, s: Step) -> None:
     """Entered with the PMD lock; every way out releases it."""
     _, page, seen = s

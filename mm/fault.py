@@ -179,7 +179,7 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
     return False
 
 
-@step("handle_pte_fault, PTE present", "fault")
+@step("handle_pte_fault, PTE present", "fault", takes="page kind code entry")
 def fault_present(w: World, cpu: int, s: Step) -> None:
     _, page, kind, code, seen = s
     mm = w.task_mm[cpu]

@@ -2,7 +2,8 @@
 
 A frame is free again when its last reference goes; references are mappings, pins taken while a frame is copied, places
 in a gather's batch, and the page cache's own for shared memory.
-The lowest free frame is handed out first, so a freed frame is reused at once and a stale translation to it shows.
+The frame freed last is handed out first, as from the page allocator's lists of each CPU, so a stale translation to it
+shows at once; frames that were never in use come after all others, the lowest first.
 """
 
 from machine.geometry import BLOCKS, FANOUT
@@ -16,11 +17,13 @@ class OutOfMemoryError(Exception):
 
 def alloc_frame(w: World, pattern: int = POISON_ALLOC) -> int:
     """Return a frame full of the pattern, with one reference; raise OutOfMemoryError when none is left."""
-    lowest = w.free_frames & -w.free_frames
-    if not lowest:
+    if w.freed:
+        frame = w.freed.pop()
+    elif w.free_frames:
+        frame = (w.free_frames & -w.free_frames).bit_length() - 1
+    else:
         raise OutOfMemoryError
-    w.free_frames ^= lowest
-    frame = lowest.bit_length() - 1
+    w.free_frames ^= 1 << frame
     w.refs[frame] = 1
     w.machine.poison(frame, pattern)
     return frame
@@ -43,6 +46,7 @@ def alloc_huge(w: World) -> int:
     else:
         return -1
     w.free_frames &= ~mask
+    w.freed = [frame for frame in w.freed if not mask >> frame & 1]
     first = block * FANOUT
     generation = w.machine.generation
     generation[first : first + FANOUT] = [max(generation[first : first + FANOUT]) + 1] * FANOUT
@@ -80,3 +84,4 @@ def _release(w: World, frame: int) -> None:
     w.machine.poison(frame, POISON_FREE)
     w.lazy_free &= ~(1 << frame)
     w.free_frames |= 1 << frame
+    w.freed.append(frame)

@@ -47,7 +47,7 @@ def migrate_begin(w: World, cpu: int, s: Step) -> None:
     push(w, cpu, (unmap_next, frame), (due_copy,), (migrate_copy, frame))
 
 
-@step("try_to_migrate", "check")
+@step("try_to_migrate", "check", takes="frame")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
     frame = s[1]
     found = find_mapping(w, frame, migration=False)
@@ -64,7 +64,7 @@ def unmap_next(w: World, cpu: int, s: Step) -> None:
         )
 
 
-@step("try_to_migrate_one", "change")
+@step("try_to_migrate_one", "change", takes="mm page frame")
 def unmap_one(w: World, cpu: int, s: Step) -> None:
     _, mm, page, frame = s
     pte = pte_of(w, mm, page)
@@ -84,7 +84,7 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
     w.refs[frame] -= 1
 
 
-@step("folio_migrate_copy", "copy")
+@step("folio_migrate_copy", "copy", takes="frame")
 def migrate_copy(w: World, cpu: int, s: Step) -> None:
     """Copy, unless somebody else holds a reference (-EAGAIN): then the old frame is mapped again."""
     old = s[1]
@@ -105,7 +105,7 @@ def migrate_copy(w: World, cpu: int, s: Step) -> None:
     push(w, cpu, (remap_next, old, new), (due_free,), (migrate_end, old, new))
 
 
-@step("remove_migration_ptes", "check")
+@step("remove_migration_ptes", "check", takes="frame frame")
 def remap_next(w: World, cpu: int, s: Step) -> None:
     _, old, new = s
     found = find_mapping(w, old, migration=True)
@@ -122,7 +122,7 @@ def remap_next(w: World, cpu: int, s: Step) -> None:
         )
 
 
-@step("remove_migration_pte", "install")
+@step("remove_migration_pte", "install", takes="mm page frame frame")
 def remap_one(w: World, cpu: int, s: Step) -> None:
     _, mm, page, old, new = s
     swp = pte_of(w, mm, page)
@@ -143,7 +143,7 @@ def remap_one(w: World, cpu: int, s: Step) -> None:
     set_pte(w, cpu, mm, page, entry)
 
 
-@step("migrate_folio_done", "free")
+@step("migrate_folio_done", "free", takes="frame frame")
 def migrate_end(w: World, _cpu: int, s: Step) -> None:
     _, old, new = s
     unlock_page(w, old)

@@ -28,7 +28,7 @@ def reclaim_begin(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pte_lock, mm, index), (reclaim_unmap, mm, page, frame))
 
 
-@step("try_to_unmap_one", "change")
+@step("try_to_unmap_one", "change", takes="mm page frame")
 def reclaim_unmap(w: World, cpu: int, s: Step) -> None:
     """Clear the entry if it is clean; a page written since MADV_FREE is kept. Every way out releases the PTL.
 
@@ -50,12 +50,12 @@ def reclaim_unmap(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, unlock, (due_free,), (reclaim_end, mm, page, frame))
 
 
-@step("folio_unlock", "unlock")
+@step("folio_unlock", "unlock", takes="frame")
 def reclaim_keep(w: World, _cpu: int, s: Step) -> None:
     unlock_page(w, s[1])
 
 
-@step("free_unref_folios", "free")
+@step("free_unref_folios", "free", takes="mm page frame")
 def reclaim_end(w: World, _cpu: int, s: Step) -> None:
     _, mm, page, frame = s
     unlock_page(w, frame)

@@ -18,21 +18,26 @@ StepFunction = Callable[["World", int, Step], bool | None]
 STEPS: Final[list[StepFunction]] = []
 NAMES: Final[list[str]] = []
 POINTS: Final[list[str]] = []
+TAKES: Final[list[tuple[str, ...]]] = []
+"""What the arguments of a step are, for steps that name a CPU, a frame, an entry or a generation; () for all others,
+whose arguments are numbers that mean the same in every world."""
 
 Watch = Callable[["World", int, Step], None]
 """Told of each step after a CPU has executed it."""
 
 
-def step(name: str, point: str = "") -> Callable[[StepFunction], int]:
+def step(name: str, point: str = "", takes: str = "") -> Callable[[StepFunction], int]:
     """Register a step under the name a kernel developer knows; the decorated name becomes the step's code.
 
     `point`: the scenario word ("until POINT") that pauses before this step.
+    `takes`: a word for each argument, if one is a cpu, a frame, an entry or a generation (of the argument mm).
     """
 
     def register(function: StepFunction) -> int:
         STEPS.append(function)
         NAMES.append(name)
         POINTS.append(point)
+        TAKES.append(tuple(takes.split()))
         return len(STEPS) - 1
 
     return register

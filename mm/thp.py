@@ -66,7 +66,7 @@ def split_huge(w: World, cpu: int, s: Step) -> None:
     w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
 
 
-@step("pmd_populate", "install")
+@step("pmd_populate", "install", takes="mm index entry")
 def split_populate(w: World, cpu: int, s: Step) -> None:
     _, mm, index, pmd = s
     table = new_table(w)

@@ -47,6 +47,7 @@ class World:
         "flush",
         "flush_state",
         "free_frames",
+        "freed",
         "irqs_off",
         "lazy",
         "lazy_free",
@@ -103,6 +104,7 @@ class World:
         self.pmd_lock: list[int] = [NOBODY] * MMS
         self.ptl: list[int] = [NOBODY] * (MMS * TABLES)
         self.free_frames = (1 << FRAMES) - 2
+        self.freed: list[int] = []
         self.refs: list[int] = [0] * FRAMES
         self.lazy_free = 0
         self.page_lock = 0
@@ -138,6 +140,7 @@ class World:
         other.pmd_lock = self.pmd_lock.copy()
         other.ptl = self.ptl.copy()
         other.free_frames = self.free_frames
+        other.freed = self.freed.copy()
         other.refs = self.refs.copy()
         other.lazy_free = self.lazy_free
         other.page_lock = self.page_lock
@@ -168,6 +171,7 @@ class World:
             tuple(self.pmd_lock),
             tuple(self.ptl),
             self.free_frames,
+            tuple(self.freed),
             tuple(self.refs),
             self.lazy_free,
             self.page_lock,

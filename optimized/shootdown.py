@@ -55,7 +55,8 @@ def state_of(w: World) -> X86State:
 def flush_send(w: World, cpu: int, s: Step) -> None:
     """Arguments: mm, first page, count (PAGES: everything), whether page tables were freed.
 
-    The order is: entries changed, generation raised, CPU mask read.
+    The order is: entries changed, generation raised, CPU mask read; then the sender handles the flush itself, and the
+    others in the order of their distance from it, so that no CPU's number is special.
     """
     _, mm, first, count, freed = s
     state = state_of(w)
@@ -64,10 +65,11 @@ def flush_send(w: World, cpu: int, s: Step) -> None:
     strategy = delivery_of(w)
     mask = state.cpumask[mm]
     acks: list[Step] = []
-    for target in range(w.cpus):
+    for distance in range(w.cpus):
+        target = (cpu + distance) % w.cpus
         if not mask >> target & 1:
             continue
-        if target == cpu:
+        if not distance:
             if w.loaded_mm[cpu] == mm:
                 acks.append((flush_ack, target, mm, first, count, generation))
         elif strategy.should_interrupt(w, target, mm, freed_tables=bool(freed)):
@@ -83,7 +85,7 @@ def should_flush_tlb(w: World, target: int, mm: int) -> bool:
     return w.loaded_mm[target] in (SWITCHING, mm)
 
 
-@step("flush_tlb_func", "ack")
+@step("flush_tlb_func", "ack", takes="cpu mm page count generation")
 def flush_ack(w: World, cpu: int, s: Step) -> bool:
     """The target handles the flush; held off while it has interrupts disabled."""
     target = s[1]

@@ -65,7 +65,7 @@ def choose_asid(w: World, cpu: int, s: Step) -> None:
     push(w, cpu, (load_cr3, mm, slot, int(flush), generation))
 
 
-@step("write CR3", "switch")
+@step("write CR3", "switch", takes="mm slot flush generation")
 def load_cr3(w: World, cpu: int, s: Step) -> None:
     _, mm, slot, flush, generation = s
     state = state_of(w)

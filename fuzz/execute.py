@@ -30,7 +30,7 @@ _LAYOUTS: Final = {
     kinds.HUGE: (VM_READ | VM_WRITE, HUGE),
     kinds.READONLY: (VM_READ, PRIVATE),
 }
-_STARTS: Final = [STARTS[kind.name] for kind in kinds.KINDS[: kinds.RUN]]
+STARTS_BY_KIND: Final = [STARTS[kind.name] for kind in kinds.KINDS[: kinds.RUN]]
 
 
 class DeadlockError(Exception):
@@ -162,7 +162,7 @@ def apply(w: World, record: Record) -> None:
     if kind < kinds.RUN:
         if w.steps[cpu]:
             finish(w, cpu)
-        begin(w, cpu, _STARTS[kind], kind, page, count, arg)
+        begin(w, cpu, STARTS_BY_KIND[kind], kind, page, count, arg)
         if run:
             pause(w, cpu, run)
         elif not run_steps(w, cpu, STEP_LIMIT) or w.steps[cpu]:

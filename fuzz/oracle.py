@@ -38,6 +38,16 @@ class Oracle(History):
         self.world = w
         self.skips: list[tuple[int, int, int]] = [NO_SKIP] * SLOTS
 
+    def fork(self) -> tuple[World, "Oracle"]:
+        """Return a copy of the observed world with an oracle of its own that knows what this one does."""
+        w = self.world.copy(self)
+        other = Oracle(w.machine, w.cpus)
+        self.copy_to(other)
+        other.world = w
+        other.skips = self.skips.copy()
+        w.observer = other
+        return w, other
+
     def detach(self) -> None:
         """Cease to observe; what was recorded stays.
 

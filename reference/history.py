@@ -73,6 +73,22 @@ class History:
         self.freed_upto: list[int] = [0]
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
 
+    def copy_to(self, other: "History") -> None:
+        """Make an oracle of a copied machine know what this one knows, without sharing a mutable part."""
+        other.time = self.time
+        other.versions = [versions.copy() for versions in self.versions]
+        other.floor = {kind: floors.copy() for kind, floors in self.floor.items()}
+        other.visits = [visits.copy() for visits in self.visits]
+        other.region_rights = self.region_rights.copy()
+        other.armed = self.armed.copy()
+        other.objects = self.objects.copy()
+        other.shared_object = self.shared_object.copy()
+        other.shadow = self.shadow.copy()
+        other.home = self.home.copy()
+        other.last_store = self.last_store.copy()
+        other.freed_upto = self.freed_upto.copy()
+        other.open_free = [owners.copy() for owners in self.open_free]
+
     # Objects.
 
     def new_object(self, content: int) -> int:

@@ -51,6 +51,7 @@ from fuzz.store.findings import (
 from fuzz.store.leases import abandoned, hold_lease, mark_abandoned
 from fuzz.store.merge import Merged, merge
 from fuzz.store.open import SqlValue, Store, open_store
+from fuzz.store.proofs import Proof, list_proofs, record_proof
 from fuzz.store.query import Rows, RowStream, query, reading
 from fuzz.store.views import VIEWS, View, reading_view, run_view
 from fuzz.store.workers import WorkerEvent, record_worker_event
@@ -63,6 +64,7 @@ __all__ = [
     "Merged",
     "Minimum",
     "Point",
+    "Proof",
     "Recorded",
     "Replay",
     "RowStream",
@@ -95,6 +97,7 @@ __all__ = [
     "jsonable",
     "list_campaigns",
     "list_findings",
+    "list_proofs",
     "list_replays",
     "list_sightings",
     "load_corpus",
@@ -106,6 +109,7 @@ __all__ = [
     "reading",
     "reading_view",
     "record_finding",
+    "record_proof",
     "record_replay",
     "record_worker_event",
     "run_view",

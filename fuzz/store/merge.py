@@ -106,6 +106,19 @@ _UNITE: Final = {
         )
         ON CONFLICT DO NOTHING
     """,
+    "proofs": """
+        INSERT INTO proofs VALUES (
+            :campaign, :scope, :bound, :verdict, :complete, :worlds, :transitions, :seconds, :why, :finding
+        )
+        ON CONFLICT (campaign) DO UPDATE SET
+            (scope, bound, verdict, complete, worlds, transitions, seconds, why, finding)
+            = (excluded.scope, excluded.bound, excluded.verdict, excluded.complete, excluded.worlds,
+               excluded.transitions, excluded.seconds, excluded.why, excluded.finding)
+        WHERE (excluded.transitions, excluded.seconds, excluded.worlds, excluded.complete, excluded.verdict,
+               excluded.why, coalesce(excluded.finding, ''), excluded.scope, excluded.bound)
+            > (proofs.transitions, proofs.seconds, proofs.worlds, proofs.complete, proofs.verdict,
+               proofs.why, coalesce(proofs.finding, ''), proofs.scope, proofs.bound)
+    """,
 }
 
 

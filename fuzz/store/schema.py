@@ -28,6 +28,7 @@ TABLES: Final = (
     "sightings",
     "traces",
     "replays",
+    "proofs",
 )
 
 MIGRATIONS: Final = Migrations("shootdown")
@@ -185,6 +186,25 @@ def evidence(db: Database) -> None:
             reason TEXT NOT NULL,
             reproduced INTEGER NOT NULL CHECK (reproduced IN (0, 1)),
             PRIMARY KEY (finding, at, policy, tool_version, verdict, rule, reason, reproduced)
+        ) STRICT
+    """)
+
+
+@MIGRATIONS()
+def proofs(db: Database) -> None:
+    """What a campaign that searched exhaustively covered, and how that ended."""
+    db.execute("""
+        CREATE TABLE proofs (
+            campaign TEXT NOT NULL PRIMARY KEY REFERENCES campaigns (id),
+            scope TEXT NOT NULL,              -- in words
+            bound TEXT NOT NULL,              -- JSON: the same as options
+            verdict TEXT NOT NULL CHECK (verdict IN ('legal', 'illegal', 'undecided')),
+            complete INTEGER NOT NULL,        -- everything was explored up to this many operations
+            worlds INTEGER NOT NULL,
+            transitions INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            why TEXT NOT NULL,                -- the limit that an undecided proof met, or empty
+            finding TEXT REFERENCES minima (key)
         ) STRICT
     """)
 

@@ -146,6 +146,16 @@ VIEWS: Final[dict[str, View]] = {
         """,
         {"campaign": None},
     ),
+    "proofs": View(
+        "what was searched exhaustively, for each policy and version, the newest first",
+        """
+        SELECT campaigns.policy, campaigns.policy_version AS version, verdict, complete AS operations, proofs.scope,
+               worlds, transitions, round(proofs.seconds, 1) AS seconds, why, substr(finding, 1, 16) AS finding,
+               campaigns.started
+        FROM proofs JOIN campaigns ON campaigns.id = proofs.campaign
+        ORDER BY campaigns.started DESC, campaigns.policy
+        """,
+    ),
 }
 
 

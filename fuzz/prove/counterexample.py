@@ -1,0 +1,53 @@
+"""From a path of the search to the scenario that shows the same."""
+
+from itertools import groupby
+
+from fuzz.execute import boot
+from fuzz.oracle import Violation
+from fuzz.prove.moves import EVICT, FILL, START, STEP, carry_out, moves_in
+from fuzz.prove.scope import Scope
+from fuzz.scenario import kinds
+from fuzz.scenario.record import Record, Scenario
+from mm.flush import FlushStrategy
+
+
+def scenario_of(path: bytes, scope: Scope, strategy: FlushStrategy) -> Scenario:
+    """Return the scenario that makes the moves of a path; what is in flight at its end is finished."""
+    w, _ = boot(scope.header, strategy)
+    records: list[Record] = []
+    for (cpu, hardware), group in groupby(
+        moves_in(path), key=lambda move: (move & 7, FILL <= move >> 3 < START)
+    ):
+        moves = list(group)
+        if hardware:
+            for move in moves:
+                action = move >> 3
+                kind, first = (kinds.FILL, FILL) if action < EVICT else (kinds.EVICT, EVICT)
+                records.append((kind, cpu, 0, action - first, 1, 0))
+                carry_out(w, scope, move)
+            continue
+        left: list[tuple[Record, int]] = []
+        for move in moves:
+            action = move >> 3
+            if action != STEP:
+                kind, _, _, page, count, arg = scope.alphabet[action - START]
+                left.append(((kind, cpu, 0, page, count, arg), 1))
+            elif left and left[-1][1] < kinds.MAX_STEPS:
+                left[-1] = (left[-1][0], left[-1][1] + 1)
+            else:
+                left.append(((kinds.RUN, cpu, 0, 0, 1, 0), 1))
+        try:
+            for move in moves:
+                carry_out(w, scope, move)
+        except Violation:
+            pass
+        for i, ((kind, _, _, page, count, arg), steps) in enumerate(left):
+            ends = i + 1 == len(left) or left[i + 1][0][0] != kinds.RUN
+            run = 0 if ends and (i + 1 < len(left) or not w.steps[cpu]) else steps
+            records.append((kind, cpu, run, page, count, arg))
+    return Scenario(scope.header, tuple(records))
+
+
+def operations_in(scenario: Scenario) -> int:
+    """Return how many operations a scenario starts: its length, without the choices of schedule and hardware."""
+    return sum(record[0] < kinds.RUN for record in scenario.records)

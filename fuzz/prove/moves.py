@@ -1,0 +1,66 @@
+"""The moves of a search: one step of a CPU, a choice of the hardware, or the start of an operation.
+
+A move is an integer below 65,536 and a path is their bytes, two each: so a frontier of millions is kept as paths, and a
+world is made of a path again by running it.
+"""
+
+from typing import Final
+
+from fuzz.execute import STARTS_BY_KIND, boot
+from fuzz.oracle import Oracle
+from fuzz.prove.scope import Scope
+from machine.geometry import PAGES
+from mm.flush import FlushStrategy
+from mm.operations import begin
+from mm.step import run_steps
+from mm.world import World
+
+STEP: Final = 0
+FILL: Final = 1
+EVICT: Final = FILL + PAGES
+START: Final = EVICT + PAGES
+"""Actions: a step, a fill of page i (FILL + i), an eviction, the start of operation i of the scope."""
+
+
+def move_of(action: int, cpu: int) -> int:
+    """Return the move that is an action of a CPU."""
+    return action << 3 | cpu
+
+
+def path_of(move: int) -> bytes:
+    """Return the path of one move."""
+    return move.to_bytes(2, "little")
+
+
+def moves_in(path: bytes) -> list[int]:
+    """Return the moves of a path."""
+    return [path[i] | path[i + 1] << 8 for i in range(0, len(path), 2)]
+
+
+def carry_out(w: World, scope: Scope, move: int) -> bool:
+    """Carry out a move. Return False when it changed nothing because the CPU is blocked.
+
+    An operation starts with its first step; if that is blocked, it does not start.
+    Error: Violation, or OutOfMemoryError.
+    """
+    cpu = move & 7
+    action = move >> 3
+    if action == STEP:
+        return run_steps(w, cpu, 1)
+    if action < EVICT:
+        w.machine.fill(cpu, action - FILL)
+    elif action < START:
+        w.machine.evict(cpu, action - EVICT)
+    else:
+        kind, _, _, page, count, arg = scope.alphabet[action - START]
+        begin(w, cpu, STARTS_BY_KIND[kind], kind, page, count, arg)
+        return run_steps(w, cpu, 1)
+    return True
+
+
+def world_of(path: bytes, scope: Scope, strategy: FlushStrategy) -> tuple[World, Oracle]:
+    """Return the world that a path without a violation leads to, and its oracle."""
+    w, oracle = boot(scope.header, strategy)
+    for move in moves_in(path):
+        carry_out(w, scope, move)
+    return w, oracle

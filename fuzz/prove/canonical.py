@@ -21,7 +21,7 @@ from machine.entry import EXEC, PRESENT, PSE, READ, WRITE
 from machine.geometry import FANOUT, FRAME_BITS, FRAMES, PAGES, TABLES, frame_of
 from machine.x86 import POISON_ALLOC, POISON_FREE
 from mm.step import TAKES
-from mm.world import MMS, VM_HUGE, World
+from mm.world import MMS, World
 from optimized.state import X86State
 
 _NO_FRAME: Final = ~FRAME_BITS[FRAMES - 1]
@@ -33,7 +33,7 @@ class Canonical:
 
     __slots__ = ("first", "frames", "memory", "named", "out", "owner_names", "owners", "values")
 
-    def __init__(self, w: World, oracle: Oracle, first: int) -> None:
+    def __init__(self, w: World, oracle: Oracle, first: int, *, huge: bool) -> None:
         self.first = first
         self.memory = w.machine.memory
         self.out: list[int] = []
@@ -43,7 +43,7 @@ class Canonical:
         self.owners: list[int] = []
         self.values: dict[int, int] = {0: 0, POISON_FREE: 1, POISON_ALLOC: 2}
         state: X86State = w.flush_state
-        if any(vma & VM_HUGE for regions in w.vma for vma in regions):
+        if huge:
             for frame in range(FRAMES):
                 self.frame(frame)
         self.frame(0)
@@ -304,10 +304,13 @@ class Canonical:
         del self.out[last:]
 
 
-def key_of(w: World, oracle: Oracle, *, rename_cpus: bool = True) -> int:
-    """Return a 64-bit hash of a world between two steps, and of its history, that renamings leave as it is."""
+def key_of(w: World, oracle: Oracle, *, rename_cpus: bool = True, huge: bool = False) -> int:
+    """Return a 64-bit hash of a world between two steps, and of its history, that renamings leave as it is.
+
+    `huge`: there may be huge pages, so frames keep their numbers.
+    """
     starts = _starts(w) if rename_cpus else [0]
-    best = min(array("q", Canonical(w, oracle, first).out).tobytes() for first in starts)
+    best = min(array("q", Canonical(w, oracle, first, huge=huge).out).tobytes() for first in starts)
     return int.from_bytes(blake2b(best, digest_size=8).digest(), "little") or 1
 
 

@@ -36,6 +36,13 @@ class Scope(NamedTuple):
     alphabet: tuple[Record, ...]
     """What can start on a CPU: records of CPU 0 that run to completion."""
 
+    def huge(self) -> bool:
+        """Return whether there may be huge pages."""
+        return self.header.layout == kinds.HUGE or any(
+            record[0] == kinds.MMAP and record[5] >> kinds.MAP_SHIFT == kinds.MAP_HUGE
+            for record in self.alphabet
+        )
+
     def words(self) -> str:
         """Return the scope as a person would say it."""
         header = self.header

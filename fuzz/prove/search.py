@@ -76,11 +76,12 @@ class Search:
         self.cut = 0
         self._cpus = range(scope.header.cpus)
         self._pages = range(scope.header.pages)
+        self._huge = scope.huge()
 
     def begin(self) -> list[bytes]:
         """Return level 0: what the hardware can make of the first world."""
         w, oracle = world_of(b"", self.scope, self.strategy)
-        self.visited.add(key_of(w, oracle, rename_cpus=self.reduced))
+        self.visited.add(key_of(w, oracle, rename_cpus=self.reduced, huge=self._huge))
         self.worlds += 1
         found: list[bytes] = []
         self._close((w, oracle, b""), found)
@@ -126,11 +127,7 @@ class Search:
         stack = [first]
         while stack:
             node = stack.pop()
-            w, oracle, path = node
-            mover = self._left_mover(w, oracle) if self.reduced else -1
-            if mover >= 0:
-                self._go(node, (move_of(STEP, mover),), None, stack)
-                continue
+            w, _, path = node
             busy = [cpu for cpu in self._cpus if w.steps[cpu]]
             if not busy:
                 self._rest(node)
@@ -179,29 +176,38 @@ class Search:
         fills: set[tuple[int, int]] | None,
         stack: list[Node],
     ) -> None:
-        """Carry out moves on a copy; a new world goes on the stack, and what could be filled before into `fills`."""
+        """Carry out moves on a copy, and the left movers behind them.
+
+        A new world goes on the stack, and what could be filled before the moves into `fills`.
+        """
         _, known, path = node
         w, oracle = known.fork()
         self.transitions += 1
-        walks = self._walks(w) if fills is not None and self.reduced else None
-        for move in moves:
-            path += path_of(move)
+        walks = self._walks(w) if fills is not None and self.reduced else []
         try:
             for move in moves:
+                path += path_of(move)
                 if not carry_out(w, self.scope, move):
                     return
+            mover = self._left_mover(w, oracle) if self.reduced else -1
+            while mover >= 0:
+                move = move_of(STEP, mover)
+                path += path_of(move)
+                carry_out(w, self.scope, move)
+                mover = self._left_mover(w, oracle)
         except Violation as violation:
             self._judge(path, violation.reason)
             return
         except OutOfMemoryError:
             self.cut += 1
             return
-        if fills is not None and walks is not None:
-            after = self._walks(w)
-            if after != walks:
-                width = len(self._pages)
-                fills.update(divmod(i, width) for i, walk in enumerate(walks) if walk != after[i])
-        if self.visited.add(key_of(w, oracle, rename_cpus=self.reduced)):
+        finally:
+            if fills is not None and walks:
+                after = self._walks(w)
+                if after != walks:
+                    width = len(self._pages)
+                    fills.update(divmod(i, width) for i, walk in enumerate(walks) if walk != after[i])
+        if self.visited.add(key_of(w, oracle, rename_cpus=self.reduced, huge=self._huge)):
             self.worlds += 1
             stack.append((w, oracle, path))
 

@@ -104,7 +104,7 @@ class Shortest:
 
     def _reach(self, oracle: Oracle, path: Path, following: list[Path]) -> None:
         """Note a world that was not seen before, and judge how a run would end there."""
-        key = key_of(oracle.world, oracle, rename_cpus=False)
+        key = key_of(oracle.world, oracle, rename_cpus=False, huge=self.scope.huge())
         if key in self._seen:
             return
         self._seen.add(key)

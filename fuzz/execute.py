@@ -21,7 +21,7 @@ from mm.step import Watch, run_steps
 from mm.tables import new_table
 from mm.world import VM_READ, VM_WRITE, World
 
-STEP_LIMIT: Final = 20_000
+STEP_LIMIT = 20_000
 """Steps of one run; the longest scenario that the generators make needs a tenth of them."""
 
 _LAYOUTS: Final = {

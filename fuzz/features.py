@@ -115,10 +115,11 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
     operations = w.op
     entry = leaf_of(w, mm, page)
     frame = (entry >> 19) & 60 | (entry >> 12) & 3
-    own = other = 0
+    own = other = worst = 0
     flying, busy = cpu, -1
     for there, tlb in enumerate(w.machine.tlb):
         held = held_class(w, there, page, version) if tlb else 0
+        worst = max(worst, held)
         if there == cpu:
             own = held
             continue
@@ -141,11 +142,12 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
     into.add(_OWED_AT + owed * OTHER_CLASSES + other)
     target = w.op_page[flying]
     if target != page or w.task_mm[flying] != mm:
-        mm = w.task_mm[flying]
-        behind, _ = w.flush.behind(w, mm)
+        if w.task_mm[flying] != mm:
+            mm = w.task_mm[flying]
+            behind, _ = w.flush.behind(w, mm)
         version = history.versions[mm * PAGES + target][-1]
-    worst = 0
-    for there, loaded in enumerate(w.loaded_mm):
-        if loaded == mm:
-            worst = max(worst, held_class(w, there, target, version))
+        worst = 0
+        for there, tlb in enumerate(w.machine.tlb):
+            if tlb:
+                worst = max(worst, held_class(w, there, target, version))
     into.add(_FLIGHT_AT + (phase * BEHIND_RANGE + behind) * TLB_CLASSES + worst)

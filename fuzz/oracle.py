@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from machine.entry import DIRTY, RW, UFFD_WP, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.x86 import GLOBAL_TAG, tlb_grants
@@ -22,6 +24,7 @@ class Violation(Exception):
         self.kind = kind
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Oracle(History):
     """Implements mm.observer.Observer by the rules C1 to C6; raises Violation at the event that breaks one.
 
@@ -30,6 +33,7 @@ class Oracle(History):
     """
 
     __slots__ = ("skips", "world")
+    __deletable__ = ["world"]  # noqa: RUF012 - what mypyc reads to compile `del`, a literal list
 
     world: World
 
@@ -41,8 +45,7 @@ class Oracle(History):
     def fork(self) -> tuple[World, "Oracle"]:
         """Return a copy of the observed world with an oracle of its own that knows what this one does."""
         w = self.world.copy(self)
-        other = Oracle(w.machine, w.cpus)
-        self.copy_to(other)
+        other = Oracle(w.machine, w.cpus, self)
         other.world = w
         other.skips = self.skips.copy()
         w.observer = other

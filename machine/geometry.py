@@ -8,14 +8,16 @@ Physical memory is BLOCKS naturally aligned blocks of 2 MiB, again with FANOUT p
 frame number of a huge leaf is aligned as the hardware demands (bits 13 to 20 are reserved, SDM table 4-18).
 """
 
-FANOUT = 4
-PAGES = 8
-TABLES = 2
-"""PMD entries: each covers FANOUT pages."""
-BLOCKS = 16
-FRAMES = BLOCKS * FANOUT
+from typing import Final
 
-FRAME_BITS: tuple[int, ...] = tuple(
+FANOUT: Final = 4
+PAGES: Final = 8
+TABLES: Final = 2
+"""PMD entries: each covers FANOUT pages."""
+BLOCKS: Final = 16
+FRAMES: Final = BLOCKS * FANOUT
+
+FRAME_BITS: Final[tuple[int, ...]] = tuple(
     (frame // FANOUT) << 21 | (frame % FANOUT) << 12 for frame in range(FRAMES)
 )
 """FRAME_BITS[frame] is the frame number of `frame` in place in an entry."""

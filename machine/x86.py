@@ -11,6 +11,8 @@ The flags are RW, USER and DIRTY at their PTE positions, TLB_NX in bit 7 and TLB
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from machine.entry import (
     ACCESSED,
     DIRTY,
@@ -45,6 +47,7 @@ POISON_ALLOC: Final = 0x5A5A5A5A5A5A5A00
 # Both patterns have PRESENT clear: a stale walk through a poisoned table faults instead of inventing a frame.
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Machine:
     """Processors with private TLBs over one physical memory.
 
@@ -94,10 +97,7 @@ class Machine:
 
     def copy(self) -> "Machine":
         """Return an equal machine that shares no mutable state with this one."""
-        other = Machine.__new__(Machine)
-        other.amd = self.amd
-        other.stray_dirty = self.stray_dirty
-        other.blind_dirty = self.blind_dirty
+        other = Machine(0, amd=self.amd, stray_dirty=self.stray_dirty, blind_dirty=self.blind_dirty)
         other.memory = self.memory.copy()
         other.generation = self.generation.copy()
         other.tlb = [entries.copy() for entries in self.tlb]

@@ -1,12 +1,14 @@
 """User read, write and instruction fetch: one step when the hardware translates, the page-fault handler when not."""
 
+from typing import Final
+
 from machine.entry import EXEC, READ, WRITE
 from mm.fault import fault_enter
 from mm.operation import IDLE_OP
 from mm.step import Step, step
 from mm.world import World
 
-RETRIES = 16
+RETRIES: Final = 16
 """Faults of one access after which the handler is said not to heal it.
 
 x86 needs one spurious fault per address at most (SDM 4.10.4.3); the rest is room for other CPUs that change the page

@@ -5,6 +5,8 @@ the new value, which is recorded in the gather (linux-tlb part C).
 A huge PMD is changed whole when the range covers it, else it is split first.
 """
 
+from typing import Final
+
 from machine.entry import (
     ACCESSED,
     DIRTY,
@@ -31,11 +33,11 @@ from mm.tables import is_migration, page_prot, pmd_of, pte_at, set_pmd_leaf, set
 from mm.thp import mkinvalid, split_huge
 from mm.world import VM_SHARED, VM_WRITE, ZERO_FRAME, World
 
-MPROTECT = 0
-UFFD_PROTECT = 1
-UFFD_RESOLVE = 2
+MPROTECT: Final = 0
+UFFD_PROTECT: Final = 1
+UFFD_RESOLVE: Final = 2
 
-KEPT = PFN_MASK | PWT | PCD | PAT | SOFTW1 | ACCESSED | DIRTY | SOFT_DIRTY | UFFD_WP
+KEPT: Final = PFN_MASK | PWT | PCD | PAT | SOFTW1 | ACCESSED | DIRTY | SOFT_DIRTY | UFFD_WP
 """_PAGE_CHG_MASK: what pte_modify keeps of the old entry."""
 
 

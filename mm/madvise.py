@@ -1,5 +1,7 @@
 """MADV_DONTNEED and MADV_FREE, both under mmap_lock for reading."""
 
+from typing import Final
+
 from machine.entry import ACCESSED, DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of
 from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, pte_unlock
@@ -11,8 +13,8 @@ from mm.thp import split_huge
 from mm.world import VM_MAPPED, VM_SHARED, ZERO_FRAME, World
 from mm.zap import zap_pmd
 
-DONTNEED = 0
-FREE = 1
+DONTNEED: Final = 0
+FREE: Final = 1
 
 
 def start_dontneed(w: World, cpu: int, page: int, count: int, _arg: int) -> None:

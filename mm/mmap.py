@@ -1,14 +1,16 @@
 """mmap of private or shared anonymous memory into a hole, with or without huge pages."""
 
+from typing import Final
+
 from mm.locks import mmap_write_trylock
 from mm.operation import write_unlock_return
 from mm.step import Step, push, step
 from mm.tables import rights
 from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_RIGHTS, VM_SHARED, World
 
-PRIVATE = 0
-SHARED = 1
-HUGE = 2
+PRIVATE: Final = 0
+SHARED: Final = 1
+HUGE: Final = 2
 
 
 def region_flags(page: int, prot: int, kind: int) -> int:

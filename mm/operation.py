@@ -1,11 +1,13 @@
 """Begin and end of an operation on a CPU, and the steps that every operation shares."""
 
+from typing import Final
+
 from machine.geometry import TABLES
 from mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
 from mm.step import Step, step
 from mm.world import NOBODY, World
 
-IDLE_OP = -1
+IDLE_OP: Final = -1
 
 
 def end_operation(w: World, cpu: int) -> None:

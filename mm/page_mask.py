@@ -1,8 +1,10 @@
 """Sets of pages as bit masks, split by the page table that covers them."""
 
+from typing import Final
+
 from machine.geometry import FANOUT, TABLES
 
-WHOLE_TABLE = (1 << FANOUT) - 1
+WHOLE_TABLE: Final = (1 << FANOUT) - 1
 
 
 def mask_of(first: int, count: int) -> int:

@@ -6,7 +6,7 @@ So a world between two steps is plain data, and every step boundary is a place w
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from mm.world import World
@@ -24,6 +24,18 @@ whose arguments are numbers that mean the same in every world."""
 
 Watch = Callable[["World", int, Step], None]
 """Told of each step after a CPU has executed it."""
+
+
+class Tracer(Protocol):
+    """Told of each step that a CPU tries. Like a Watch, it changes nothing in the world."""
+
+    def begins(self, cpu: int, current: Step) -> None:
+        """The CPU tries the step."""
+        ...
+
+    def blocked(self) -> None:
+        """The step could not run, and has changed nothing."""
+        ...
 
 
 def step(name: str, point: str = "", takes: str = "") -> Callable[[StepFunction], int]:
@@ -55,15 +67,23 @@ def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:
     """
     stack = w.steps[cpu]
     watch = w.watch
+    tracer = w.tracer
     executed = 0
     moved = True
-    if point or watch:
+    if point or watch or tracer:
         while stack and executed < limit:
             current = stack.pop()
             code = current[0]
-            if (point and POINTS[code] == point) or STEPS[code](w, cpu, current):
+            if point and POINTS[code] == point:
                 stack.append(current)
-                moved = bool(point) and POINTS[code] == point
+                break
+            if tracer:
+                tracer.begins(cpu, current)
+            if STEPS[code](w, cpu, current):
+                stack.append(current)
+                moved = False
+                if tracer:
+                    tracer.blocked()
                 break
             executed += 1
             if watch:

@@ -4,12 +4,14 @@ Every store goes through set_pte, set_pmd_leaf, set_pmd_table or clear_pmd, so t
 each one.
 """
 
+from typing import Final
+
 from machine.entry import ACCESSED, DIRTY, MIGRATION, NX, PRESENT, PROTNONE, PSE, RW, USER
 from machine.geometry import FANOUT, FRAME_BITS
 from mm.frames import alloc_zeroed
 from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_WRITE, World
 
-TABLE_BITS = PRESENT | RW | USER | ACCESSED | DIRTY
+TABLE_BITS: Final = PRESENT | RW | USER | ACCESSED | DIRTY
 """What Linux sets in an entry that points to a table (_PAGE_TABLE); rights are decided in the leaf."""
 
 

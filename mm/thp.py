@@ -3,6 +3,8 @@
 A protection change of the whole is in mm/change_protection.py, a zap of the whole in mm/zap.py.
 """
 
+from typing import Final
+
 from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY, WRITE
 from machine.geometry import FANOUT, FRAME_BITS, FRAMES, frame_of
 from mm.frames import alloc_huge
@@ -10,7 +12,7 @@ from mm.step import Step, push, step
 from mm.tables import new_table, page_prot, pmd_of, set_pmd_leaf, set_pmd_table
 from mm.world import VM_HUGE, VM_WRITE, World
 
-NOT_VALID = ~(PRESENT | PROTNONE)
+NOT_VALID: Final = ~(PRESENT | PROTNONE)
 
 
 def huge_possible(w: World, mm: int, index: int) -> bool:

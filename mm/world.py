@@ -8,7 +8,7 @@ from mm.flush import FlushStrategy
 from mm.observer import Observer
 
 if TYPE_CHECKING:
-    from mm.step import Step, Watch
+    from mm.step import Step, Tracer, Watch
 
 MMS: Final = 3
 """Address spaces: the first one and two more that fork can make."""
@@ -68,6 +68,7 @@ class World:
         "stamp",
         "steps",
         "task_mm",
+        "tracer",
         "vma",
         "watch",
     )
@@ -112,6 +113,7 @@ class World:
         self.stamp = 0
         self.executed = 0
         self.watch: Watch | None = None
+        self.tracer: Tracer | None = None
         self.costs: list[int] = [0] * 5
         machine.memory[:FANOUT] = [0] * FANOUT
         # A FlushState. Any, so that the strategy that made it takes it back as its own type without the call of a cast.
@@ -119,13 +121,14 @@ class World:
 
     def copy(self, observer: Observer) -> "World":
         """Return an equal world that shares no mutable state with this one and reports to `observer`."""
-        other = World.__new__(World)
-        other.machine = self.machine.copy()
-        other.flush = self.flush
-        other.observer = observer
-        other.cpus = self.cpus
-        other.pages = self.pages
-        other.batch = self.batch
+        other = World(
+            self.machine.copy(),
+            self.flush,
+            observer,
+            cpus=self.cpus,
+            pages=self.pages,
+            batch=self.batch,
+        )
         other.steps = [stack.copy() for stack in self.steps]
         other.op = self.op.copy()
         other.op_page = self.op_page.copy()
@@ -148,6 +151,7 @@ class World:
         other.stamp = self.stamp
         other.executed = self.executed
         other.watch = self.watch
+        other.tracer = self.tracer
         other.costs = self.costs.copy()
         other.flush_state = self.flush_state.copy()
         return other

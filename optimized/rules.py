@@ -4,6 +4,8 @@ A rule is a function of two entries, the old one as the atomic exchange returned
 Each version of Linux's rule is rebuilt from its masks (linux-tlb A.2); `minimal` is derived from the correctness rules.
 """
 
+from typing import Final
+
 from machine.entry import (
     ACCESSED,
     BIT57,
@@ -26,12 +28,12 @@ from machine.entry import (
     USER,
 )
 
-SOFTWARE = SOFTW1 | SOFTW2 | SOFTW3
-KNL_ERRATUM = DIRTY | ACCESSED
+SOFTWARE: Final = SOFTW1 | SOFTW2 | SOFTW3
+KNL_ERRATUM: Final = DIRTY | ACCESSED
 """Bits that some processors set in a non-present entry (X86_BUG_PTE_LEAK): pte_none ignores them."""
-MINIMAL_ON_CHANGE = PFN_MASK | PWT | PCD | PAT | PKEY
+MINIMAL_ON_CHANGE: Final = PFN_MASK | PWT | PCD | PAT | PKEY
 """The frame and how it may be cached and accessed."""
-MINIMAL_ON_CLEAR = RW | USER | DIRTY
+MINIMAL_ON_CLEAR: Final = RW | USER | DIRTY
 
 
 def always(_old: int, _new: int) -> bool:
@@ -39,8 +41,8 @@ def always(_old: int, _new: int) -> bool:
     return True
 
 
-V1_ENABLE = RW | DIRTY | GLOBAL
-V1_ALWAYS = ~(V1_ENABLE | NX | SOFTWARE | ACCESSED)
+V1_ENABLE: Final = RW | DIRTY | GLOBAL
+V1_ALWAYS: Final = ~(V1_ENABLE | NX | SOFTWARE | ACCESSED)
 
 
 def v1(old: int, new: int) -> bool:
@@ -77,8 +79,8 @@ def v3_huge(old: int, new: int) -> bool:
     return v3(old, new, ignore_accessed=False)
 
 
-FLUSH_ON_CLEAR = DIRTY | PRESENT | ACCESSED
-FLUSH_ON_CHANGE = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY | NX
+FLUSH_ON_CLEAR: Final = DIRTY | PRESENT | ACCESSED
+FLUSH_ON_CHANGE: Final = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY | NX
 
 
 def _upstream(old: int, new: int, software: int, *, ignore_accessed: bool) -> bool:
@@ -97,8 +99,8 @@ def _upstream(old: int, new: int, software: int, *, ignore_accessed: bool) -> bo
     return bool(difference & (old & FLUSH_ON_CLEAR | FLUSH_ON_CHANGE))
 
 
-SOFTWARE_5_19 = SOFTWARE | BIT58
-SOFTWARE_NEWEST = SOFTWARE | BIT57 | BIT58
+SOFTWARE_5_19: Final = SOFTWARE | BIT58
+SOFTWARE_NEWEST: Final = SOFTWARE | BIT57 | BIT58
 
 
 def linux_5_19(old: int, new: int) -> bool:

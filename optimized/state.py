@@ -89,9 +89,7 @@ class X86State:
 
     def copy(self) -> "X86State":
         """Return an equal state that shares no mutable part with this one."""
-        other = X86State.__new__(X86State)
-        other.asids = self.asids
-        other.batch = self.batch
+        other = X86State(0, self.asids, self.batch)
         other.tlb_gen = self.tlb_gen.copy()
         other.cpumask = self.cpumask.copy()
         other.pending = self.pending.copy()

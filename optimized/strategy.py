@@ -6,6 +6,8 @@ A seeded fault is a subclass that replaces one decision.
 
 from collections.abc import Callable
 
+from mypy_extensions import mypyc_attr
+
 from machine.geometry import FANOUT, PAGES
 from mm.frames import free_table, put_page
 from mm.step import Step, push, step
@@ -15,6 +17,7 @@ from optimized.state import Gather, X86State
 from optimized.switch import push_switch
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class GatherFlush:
     """Implements mm.flush.FlushStrategy; see there for what each method is told and must do."""
 

@@ -11,6 +11,8 @@ A slot is `mm * 8 + page`.
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from machine.entry import EXEC, NX, PRESENT, READ, RW, UFFD_WP, USER, WRITE
 from machine.geometry import FRAMES, PAGES
 from machine.x86 import Machine
@@ -25,6 +27,7 @@ NO_OBJECT: Final = -1
 _ABSENT: Final = ((0,),) * SLOTS
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class History:
     """Keeps the history and answers which outcomes an access may show; never judges.
 
@@ -50,10 +53,15 @@ class History:
         "visits",
     )
 
-    def __init__(self, machine: Machine, cpus: int) -> None:
-        """Begin with no region, no mapping and no operation in flight."""
+    def __init__(self, machine: Machine, cpus: int, known: "History | None" = None) -> None:
+        """Begin with no region, no mapping and no operation in flight; or with all that another history knows of the
+        machine that this one is a copy of.
+        """
         self.generation = machine.generation
         self.memory = machine.memory
+        if known is not None:
+            self._copy(known)
+            return
         self.time = 0
         self.versions: list[list[int]] = [*map(list, _ABSENT)]
         self.floor: dict[int, list[int]] = {
@@ -73,21 +81,20 @@ class History:
         self.freed_upto: list[int] = [0]
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
 
-    def copy_to(self, other: "History") -> None:
-        """Make an oracle of a copied machine know what this one knows, without sharing a mutable part."""
-        other.time = self.time
-        other.versions = [versions.copy() for versions in self.versions]
-        other.floor = {kind: floors.copy() for kind, floors in self.floor.items()}
-        other.visits = [visits.copy() for visits in self.visits]
-        other.region_rights = self.region_rights.copy()
-        other.armed = self.armed.copy()
-        other.objects = self.objects.copy()
-        other.shared_object = self.shared_object.copy()
-        other.shadow = self.shadow.copy()
-        other.home = self.home.copy()
-        other.last_store = self.last_store.copy()
-        other.freed_upto = self.freed_upto.copy()
-        other.open_free = [owners.copy() for owners in self.open_free]
+    def _copy(self, known: "History") -> None:
+        self.time = known.time
+        self.versions = [versions.copy() for versions in known.versions]
+        self.floor = {kind: floors.copy() for kind, floors in known.floor.items()}
+        self.visits = [visits.copy() for visits in known.visits]
+        self.region_rights = known.region_rights.copy()
+        self.armed = known.armed.copy()
+        self.objects = known.objects.copy()
+        self.shared_object = known.shared_object.copy()
+        self.shadow = known.shadow.copy()
+        self.home = known.home.copy()
+        self.last_store = known.last_store.copy()
+        self.freed_upto = known.freed_upto.copy()
+        self.open_free = [owners.copy() for owners in known.open_free]
 
     # Objects.
 

@@ -89,7 +89,7 @@ def mutable_parts(value: object, seen: dict[int, object]) -> dict[int, object]:
         for part in value.values():
             mutable_parts(part, seen)
     else:
-        for slot in set(getattr(value, "__slots__", ())) - {"flush", "observer", "watch"}:
+        for slot in set(getattr(value, "__slots__", ())) - {"flush", "observer", "tracer", "watch"}:
             mutable_parts(getattr(value, slot), seen)
     return seen
 

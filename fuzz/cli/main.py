@@ -16,6 +16,7 @@ from fuzz.campaign.plan import CampaignError
 from fuzz.campaign.policy_source import PolicyError
 from fuzz.campaign.seeds import UnknownSeed
 from fuzz.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
+from fuzz.compiled import StaleTree, refuse_stale
 from fuzz.store import StoreError
 
 COMMANDS: Final = ("fuzz", "prove", "replay", "findings", "policies", "minimize", "lockstep")
@@ -65,8 +66,11 @@ def run(arguments: Sequence[str]) -> int:
     if sys.stdout is None:
         return _complain("shootdown: standard output is closed.", HARNESS_FAILED)
     try:
+        refuse_stale()
         code = _run(arguments)
         sys.stdout.flush()
+    except StaleTree as error:
+        return _complain(f"shootdown: {error}", UNUSABLE)
     except BrokenPipeError:
         return _unwritten(PIPE_CLOSED)
     except OSError as error:

@@ -92,6 +92,8 @@ class Trace:
     def begins(self, cpu: int, current: Step) -> None:
         """Note that the CPU executes the step, and what caused a fault: the run may end in it."""
         self.running = (cpu, current)
+        if self.operation_of[cpu] < 0:
+            self.operation_of[cpu] = self.applied
         if current[0] == fault_enter:
             self.says(error_code(current[3]))
 

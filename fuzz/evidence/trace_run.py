@@ -1,10 +1,9 @@
 """Running a scenario under a tracer, which changes nothing in the run.
 
-Three things report to the Trace: an Oracle that passes on what it is told, lists of pending steps that tell when one
-is taken out, and the executor, which tells when a step and when a record is over.
+Three things report to the Trace: an Oracle that passes on what it is told, the step engine, which tells when a step
+is tried, and the executor, which tells when a step and when a record is over.
 """
 
-from collections.abc import Iterable
 from typing import Final, cast
 
 from fuzz.evidence import flags
@@ -17,38 +16,9 @@ from machine.entry import EXEC, READ, WRITE
 from machine.geometry import PAGES
 from mm.flush import FlushStrategy
 from mm.observer import Observer
-from mm.step import Step
 from mm.world import World
 
 _ACCESS_WORDS: Final = {READ: "loads {} from", WRITE: "stores {} to", EXEC: "fetches from"}
-
-
-class _Pending(list[Step]):
-    """A CPU's pending steps; tells the trace when an operation begins and when a step is taken out or put back."""
-
-    def __init__(self, trace: "Trace", cpu: int) -> None:
-        super().__init__()
-        self.trace = trace
-        self.cpu = cpu
-
-    def extend(self, steps: Iterable[Step]) -> None:
-        if not self and self.trace.running is None:
-            self.trace.operation_of[self.cpu] = self.trace.applied
-        super().extend(steps)
-
-    def pop(self, *_: object) -> Step:
-        current = super().pop()
-        if self.trace.running is None:
-            self.trace.begins(self.cpu, current)
-        return current
-
-    def append(self, current: Step) -> None:
-        running = self.trace.running
-        if running and running[1] is current:
-            self.trace.blocked()
-            super().append(current)
-        else:
-            self.extend((current,))
 
 
 class TracingOracle(Oracle):
@@ -60,7 +30,7 @@ class TracingOracle(Oracle):
         """Begin to trace a world that has not run yet."""
         super().attach(w)
         self.trace = Trace(w)
-        w.steps[:] = [_Pending(self.trace, cpu) for cpu in range(w.cpus)]
+        w.tracer = self.trace
 
     def region(self, mm: int, page: int, rights: int) -> None:
         """Tell how the region changes."""

@@ -206,7 +206,9 @@ class Search:
                 after = self._walks(w)
                 if after != walks:
                     width = len(self._pages)
-                    fills.update(divmod(i, width) for i, walk in enumerate(walks) if walk != after[i])
+                    fills.update(
+                        divmod(i, width) for i, walk in enumerate(walks) if walk != after[i]
+                    )
         if self.visited.add(key_of(w, oracle, rename_cpus=self.reduced, huge=self._huge)):
             self.worlds += 1
             stack.append((w, oracle, path))

@@ -36,8 +36,10 @@ class Visited:
             at = at + 1 & self._mask
 
     def __iter__(self) -> Iterator[int]:
-        """Return all hashes, in no order that means anything."""
-        return (key for key in self._table if key)
+        """Yield all hashes, in no order that means anything."""
+        for key in self._table:
+            if key:
+                yield key
 
     def close(self) -> None:
         """Give the memory back."""

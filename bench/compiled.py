@@ -1,0 +1,94 @@
+"""Whether the compiled models do the same as the interpreted ones, and how much faster.
+
+    make compile && python -m bench.compiled [--scenarios 600]
+
+Both trees run the same mutants of generated scenarios under every policy; a digest stands for all that they showed:
+verdicts, reasons, steps, costs, features, final worlds, and the traces of some. The exit code is 1 when the digests
+differ.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+from fuzz.compiled import is_compiled
+from fuzz.evidence.trace_run import trace_run
+from fuzz.execute import execute
+from fuzz.features import observe
+from fuzz.prove.canonical import key_of
+from fuzz.scenario import decode, encode
+from fuzz.scenario.generate import random_scenario
+from fuzz.scenario.mutate import mutate
+from optimized.policies import REGISTRY
+
+RECORDS = 32
+TRACED = 30
+"""One scenario in this many is also traced."""
+
+
+def digest(scenarios: int) -> dict[str, object]:
+    """Return the digest of what this process's models do, and its executions per CPU second."""
+    digest = hashlib.sha256()
+    spent = 0.0
+    for name in sorted(REGISTRY):
+        strategy, rng = REGISTRY[name].make(), Random(name)
+        for i in range(scenarios):
+            data = mutate(rng, encode(random_scenario(rng, RECORDS)), RECORDS)
+            shown: set[int] = set()
+            start = time.process_time()
+            outcome = execute(decode(data), strategy, observe=observe, shown=shown)
+            spent += time.process_time() - start
+            found = outcome.violation
+            where = (found.slot, found.cpu, found.kind) if found else None
+            key = key_of(outcome.world, outcome.oracle)
+            showed = (outcome.verdict, outcome.reason, outcome.steps, outcome.costs, where, key)
+            digest.update(repr((name, showed, sorted(shown), outcome.oracle.versions)).encode())
+            if not i % TRACED:
+                digest.update(repr(trace_run(decode(data), strategy)[1].steps).encode())
+    return {
+        "compiled": is_compiled(),
+        "digest": digest.hexdigest(),
+        "rate": round(scenarios * len(REGISTRY) / spent),
+    }
+
+
+def in_tree(path: str, scenarios: int) -> dict[str, object]:
+    """Return the same from a process whose packages come from a path."""
+    # -P: the working directory would come before the compiled tree.
+    command = [sys.executable, "-P", "-m", "bench.compiled", "--one", f"--scenarios={scenarios}"]
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def main() -> int:
+    """Compare the two trees."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scenarios", type=int, default=600, help="of each policy")
+    parser.add_argument("--one", action="store_true", help="print this process's own digest")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(digest(options.scenarios)))
+        return 0
+    root = Path(__file__).resolve().parents[1]
+    interpreted = in_tree(str(root), options.scenarios)
+    compiled = in_tree(f"{root / '.compiled'}{os.pathsep}{root}", options.scenarios)
+    if not compiled["compiled"]:
+        print("There is no compiled tree; `make compile` makes it.")
+        return 2
+    for result in (interpreted, compiled):
+        print(json.dumps(result))
+    same = interpreted["digest"] == compiled["digest"]
+    print("the same" if same else "DIFFERENT")
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

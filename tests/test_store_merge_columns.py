@@ -7,10 +7,12 @@ import pytest
 from fuzz.store import (
     Campaign,
     Point,
+    Proof,
     Replay,
     add_corpus,
     add_series,
     end_campaign,
+    record_proof,
     record_replay,
     record_worker_event,
 )
@@ -66,6 +68,17 @@ VARYING: dict[str, dict[str, object]] = {
         "history": "other",
         "open_operations": "other",
     },
+    "proofs": {
+        "scope": "other",
+        "bound": '{"ops": 9}',
+        "verdict": "undecided",
+        "complete": 9,
+        "worlds": 9,
+        "transitions": 9,
+        "seconds": 9.0,
+        "why": "other",
+        "finding": None,
+    },
 }
 
 
@@ -79,6 +92,10 @@ def one_of_each(*, running: bool) -> Content:
         record_worker_event(store, CAMPAIGN.id, at=instant(1), worker=0, what="died")
         replay = Replay(MINIMUM.key, instant(2), "v1", "1", "legal", "", "", reproduced=False)
         record_replay(store, replay)
+        proof = Proof(
+            CAMPAIGN.id, "small", {"ops": 1}, "illegal", 1, 1, 1, 1.0, finding=MINIMUM.key
+        )
+        record_proof(store, proof)
         return dump(store)
 
 
@@ -116,4 +133,5 @@ def test_no_column_is_forgotten() -> None:
         "sightings": {"finding", "campaign"},
         "traces": {"finding"},
         "replays": {*asdict(Replay("", "", "", "", "legal", "", "", reproduced=True))},
+        "proofs": {"campaign"},
     }

@@ -81,7 +81,20 @@ def campaign_rows(draw: st.DrawFn, campaign: Campaign) -> Content:
         SMALL,
     )
     fixed = asdict(campaign) | {"id": campaign.id, "limits": "{}", "started": instant(0)}
+    proof = {
+        "campaign": campaign.id,
+        "scope": draw(WORDS),
+        "bound": "{}",
+        "verdict": draw(st.sampled_from(["legal", "undecided"])),
+        "complete": draw(SMALL),
+        "worlds": draw(SMALL),
+        "transitions": draw(SMALL),
+        "seconds": float(draw(SMALL)),
+        "why": draw(WORDS),
+        "finding": None,
+    }
     return {
+        "proofs": [proof] if draw(st.booleans()) else [],
         "campaigns": [fixed | draw(progress())],
         "campaign_series": draw(rows(point, "at")),
         "campaign_corpus": draw(rows(scenario, "sha256")),

@@ -169,7 +169,7 @@ def test_workers(store: Store) -> None:
 def test_unknown_view(store: Store) -> None:
     """A name that no view has is UnknownView, which lists those that there are."""
     with pytest.raises(
-        UnknownView, match=r"^There is no view rates; there are by-rule, .*workers\.$"
+        UnknownView, match=r"^There is no view rates; there are by-rule, .*workers, proofs\.$"
     ):
         run_view(store, "rates")
 

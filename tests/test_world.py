@@ -30,7 +30,17 @@ STRATEGIES: dict[str, Callable[[], FlushStrategy]] = {
     "reference": EagerFlush,
     **{name: policy.make for name, policy in REGISTRY.items()},
 }
-NOT_IN_THE_KEY = {"batch", "costs", "cpus", "executed", "flush", "observer", "pages", "watch"}
+NOT_IN_THE_KEY = {
+    "batch",
+    "costs",
+    "cpus",
+    "executed",
+    "flush",
+    "observer",
+    "pages",
+    "tracer",
+    "watch",
+}
 """What a run does not change, or what only counts it."""
 
 

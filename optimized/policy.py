@@ -14,12 +14,15 @@ class Fault:
     """A historical or typical bug put back, and the rule that must catch it.
 
     `rule` is C1 to C6, or "cost" for a fault that only masks or wastes.
+    `shortest` is the number of records of the shortest scenario that breaks the rule, by exhaustive search over the
+    operations of the fault's stories (`python -m bench.shortest search`); 0 where the search has not come to an end.
     """
 
     rule: str
     origin: str
     year: int
     mechanism: str
+    shortest: int = 0
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ V1_DEFECT_5: Final = Fault(
     2021,
     "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
     "day takes for a denied read, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
+    shortest=3,
 )
 
 FAULTS: Final[tuple[Policy, ...]] = (
@@ -74,13 +75,18 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2017,
             "a gather ends without looking for others: MADV_DONTNEED finds an entry that another CPU has cleared and "
             "not yet flushed, records nothing, and returns while the old page can still be read",
+            shortest=4,
         ),
         strategy=gather.NeverNested,
     ),
     _fault(
         "drop-last-page",
         Fault(
-            "C1", "typical", 0, "the range is one page short: the last page of it is never flushed"
+            "C1",
+            "typical",
+            0,
+            "the range is one page short: the last page of it is never flushed",
+            shortest=3,
         ),
         strategy=gather.DropLastPage,
     ),
@@ -91,6 +97,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "typical",
             0,
             "RW cleared without a flush: mprotect(PROT_READ) returns and stores go on",
+            shortest=3,
         ),
         needs_flush=_skip_write_protect,
     ),
@@ -102,6 +109,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             0,
             "a spurious protection fault is delivered: the handler finds nothing to do and signals the program all "
             "the same",
+            shortest=5,
         ),
         needs_flush=rules.minimal,
         report_spurious=True,
@@ -113,6 +121,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "include/asm-generic/tlb.h, docs/linux-tlb.md B.1",
             0,
             "frames are freed before the flush: a TLB still translates to them",
+            shortest=2,
         ),
         strategy=gather.FreeBeforeFlush,
     ),
@@ -124,6 +133,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2018,
             "lazy CPUs are left out although page tables were freed: speculation walks a freed table through a "
             "cached upper entry",
+            shortest=3,
         ),
         strategy=delivery.SkipLazyForTables,
     ),
@@ -134,6 +144,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "20841405940e, docs/linux-tlb.md E.1 entry 11",
             2013,
             "migration copies before the flush: a store through the old entry is not in the copy",
+            shortest=2,
         ),
         strategy=delivery.CopyBeforeFlush,
     ),
@@ -145,6 +156,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2018,
             "mremap unlocks before the flush: the page is migrated through its new address while the old one can "
             "still be written",
+            shortest=4,
         ),
         strategy=delivery.UnlockBeforeFlush,
     ),
@@ -155,6 +167,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "SDM 4.10.4.3, docs/linux-tlb.md C (MADV_FREE)",
             0,
             "D cleared without a flush: a cached dirty entry takes stores silently, and reclaim drops the page",
+            shortest=4,
         ),
         strategy=gather.SkipDirtyClear,
     ),
@@ -165,6 +178,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "typical",
             0,
             "a full batch forgets its range: entries of the pages before it stay cached",
+            shortest=3,
         ),
         strategy=gather.LoseBatch,
     ),
@@ -175,6 +189,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "choose_new_asid in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3",
             0,
             "an ASID changes hands without a flush: the next address space uses the translations of the last one",
+            shortest=4,
         ),
         strategy=delivery.RecycleAsid,
     ),
@@ -185,6 +200,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "ptep_clear_flush_young in arch/x86/mm/pgtable.c, docs/correctness.md section 6",
             0,
             "A clear is taken for never cached: aging clears A without a flush, and the entry is still in the TLB",
+            shortest=4,
         ),
         needs_flush=_trust_accessed,
     ),
@@ -196,6 +212,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2021,
             "tlb_flush_pending is raised and never lowered: every later gather is nested and flushes everything, which "
             "hides every missing flush",
+            shortest=2,
         ),
         gather.LeakPending,
     ),

@@ -4,8 +4,8 @@
     python -m bench.shortest reached [--faults A,B] [--inputs 100]
 
 `search` explores every scenario up to the length of the fault's own story, of its operations and user accesses, in
-some layouts and on as many CPUs or fewer. What it prints is kept beside each fault (Fault.shortest). `reached` minimizes that many fuzzed inputs that fail by the fault's rule and
-counts those that come to at most that length.
+some layouts and on as many CPUs or fewer. What it prints is kept beside each fault (Fault.shortest). `reached`
+minimizes that many fuzzed inputs that fail by the fault's rule and counts those that come to at most that length.
 """
 
 import argparse
@@ -33,8 +33,8 @@ def stories_of(policy: Policy) -> list[Scenario]:
 
 
 def scopes_of(policy: Policy) -> list[Scope]:
-    """Return where to look: the operations of the fault's stories and user accesses, on one CPU, two, and up to
-    the stories' number, in the stories' layout, private memory and shared memory, with the stories' batch and a batch of one.
+    """Return where to look: the operations of the fault's stories and user accesses, on one CPU, two, and up to the
+    stories' number, in the stories' layout, private memory and shared memory, with the stories' batch and a batch of 1.
     """
     stories = stories_of(policy)
     used = {record[0] for story in stories for record in story.records if record[0] < kinds.RUN}

@@ -1,6 +1,6 @@
 """Merging decides every column of every table."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -11,12 +11,14 @@ from fuzz.store import (
     add_corpus,
     add_series,
     end_campaign,
+    record_proof,
     record_replay,
     record_worker_event,
 )
 from tests.store_samples import (
     CAMPAIGN,
     MINIMUM,
+    PROOF,
     Content,
     dump,
     instant,
@@ -66,6 +68,17 @@ VARYING: dict[str, dict[str, object]] = {
         "history": "other",
         "open_operations": "other",
     },
+    "proofs": {
+        "scope": "other",
+        "bound": "other",
+        "verdict": "undecided",
+        "complete": 9,
+        "worlds": 999,
+        "transitions": 999,
+        "seconds": 9.0,
+        "why": "other",
+        "finding": None,
+    },
 }
 
 
@@ -79,6 +92,7 @@ def one_of_each(*, running: bool) -> Content:
         record_worker_event(store, CAMPAIGN.id, at=instant(1), worker=0, what="died")
         replay = Replay(MINIMUM.key, instant(2), "v1", "1", "legal", "", "", reproduced=False)
         record_replay(store, replay)
+        record_proof(store, replace(PROOF, finding=MINIMUM.key))
         return dump(store)
 
 
@@ -115,5 +129,6 @@ def test_no_column_is_forgotten() -> None:
         "minima": {"key", "policy", "rule", "reason", "skip", "scenario"},
         "sightings": {"finding", "campaign"},
         "traces": {"finding"},
+        "proofs": {"campaign"},
         "replays": {*asdict(Replay("", "", "", "", "legal", "", "", reproduced=True))},
     }

@@ -238,5 +238,5 @@ def test_failed_transaction_stores_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
 
-    assert store.select("SELECT count(*) AS n FROM _sqlite_migrations") == [{"n": 3}]
+    assert store.select("SELECT count(*) AS n FROM _sqlite_migrations") == [{"n": 4}]
     start_campaign(store, CAMPAIGN)

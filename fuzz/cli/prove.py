@@ -50,8 +50,20 @@ class Size(click.ParamType[int]):
 
 @click.command("prove")
 @click.option("--policy", required=True, metavar="NAME|FILE", help="What to prove.")
-@click.option("--cpus", type=click.IntRange(1, kinds.MAX_CPUS), default=2, show_default=True)
-@click.option("--pages", type=click.IntRange(1, kinds.MAX_PAGES), default=2, show_default=True)
+@click.option(
+    "--cpus",
+    type=click.IntRange(1, kinds.MAX_CPUS),
+    default=2,
+    show_default=True,
+    help="CPUs of the machine.",
+)
+@click.option(
+    "--pages",
+    type=click.IntRange(1, kinds.MAX_PAGES),
+    default=2,
+    show_default=True,
+    help="Pages of each address space.",
+)
 @click.option(
     "--ops", type=click.IntRange(1, 64), default=5, show_default=True, help="Operations at most."
 )
@@ -69,7 +81,13 @@ class Size(click.ParamType[int]):
     show_default=True,
     help="What is mapped at the start.",
 )
-@click.option("--asids", type=click.IntRange(1, kinds.MAX_ASIDS), default=1, show_default=True)
+@click.option(
+    "--asids",
+    type=click.IntRange(1, kinds.MAX_ASIDS),
+    default=1,
+    show_default=True,
+    help="Address-space identifiers of each CPU.",
+)
 @click.option(
     "--batch",
     type=click.IntRange(1, kinds.MAX_BATCH),

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from fuzz.campaign.plan import CampaignError
 from fuzz.campaign.policy_source import blamed, load_policy
 from fuzz.campaign.triage import CannotGoOn
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK, UNDECIDED
@@ -194,7 +195,7 @@ def command(
         except files.CheckpointError as error:
             raise click.ClickException(str(error)) from None
         except CannotGoOn as error:
-            raise click.ClickException(error.broken.sentence) from None
+            raise CampaignError(error.broken.sentence) from None
         finally:
             ledger.release()
     if filed.proof.verdict != "undecided" and checkpoint:

@@ -1,0 +1,372 @@
+"""The key of a world: the same for worlds that differ in names alone, another one for any that a run can tell apart."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz.execute import StepLimitError, apply, boot, finish
+from fuzz.oracle import Oracle, Violation
+from fuzz.prove.canonical import key_of
+from fuzz.scenario import Header, Record, Scenario
+from machine.entry import ACCESSED, DIRTY, WRITE
+from machine.geometry import FANOUT, frame_of
+from mm.frames import OutOfMemoryError
+from mm.world import NOBODY, WRITER, World
+from optimized.policies import REGISTRY
+from tests.kernel import Kernel, R, W, prot
+from tests.strategies import any_scenario
+
+Change = Callable[[World, Oracle], object]
+
+
+def key(k: Kernel, *, rename_cpus: bool = True) -> int:
+    """The key of a kernel's world."""
+    return key_of(k.w, k.journal, rename_cpus=rename_cpus)
+
+
+def changed(k: Kernel, change: Change) -> int:
+    """The key of a copy of a kernel's world in which something is different."""
+    w, oracle = k.journal.fork()
+    change(w, oracle)
+    return key_of(w, oracle)
+
+
+def after(*accesses: tuple[int, str, int], cpus: int = 2, layout: str = "private") -> Kernel:
+    """A kernel in which these CPUs have made these accesses to these pages."""
+    k = Kernel(cpus=cpus, pages=8, layout=layout)
+    for cpu, kind, page in accesses:
+        k.access(cpu, kind, page)
+    return k
+
+
+# What the key leaves out.
+
+
+def test_the_order_of_allocation() -> None:
+    """Which of two pages came first, and so has the lower frame, makes no difference."""
+    a = after((0, "read", 0), (0, "read", 1), layout="shared")
+    b = after((0, "read", 1), (0, "read", 0), layout="shared")
+
+    assert a.frame(0) != b.frame(0)
+    assert key(a) == key(b)
+
+
+def test_huge_pages_keep_their_frames() -> None:
+    """The allocator takes the highest free block, so with huge pages a frame is not only a name."""
+    a = after((0, "read", 0), (0, "read", 4), layout="huge")
+    b = after((0, "read", 4), (0, "read", 0), layout="huge")
+
+    assert key(a) != key(b)
+    assert key(a) == key(after((0, "read", 0), (0, "read", 4), layout="huge"))
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_generations(times: int) -> None:
+    """How often a page was unmapped and mapped again is nothing that anybody can see afterwards."""
+
+    def mapped_again(times: int) -> Kernel:
+        k = after((0, "write", 0))
+        for _ in range(times):
+            k.run(0, "munmap", 0)
+            k.run(0, "mmap", 0, 1, prot(R | W))
+            k.write(0, 0)
+        return k
+
+    once, often = mapped_again(1), mapped_again(times)
+
+    assert once.w.machine.generation != often.w.machine.generation
+    assert once.state.tlb_gen != often.state.tlb_gen
+    assert key(once) == key(often)
+
+
+def test_the_number_of_a_cpu() -> None:
+    """A rotation of the CPUs makes no difference, unless the key is asked to keep them apart."""
+    rotations = [after((i, "read", 0), ((i + 1) % 3, "write", 1), cpus=3) for i in range(3)]
+
+    assert len({key(k) for k in rotations}) == 1
+    assert len({key(k, rename_cpus=False) for k in rotations}) == 3
+
+
+def test_the_number_of_a_cpu_inside_an_operation() -> None:
+    """A rotation is one in locks, masks, and the steps of operations in flight as well."""
+
+    def dropping(first: int) -> Kernel:
+        k = after((first, "write", 0), ((first + 1) % 3, "read", 0), cpus=3)
+        k.start(first, "dontneed", 0)
+        k.until(first, "flush_tlb_func")
+        other = (first + 2) % 3
+        k.start(other, "dontneed", 1)
+        while k.w.ptl[0] == NOBODY:
+            assert k.step(other)
+        return k
+
+    rotations = [dropping(i) for i in range(3)]
+
+    assert len({key(k) for k in rotations}) == 1
+    assert len({key(k, rename_cpus=False) for k in rotations}) == 3
+
+
+def test_mirrored_cpus_are_not_rotated() -> None:
+    """Acknowledgements go round, so of three CPUs the exchange of two is another world."""
+    a = after((0, "read", 0), (1, "read", 1), cpus=3)
+    b = after((1, "read", 0), (0, "read", 1), cpus=3)
+
+    assert key(a) != key(b)
+
+
+def test_stored_values() -> None:
+    """How often a page was written, and so what it contains, is no difference as long as no other page has the same."""
+    once, twice = after((0, "write", 0)), after((0, "write", 0), (0, "write", 0))
+
+    assert once.w.machine.memory != twice.w.machine.memory
+    assert key(once) == key(twice)
+
+
+def test_equal_values_are_equal() -> None:
+    """Two pages that contain the same are not two that differ."""
+    k = after((0, "write", 0), (0, "write", 1))
+
+    def same(w: World, _oracle: Oracle) -> None:
+        w.machine.memory[k.frame(1) * FANOUT] = w.machine.memory[k.frame(0) * FANOUT]
+
+    assert changed(k, same) != key(k)
+
+
+def test_versions_below_the_floor() -> None:
+    """The history of a page counts only as far back as an access may see it."""
+
+    def protected(times: int) -> Kernel:
+        k = after((0, "write", 0))
+        for _ in range(times):
+            k.run(0, "mprotect", 0, 1, 0)
+            k.run(0, "mprotect", 0, 1, R | W)
+            k.write(0, 0)
+        return k
+
+    once, often = protected(1), protected(3)
+
+    assert len(once.journal.versions[0]) < len(often.journal.versions[0])
+    assert key(once) == key(often)
+
+
+# What the key contains.
+
+
+def _hold_pmd(w: World, _oracle: Oracle) -> None:
+    w.pmd_lock[0] = 0
+
+
+def _hold_pte(w: World, _oracle: Oracle) -> None:
+    w.ptl[0] = 0
+
+
+def _other_holds_pte(w: World, _oracle: Oracle) -> None:
+    w.ptl[0] = 1
+
+
+def _reads_mmap_lock(w: World, _oracle: Oracle) -> None:
+    w.mmap_lock[0] = 1
+
+
+def _writes_mmap_lock(w: World, _oracle: Oracle) -> None:
+    w.mmap_lock[0] = WRITER
+
+
+def _evict(w: World, _oracle: Oracle) -> None:
+    w.machine.evict(0, 0)
+
+
+def _fill_elsewhere(w: World, _oracle: Oracle) -> None:
+    w.machine.fill(1, 0)
+
+
+def _flip(bit: int) -> Change:
+    def flip(w: World, _oracle: Oracle) -> None:
+        root = w.root[0]
+        table = frame_of(w.machine.memory[root * FANOUT])
+        w.machine.memory[table * FANOUT] ^= bit
+
+    return flip
+
+
+def _pending(w: World, _oracle: Oracle) -> None:
+    w.flush_state.pending[0] += 1
+
+
+def _batched(w: World, _oracle: Oracle) -> None:
+    w.flush_state.batched[0] += 1
+
+
+def _lazily_freed(_w: World, oracle: Oracle) -> None:
+    oracle.freed_upto[oracle.versions[0][-1] >> 24] = oracle.time
+
+
+DIFFERENCES = {
+    "a TLB entry less": _evict,
+    "a TLB entry more": _fill_elsewhere,
+    "accessed": _flip(ACCESSED),
+    "dirty": _flip(DIRTY),
+    "PMD lock": _hold_pmd,
+    "PTL of CPU 0": _hold_pte,
+    "PTL of CPU 1": _other_holds_pte,
+    "mmap_lock for reading": _reads_mmap_lock,
+    "mmap_lock for writing": _writes_mmap_lock,
+    "tlb_flush_pending": _pending,
+    "tlb_flush_batched": _batched,
+    "content given up": _lazily_freed,
+}
+
+
+def test_every_difference_is_another_key() -> None:
+    """Each of these worlds differs from the others in something that a run can show."""
+    k = after((0, "write", 0))
+    keys = {what: changed(k, change) for what, change in DIFFERENCES.items()}
+    keys["none"] = key(k)
+
+    assert len(set(keys.values())) == len(keys)
+
+
+def test_a_version_that_may_still_be_shown() -> None:
+    """While no returned operation has denied stores, an old entry that grants them still explains one."""
+    k = after((1, "write", 0))
+    k.run(0, "mprotect", 0, 1, R)
+
+    def not_denied(_w: World, oracle: Oracle) -> None:
+        oracle.floor[WRITE][0] = 0
+
+    assert changed(k, not_denied) != key(k)
+
+
+def test_an_operation_that_has_not_returned() -> None:
+    """What an operation in flight will deny makes a difference while there is something to deny, and else none."""
+    k = after((1, "write", 0))
+    k.start(0, "mprotect", 0, 1, R)
+    k.past(0, "flush_tlb_func")
+
+    def forgets(_w: World, oracle: Oracle) -> None:
+        oracle.visits[0].clear()
+
+    assert k.journal.visits[0]
+    assert changed(k, forgets) != key(k)
+
+    k.finish(0)
+    k.start(0, "mprotect", 0, 1, R)
+    k.until(0, "mmap_write_unlock, return")
+    assert k.journal.visits[0] == []
+
+
+def test_the_order_of_reuse() -> None:
+    """Of two freed frames the one that comes back first matters if a TLB still names them, and not if none does."""
+    k = after((1, "write", 0), (1, "write", 1))
+    frames = {k.frame(0), k.frame(1)}
+    k.run(1, "lazy")
+    k.run(0, "dontneed", 0, 2)
+
+    def exchange(w: World, _oracle: Oracle) -> None:
+        w.freed.reverse()
+
+    assert set(k.w.freed) == frames
+    assert changed(k, exchange) != key(k)
+
+    k.w.machine.invpcid_all(1, globals_too=False)
+    assert changed(k, exchange) == key(k)
+
+
+def test_how_far_a_context_is_behind() -> None:
+    """A context that was left one flush ago is not one that was left two flushes ago."""
+
+    def left_behind(flushes: int) -> Kernel:
+        k = after((0, "write", 0))
+        k.run(0, "fork")
+        k.run(1, "switch", 0, 1, 1)
+        for _ in range(flushes):
+            k.write(0, 0)
+            k.run(0, "mprotect", 0, 1, R)
+            k.run(0, "mprotect", 0, 1, R | W)
+        k.write(0, 0)
+        return k
+
+    assert key(left_behind(1)) != key(left_behind(2))
+
+
+# On any world.
+
+
+def rotated(scenario: Scenario, by: int) -> Scenario:
+    """The same scenario on other CPUs."""
+    cpus = scenario.header.cpus
+    records = ((kind, (cpu + by) % cpus, *rest) for kind, cpu, *rest in scenario.records)
+    return Scenario(scenario.header, tuple(_record(record) for record in records))
+
+
+def _record(values: tuple[int, ...]) -> Record:
+    kind, cpu, run, page, count, arg = values
+    return kind, cpu, run, page, count, arg
+
+
+def play(w: World, records: tuple[Record, ...]) -> str:
+    """Apply records and return why the run ended before the last one, or ""."""
+    try:
+        for record in records:
+            apply(w, record)
+    except Violation as violation:
+        return violation.reason
+    except (OutOfMemoryError, StepLimitError) as error:
+        return type(error).__name__
+    return ""
+
+
+def end(w: World, oracle: Oracle, records: tuple[Record, ...]) -> tuple[str, int, list[int]]:
+    """Apply records, let every operation end, and return the reason, the steps and the costs."""
+    reason = play(w, records)
+    try:
+        if not reason:
+            for cpu in range(w.cpus):
+                finish(w, cpu)
+            oracle.at_rest()
+    except Violation as violation:
+        reason = violation.reason
+    except (OutOfMemoryError, StepLimitError) as error:
+        reason = type(error).__name__
+    return reason, w.executed, w.costs
+
+
+def booted(header: Header, policy: str) -> tuple[World, Oracle]:
+    """The first world of a scenario under a policy."""
+    return boot(header, REGISTRY[policy].make())
+
+
+MORE = settings(max_examples=300)
+POLICIES = st.sampled_from(sorted(REGISTRY))
+
+
+@MORE
+@given(any_scenario(), POLICIES, st.integers(0, 32))
+def test_a_copy_has_the_key_and_the_future(scenario: Scenario, policy: str, cut: int) -> None:
+    """A copy in the middle of a run has the same key, and the rest of the scenario shows the same on both."""
+    w, oracle = booted(scenario.header, policy)
+    if play(w, scenario.records[:cut]):
+        return
+    copy, other = oracle.fork()
+
+    assert key_of(copy, other) == key_of(w, oracle)
+    assert end(copy, other, scenario.records[cut:]) == end(w, oracle, scenario.records[cut:])
+    assert key_of(copy, other) == key_of(w, oracle)
+
+
+@MORE
+@given(any_scenario(), POLICIES, st.integers(0, 32), st.integers(1, 7))
+def test_rotated_cpus_have_the_key(
+    scenario: Scenario, policy: str, cut: int, distance: int
+) -> None:
+    """A scenario and its rotation lead to worlds of one key, or end for the same reason."""
+    turned = rotated(scenario, distance % scenario.header.cpus)
+    w, oracle = booted(scenario.header, policy)
+    other, its_oracle = booted(scenario.header, policy)
+    ended = play(w, scenario.records[:cut])
+
+    assert play(other, turned.records[:cut]) == ended
+    if not ended:
+        assert key_of(other, its_oracle) == key_of(w, oracle)

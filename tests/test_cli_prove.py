@@ -120,9 +120,7 @@ def test_json_of_an_illegal_scope(tmp_path: Path) -> None:
 
     assert shown.keys() == KEYS
     assert (shown["machine"], shown["rules"]) == (["amd"], ["C2"])
-    assert finding.keys() == {
-        "id", "rule", "reason", "operations", "scenario", "new", "replay"
-    }  # fmt: skip
+    assert finding.keys() == {"id", "rule", "reason", "operations", "scenario", "new", "replay"}
     assert (finding["rule"], finding["operations"], finding["new"]) == ("C2", 2, True)
     assert shown["complete"] == finding["operations"] - 1
     assert finding["replay"] == f"shootdown replay {finding['id']}"
@@ -261,9 +259,19 @@ def test_a_policy_that_raises(tmp_path: Path, workers: str) -> None:
     )
 
     ended = shootdown(
-        tmp_path, "prove", "--policy", "mine.py", "--pages", "1", "--ops", "2", "--operations",
-        "write,mprotect", "--workers", workers,
-    )  # fmt: skip
+        tmp_path,
+        "prove",
+        "--policy",
+        "mine.py",
+        "--pages",
+        "1",
+        "--ops",
+        "2",
+        "--operations",
+        "write,mprotect",
+        "--workers",
+        workers,
+    )
 
     assert ended.code == 2
     assert ended.err.endswith("shootdown: mine.py, line 3: ValueError: no.\n")
@@ -276,9 +284,16 @@ def test_a_policy_with_a_memory(tmp_path: Path) -> None:
     )
 
     ended = shootdown(
-        tmp_path, "prove", "--policy", "mine.py", *ONE, "--ops", "3", "--operations",
+        tmp_path,
+        "prove",
+        "--policy",
+        "mine.py",
+        *ONE,
+        "--ops",
+        "3",
+        "--operations",
         "write,mprotect",
-    )  # fmt: skip
+    )
 
     assert ended.code == 3
     assert "A policy must be a pure function" in ended.err

@@ -1,20 +1,22 @@
 """The key of a world: the same for worlds that differ in names alone, another one for any that a run can tell apart."""
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fuzz.execute import StepLimitError, apply, boot, finish
 from fuzz.oracle import Oracle, Violation
 from fuzz.prove.canonical import key_of
-from fuzz.scenario import Header, Record, Scenario
+from fuzz.scenario import Header, Record, Scenario, kinds
 from machine.entry import ACCESSED, DIRTY, WRITE
-from machine.geometry import FANOUT, frame_of
+from machine.geometry import FANOUT, FRAMES, frame_of
 from mm.frames import OutOfMemoryError
 from mm.world import NOBODY, WRITER, World
 from optimized.policies import REGISTRY
+from optimized.state import X86State
 from tests.kernel import Kernel, R, W, prot
 from tests.strategies import any_scenario
 
@@ -370,3 +372,37 @@ def test_rotated_cpus_have_the_key(
     assert play(other, turned.records[:cut]) == ended
     if not ended:
         assert key_of(other, its_oracle) == key_of(w, oracle)
+
+
+def has_huge(scenario: Scenario) -> bool:
+    """Whether a huge page can occur, whose frames keep their numbers."""
+    return scenario.header.layout == kinds.HUGE or any(
+        kind == kinds.MMAP and arg >> kinds.MAP_SHIFT == kinds.MAP_HUGE
+        for kind, _, _, _, _, arg in scenario.records
+    )
+
+
+@MORE
+@given(any_scenario(), POLICIES, st.integers(0, 32), st.randoms(use_true_random=False))
+def test_renamed_frames_have_the_key(
+    scenario: Scenario, policy: str, cut: int, draws: Random
+) -> None:
+    """Which frames a run is given, and how high every generation is at its start, makes no difference at any time."""
+    assume(not has_huge(scenario))
+    w, oracle = booted(scenario.header, policy)
+    other, its_oracle = booted(scenario.header, policy)
+    other.freed = [frame for frame in range(FRAMES) if other.free_frames >> frame & 1]
+    draws.shuffle(other.freed)
+    for frame in range(FRAMES):
+        other.machine.generation[frame] += draws.randrange(9)
+    state: X86State = other.flush_state
+    later = draws.randrange(1, 20)
+    state.tlb_gen = [generation + later for generation in state.tlb_gen]
+    state.ctx_gen = [[generation + later for generation in slots] for slots in state.ctx_gen]
+    ended = play(w, scenario.records[:cut])
+
+    assert play(other, scenario.records[:cut]) == ended
+    if not ended:
+        assert key_of(other, its_oracle) == key_of(w, oracle)
+        rest = scenario.records[cut:]
+        assert end(other, its_oracle, rest) == end(w, oracle, rest)

@@ -1,6 +1,8 @@
 """The reduced search agrees with the plain one, which tries every step, fill and eviction at every moment."""
 
 from dataclasses import dataclass
+from hashlib import blake2b
+from unittest.mock import patch
 
 import pytest
 
@@ -15,6 +17,7 @@ from fuzz.verdict import REASONS
 from machine.x86 import Machine
 from mm.world import World
 from optimized.policies import REGISTRY
+from reference.history import History
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,16 @@ class AtRest(Search):
         super()._rest(node)
 
 
+def exact(w: World, oracle: Oracle, *, rename_cpus: bool) -> int:
+    """A key that renames nothing and leaves nothing out of the world and its history."""
+    del rename_cpus
+    state = [
+        getattr(oracle, name) for name in History.__slots__ if name not in ("memory", "generation")
+    ]
+    digest = blake2b(repr((w.key(), state)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
+
+
 def rested(header: Header, words: str, ops: int, *, reduced: bool) -> list[tuple[World, Oracle]]:
     """The worlds at rest that a search under linux meets."""
     scope = Scope(header, ops, (words,), operations(words))
@@ -151,7 +164,7 @@ def with_speculation(worlds: list[tuple[World, Oracle]]) -> set[int]:
 @pytest.mark.parametrize(
     ("layout", "words", "ops"),
     [
-        (kinds.SHARED, "read p0, write p0", 3),
+        (kinds.SHARED, "read p0, write p0", 2),
         (kinds.PRIVATE, "read p0, mprotect p0 none", 2),
         (kinds.PRIVATE, "write p0, munmap p0", 2),
         (kinds.PRIVATE, "read p0, age p0 mm0", 2),
@@ -161,10 +174,15 @@ def with_speculation(worlds: list[tuple[World, Oracle]]) -> set[int]:
     ],
 )
 def test_no_world_is_missed(layout: int, words: str, ops: int) -> None:
-    """Both searches meet the same worlds at rest, but for fills and evictions that the reduced one still puts off."""
+    """The reduced search meets the same worlds at rest as the plain one does without any renaming.
+
+    Only the fills and evictions after the last operation it still puts off.
+    """
     header = Header(2, 1, layout)
     reduced = with_speculation(rested(header, words, ops, reduced=True))
-    plain = {key_of(w, oracle) for w, oracle in rested(header, words, ops, reduced=False)}
+    with patch("fuzz.prove.search.key_of", exact):
+        worlds = rested(header, words, ops, reduced=False)
+    plain = {key_of(w, oracle) for w, oracle in worlds}
 
     assert len(plain) > 3
     assert reduced == plain

@@ -369,7 +369,7 @@ def test_killed(tmp_path: Path) -> None:
     assert process.stdout
     process.stdout.close()
     ended = inside(tmp_path, "findings", "query", "proofs")
-    assert (ended.code, ended.out) == (0, "no rows\n") or ended.code == 0
+    assert ended.code == 0
     assert "is now marked as interrupted" in ended.err
     assert inside(tmp_path, "prove", *LEGAL).code == 0
 

@@ -8,6 +8,7 @@ from fuzz.store import (
     Campaign,
     Evidence,
     Minimum,
+    Proof,
     Sighting,
     Store,
     merge,
@@ -50,6 +51,18 @@ EVIDENCE = Evidence(
     history=[{"value": 5, "grants": "rw"}],
     open_operations=["cpu1 mprotect p0 rx"],
 )
+
+PROOF = Proof(
+    campaign=CAMPAIGN.id,
+    scope="2 CPUs, 1 page, up to 3 operations of read, exec, mprotect",
+    bound={"cpus": 2, "pages": 1, "ops": 3},
+    verdict="illegal",
+    complete=2,
+    worlds=100,
+    transitions=300,
+    seconds=1.5,
+)
+"""What `store_with_finding` can be given."""
 
 
 def instant(second: int) -> str:

@@ -27,6 +27,29 @@ def test_the_lowest_free_frame_comes_first() -> None:
     assert alloc_frame(w) == first
 
 
+def test_the_frame_freed_last_comes_first() -> None:
+    """Freed frames are handed out again last in first out, whatever their numbers, and before all fresh ones."""
+    w = Kernel().w
+    frames = [alloc_frame(w) for _ in range(4)]
+    order = [frames[2], frames[0], frames[3], frames[1]]
+    for frame in order:
+        put_page(w, frame)
+
+    assert [alloc_frame(w) for _ in order] == order[::-1]
+    assert w.freed == []
+    assert alloc_frame(w) == frames[-1] + 1
+
+
+def test_a_freed_table_is_the_next_frame() -> None:
+    """Page tables and pages come back from one list."""
+    w = Kernel().w
+    page, table = alloc_frame(w), alloc_frame(w)
+    put_page(w, page)
+    free_table(w, 0, 0, table)
+
+    assert [alloc_frame(w), alloc_frame(w)] == [table, page]
+
+
 def test_a_frame_is_poisoned_differently_on_allocation_and_on_free() -> None:
     """Every word of a frame has the one pattern when it is handed out, and the other when it is free."""
     w = Kernel().w
@@ -104,6 +127,22 @@ def test_a_huge_page_is_a_whole_block() -> None:
     assert w.machine.memory[words] == [0] * FANOUT * FANOUT
     assert w.machine.memory.count(0) == FANOUT * (FANOUT + 1)
     assert not w.free_frames >> first & 0xF
+
+
+def test_a_huge_page_takes_its_frames_from_the_freed_ones() -> None:
+    """Freed frames of the block are not handed out a second time; the others keep their order."""
+    w = Kernel().w
+    taken = [alloc_frame(w) for _ in range(w.free_frames.bit_count())]
+    block = range(FRAMES - FANOUT, FRAMES)
+    others = taken[:2]
+    for frame in (block[1], others[0], block[3], block[0], others[1], block[2]):
+        put_page(w, frame)
+
+    assert alloc_huge(w) == block[0]
+    assert w.freed == others
+    assert [alloc_frame(w), alloc_frame(w)] == others[::-1]
+    with pytest.raises(OutOfMemoryError):
+        alloc_frame(w)
 
 
 def test_a_huge_page_needs_a_free_block() -> None:

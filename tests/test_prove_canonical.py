@@ -1,216 +1,285 @@
-"""One key for worlds that differ in names, or in what no run can tell apart; another for all that matters."""
+"""The key of a world: the same for worlds that differ in names alone, another one for any that a run can tell apart."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fuzz.execute import apply, boot, finish
-from fuzz.oracle import Oracle, Violation
+from fuzz.oracle import Oracle
 from fuzz.prove.canonical import key_of
-from fuzz.scenario import Header, Scenario, parse
-from fuzz.scenario.kinds import HUGE
-from fuzz.scenario.record import Record
-from machine.entry import ACCESSED
-from mm.frames import OutOfMemoryError
-from mm.world import World
-from optimized.policies import REGISTRY
-from tests.strategies import any_scenario
+from machine.entry import ACCESSED, DIRTY, WRITE
+from machine.geometry import FANOUT, frame_of
+from mm.world import NOBODY, VM_HUGE, WRITER, World
+from tests.kernel import Kernel, R, W, prot
 
-STRATEGY = REGISTRY["linux"].make()
+Change = Callable[[World, Oracle], object]
 
 
-def after(*lines: str, cpus: int = 2, pages: int = 2) -> tuple[World, Oracle]:
-    """The world after the records, and its oracle."""
-    head = f"shootdown-scenario 1\ncpus {cpus}\npages {pages}\nlayout private\n\n"
-    scenario = parse(head + "\n".join(lines) + "\n").scenario
-    w, oracle = boot(scenario.header, STRATEGY)
-    for record in scenario.records:
-        apply(w, record)
-    return w, oracle
+def key(k: Kernel, *, rename_cpus: bool = True) -> int:
+    """The key of a kernel's world."""
+    huge = any(vma & VM_HUGE for regions in k.w.vma for vma in regions)
+    return key_of(k.w, k.journal, rename_cpus=rename_cpus, huge=huge)
 
 
-def key(*lines: str, cpus: int = 2, pages: int = 2) -> int:
-    """The key of that world."""
-    w, oracle = after(*lines, cpus=cpus, pages=pages)
+def changed(k: Kernel, change: Change) -> int:
+    """The key of a copy of a kernel's world in which something is different."""
+    w, oracle = k.journal.fork()
+    change(w, oracle)
     return key_of(w, oracle)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (["cpu0 write p0", "cpu0 write p1"], ["cpu0 write p1", "cpu0 write p0"]),
-        (["cpu0 write p0"], ["cpu1 write p0"]),
-        (["cpu0 write p0", "cpu1 read p0"], ["cpu1 write p0", "cpu0 read p0"]),
-        (["cpu0 write p0"], ["cpu0 write p0", "cpu0 write p0"]),
-        (
-            ["cpu0 write p0", "cpu0 dontneed p0"],
-            ["cpu0 write p0", "cpu0 dontneed p0", "cpu0 write p0", "cpu0 dontneed p0"],
-        ),
-        (
-            ["cpu0 write p0", "cpu1 dontneed p0 until flush"],
-            ["cpu1 write p0", "cpu0 dontneed p0 until flush"],
-        ),
-        (
-            ["cpu0 write p0", "cpu1 uffd_register p0", "cpu0 mprotect p0 r until ack"],
-            ["cpu1 write p0", "cpu0 uffd_register p0", "cpu1 mprotect p0 r until ack"],
-        ),
-    ],
-)
-def test_one_key(one: list[str], other: list[str]) -> None:
-    """The order of allocation, the CPU's number, the value that was stored and how often: names, or not to be seen."""
-    assert key(*one) == key(*other)
+def after(*accesses: tuple[int, str, int], cpus: int = 2, layout: str = "private") -> Kernel:
+    """A kernel in which these CPUs have made these accesses to these pages."""
+    k = Kernel(cpus=cpus, pages=8, layout=layout)
+    for cpu, kind, page in accesses:
+        k.access(cpu, kind, page)
+    return k
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (["cpu0 write p0"], ["cpu0 read p0"]),
-        (["cpu0 write p0"], ["cpu0 write p1"]),
-        (["cpu0 write p0"], ["cpu0 write p0", "cpu1 fill p0"]),
-        (["cpu0 write p0"], ["cpu0 write p0", "cpu0 evict p0"]),
-        (["cpu0 write p0"], ["cpu0 write p0", "cpu0 fork"]),
-        (["cpu0 mprotect p0 r"], ["cpu0 mprotect p0 rx"]),
-        (["cpu0 mprotect p0 r until commit"], ["cpu0 mprotect p0 rx until commit"]),
-        (["cpu0 dontneed p0 for 1"], ["cpu0 dontneed p0 for 2"]),
-        (
-            ["cpu0 write p0", "cpu1 fill p0", "cpu0 mprotect p0 r until ack"],
-            ["cpu0 write p0", "cpu1 fill p0", "cpu0 mprotect p0 r until ack", "cpu1 evict p0"],
-        ),
-        (
-            ["cpu0 write p0", "cpu1 mprotect p0 r until return"],
-            ["cpu0 write p0", "cpu1 mprotect p0 r"],
-        ),
-    ],
-)
-def test_different_keys(one: list[str], other: list[str]) -> None:
-    """A TLB entry, a right, a mapping, a place in an operation, a version that may still be shown: all of it counts."""
-    assert key(*one) != key(*other)
+# What the key leaves out.
 
 
-def accessed(w: World) -> None:
-    """No entry has the accessed bit."""
-    w.machine.memory[:] = [word & ~ACCESSED if word & 1 else word for word in w.machine.memory]
+def test_the_order_of_allocation() -> None:
+    """Which of two pages came first, and so has the lower frame, makes no difference."""
+    a = after((0, "read", 0), (0, "read", 1), layout="shared")
+    b = after((0, "read", 1), (0, "read", 0), layout="shared")
+
+    assert a.frame(0) != b.frame(0)
+    assert key(a) == key(b)
 
 
-def locked(w: World) -> None:
-    """CPU 1 holds a page-table lock."""
+def test_huge_pages_keep_their_frames() -> None:
+    """The allocator takes the highest free block, so with huge pages a frame is not only a name."""
+    a = after((0, "read", 0), (0, "read", 4), layout="huge")
+    b = after((0, "read", 4), (0, "read", 0), layout="huge")
+
+    assert key(a) != key(b)
+    assert key(a) == key(after((0, "read", 0), (0, "read", 4), layout="huge"))
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_generations(times: int) -> None:
+    """How often a page was unmapped and mapped again is nothing that anybody can see afterwards."""
+
+    def mapped_again(times: int) -> Kernel:
+        k = after((0, "write", 0))
+        for _ in range(times):
+            k.run(0, "munmap", 0)
+            k.run(0, "mmap", 0, 1, prot(R | W))
+            k.write(0, 0)
+        return k
+
+    once, often = mapped_again(1), mapped_again(times)
+
+    assert once.w.machine.generation != often.w.machine.generation
+    assert once.state.tlb_gen != often.state.tlb_gen
+    assert key(once) == key(often)
+
+
+def test_the_number_of_a_cpu() -> None:
+    """A rotation of the CPUs makes no difference, unless the key is asked to keep them apart."""
+    rotations = [after((i, "read", 0), ((i + 1) % 3, "write", 1), cpus=3) for i in range(3)]
+
+    assert len({key(k) for k in rotations}) == 1
+    assert len({key(k, rename_cpus=False) for k in rotations}) == 3
+
+
+def test_the_number_of_a_cpu_inside_an_operation() -> None:
+    """A rotation is one in locks, masks, and the steps of operations in flight as well."""
+
+    def dropping(first: int) -> Kernel:
+        k = after((first, "write", 0), ((first + 1) % 3, "read", 0), cpus=3)
+        k.start(first, "dontneed", 0)
+        k.until(first, "flush_tlb_func")
+        other = (first + 2) % 3
+        k.start(other, "dontneed", 1)
+        while k.w.ptl[0] == NOBODY:
+            assert k.step(other)
+        return k
+
+    rotations = [dropping(i) for i in range(3)]
+
+    assert len({key(k) for k in rotations}) == 1
+    assert len({key(k, rename_cpus=False) for k in rotations}) == 3
+
+
+def test_mirrored_cpus_are_not_rotated() -> None:
+    """Acknowledgements go round, so of three CPUs the exchange of two is another world."""
+    a = after((0, "read", 0), (1, "read", 1), cpus=3)
+    b = after((1, "read", 0), (0, "read", 1), cpus=3)
+
+    assert key(a) != key(b)
+
+
+def test_stored_values() -> None:
+    """How often a page was written, and so what it contains, is no difference as long as no other page has the same."""
+    once, twice = after((0, "write", 0)), after((0, "write", 0), (0, "write", 0))
+
+    assert once.w.machine.memory != twice.w.machine.memory
+    assert key(once) == key(twice)
+
+
+def test_equal_values_are_equal() -> None:
+    """Two pages that contain the same are not two that differ."""
+    k = after((0, "write", 0), (0, "write", 1))
+
+    def same(w: World, _oracle: Oracle) -> None:
+        w.machine.memory[k.frame(1) * FANOUT] = w.machine.memory[k.frame(0) * FANOUT]
+
+    assert changed(k, same) != key(k)
+
+
+def test_versions_below_the_floor() -> None:
+    """The history of a page counts only as far back as an access may see it."""
+
+    def protected(times: int) -> Kernel:
+        k = after((0, "write", 0))
+        for _ in range(times):
+            k.run(0, "mprotect", 0, 1, 0)
+            k.run(0, "mprotect", 0, 1, R | W)
+            k.write(0, 0)
+        return k
+
+    once, often = protected(1), protected(3)
+
+    assert len(once.journal.versions[0]) < len(often.journal.versions[0])
+    assert key(once) == key(often)
+
+
+# What the key contains.
+
+
+def _hold_pmd(w: World, _oracle: Oracle) -> None:
+    w.pmd_lock[0] = 0
+
+
+def _hold_pte(w: World, _oracle: Oracle) -> None:
+    w.ptl[0] = 0
+
+
+def _other_holds_pte(w: World, _oracle: Oracle) -> None:
     w.ptl[0] = 1
 
 
-def pending(w: World) -> None:
-    """One more gather is open."""
+def _reads_mmap_lock(w: World, _oracle: Oracle) -> None:
+    w.mmap_lock[0] = 1
+
+
+def _writes_mmap_lock(w: World, _oracle: Oracle) -> None:
+    w.mmap_lock[0] = WRITER
+
+
+def _evict(w: World, _oracle: Oracle) -> None:
+    w.machine.evict(0, 0)
+
+
+def _fill_elsewhere(w: World, _oracle: Oracle) -> None:
+    w.machine.fill(1, 0)
+
+
+def _flip(bit: int) -> Change:
+    def flip(w: World, _oracle: Oracle) -> None:
+        root = w.root[0]
+        table = frame_of(w.machine.memory[root * FANOUT])
+        w.machine.memory[table * FANOUT] ^= bit
+
+    return flip
+
+
+def _pending(w: World, _oracle: Oracle) -> None:
     w.flush_state.pending[0] += 1
 
 
-def behind(w: World) -> None:
-    """One more flush was sent."""
-    w.flush_state.tlb_gen[0] += 1
+def _batched(w: World, _oracle: Oracle) -> None:
+    w.flush_state.batched[0] += 1
 
 
-def lazy(w: World) -> None:
-    """CPU 0 is lazy."""
-    w.lazy[0] = True
+def _lazily_freed(_w: World, oracle: Oracle) -> None:
+    oracle.freed_upto[oracle.versions[0][-1] >> 24] = oracle.time
 
 
-@pytest.mark.parametrize("change", [accessed, locked, pending, behind, lazy])
-def test_state_that_operations_change_is_in_the_key(change: Callable[[World], None]) -> None:
-    """Bits in memory, lock holders, counters and generations."""
-    w, oracle = after("cpu0 write p0", "cpu1 dontneed p0 until flush")
-    before = key_of(w, oracle)
-    change(w)
-
-    assert key_of(w, oracle) != before
-
-
-def test_the_order_of_reuse_counts_for_frames_that_a_tlb_still_names() -> None:
-    """Two freed frames are handed out in the order of their freeing, and one of them is still cached."""
-    lines = ["cpu0 write p0", "cpu0 write p1", "cpu0 dontneed p0-p1"]
-    w, oracle = after(*lines)
-    first = key_of(w, oracle)
-    w.freed[-2:] = w.freed[:-3:-1]
-    assert key_of(w, oracle) == first
-
-    w.machine.tlb[1] = {0: w.freed[-1] << 8 | 6}
-    second = key_of(w, oracle)
-    w.freed[-2:] = w.freed[:-3:-1]
-    assert key_of(w, oracle) != second
+DIFFERENCES = {
+    "a TLB entry less": _evict,
+    "a TLB entry more": _fill_elsewhere,
+    "accessed": _flip(ACCESSED),
+    "dirty": _flip(DIRTY),
+    "PMD lock": _hold_pmd,
+    "PTL of CPU 0": _hold_pte,
+    "PTL of CPU 1": _other_holds_pte,
+    "mmap_lock for reading": _reads_mmap_lock,
+    "mmap_lock for writing": _writes_mmap_lock,
+    "tlb_flush_pending": _pending,
+    "tlb_flush_batched": _batched,
+    "content given up": _lazily_freed,
+}
 
 
-def played(scenario: Scenario, records: tuple[Record, ...]) -> tuple[World, Oracle] | None:
-    """The world after the records, None when the run ends before."""
-    w, oracle = boot(scenario.header, STRATEGY)
-    try:
-        for record in records:
-            apply(w, record)
-    except (Violation, OutOfMemoryError):
-        return None
-    return w, oracle
+def test_every_difference_is_another_key() -> None:
+    """Each of these worlds differs from the others in something that a run can show."""
+    k = after((0, "write", 0))
+    keys = {what: changed(k, change) for what, change in DIFFERENCES.items()}
+    keys["none"] = key(k)
+
+    assert len(set(keys.values())) == len(keys)
 
 
-@given(any_scenario(), st.integers(0, 32), st.integers(1, 7))
-def test_rotating_the_cpus_keeps_the_key(scenario: Scenario, cut: int, by: int) -> None:
-    """Anywhere in a run, the same run on other CPUs has the same key.
+def test_a_version_that_may_still_be_shown() -> None:
+    """While no returned operation has denied stores, an old entry that grants them still explains one."""
+    k = after((1, "write", 0))
+    k.run(0, "mprotect", 0, 1, R)
 
-    A blocked CPU waits for the next one that can move, which a rotation keeps.
-    """
-    cpus = scenario.header.cpus
-    records = scenario.records[:cut]
-    turned = tuple((r[0], (r[1] + by) % cpus, *r[2:]) for r in records)
-    huge = scenario.header.layout == HUGE or any(r[0] == 5 for r in records)
-    one, other = played(scenario, records), played(scenario, turned)
+    def not_denied(_w: World, oracle: Oracle) -> None:
+        oracle.floor[WRITE][0] = 0
 
-    assert (one is None) == (other is None)
-    if one and other:
-        assert key_of(*one, huge=huge) == key_of(*other, huge=huge)
+    assert changed(k, not_denied) != key(k)
 
 
-@given(any_scenario(), st.integers(0, 32))
-def test_a_fork_has_the_same_key_and_goes_on_alike(scenario: Scenario, cut: int) -> None:
-    """Copying a world with its oracle loses nothing that the rest of a run can show."""
-    start = played(scenario, scenario.records[:cut])
-    if start is None:
-        return
-    w, oracle = start
-    copy, judge = oracle.fork()
-    assert key_of(copy, judge, huge=True) == key_of(w, oracle, huge=True)
+def test_an_operation_that_has_not_returned() -> None:
+    """What an operation in flight will deny makes a difference while there is something to deny, and else none."""
+    k = after((1, "write", 0))
+    k.start(0, "mprotect", 0, 1, R)
+    k.past(0, "flush_tlb_func")
 
-    ends = []
-    for each in (w, copy):
-        shown = ""
-        try:
-            for record in scenario.records[cut:]:
-                apply(each, record)
-            for cpu in range(each.cpus):
-                finish(each, cpu)
-        except Violation as violation:
-            shown = violation.reason
-        except OutOfMemoryError:
-            shown = "out of memory"
-        ends.append((shown, each.key(), each.costs))
-    assert ends[0] == ends[1]
+    def forgets(_w: World, oracle: Oracle) -> None:
+        oracle.visits[0].clear()
+
+    assert k.journal.visits[0]
+    assert changed(k, forgets) != key(k)
+
+    k.finish(0)
+    k.start(0, "mprotect", 0, 1, R)
+    k.until(0, "mmap_write_unlock, return")
+    assert k.journal.visits[0] == []
 
 
-def test_the_key_is_the_same_in_every_process() -> None:
-    """A checkpoint outlives the process: no hash that Python salts is part of a key."""
-    code = (
-        "from fuzz.execute import boot; from fuzz.prove.canonical import key_of; from fuzz.scenario import Header;"
-        " from optimized.policies import REGISTRY;"
-        " print(key_of(*boot(Header(2, 2), REGISTRY['linux'].make())))"
-    )
-    shown = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | {"PYTHONHASHSEED": salt},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for salt in ("1", "2")
-    }
+def test_the_order_of_reuse() -> None:
+    """Of two freed frames the one that comes back first matters if a TLB still names them, and not if none does."""
+    k = after((1, "write", 0), (1, "write", 1))
+    frames = {k.frame(0), k.frame(1)}
+    k.run(1, "lazy")
+    k.run(0, "dontneed", 0, 2)
 
-    assert shown == {f"{key_of(*boot(Header(2, 2), STRATEGY))}\n"}
+    def exchange(w: World, _oracle: Oracle) -> None:
+        w.freed.reverse()
+
+    assert set(k.w.freed) == frames
+    assert changed(k, exchange) != key(k)
+
+    k.w.machine.invpcid_all(1, globals_too=False)
+    assert changed(k, exchange) == key(k)
+
+
+def test_how_far_a_context_is_behind() -> None:
+    """A context that was left one flush ago is not one that was left two flushes ago."""
+
+    def left_behind(flushes: int) -> Kernel:
+        k = after((0, "write", 0))
+        k.run(0, "fork")
+        k.run(1, "switch", 0, 1, 1)
+        for _ in range(flushes):
+            k.write(0, 0)
+            k.run(0, "mprotect", 0, 1, R)
+            k.run(0, "mprotect", 0, 1, R | W)
+        k.write(0, 0)
+        return k
+
+    assert key(left_behind(1)) != key(left_behind(2))

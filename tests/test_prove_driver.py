@@ -1,111 +1,221 @@
-"""A proof from beginning to end: workers, limits, checkpoints."""
+"""A proof from beginning to end: several workers, limits, checkpoints, and the counterexample as a scenario."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fuzz.prove import checkpoint
-from fuzz.prove.checkpoint import CheckpointError
-from fuzz.prove.driver import Prover, Result, State
-from fuzz.prove.scope import Scope, UnknownOperation, scope_of
-from fuzz.scenario import Header
+from fuzz.campaign.plan import CampaignError
+from fuzz.execute import execute
+from fuzz.prove.checkpoint import load, save
+from fuzz.prove.counterexample import operations_in, scenario_of
+from fuzz.prove.driver import FIRST_SLOTS, PATH_BYTES, Prover, Result, State
+from fuzz.prove.scope import Scope, scope_of
+from fuzz.prove.visited import SLOT
+from fuzz.scenario import Header, decode, encode, kinds
+from mm.world import World
 from optimized.policies import REGISTRY
+from optimized.strategy import GatherFlush
 
-SCOPE = scope_of(Header(2, 1), 3, ["read", "mprotect"])
-IDENTITY = {"policy": "linux", "ops": 3}
-
-
-def prove(scope: Scope = SCOPE, policy: str = "linux", *, workers: int = 1) -> Result:
-    """Prove a policy without a limit."""
-    return Prover(scope, REGISTRY[policy].make(), workers=workers).run()
+ROOM = FIRST_SLOTS * SLOT
+"""The memory of a prover without a path."""
+IDENTITY = {"policy": "linux", "ops": 2}
 
 
-def test_workers_share_the_worlds() -> None:
-    """Two workers come to the verdict of one, over the same worlds."""
-    one, two = prove(), prove(workers=2)
-
-    assert (one.verdict, two.verdict) == ("legal", "legal")
-    assert one.state.level == two.state.level == 3
-    # A race for a slot of the table may explore a world twice, never leave one out.
-    assert one.state.worlds <= two.state.worlds <= one.state.worlds * 1.01
+def bounded(*names: str, ops: int, cpus: int = 2, layout: int = kinds.PRIVATE) -> Scope:
+    """The scope of one page and these operations."""
+    return scope_of(Header(cpus, 1, layout), ops, names)
 
 
-def test_nothing_to_explore_is_legal() -> None:
-    """A scope in which everything has been seen after two operations ends by itself."""
-    result = prove(scope_of(Header(1, 1), 60, ["lazy"]))
-
-    assert (result.verdict, result.state.level) == ("legal", 60)
+SMALL = bounded("read", "dontneed", ops=2)
 
 
-def test_a_counterexample_ends_the_proof() -> None:
-    """The levels before it are complete."""
-    result = prove(scope_of(Header(2, 1), 3, ["read", "write", "mprotect"]), "skip-write-protect")
-
-    assert (result.verdict, result.reason, result.state.level) == (
-        "illegal",
-        "stale-entry-at-rest",
-        1,
-    )
+def whole() -> Result:
+    """The uninterrupted proof of the small scope."""
+    return Prover(SMALL, REGISTRY["linux"].make()).run()
 
 
-@pytest.fixture
-def stored(tmp_path: Path) -> Path:
-    """A checkpoint of a proof that stopped in the middle."""
+def figures(result: Result) -> tuple[object, ...]:
+    """All of a result that must not depend on interruptions."""
+    state = result.state
+    return result.verdict, state.level, state.worlds, state.transitions, state.cut
+
+
+# Limits and checkpoints.
+
+
+def test_a_legal_scope() -> None:
+    """The verdict of a scope without a violation comes with what was explored, up to the last operation."""
+    result = whole()
+
+    assert result.verdict == "legal"
+    assert result.state.level == SMALL.ops
+    assert 100 < result.state.worlds < result.state.transitions
+
+
+def with_keys(workers: int) -> tuple[Result, set[int]]:
+    """The proof of the small scope by some workers, and the hashes of all worlds."""
+    keys: set[int] = set()
+    prover = Prover(SMALL, REGISTRY["linux"].make(), workers=workers)
+
+    def look(_state: State) -> None:
+        keys.update(prover.visited)
+
+    prover.view = look
+    return prover.run(), keys
+
+
+def test_two_workers_find_what_one_finds() -> None:
+    """The set of worlds is the same with two workers; a world that both make at once may be counted twice."""
+    (one, its_keys), (two, their_keys) = with_keys(1), with_keys(2)
+
+    assert one.verdict == two.verdict == "legal"
+    assert its_keys == their_keys
+    assert one.state.worlds == len(its_keys) <= two.state.worlds
+
+
+def test_two_workers_find_a_violation() -> None:
+    """The verdict and the number of operations do not depend on the workers."""
+    scope = bounded("write", "munmap", ops=3)
+    strategy = REGISTRY["free-before-flush"].make()
+    for workers in (1, 2):
+        result = Prover(scope, strategy, workers=workers, rules=frozenset({"C3"})).run()
+
+        assert (result.verdict, result.state.level) == ("illegal", 1)
+        assert operations_in(scenario_of(result.path, scope, strategy)) == 2
+
+
+def test_stopped_by_memory_and_continued(tmp_path: Path) -> None:
+    """A proof that met the memory limit goes on from its checkpoint, and ends as if it had not been interrupted."""
     path = tmp_path / "proof"
 
-    def save(state: State, keys: Iterable[int]) -> None:
-        checkpoint.save(path, IDENTITY, state, keys)
+    def keep(state: State, keys: Iterable[int]) -> None:
+        save(path, IDENTITY, state, keys)
 
-    # The first round of the second operation is over when the time is up.
-    result = Prover(SCOPE, REGISTRY["linux"].make(), seconds=0.0, save=save).run()
-    assert (result.verdict, result.why) == ("undecided", "the time limit was reached")
-    return path
+    strategy = REGISTRY["linux"].make()
+    stopped = Prover(SMALL, strategy, memory=ROOM + 4 * PATH_BYTES, save=keep).run()
 
-
-def test_a_checkpoint_goes_on(stored: Path) -> None:
-    """The rest of an interrupted proof explores what the whole one would have, and no more."""
-    state, keys = checkpoint.load(stored, IDENTITY)
-    begun = state.worlds
-    result = Prover(SCOPE, REGISTRY["linux"].make()).run(state, keys)
-
-    whole = prove().state
-    assert 0 < begun < whole.worlds
-    assert (result.verdict, result.state.worlds) == ("legal", whole.worlds)
-    assert result.state.transitions == whole.transitions
+    assert (stopped.verdict, stopped.why) == ("undecided", "the memory limit of 8 MiB was reached")
+    state, keys = load(path, IDENTITY)
+    assert 0 < state.worlds == len(keys) < whole().state.worlds
+    assert figures(Prover(SMALL, strategy).run(state, keys)) == figures(whole())
 
 
-def test_a_memory_limit_leaves_it_undecided() -> None:
-    """Worlds and paths together may not need more."""
-    result = Prover(SCOPE, REGISTRY["linux"].make(), memory=1 << 20).run()
+def test_stopped_after_every_round(tmp_path: Path) -> None:
+    """However often a proof is stopped, it ends as the uninterrupted one."""
+    path = tmp_path / "proof"
+    strategy = REGISTRY["linux"].make()
 
-    assert (result.verdict, result.why) == ("undecided", "the memory limit of 1 MiB was reached")
+    def keep(state: State, keys: Iterable[int]) -> None:
+        save(path, IDENTITY, state, keys)
 
+    result = Prover(SMALL, strategy, seconds=0.0, save=keep).run()
+    stops = 0
+    while result.verdict == "undecided":
+        assert result.why == "the time limit was reached"
+        stops += 1
+        state, keys = load(path, IDENTITY)
+        result = Prover(SMALL, strategy, seconds=0.0, save=keep).run(state, keys)
 
-def test_a_checkpoint_of_another_proof(stored: Path) -> None:
-    """One sentence names what is different."""
-    with pytest.raises(CheckpointError, match=r"^The checkpoint .* its ops is 3, here it is 4\.$"):
-        checkpoint.load(stored, IDENTITY | {"ops": 4})
-
-
-@pytest.mark.parametrize("size", [0, 10, 30, 60, -1, -9])
-def test_a_damaged_checkpoint(stored: Path, size: int) -> None:
-    """A file that was cut off anywhere is refused."""
-    stored.write_bytes(stored.read_bytes()[:size])
-
-    with pytest.raises(CheckpointError, match=r"(is no checkpoint of a proof|is damaged)\.$"):
-        checkpoint.load(stored, IDENTITY)
+    assert stops > 1
+    assert figures(result) == figures(whole())
 
 
-def test_a_checkpoint_that_cannot_be_had(tmp_path: Path) -> None:
-    """Neither read nor written."""
-    with pytest.raises(CheckpointError, match=r"cannot be read: "):
-        checkpoint.load(tmp_path / "none", IDENTITY)
-    with pytest.raises(CheckpointError, match=r"cannot be written: "):
-        checkpoint.save(tmp_path / "none" / "proof", IDENTITY, State(), [])
+def test_a_checkpoint_too_large_for_the_memory(tmp_path: Path) -> None:
+    """A proof that has no room for what its checkpoint holds stops, and leaves the checkpoint as it was."""
+    path = tmp_path / "proof"
+    strategy = REGISTRY["linux"].make()
+
+    def keep(state: State, keys: Iterable[int]) -> None:
+        save(path, IDENTITY, state, keys)
+
+    Prover(SMALL, strategy, memory=ROOM + 4 * PATH_BYTES, save=keep).run()
+    before = load(path, IDENTITY)
+    stopped = Prover(SMALL, strategy, memory=1, save=keep).run(*load(path, IDENTITY))
+
+    assert stopped.verdict == "undecided"
+    assert load(path, IDENTITY)[0] == before[0]
+    assert sorted(load(path, IDENTITY)[1]) == sorted(before[1])
 
 
-def test_unknown_operation() -> None:
-    """The sentence lists those that there are."""
-    with pytest.raises(UnknownOperation, match=r"^'wirte' is no operation; there are read, write,"):
-        scope_of(Header(1, 1), 1, ["wirte"])
+class Dies(GatherFlush):
+    """A strategy that ends the process that uses it, unless it is the first."""
+
+    first = os.getpid()
+
+    def gather_begin(self, w: World, cpu: int, mm: int) -> None:
+        """Die in a worker."""
+        if os.getpid() != self.first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().gather_begin(w, cpu, mm)
+
+
+def test_a_lost_worker() -> None:
+    """A worker that is killed takes paths with it: the proof fails and does not wait for ever."""
+    prover = Prover(SMALL, replace(REGISTRY["linux"], strategy=Dies).make(), workers=2)
+
+    with pytest.raises(CampaignError, match=r"^A worker of the proof was lost"):
+        prover.run()
+    assert not multiprocessing.active_children()
+
+
+def test_a_violation_of_another_rule_does_not_count() -> None:
+    """With rules given, a run that breaks another one ends there, and the proof goes on."""
+    scope = bounded("write", "munmap", ops=2)
+    strategy = REGISTRY["free-before-flush"].make()
+
+    assert Prover(scope, strategy).run().verdict == "illegal"
+    assert Prover(scope, strategy, rules=frozenset({"C5"})).run().verdict == "legal"
+
+
+def test_the_view_sees_every_operation() -> None:
+    """The view is told of each round, and at last that all operations are explored."""
+    levels: list[int] = []
+    Prover(SMALL, REGISTRY["linux"].make(), view=lambda state: levels.append(state.level)).run()
+
+    assert sorted(levels) == levels
+    assert {*levels} == {0, 1, 2}
+
+
+def test_more_operations_contain_fewer() -> None:
+    """What was explored with up to two operations is a part of what there is with up to three."""
+    one, two = (
+        Prover(SMALL._replace(ops=ops), REGISTRY["linux"].make()).run().state for ops in (1, 2)
+    )
+
+    assert one.worlds < two.worlds
+    assert one.transitions < two.transitions
+
+
+@pytest.mark.parametrize(
+    ("policy", "names", "ops", "cpus"),
+    [
+        ("v1", ("read", "exec", "mprotect"), 3, 1),
+        ("v1", ("exec", "mprotect"), 2, 2),
+        ("free-before-flush", ("write", "munmap"), 2, 2),
+        ("skip-write-protect", ("write", "mprotect"), 2, 2),
+        ("drop-last-page", ("write", "mprotect"), 2, 2),
+        ("copy-before-flush", ("write", "migrate"), 2, 2),
+        ("skip-lazy-tables", ("read", "munmap", "lazy"), 3, 2),
+        ("v1-pending-leak", ("read", "mprotect"), 2, 2),
+        ("skip-dirty-clear", ("write", "free", "reclaim"), 4, 1),
+        ("trust-accessed", ("write", "age", "mprotect"), 4, 1),
+    ],
+)
+def test_the_scenario_shows_the_same(
+    policy: str, names: tuple[str, ...], ops: int, cpus: int
+) -> None:
+    """A counterexample is a canonical scenario that fails for the same reason when it is executed."""
+    scope = bounded(*names, ops=ops, cpus=cpus)
+    strategy = REGISTRY[policy].make()
+    result = Prover(scope, strategy).run()
+    assert result.verdict == "illegal"
+    scenario = scenario_of(result.path, scope, strategy)
+
+    assert execute(scenario, REGISTRY[policy].make()).reason == result.reason
+    assert decode(encode(scenario)) == scenario
+    assert operations_in(scenario) == result.state.level + 1

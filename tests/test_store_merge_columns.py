@@ -1,13 +1,12 @@
 """Merging decides every column of every table."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 
 from fuzz.store import (
     Campaign,
     Point,
-    Proof,
     Replay,
     add_corpus,
     add_series,
@@ -19,6 +18,7 @@ from fuzz.store import (
 from tests.store_samples import (
     CAMPAIGN,
     MINIMUM,
+    PROOF,
     Content,
     dump,
     instant,
@@ -70,11 +70,11 @@ VARYING: dict[str, dict[str, object]] = {
     },
     "proofs": {
         "scope": "other",
-        "bound": '{"ops": 9}',
+        "bound": "other",
         "verdict": "undecided",
         "complete": 9,
-        "worlds": 9,
-        "transitions": 9,
+        "worlds": 999,
+        "transitions": 999,
         "seconds": 9.0,
         "why": "other",
         "finding": None,
@@ -92,10 +92,7 @@ def one_of_each(*, running: bool) -> Content:
         record_worker_event(store, CAMPAIGN.id, at=instant(1), worker=0, what="died")
         replay = Replay(MINIMUM.key, instant(2), "v1", "1", "legal", "", "", reproduced=False)
         record_replay(store, replay)
-        proof = Proof(
-            CAMPAIGN.id, "small", {"ops": 1}, "illegal", 1, 1, 1, 1.0, finding=MINIMUM.key
-        )
-        record_proof(store, proof)
+        record_proof(store, replace(PROOF, finding=MINIMUM.key))
         return dump(store)
 
 
@@ -132,6 +129,6 @@ def test_no_column_is_forgotten() -> None:
         "minima": {"key", "policy", "rule", "reason", "skip", "scenario"},
         "sightings": {"finding", "campaign"},
         "traces": {"finding"},
-        "replays": {*asdict(Replay("", "", "", "", "legal", "", "", reproduced=True))},
         "proofs": {"campaign"},
+        "replays": {*asdict(Replay("", "", "", "", "legal", "", "", reproduced=True))},
     }

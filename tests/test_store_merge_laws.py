@@ -81,20 +81,7 @@ def campaign_rows(draw: st.DrawFn, campaign: Campaign) -> Content:
         SMALL,
     )
     fixed = asdict(campaign) | {"id": campaign.id, "limits": "{}", "started": instant(0)}
-    proof = {
-        "campaign": campaign.id,
-        "scope": draw(WORDS),
-        "bound": "{}",
-        "verdict": draw(st.sampled_from(["legal", "undecided"])),
-        "complete": draw(SMALL),
-        "worlds": draw(SMALL),
-        "transitions": draw(SMALL),
-        "seconds": float(draw(SMALL)),
-        "why": draw(WORDS),
-        "finding": None,
-    }
     return {
-        "proofs": [proof] if draw(st.booleans()) else [],
         "campaigns": [fixed | draw(progress())],
         "campaign_series": draw(rows(point, "at")),
         "campaign_corpus": draw(rows(scenario, "sha256")),
@@ -159,12 +146,31 @@ def finding_rows(draw: st.DrawFn, found: Minimum, campaigns: list[Campaign]) -> 
 
 
 @st.composite
+def proof_rows(draw: st.DrawFn, campaign: Campaign, minima: list[Minimum]) -> Content:
+    """The proof of a campaign, if it was one, with one of these findings or none."""
+    proof = {
+        "campaign": campaign.id,
+        "scope": draw(WORDS),
+        "bound": draw(WORDS),
+        "verdict": draw(st.sampled_from(["legal", "illegal", "undecided"])),
+        "complete": draw(SMALL),
+        "worlds": draw(SMALL),
+        "transitions": draw(SMALL),
+        "seconds": float(draw(SMALL)),
+        "why": draw(WORDS),
+        "finding": draw(st.sampled_from([None, *(found.key for found in minima)])),
+    }
+    return {"proofs": [proof] if draw(st.booleans()) else []}
+
+
+@st.composite
 def contents(draw: st.DrawFn) -> Content:
     """Rows for every table that respect the foreign keys; one id is one campaign, and one key one scenario."""
     campaigns = draw(st.lists(st.sampled_from(CAMPAIGNS), unique_by=id))
     minima = draw(st.lists(st.sampled_from(MINIMA), unique_by=id))
     parts = [draw(campaign_rows(campaign)) for campaign in campaigns]
     parts += [draw(finding_rows(found, campaigns)) for found in minima]
+    parts += [draw(proof_rows(campaign, minima)) for campaign in campaigns]
     return {table: [row for part in parts for row in part.get(table, [])] for table in TABLES}
 
 
@@ -198,6 +204,7 @@ def test_nothing_is_lost(a: Content, b: Content) -> None:
     both = merged(a, b)
     keys = {"minima": ["key"], "sightings": ["finding", "campaign"], "campaigns": ["id"]}
     keys |= {"campaign_corpus": ["campaign", "scenario"], "campaign_series": ["campaign", "at"]}
+    keys |= {"proofs": ["campaign"]}
 
     for one in (a, b):
         for table in ("worker_events", "replays"):
@@ -214,6 +221,17 @@ def test_nothing_is_lost(a: Content, b: Content) -> None:
             assert now["count"] >= row["count"]
             assert now["first_seen"] <= row["first_seen"]
             assert now["last_seen"] >= row["last_seen"]
+
+
+@LAW
+@given(contents(), contents())
+def test_a_proof_is_the_one_that_is_further_on(a: Content, b: Content) -> None:
+    """Of two copies of a proof one stays as a whole, and it is the one with more transitions."""
+    for proof in merged(a, b)["proofs"]:
+        copies = [row for row in a["proofs"] + b["proofs"] if row["campaign"] == proof["campaign"]]
+
+        assert proof in copies
+        assert proof["transitions"] == max(row["transitions"] for row in copies)
 
 
 @LAW

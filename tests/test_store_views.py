@@ -15,13 +15,14 @@ from fuzz.store import (
     end_campaign,
     open_store,
     record_finding,
+    record_proof,
     record_replay,
     record_worker_event,
     run_view,
     start_campaign,
 )
 from fuzz.store.errors import QueryFailed, UnknownView
-from tests.store_samples import CAMPAIGN, EVIDENCE, MINIMUM, instant, minimum, sighting
+from tests.store_samples import CAMPAIGN, EVIDENCE, MINIMUM, PROOF, instant, minimum, sighting
 
 DAY = replace(CAMPAIGN, name="day", policy="v3", engine="random", started=instant(100))
 LONG = minimum(1, operations=3, skip="clean-write")
@@ -49,6 +50,8 @@ def store(tmp_path: Path) -> Store:
         add_series(store, day, [Point(1.0, 200, 60.0, 1, 1, 0, 9)])
         record_worker_event(store, night, at=instant(5), worker=1, what="hung", detail="10 s")
         record_worker_event(store, day, at=instant(105), worker=0, what="died")
+        record_proof(store, replace(PROOF, finding=MINIMUM.key))
+        record_proof(store, replace(PROOF, campaign=day, verdict="undecided", why="interrupted"))
         replay = Replay(
             MINIMUM.key, instant(20), "v1", "0.1.0", "illegal", "C2", "denied", reproduced=True
         )
@@ -166,10 +169,20 @@ def test_workers(store: Store) -> None:
     assert shown(store, "workers", "what", campaign="day") == [("died",)]
 
 
+def test_proofs(store: Store) -> None:
+    """Each proof with the policy and version that it is about, the newest first."""
+    assert shown(
+        store, "proofs", "policy", "version", "verdict", "operations", "why", "finding"
+    ) == [
+        ("v3", "1", "undecided", 2, "interrupted", None),
+        ("v1", "1", "illegal", 2, "", MINIMUM.key[:16]),
+    ]
+
+
 def test_unknown_view(store: Store) -> None:
     """A name that no view has is UnknownView, which lists those that there are."""
     with pytest.raises(
-        UnknownView, match=r"^There is no view rates; there are by-rule, .*workers, proofs\.$"
+        UnknownView, match=r"^There is no view rates; there are by-rule, .*proofs\.$"
     ):
         run_view(store, "rates")
 

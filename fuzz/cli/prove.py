@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from fuzz.campaign.plan import CampaignError
 from fuzz.campaign.policy_source import blamed, load_policy
 from fuzz.campaign.triage import CannotGoOn
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK, UNDECIDED
@@ -62,7 +63,7 @@ class Size(click.ParamType[int]):
     type=click.IntRange(1, kinds.MAX_PAGES),
     default=2,
     show_default=True,
-    help="Pages of an address space.",
+    help="Pages of each address space.",
 )
 @click.option(
     "--ops", type=click.IntRange(1, 64), default=5, show_default=True, help="Operations at most."
@@ -86,7 +87,7 @@ class Size(click.ParamType[int]):
     type=click.IntRange(1, kinds.MAX_ASIDS),
     default=1,
     show_default=True,
-    help="Dynamic address-space identifiers of each CPU.",
+    help="Address-space identifiers of each CPU.",
 )
 @click.option(
     "--batch",
@@ -194,7 +195,7 @@ def command(
         except files.CheckpointError as error:
             raise click.ClickException(str(error)) from None
         except CannotGoOn as error:
-            raise click.ClickException(error.broken.sentence) from None
+            raise CampaignError(error.broken.sentence) from None
         finally:
             ledger.release()
     if filed.proof.verdict != "undecided" and checkpoint:

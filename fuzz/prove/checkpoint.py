@@ -63,12 +63,12 @@ def load(path: Path, identity: Mapping[str, object]) -> tuple[State, Sequence[in
         state = State(frontier=_unpacked(frontier), following=_unpacked(following))
         for name in _COUNTERS:
             setattr(state, name, stored[name])
-        held = stored["identity"]
-    except (ValueError, KeyError, TypeError, zlib.error):
+        held: dict[str, object] = stored["identity"]
+        wanted = json.loads(json.dumps(dict(identity)))
+        different = [name for name in wanted if held.get(name) != wanted[name]]
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
         message = f"The checkpoint {path} is damaged."
         raise CheckpointError(message) from None
-    wanted = json.loads(json.dumps(dict(identity)))
-    different = [name for name in wanted if held.get(name) != wanted[name]]
     if different:
         name = different[0]
         message = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.pool import Pool
 from typing import Final, Literal, NamedTuple
 
+from fuzz.campaign.plan import CampaignError
 from fuzz.prove.scope import Scope
 from fuzz.prove.search import Illegal, Search
 from fuzz.prove.visited import SLOT, Visited
@@ -25,6 +26,8 @@ LOAD: Final = 0.4
 ROUND_SECONDS: Final = 2.0
 SAVE_SECONDS: Final = 30.0
 CHUNK: Final = 16
+LOST_SECONDS: Final = 1.0
+"""After so long without an answer it is seen whether all workers are there."""
 PATH_BYTES: Final = 160
 """What a path costs in memory, the list and the object included."""
 
@@ -108,13 +111,21 @@ class Prover:
         self.save = save
         self.visited = Visited(FIRST_SLOTS)
         self.pool: Pool | None = None
+        self.processes: set[int | None] = set()
         self.state = State()
 
     def run(self, state: State | None = None, keys: Iterable[int] = ()) -> Result:
-        """Explore the scope, or what is left of it after a stored state and its hashes, which are taken over."""
+        """Explore the scope, or what is left of it after a stored state and its hashes, which are taken over.
+
+        Error: CampaignError when a worker is lost.
+        """
         try:
             with _interruptible() as interrupted:
-                self._begin(state, keys)
+                try:
+                    self._begin(state, keys)
+                except Limit as limit:
+                    # Not stored: the table does not hold the hashes that belong to this state.
+                    return Result("undecided", self.state, why=str(limit))
                 self._levels(interrupted)
         except Illegal as illegal:
             return Result("illegal", self.state, path=illegal.path, reason=illegal.reason)
@@ -166,8 +177,10 @@ class Prover:
                     size = max(size // 2, CHUNK * self.workers)
             s.level += 1
             s.frontier, s.following, s.position = s.following, [], 0
-        s.level = self.scope.ops
-        self.view(s)
+            self.view(s)
+        if s.level < self.scope.ops:
+            s.level = self.scope.ops
+            self.view(s)
 
     def _round(self, size: int) -> None:
         """Expand the next paths of the frontier. Error: Illegal, the shortest of those that the round has met."""
@@ -195,8 +208,34 @@ class Prover:
             _of_this_process.append(self._search())
             # Forked, so that a policy from a user's file and the table of worlds are there.
             fork = multiprocessing.get_context("fork")
+            others = _children()
             self.pool = fork.Pool(self.workers, initializer=_leave_interrupts_to_the_parent)
-        return self.pool.imap_unordered(_expand_here, [(chunk, last) for chunk in chunks])
+            self.processes = _children() - others
+        return self._answers_of_workers(self.pool, chunks, last=last)
+
+    def _answers_of_workers(
+        self, pool: Pool, chunks: list[list[bytes]], *, last: bool
+    ) -> Iterator[Answer]:
+        """Yield the answers as they come.
+
+        Error: CampaignError when a worker is lost, for its worlds are in the table and their paths are nowhere.
+        """
+        answers = pool.imap_unordered(_expand_here, [(chunk, last) for chunk in chunks])
+        while True:
+            try:
+                yield answers.next(timeout=LOST_SECONDS)
+            except StopIteration:
+                return
+            except multiprocessing.TimeoutError:
+                if not self.processes <= _children():
+                    message = "A worker of the proof was lost; is there too little memory for it?"
+                    raise CampaignError(message) from None
+            except Exception:
+                # Only an error of this process has a traceback, by which a user's policy can be blamed.
+                search = Search(self.scope, self.strategy, Visited(FIRST_SLOTS), rules=self.rules)
+                for chunk in chunks:
+                    expand(search, chunk, last=last)
+                raise
 
     def _count(self, worlds: int, transitions: int, cut: int) -> None:
         self.state.worlds += worlds
@@ -260,6 +299,10 @@ def expand(search: Search, chunk: list[bytes], *, last: bool) -> Answer:
         search.cut - cut,
         illegal,
     )
+
+
+def _children() -> set[int | None]:
+    return {child.pid for child in multiprocessing.active_children()}
 
 
 def _expand_here(job: tuple[list[bytes], bool]) -> Answer:

@@ -4,7 +4,7 @@ A level is all worlds that k operations can lead to, whatever the interleaving a
 level starts one more operation in each.
 So the first violation has as few operations as one can have.
 
-Reductions, each checked against the plain search in tests/test_prove.py:
+Reductions, each checked against the plain search in tests/test_prove_search.py:
 
 * worlds of one key are one (fuzz.prove.canonical);
 * the release of a page-table lock, and the return of an operation, are carried out at once: they are left movers, and a

@@ -1,0 +1,91 @@
+"""What a step says that its arguments are, which is how a world is recognised under other names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzz.execute import execute
+from fuzz.scenario import Scenario
+from fuzz.scenario.corpus import load
+from mm.step import NAMES, TAKES, Step
+from mm.world import World
+from optimized.policies import REGISTRY
+from tests.strategies import any_scenario
+
+CORPUS = load()
+WORDS = {
+    "code",
+    "count",
+    "cpu",
+    "deny",
+    "entry",
+    "flush",
+    "frame",
+    "generation",
+    "index",
+    "kind",
+    "mm",
+    "mode",
+    "page",
+    "slot",
+}
+NAMED = {"cpu", "entry", "frame", "generation"}
+SMALLEST_ENTRY = 4096
+
+
+def pushed(scenario: Scenario, policy: str) -> set[Step]:
+    """Every step that was executed or waited on a CPU in a run."""
+    steps: set[Step] = set()
+
+    def watch(w: World, _cpu: int, executed: Step) -> None:
+        steps.add(executed)
+        for stack in w.steps:
+            steps.update(stack)
+
+    execute(scenario, REGISTRY[policy].make(), watch=watch)
+    return steps
+
+
+def check(steps: set[Step]) -> None:
+    """The arguments of each step are as many, and of the kinds, that it was registered with."""
+    for code, *arguments in steps:
+        takes = TAKES[code]
+        assert not takes or len(arguments) == len(takes), NAMES[code]
+        for i, argument in enumerate(arguments):
+            if argument >= SMALLEST_ENTRY:
+                assert takes, (NAMES[code], arguments)
+                assert takes[i] == "entry", (NAMES[code], arguments)
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_arguments_in_the_corpus(name: str) -> None:
+    """In every story, under every policy that it names, steps have the arguments that they are registered with."""
+    for expected in CORPUS[name].expectations:
+        check(pushed(CORPUS[name].scenario, expected.policy))
+
+
+@given(any_scenario(), st.sampled_from(sorted(REGISTRY)))
+def test_arguments_in_any_run(scenario: Scenario, policy: str) -> None:
+    """The same in any run under any policy."""
+    check(pushed(scenario, policy))
+
+
+def test_every_named_step_is_in_the_corpus() -> None:
+    """No step that takes a CPU, a frame, an entry or a generation is left out by the stories."""
+    met = {
+        step[0]
+        for parsed in CORPUS.values()
+        for expected in parsed.expectations
+        for step in pushed(parsed.scenario, expected.policy)
+    }
+
+    assert {code for code, takes in enumerate(TAKES) if takes} <= met
+
+
+def test_the_words() -> None:
+    """A step that names anything says so in known words, and one with words names something."""
+    for takes in filter(None, TAKES):
+        assert {*takes} <= WORDS
+        assert {*takes} & NAMED
+        if "generation" in takes:
+            assert "mm" in takes[: takes.index("generation")]

@@ -35,10 +35,6 @@ class Delivery(Protocol):
         """Return whether an ASID that is given to another address space is flushed."""
         ...
 
-    def is_behind(self, local: int, newest: int) -> bool:
-        """Return whether a context of generation `local` is flushed when its CPU takes it up again."""
-        ...
-
 
 def delivery_of(w: World) -> Delivery:
     """Return the strategy of a world that runs the optimized model."""

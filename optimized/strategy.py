@@ -184,10 +184,6 @@ class GatherFlush:
         """Return whether an ASID that is given to another address space is flushed."""
         return True
 
-    def is_behind(self, local: int, newest: int) -> bool:
-        """Return whether a context of generation `local` is flushed when its CPU takes it up again."""
-        return local < newest
-
     def quiesce(self, w: World) -> None:
         state = state_of(w)
         for cpu in range(w.cpus):

@@ -33,7 +33,7 @@ def unlazy_check(w: World, cpu: int, s: Step) -> None:
     mm = s[1]
     state = state_of(w)
     slot = state.asid[cpu]
-    if delivery_of(w).is_behind(state.ctx_gen[cpu][slot], state.tlb_gen[mm]):
+    if state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
         w.machine.invpcid_context(cpu, slot)
         w.costs[FULL] += 1
         state.ctx_gen[cpu][slot] = state.tlb_gen[mm]
@@ -57,7 +57,7 @@ def choose_asid(w: World, cpu: int, s: Step) -> None:
     owners = state.ctx_mm[cpu]
     if mm in owners:
         slot = owners.index(mm)
-        flush = delivery_of(w).is_behind(state.ctx_gen[cpu][slot], generation)
+        flush = state.ctx_gen[cpu][slot] < generation
     else:
         slot = state.next_asid[cpu]
         state.next_asid[cpu] = (slot + 1) % state.asids

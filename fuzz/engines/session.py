@@ -104,8 +104,8 @@ class Session:
         near the first failure of some kind.
 
         libFuzzer picks among all that it has kept, and a deep fault is a chain of situations each of which is one
-        change away from the newest: with none of the picks among them partial-by-local and narrow-generation took up
-        to 52 CPU seconds, with two fifths up to 34, and with half some runs took more than 60.
+        change away from the newest: with none of the picks among them partial-by-local took up to 51
+        CPU seconds, with two fifths up to 34, and with half some runs took more than 60.
 
         One cause breaks several rules, most of them a record or two from where it broke the first: an entry that is
         stale at rest waits only for an access.

@@ -49,6 +49,7 @@ from fuzz.minimize.schedule import (
     merge_pauses_anywhere,
     move_pauses,
     reorder_records,
+    resume_by_access,
     swap_neighbours,
 )
 from fuzz.scenario import Scenario
@@ -84,6 +85,7 @@ LOWER: Final[tuple[Pass, ...]] = (
 """What leaves as much, and makes it simpler."""
 
 ESCAPE: Final[tuple[Pass, ...]] = (
+    resume_by_access,
     align_accesses,
     align_promotion,
     hand_down_protection,

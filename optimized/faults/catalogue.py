@@ -249,15 +249,15 @@ FAULTS: Final[tuple[Policy, ...]] = (
         strategy=gather.DecBeforeFlush,
     ),
     _fault(
-        "narrow-generation",
+        "sample-early",
         Fault(
             "C1",
-            "u64 tlb_gen in arch/x86/include/asm/tlbflush.h, docs/linux-tlb.md B.3",
-            0,
-            "generations are compared by their last three bits: a context that is eight flushes behind is taken up as "
-            "if it were current",
+            "71b3c126e611, CVE-2016-2069, docs/linux-tlb.md B.3",
+            2016,
+            "who is interrupted is decided before the generation is raised: a CPU that switches in between has the old "
+            "generation and gets no interrupt",
         ),
-        strategy=delivery.NarrowGeneration,
+        strategy=delivery.SampleEarly,
     ),
     _fault(
         "partial-by-local",

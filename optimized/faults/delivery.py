@@ -1,8 +1,10 @@
 """Faults in delivery: who is interrupted, what is invalidated, which tag is reused."""
 
 from mm.flush import COPY, UNLOCK
-from mm.world import World
-from optimized.shootdown import should_flush_tlb
+from mm.step import Step, push, step
+from mm.world import FLUSHES, World
+from optimized.shootdown import delivery_of, flush_ack, flush_send, should_flush_tlb, state_of
+from optimized.state import Gather
 from optimized.strategy import GatherFlush
 
 
@@ -36,15 +38,52 @@ class RecycleAsid(GatherFlush):
         return False
 
 
-class NarrowGeneration(GatherFlush):
-    """A CPU compares the last three bits of a generation when it takes up a context: after eight flushes they agree."""
-
-    def is_behind(self, local: int, newest: int) -> bool:
-        return (newest - local) % 8 != 0
-
-
 class PartialByLocal(GatherFlush):
     """A ranged invalidation is taken for enough although a newer flush than this one is already under way."""
 
     def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
         return generation == local + 1
+
+
+class SampleEarly(GatherFlush):
+    """Which CPUs run the address space is looked up in a step of its own, before the generation is raised."""
+
+    def flush_of(self, gather: Gather) -> list[Step]:
+        return [_sampled(s) for s in super().flush_of(gather)]
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        super().due(w, cpu, point)
+        w.steps[cpu][:] = [_sampled(s) for s in w.steps[cpu]]
+
+
+def _sampled(s: Step) -> Step:
+    return (sample_mask, *s[1:]) if s[0] == flush_send else s
+
+
+@step("cpumask read", "flush")
+def sample_mask(w: World, cpu: int, s: Step) -> None:
+    _, mm, first, count, freed = s
+    mask = 0
+    for target in range(w.cpus):
+        interrupt = delivery_of(w).should_interrupt(w, target, mm, freed_tables=bool(freed))
+        if state_of(w).cpumask[mm] >> target & 1 and (interrupt or w.lazy[target]):
+            mask |= 1 << target
+    push(w, cpu, (raise_and_send, mm, first, count, mask))
+
+
+@step("inc_mm_tlb_gen, send", "ack")
+def raise_and_send(w: World, cpu: int, s: Step) -> None:
+    _, mm, first, count, mask = s
+    state = state_of(w)
+    generation = state.tlb_gen[mm] = state.tlb_gen[mm] + 1
+    w.costs[FLUSHES] += 1
+    targets = [(cpu + distance) % w.cpus for distance in range(w.cpus)]
+    push(
+        w,
+        cpu,
+        *[
+            (flush_ack, target, mm, first, count, generation)
+            for target in targets
+            if mask >> target & 1 or (target == cpu and w.loaded_mm[cpu] == mm)
+        ],
+    )

@@ -58,13 +58,15 @@ def replace_header(header: Header, layout: str, machine: int, asids: int) -> Hea
 
 
 def test_the_set_of_worlds() -> None:
-    """A hash is new once, also when others have the same place in the table."""
+    """A hash is new once, also when others have the same place in the table, and again with fewer operations."""
     visited = Visited(8)
-    keys = [8, 16, 24, 7, 15]
+    keys = [8 << 4, 16 << 4, 24 << 4, 7 << 4, 15 << 4]
 
-    assert [visited.add(key) for key in keys] == [True] * 5
-    assert [visited.add(key) for key in keys] == [False] * 5
-    assert sorted(visited) == sorted(keys)
+    assert [visited.add(key, 3) for key in keys] == [True] * 5
+    assert [visited.add(key, 3) for key in keys] == [False] * 5
+    assert not visited.add(keys[0], 4)
+    assert [visited.add(keys[0], 2), visited.add(keys[0], 2)] == [True, False]
+    assert sorted(visited) == sorted([keys[0] | 2, *(key | 3 for key in keys[1:])])
     visited.close()
 
 
@@ -72,11 +74,11 @@ def test_the_table_grows() -> None:
     """A larger table holds what the smaller one held."""
     small = scope_of(Header(2, 1), 2, ["read"])
     prover = Prover(small, REGISTRY["linux"].make(), memory=1 << 40)
-    for key in range(1, 100):
-        prover.visited.add(key)
+    for key in range(16, 1600, 16):
+        prover.visited.add(key, 2)
     prover._grow(FIRST_SLOTS)
 
     assert prover.visited.slots > FIRST_SLOTS
-    assert sorted(prover.visited) == list(range(1, 100))
-    assert not prover.visited.add(5)
+    assert sorted(prover.visited) == list(range(18, 1602, 16))
+    assert not prover.visited.add(80, 2)
     prover.visited.close()

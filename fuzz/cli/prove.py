@@ -23,6 +23,7 @@ from fuzz.prove.driver import Prover, State
 from fuzz.prove.ledger import Filed, ProofLedger
 from fuzz.prove.progress import ProofView, figures
 from fuzz.prove.scope import OPERATIONS, Scope, UnknownOperation, scope_of
+from fuzz.prove.visited import MOST
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Header
 from fuzz.store import open_store
@@ -66,7 +67,7 @@ class Size(click.ParamType[int]):
     help="Pages of each address space.",
 )
 @click.option(
-    "--ops", type=click.IntRange(1, 64), default=5, show_default=True, help="Operations at most."
+    "--ops", type=click.IntRange(1, MOST), default=5, show_default=True, help="Operations at most."
 )
 @click.option(
     "--operations",

@@ -305,13 +305,14 @@ class Canonical:
 
 
 def key_of(w: World, oracle: Oracle, *, rename_cpus: bool = True, huge: bool = False) -> int:
-    """Return a 64-bit hash of a world between two steps, and of its history, that renamings leave as it is.
+    """Return a hash of 64 bits, of which the highest 59 count, of a world between two steps and its history; renamings
+    leave it as it is.
 
     `huge`: there may be huge pages, so frames keep their numbers.
     """
     starts = _starts(w) if rename_cpus else [0]
     best = min(array("q", Canonical(w, oracle, first, huge=huge).out).tobytes() for first in starts)
-    return int.from_bytes(blake2b(best, digest_size=8).digest(), "little") or 1
+    return int.from_bytes(blake2b(best, digest_size=8).digest(), "little") | 16
 
 
 def _starts(w: World) -> list[int]:

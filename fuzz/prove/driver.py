@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple
 from fuzz.campaign.plan import CampaignError
 from fuzz.prove.scope import Scope
 from fuzz.prove.search import Illegal, Search
-from fuzz.prove.visited import SLOT, Visited
+from fuzz.prove.visited import MOST, SLOT, Visited
 from mm.flush import FlushStrategy
 
 Verdict = Literal["legal", "illegal", "undecided"]
@@ -149,7 +149,7 @@ class Prover:
         self.state = state
         self._grow(state.worlds)
         for key in keys:
-            self.visited.add(key)
+            self.visited.add(key, key & MOST)
 
     def _levels(self, interrupted: Callable[[], bool]) -> None:
         s = self.state
@@ -263,7 +263,7 @@ class Prover:
         self._stop()
         larger = Visited(slots)
         for key in self.visited:
-            larger.add(key)
+            larger.add(key, key & MOST)
         self.visited.close()
         self.visited = larger
 

@@ -18,7 +18,17 @@ from typing import Final
 
 from fuzz.oracle import Oracle, Violation
 from fuzz.prove.canonical import key_of
-from fuzz.prove.moves import EVICT, FILL, START, STEP, carry_out, move_of, path_of, world_of
+from fuzz.prove.moves import (
+    EVICT,
+    FILL,
+    START,
+    STEP,
+    carry_out,
+    move_of,
+    moves_in,
+    path_of,
+    world_of,
+)
 from fuzz.prove.scope import Scope
 from fuzz.prove.visited import Visited
 from fuzz.verdict import REASONS
@@ -52,8 +62,8 @@ class Illegal(Exception):
 class Search:
     """The search of one process.
 
-    `transitions` counts the worlds that were made, `worlds` those of them that nobody had seen, `cut` the runs that
-    ended because no frame was left.
+    `transitions` counts the worlds that were made, `worlds` those that nobody had seen with as few operations, `cut`
+    the runs that ended because no frame was left.
     """
 
     def __init__(
@@ -74,6 +84,7 @@ class Search:
         self.transitions = 0
         self.worlds = 0
         self.cut = 0
+        self._level = 0
         self._cpus = range(scope.header.cpus)
         self._pages = range(scope.header.pages)
         self._huge = scope.huge()
@@ -109,8 +120,10 @@ class Search:
 
     def _start(self, node: Node, found: list[bytes], late: list[bytes]) -> None:
         """Start each operation on each idle CPU; `late` gets the worlds of this level that only a start asks for."""
-        w, _, _ = node
+        w, _, path = node
         fills: set[tuple[int, int]] = set()
+        level = sum(move >> 3 >= START for move in moves_in(path))
+        self._level = level + 1
         for cpu in self._cpus:
             if w.steps[cpu]:
                 continue
@@ -119,6 +132,7 @@ class Search:
                 self._try(node, (start,), fills, found)
                 if self.reduced and record[0] <= 2 and self._cached(w, cpu, record[3]):
                     self._try(node, (move_of(EVICT + record[3], cpu), start), fills, found)
+        self._level = level
         for cpu, page in fills:
             self._fill(node, cpu, page, late)
 
@@ -209,7 +223,8 @@ class Search:
                     fills.update(
                         divmod(i, width) for i, walk in enumerate(walks) if walk != after[i]
                     )
-        if self.visited.add(key_of(w, oracle, rename_cpus=self.reduced, huge=self._huge)):
+        key = key_of(w, oracle, rename_cpus=self.reduced, huge=self._huge)
+        if self.visited.add(key, self._level):
             self.worlds += 1
             stack.append((w, oracle, path))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fuzz.minimize import escape, joint
+from fuzz.minimize import escape, joint, schedule
 from fuzz.minimize.reducer import Pass
 from fuzz.scenario import Scenario
 from tests.reducing import among, reduced
@@ -57,6 +57,14 @@ def test_align_grant() -> None:
     assert end == reduced(joint.align_grant, start, among(start, end))
 
 
+def test_resume_by_access() -> None:
+    """What waits for the lock of a paused operation becomes a load by that operation's CPU."""
+    start = story("cpu0 mprotect p0 r until ack\ncpu1 munmap p0\ncpu1 read p0", cpus=2)
+    end = story("cpu0 mprotect p0 r until ack\ncpu0 read p0\ncpu1 read p0", cpus=2)
+
+    assert end == reduced(schedule.resume_by_access, start, among(start, end))
+
+
 @pytest.mark.parametrize(
     ("leave", "start", "above", "end"),
     [
@@ -79,6 +87,12 @@ def test_align_grant() -> None:
             story("cpu0 write p1\ncpu0 read p0", layout="readonly"),
         ),
         (
+            escape.escape_by_laziness,
+            story("cpu0 switch mm1\ncpu1 munmap p0\ncpu1 read p0"),
+            story("cpu0 lazy\ncpu1 munmap p0\ncpu1 read p0"),
+            story("cpu0 lazy\ncpu1 munmap p0"),
+        ),
+        (
             escape.escape_by_place,
             story("cpu0 read p0\ncpu0 fork\ncpu1 write p0"),
             story("cpu0 write p0\ncpu1 read p0\ncpu1 fork"),
@@ -91,7 +105,7 @@ def test_align_grant() -> None:
             story("cpu1 free p0 until ack\ncpu0 fork\ncpu1 read p0", cpus=2),
         ),
     ],
-    ids=["kind", "kinds", "layout", "place", "cpu"],
+    ids=["kind", "kinds", "layout", "laziness", "place", "cpu"],
 )
 def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) -> None:
     """A scenario that is not simpler leads to one with fewer records, and only then is left."""

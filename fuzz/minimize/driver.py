@@ -29,6 +29,7 @@ from fuzz.minimize.escape import (
     escape_by_cpu,
     escape_by_kind,
     escape_by_layout,
+    escape_by_laziness,
     escape_by_place,
 )
 from fuzz.minimize.fields import (
@@ -93,6 +94,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     escape_by_kind,
     escape_by_place,
     escape_by_layout,
+    escape_by_laziness,
     move_pauses,
     reorder_records,
     align_grant,

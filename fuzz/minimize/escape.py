@@ -16,6 +16,8 @@ from fuzz.minimize.pages import compact_pages, reorder_pages
 from fuzz.minimize.reducer import Pass, Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
+    ARG,
+    CPU,
     KIND,
     RUN,
     as_call,
@@ -65,6 +67,25 @@ def escape_by_layout(reducer: Reducer) -> None:
     layouts = range(len(kinds.LAYOUTS))
     variants = [Scenario(header._replace(layout=layout), records) for layout in layouts]
     _escape(reducer, variants, (drop_calls, compact_pages))
+
+
+def escape_by_laziness(reducer: Reducer) -> None:
+    """Variant: every switch to another space is lazy mode, every switch back a load, and no space is made.
+
+    A CPU that is away misses flushes in either way, and lazy mode needs no second space.
+    """
+    best = reducer.best
+    if not any(record[KIND] == kinds.SWITCH for record in best.records):
+        return
+    records = []
+    for record in best.records:
+        if record[KIND] == kinds.SWITCH and record[ARG]:
+            records.append((kinds.LAZY, record[CPU], record[RUN], 0, 1, 0))
+        elif record[KIND] == kinds.SWITCH:
+            records.append((kinds.READ, record[CPU], record[RUN], 0, 1, 0))
+        elif record[KIND] != kinds.FORK:
+            records.append(record)
+    _escape(reducer, [with_records(best, records)], (drop_records, compact_pages))
 
 
 def escape_by_place(reducer: Reducer) -> None:

@@ -66,7 +66,7 @@ def sample_mask(w: World, cpu: int, s: Step) -> None:
     mask = 0
     for target in range(w.cpus):
         interrupt = delivery_of(w).should_interrupt(w, target, mm, freed_tables=bool(freed))
-        if state_of(w).cpumask[mm] >> target & 1 and (interrupt or w.lazy[target]):
+        if state_of(w).cpumask[mm] >> target & 1 and interrupt:
             mask |= 1 << target
     push(w, cpu, (raise_and_send, mm, first, count, mask))
 

@@ -12,11 +12,11 @@ import pytest
 from fuzz.campaign.plan import CampaignError
 from fuzz.execute import execute
 from fuzz.prove.checkpoint import load, save
-from fuzz.prove.counterexample import operations_in, scenario_of
+from fuzz.prove.counterexample import operations_in, scenario_of, without_idle_hardware
 from fuzz.prove.driver import FIRST_SLOTS, PATH_BYTES, Prover, Result, State
 from fuzz.prove.scope import Scope, scope_of
 from fuzz.prove.visited import MOST, SLOT
-from fuzz.scenario import Header, decode, encode, kinds
+from fuzz.scenario import Header, Scenario, decode, encode, kinds, parse
 from mm.world import World
 from optimized.policies import REGISTRY
 from optimized.strategy import GatherFlush
@@ -219,3 +219,27 @@ def test_the_scenario_shows_the_same(
     assert execute(scenario, REGISTRY[policy].make()).reason == result.reason
     assert decode(encode(scenario)) == scenario
     assert operations_in(scenario) == result.state.level + 1
+
+
+def test_idle_hardware_is_left_out() -> None:
+    """Fills and evictions that the violation does not need go; the one that it needs stays."""
+    head = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\n"
+    text = """cpu0 write p0
+        cpu0 fill p0
+        cpu1 fill p0
+        cpu0 mprotect p0 r
+        cpu0 evict p0
+        cpu0 fill p0
+        cpu1 write p0"""
+    scenario = parse(head + "\n".join(line.strip() for line in text.splitlines()) + "\n").scenario
+    strategy = REGISTRY["skip-write-protect"].make()
+    fewer = without_idle_hardware(scenario, strategy)
+
+    assert execute(fewer, strategy).reason == execute(scenario, strategy).reason == "stale-grant"
+    assert [kinds.KINDS[record[0]].name for record in fewer.records] == [
+        "write",
+        "fill",
+        "mprotect",
+        "write",
+    ]
+    assert isinstance(fewer, Scenario)

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,12 @@ from fuzz.prove.ledger import Filed, ProofLedger
 from fuzz.prove.progress import ProofView, figures
 from fuzz.prove.scope import OPERATIONS, Scope, UnknownOperation, scope_of
 from fuzz.prove.visited import MOST
-from fuzz.scenario import kinds
+from fuzz.scenario import kinds, render
 from fuzz.scenario.record import Header
 from fuzz.store import open_store
 from fuzz.verdict import REASONS
 
+WIDTH: Final = 100
 _UNITS: Final = {"": 20, "m": 20, "g": 30}
 _SIZE: Final = re.compile(r"(\d+)([mg]?)(?:i?b)?", re.IGNORECASE)
 
@@ -174,7 +176,7 @@ def command(
 
     with open_store(db, create=True) as store, blamed(loaded):
         settle(store)
-        write(f"{loaded.name}: {scope.words()}.")
+        write(_wrapped(f"{loaded.name}: {scope.words()}."))
         if state is not None:
             write(
                 f"Going on with {checkpoint}: {state.level} operations explored, {figures(state)}."
@@ -237,7 +239,7 @@ def _stored(
 def _closing(filed: Filed, checkpoint: Path | None, db: str) -> list[str]:
     proof = filed.proof
     state = State(worlds=proof.worlds, transitions=proof.transitions, seconds=proof.seconds)
-    lines = ["", f"Scope: {proof.scope}.", f"{figures(state)[:1].upper()}{figures(state)[1:]}."]
+    lines = ["", _wrapped(f"Scope: {proof.scope}."), f"Explored: {figures(state)}."]
     if proof.verdict == "legal":
         return [*lines, "No illegal outcome in this scope."]
     if filed.minimum is None or filed.met is None:
@@ -252,11 +254,20 @@ def _closing(filed: Filed, checkpoint: Path | None, db: str) -> list[str]:
     lines += [
         f"Illegal: {minimum.rule} {minimum.reason} with {fewest} operations, and none with fewer.",
         f"{REASONS[minimum.reason][1][:1].upper()}{REASONS[minimum.reason][1][1:]}.",
-        f"Finding {minimum.key[:16]}{'' if filed.new else ' (known before)'}, minimized:",
-        *(f"  {line}" for line in minimum.text.split("\n\n", 1)[1].splitlines()),
+        *_records(render(filed.met)),
+        f"Finding {minimum.key[:16]}{'' if filed.new else ' (known before)'}, minimized to the fewest records:",
+        *_records(minimum.text),
         f"Replay: {replay_command(minimum.key[:16], db=db)}",
     ]
     return lines
+
+
+def _records(text: str) -> list[str]:
+    return [f"  {line}" for line in text.split("\n\n", 1)[1].splitlines()]
+
+
+def _wrapped(sentence: str) -> str:
+    return textwrap.fill(sentence, WIDTH, subsequent_indent="  ")
 
 
 def _document(filed: Filed, name: str, identity: dict[str, object], db: str) -> dict[str, object]:

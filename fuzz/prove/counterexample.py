@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from fuzz.execute import boot
+from fuzz.execute import boot, execute
 from fuzz.oracle import Violation
 from fuzz.prove.moves import EVICT, FILL, START, STEP, carry_out, moves_in
 from fuzz.prove.scope import Scope
@@ -46,6 +46,21 @@ def scenario_of(path: bytes, scope: Scope, strategy: FlushStrategy) -> Scenario:
             run = 0 if ends and (i + 1 < len(left) or not w.steps[cpu]) else steps
             records.append((kind, cpu, run, page, count, arg))
     return Scenario(scope.header, tuple(records))
+
+
+def without_idle_hardware(scenario: Scenario, strategy: FlushStrategy) -> Scenario:
+    """Return the scenario without each fill and eviction, the last first, that its violation does not need.
+
+    The search takes the first path that it finds, not the one with the fewest choices of the hardware.
+    """
+    reason = execute(scenario, strategy).reason
+    for at in reversed(range(len(scenario.records))):
+        if scenario.records[at][0] > kinds.RUN:
+            records = scenario.records[:at] + scenario.records[at + 1 :]
+            fewer = Scenario(scenario.header, records)
+            if execute(fewer, strategy).reason == reason:
+                scenario = fewer
+    return scenario
 
 
 def operations_in(scenario: Scenario) -> int:

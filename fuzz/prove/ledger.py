@@ -9,7 +9,7 @@ from fuzz.campaign.environment import default_name, now
 from fuzz.campaign.policy_source import LoadedPolicy
 from fuzz.campaign.triage import Triage
 from fuzz.execute import execute
-from fuzz.prove.counterexample import scenario_of
+from fuzz.prove.counterexample import scenario_of, without_idle_hardware
 from fuzz.prove.driver import Result
 from fuzz.prove.scope import Scope
 from fuzz.scenario import Scenario, encode
@@ -109,7 +109,7 @@ class ProofLedger:
     def _finding(self, proof: Proof, result: Result) -> Filed:
         policy = self.policy.policy
         strategy = policy.make()
-        met = scenario_of(result.path, self.scope, strategy)
+        met = without_idle_hardware(scenario_of(result.path, self.scope, strategy), strategy)
         triage = Triage(policy, lambda _: None, lambda: None)
         found = triage.investigate(encode(met), execute(met, strategy))
         recorded = record_finding(

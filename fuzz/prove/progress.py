@@ -37,8 +37,8 @@ class ProofView:
             share = state.position / len(state.frontier)
             left = (state.seconds - self.began) * (1 - share) / share
             self.write(
-                f"operation {state.level + 1} of {self.ops}: {share:.0%} of {len(state.frontier):,} worlds expanded,"
-                f" about {duration(left)} left; {figures(state)}"
+                f"operation {state.level + 1} of {self.ops}: {share:.0%} of {len(state.frontier):,} worlds, about"
+                f" {duration(left)} left; {figures(state)}"
             )
 
 

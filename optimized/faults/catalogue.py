@@ -63,7 +63,7 @@ V1_DEFECT_5: Final = Fault(
     2021,
     "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
     "day takes for a denied read, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
-    shortest=3,
+    shortest=2,
 )
 
 FAULTS: Final[tuple[Policy, ...]] = (
@@ -109,7 +109,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             0,
             "a spurious protection fault is delivered: the handler finds nothing to do and signals the program all "
             "the same",
-            shortest=5,
+            shortest=3,
         ),
         needs_flush=rules.minimal,
         report_spurious=True,
@@ -178,7 +178,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "typical",
             0,
             "a full batch forgets its range: entries of the pages before it stay cached",
-            shortest=3,
+            shortest=2,
         ),
         strategy=gather.LoseBatch,
     ),
@@ -245,6 +245,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "tlb_finish_mmu in mm/mmu_gather.c, docs/linux-tlb.md B.1, G.10",
             0,
             "the pending count falls before the flush: a second gather is not nested any more, and returns unflushed",
+            shortest=4,
         ),
         strategy=gather.DecBeforeFlush,
     ),

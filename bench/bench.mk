@@ -8,11 +8,11 @@ bench: venv ## throughput, costs, canonical forms: minutes
 bench-faults: venv ## how long each engine needs for each seeded fault: hours
 	@$(BIN)/python -m bench.faults run
 
-QUIET := linux linux-5.19 v3 minimal always
 .PHONY: bench-compiled
 bench-compiled: compile ## whether the compiled models do the same as the interpreted ones: a minute
 	@$(BIN)/python -m bench.compiled
 
+QUIET := linux linux-5.19 v3 minimal always
 .PHONY: bench-quiet
 bench-quiet: venv ## ten minutes against each unbroken policy; fails at the first finding
 	@for policy in $(QUIET); do $(BIN)/shootdown fuzz --policy $$policy --for 10m --workers 2 --db quiet.db --quiet || exit $$?; done

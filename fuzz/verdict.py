@@ -48,6 +48,13 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
 }
 """Reason: the rule that it breaks (correctness.md C1 to C6, or "cost" for a counter), and what it means."""
 
+
+def meaning_of(reason: str) -> str:
+    """Return what a reason of REASONS means, as a sentence."""
+    _, meaning = REASONS[reason]
+    return f"{meaning[:1].upper()}{meaning[1:]}."
+
+
 UNDECIDED_REASONS: Final[dict[str, str]] = {
     "out-of-memory": "no frame was free",
     "step-limit": "the run did not end within the step limit",

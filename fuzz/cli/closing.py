@@ -7,7 +7,7 @@ from fuzz.campaign.plan import Plan, Result, Sighted
 from fuzz.campaign.progress import duration, saved
 from fuzz.cli.options import counted, replay_command
 from fuzz.store import jsonable
-from fuzz.verdict import REASONS
+from fuzz.verdict import meaning_of
 
 SHOWN: Final = 10
 """Findings that are shown in full, the shortest first."""
@@ -88,11 +88,10 @@ def _finding(sighted: Sighted, db: str) -> list[str]:
     known = "" if sighted.new else " (known before)"
     records = minimum.text.split("\n\n", 1)
     header = ", ".join(records[0].splitlines()[1:])
-    meaning = REASONS[minimum.reason][1]
     unfinished = "" if sighted.complete else "; the minimizer ran out of its budget"
     return [
         f"Finding {sighted.key[:16]}{known}: {minimum.rule} {minimum.reason}",
-        f"{meaning[:1].upper()}{meaning[1:]}.",
+        meaning_of(minimum.reason),
         (
             f"Guilty skip: {minimum.skip or 'none'}. Seen {counted(sighted.count, 'time')}, first at"
             f" execution {sighted.execution:,}{unfinished}."

@@ -66,11 +66,8 @@ def run(arguments: Sequence[str]) -> int:
     if sys.stdout is None:
         return _complain("shootdown: standard output is closed.", HARNESS_FAILED)
     try:
-        refuse_stale()
         code = _run(arguments)
         sys.stdout.flush()
-    except StaleTree as error:
-        return _complain(f"shootdown: {error}", UNUSABLE)
     except BrokenPipeError:
         return _unwritten(PIPE_CLOSED)
     except OSError as error:
@@ -86,6 +83,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        refuse_stale()
         # Not cli.main(): it ends with 1 when nobody reads the output any more.
         with cli.make_context("shootdown", list(arguments)) as context:
             code = cli.invoke(context)
@@ -96,7 +94,7 @@ def _run(arguments: Sequence[str]) -> int:
         return _complain(error.format_message(), UNUSABLE)
     except click.ClickException as error:
         return _complain(_usage_sentence(error), UNUSABLE)
-    except (StoreError, PolicyError, UnknownSeed) as error:
+    except (StaleTree, StoreError, PolicyError, UnknownSeed) as error:
         return _complain(f"shootdown: {error}", UNUSABLE)
     except CampaignError as error:
         return _complain(f"shootdown: {error}", HARNESS_FAILED)

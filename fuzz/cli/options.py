@@ -17,6 +17,9 @@ _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smh])+")
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smh])")
 
+_SHIFTS: Final = {"": 20, "m": 20, "g": 30}
+_SIZE: Final = re.compile(r"(\d+)([mg]?)(?:i?b)?", re.IGNORECASE)
+
 db_option = click.option(
     "--db",
     default=DEFAULT_DB,
@@ -43,6 +46,23 @@ class Duration(click.ParamType[float]):
         if not _DURATION.fullmatch(text) or not seconds:
             self.fail(f"{value!r} is not a time above zero such as 60s, 10m or 1h30m.", param, ctx)
         return seconds
+
+
+class Size(click.ParamType[int]):
+    """An amount of memory such as 512M or 2G; a plain number is in MiB."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the bytes."""
+        match = _SIZE.fullmatch(str(value))
+        if not match or not int(match[1]):
+            self.fail(
+                f"{value!r} is not an amount of memory above zero such as 512M or 2G.", param, ctx
+            )
+        return int(match[1]) << _SHIFTS[match[2].lower()]
 
 
 def replay_command(target: str, *, policy: str = "", db: str = DEFAULT_DB) -> str:

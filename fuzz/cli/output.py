@@ -17,6 +17,8 @@ from rich.text import Text
 
 from fuzz.store import RowStream, jsonable
 
+WIDTH: Final = 100
+"""Columns of a paragraph."""
 PIPE_WIDTH: Final = 10_000
 """Characters in a line of a table that no terminal shows: no row is broken."""
 MANY_COLUMNS: Final = 9

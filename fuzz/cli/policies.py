@@ -9,12 +9,10 @@ import click
 
 from fuzz.campaign.policy_source import GROUP, load_policy
 from fuzz.cli.options import json_option
-from fuzz.cli.output import print_json, print_table
+from fuzz.cli.output import WIDTH, print_json, print_table
 from optimized.faults.catalogue import FAULTS
 from optimized.policies import RULES
 from optimized.policy import Policy
-
-WIDTH = 100
 
 
 @click.command("policies")

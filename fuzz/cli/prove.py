@@ -1,13 +1,11 @@
 """`shootdown prove`: explore every interleaving within a bound."""
 
 import os
-import re
 import sys
 import textwrap
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -15,8 +13,8 @@ from fuzz.campaign.plan import CampaignError
 from fuzz.campaign.policy_source import blamed, load_policy
 from fuzz.campaign.triage import CannotGoOn
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK, UNDECIDED
-from fuzz.cli.options import Duration, db_option, json_option, replay_command
-from fuzz.cli.output import print_json
+from fuzz.cli.options import Duration, Size, db_option, json_option, replay_command
+from fuzz.cli.output import WIDTH, print_json
 from fuzz.cli.settle import settle
 from fuzz.prove import checkpoint as files
 from fuzz.prove.counterexample import operations_in
@@ -25,31 +23,10 @@ from fuzz.prove.ledger import Filed, ProofLedger
 from fuzz.prove.progress import ProofView, figures
 from fuzz.prove.scope import OPERATIONS, Scope, UnknownOperation, scope_of
 from fuzz.prove.visited import MOST
-from fuzz.scenario import kinds, render
+from fuzz.scenario import Scenario, decode, kinds, render_record
 from fuzz.scenario.record import Header
 from fuzz.store import open_store
-from fuzz.verdict import REASONS
-
-WIDTH: Final = 100
-_UNITS: Final = {"": 20, "m": 20, "g": 30}
-_SIZE: Final = re.compile(r"(\d+)([mg]?)(?:i?b)?", re.IGNORECASE)
-
-
-class Size(click.ParamType[int]):
-    """An amount of memory such as 512M or 2G; a plain number is in MiB."""
-
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Return the bytes."""
-        match = _SIZE.fullmatch(str(value))
-        if not match or not int(match[1]):
-            self.fail(
-                f"{value!r} is not an amount of memory above zero such as 512M or 2G.", param, ctx
-            )
-        return int(match[1]) << _UNITS[match[2].lower()]
+from fuzz.verdict import RULES, meaning_of
 
 
 @click.command("prove")
@@ -104,7 +81,7 @@ class Size(click.ParamType[int]):
 )
 @click.option(
     "--rule",
-    type=click.Choice(sorted({rule for rule, _ in REASONS.values()})),
+    type=click.Choice(list(RULES)),
     multiple=True,
     help="Violations that count; all if not given.",
 )
@@ -191,8 +168,7 @@ def command(
             view=ProofView(write, ops),
             save=partial(files.save, checkpoint, identity) if checkpoint else None,
         )
-        count = prover.workers
-        ledger = ProofLedger(store, loaded, scope, bound, count)
+        ledger = ProofLedger(store, loaded, scope, bound, prover.workers)
         try:
             filed = ledger.close(prover.run(state, keys))
         except files.CheckpointError as error:
@@ -253,17 +229,17 @@ def _closing(filed: Filed, checkpoint: Path | None, db: str) -> list[str]:
     fewest = operations_in(filed.met)
     lines += [
         f"Illegal: {minimum.rule} {minimum.reason} with {fewest} operations, and none with fewer.",
-        f"{REASONS[minimum.reason][1][:1].upper()}{REASONS[minimum.reason][1][1:]}.",
-        *_records(render(filed.met)),
+        meaning_of(minimum.reason),
+        *_records(filed.met),
         f"Finding {minimum.key[:16]}{'' if filed.new else ' (known before)'}, minimized to the fewest records:",
-        *_records(minimum.text),
+        *_records(decode(minimum.scenario)),
         f"Replay: {replay_command(minimum.key[:16], db=db)}",
     ]
     return lines
 
 
-def _records(text: str) -> list[str]:
-    return [f"  {line}" for line in text.split("\n\n", 1)[1].splitlines()]
+def _records(scenario: Scenario) -> list[str]:
+    return [f"  {render_record(record)}" for record in scenario.records]
 
 
 def _wrapped(sentence: str) -> str:

@@ -2,19 +2,20 @@
 
 from random import Random
 
-from fuzz.engines.session import Session
+from fuzz.engines.session import NEWEST, Session
 from fuzz.scenario import encode
 from fuzz.scenario.generate import random_scenario
 from fuzz.scenario.mutate import crossover
 
-NEWEST = 30
-"""Half of the picks are among this many newest corpus entries."""
 FIRST = 20
 """Random scenarios that start a corpus."""
 
 
 def fuzz_loop(session: Session) -> None:
-    """Keep every input that shows a new feature; mutate and splice what was kept until the session is finished."""
+    """Keep every input that shows a new feature; mutate and splice what was kept until the session is finished.
+
+    Half of the picks are among the newest.
+    """
     rng = Random(session.seed)
     corpus: list[bytes] = []
 

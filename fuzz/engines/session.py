@@ -17,6 +17,7 @@ from optimized.policy import Policy
 COSTS = (FLUSHES, IPIS, INVALIDATED)
 NEAR_FAILURE = 0.05
 NEWEST = 30
+"""How many inputs that were kept last are picked more often than others."""
 NEAR_NEWEST = 0.4
 
 

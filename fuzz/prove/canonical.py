@@ -202,8 +202,7 @@ class Canonical:
         out.append(last & 7)
         if last:
             out += (self.frame(last >> 3 & 63), self.owner(last >> 24))
-        for index, version in self.alive(oracle, slot):
-            del index
+        for _, version in self.alive(oracle, slot):
             out += (version & 7, self.frame(version >> 3 & 63), self.owner(version >> 24))
         out.append(-1)
 

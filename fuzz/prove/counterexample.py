@@ -3,6 +3,7 @@
 from itertools import groupby
 
 from fuzz.execute import boot, execute
+from fuzz.minimize.rewrite import without
 from fuzz.oracle import Violation
 from fuzz.prove.moves import EVICT, FILL, START, STEP, carry_out, moves_in
 from fuzz.prove.scope import Scope
@@ -56,8 +57,7 @@ def without_idle_hardware(scenario: Scenario, strategy: FlushStrategy) -> Scenar
     reason = execute(scenario, strategy).reason
     for at in reversed(range(len(scenario.records))):
         if scenario.records[at][0] > kinds.RUN:
-            records = scenario.records[:at] + scenario.records[at + 1 :]
-            fewer = Scenario(scenario.header, records)
+            fewer = without(scenario, {at})
             if execute(fewer, strategy).reason == reason:
                 scenario = fewer
     return scenario

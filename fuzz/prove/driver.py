@@ -8,18 +8,18 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.pool import Pool
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
+from fuzz.campaign.interrupts import Interrupts
 from fuzz.campaign.plan import CampaignError
 from fuzz.prove.scope import Scope
 from fuzz.prove.search import Illegal, Search
 from fuzz.prove.visited import MOST, SLOT, Visited
+from fuzz.store import Verdict
 from mm.flush import FlushStrategy
 
-Verdict = Literal["legal", "illegal", "undecided"]
 FIRST_SLOTS: Final = 1 << 20
 LOAD: Final = 0.4
 """The table of worlds grows between two rounds when it is fuller than this."""
@@ -112,6 +112,7 @@ class Prover:
         self.visited = Visited(FIRST_SLOTS)
         self.pool: Pool | None = None
         self.processes: set[int | None] = set()
+        self.interrupts = Interrupts()
         self.state = State()
 
     def run(self, state: State | None = None, keys: Iterable[int] = ()) -> Result:
@@ -120,13 +121,13 @@ class Prover:
         Error: CampaignError when a worker is lost.
         """
         try:
-            with _interruptible() as interrupted:
+            with self.interrupts.counted():
                 try:
                     self._begin(state, keys)
                 except Limit as limit:
                     # Not stored: the table does not hold the hashes that belong to this state.
                     return Result("undecided", self.state, why=str(limit))
-                self._levels(interrupted)
+                self._levels()
         except Illegal as illegal:
             return Result("illegal", self.state, path=illegal.path, reason=illegal.reason)
         except Limit as limit:
@@ -151,7 +152,7 @@ class Prover:
         for key in keys:
             self.visited.add(key, key & MOST)
 
-    def _levels(self, interrupted: Callable[[], bool]) -> None:
+    def _levels(self) -> None:
         s = self.state
         earlier, began = s.seconds, time.monotonic()
         saved = began
@@ -163,7 +164,7 @@ class Prover:
                 now = time.monotonic()
                 s.seconds = earlier + now - began
                 self.view(s)
-                if interrupted():
+                if self.interrupts.count:
                     raise Limit("interrupted")
                 if self.limit is not None and now - began > self.limit:
                     raise Limit("the time limit was reached")
@@ -189,6 +190,9 @@ class Prover:
         chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
         illegal: list[tuple[int, bytes, str]] = []
         for answer in self._answers(chunks):
+            if self.interrupts.count > 1:
+                # Not even to the end of the round: what was stored last is what is kept.
+                raise KeyboardInterrupt
             s.following += answer.found
             self._count(answer.worlds, answer.transitions, answer.cut)
             if answer.illegal:
@@ -202,7 +206,7 @@ class Prover:
         last = self.state.level + 1 == self.scope.ops
         if self.workers == 1:
             search = self._search()
-            return [expand(search, chunk, last=last) for chunk in chunks]
+            return (expand(search, chunk, last=last) for chunk in chunks)
         if self.pool is None:
             _of_this_process.clear()
             _of_this_process.append(self._search())
@@ -228,6 +232,9 @@ class Prover:
                 return
             except multiprocessing.TimeoutError:
                 if not self.processes <= _children():
+                    if self.interrupts.count:
+                        # A SIGTERM to the whole group has ended them: the round cannot be finished.
+                        raise KeyboardInterrupt from None
                     message = "A worker of the proof was lost; is there too little memory for it?"
                     raise CampaignError(message) from None
             except Exception:
@@ -311,21 +318,7 @@ def _expand_here(job: tuple[list[bytes], bool]) -> Answer:
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C be asked for, and only the second one interrupt."""
-    asked: list[int] = []
-
-    def ask(number: int, _frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    """Ctrl-C and a closed terminal reach the whole group; SIGTERM is how the pool ends its processes."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

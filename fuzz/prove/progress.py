@@ -2,12 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
 
-from fuzz.campaign.progress import duration
+from fuzz.campaign.progress import LINE_SECONDS, duration
 from fuzz.prove.driver import State
-
-LINE_SECONDS: Final = 5.0
 
 
 class ProofView:

@@ -16,6 +16,7 @@ Reductions, each checked against the plain search in tests/test_prove_search.py:
 from collections.abc import Sequence
 from typing import Final
 
+from fuzz.minimize.rewrite import ACCESSES
 from fuzz.oracle import Oracle, Violation
 from fuzz.prove.canonical import key_of
 from fuzz.prove.moves import (
@@ -130,11 +131,11 @@ class Search:
             for i, record in enumerate(self.scope.alphabet):
                 start = move_of(START + i, cpu)
                 self._try(node, (start,), fills, found)
-                if self.reduced and record[0] <= 2 and self._cached(w, cpu, record[3]):
+                if self.reduced and record[0] in ACCESSES and self._cached(w, cpu, record[3]):
                     self._try(node, (move_of(EVICT + record[3], cpu), start), fills, found)
         self._level = level
         for cpu, page in fills:
-            self._fill(node, cpu, page, late)
+            self._try(node, self._fill(w, cpu, page), None, late)
 
     def _close(self, first: Node, found: list[bytes]) -> None:
         """Explore what steps and hardware make of a new world without starting an operation."""
@@ -160,24 +161,21 @@ class Search:
                         self._go(node, (move_of(FILL + page, cpu),), None, stack)
                         self._go(node, (move_of(EVICT + page, cpu),), None, stack)
             for cpu, page in fills:
-                if self._cached(w, cpu, page):
-                    self._go(
-                        node, (move_of(EVICT + page, cpu), move_of(FILL + page, cpu)), None, stack
-                    )
-                else:
-                    self._go(node, (move_of(FILL + page, cpu),), None, stack)
+                self._go(node, self._fill(w, cpu, page), None, stack)
 
-    def _fill(self, node: Node, cpu: int, page: int, late: list[bytes]) -> None:
+    def _fill(self, w: World, cpu: int, page: int) -> tuple[int, ...]:
+        """Return the moves that leave the page cached as the tables are now."""
         fill = move_of(FILL + page, cpu)
-        moves = (move_of(EVICT + page, cpu), fill) if self._cached(node[0], cpu, page) else (fill,)
-        stack: list[Node] = []
-        self._go(node, moves, None, stack)
-        for new in stack:
-            self._close(new, late)
+        return (move_of(EVICT + page, cpu), fill) if self._cached(w, cpu, page) else (fill,)
 
     def _try(
-        self, node: Node, moves: tuple[int, ...], fills: set[tuple[int, int]], found: list[bytes]
+        self,
+        node: Node,
+        moves: tuple[int, ...],
+        fills: set[tuple[int, int]] | None,
+        found: list[bytes],
     ) -> None:
+        """Carry out moves, and explore what that leads to without starting an operation."""
         stack: list[Node] = []
         self._go(node, moves, fills, stack)
         for new in stack:

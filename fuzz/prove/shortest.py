@@ -6,7 +6,6 @@ Every pause between two steps is tried, also such as no record can express, so w
 """
 
 from collections.abc import Iterator
-from typing import Final
 
 from fuzz.execute import STARTS_BY_KIND, apply, boot, finish
 from fuzz.oracle import Oracle, Violation
@@ -21,7 +20,6 @@ from mm.operations import begin
 from mm.step import run_steps
 from mm.world import World
 
-_RUN: Final = (kinds.RUN, 0, 0, 0, 1, 0)
 Path = tuple[Record, ...]
 
 
@@ -45,6 +43,7 @@ class Shortest:
         self.rule = rule
         self.complete = 0
         self.worlds = 0
+        self._huge = scope.huge()
         self._seen: set[int] = set()
 
     def levels(self) -> Iterator[Scenario | None]:
@@ -104,7 +103,7 @@ class Shortest:
 
     def _reach(self, oracle: Oracle, path: Path, following: list[Path]) -> None:
         """Note a world that was not seen before, and judge how a run would end there."""
-        key = key_of(oracle.world, oracle, rename_cpus=False, huge=self.scope.huge())
+        key = key_of(oracle.world, oracle, rename_cpus=False, huge=self._huge)
         if key in self._seen:
             return
         self._seen.add(key)

@@ -11,8 +11,7 @@ from mmap import mmap
 from typing import Final
 
 SLOT: Final = 8
-
-
+"""Bytes."""
 MOST: Final = 15
 """The largest number of operations."""
 

@@ -117,7 +117,8 @@ def execute(
     `observe` and `shown` are for feedback, `oracle_type`, `watch` and `applied` for reports; none changes the run.
     """
     w, oracle = boot(scenario.header, strategy, oracle_type)
-    w.watch = watch
+    if watch:
+        w.watch = watch
     try:
         if observe and shown is not None:
             in_flight = False

@@ -6,7 +6,9 @@ So a world between two steps is plain data, and every step boundary is a place w
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import mypyc_attr
 
 if TYPE_CHECKING:
     from mm.world import World
@@ -22,20 +24,19 @@ TAKES: Final[list[tuple[str, ...]]] = []
 """What the arguments of a step are, for steps that name a CPU, a frame, an entry or a generation; () for all others,
 whose arguments are numbers that mean the same in every world."""
 
-Watch = Callable[["World", int, Step], None]
-"""Told of each step after a CPU has executed it."""
 
-
-class Tracer(Protocol):
-    """Told of each step that a CPU tries. Like a Watch, it changes nothing in the world."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Watch:
+    """Told of each step that a CPU tries, and changes nothing in the world; what it has no method for it ignores."""
 
     def begins(self, cpu: int, current: Step) -> None:
         """The CPU tries the step."""
-        ...
 
     def blocked(self) -> None:
-        """The step could not run, and has changed nothing."""
-        ...
+        """The step that began could not run, and has changed nothing."""
+
+    def executed(self, w: "World", cpu: int, current: Step) -> None:
+        """The CPU has executed the step that began."""
 
 
 def step(name: str, point: str = "", takes: str = "") -> Callable[[StepFunction], int]:
@@ -67,27 +68,26 @@ def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:
     """
     stack = w.steps[cpu]
     watch = w.watch
-    tracer = w.tracer
     executed = 0
     moved = True
-    if point or watch or tracer:
+    if point or watch:
         while stack and executed < limit:
             current = stack.pop()
             code = current[0]
             if point and POINTS[code] == point:
                 stack.append(current)
                 break
-            if tracer:
-                tracer.begins(cpu, current)
+            if watch:
+                watch.begins(cpu, current)
             if STEPS[code](w, cpu, current):
                 stack.append(current)
                 moved = False
-                if tracer:
-                    tracer.blocked()
+                if watch:
+                    watch.blocked()
                 break
             executed += 1
             if watch:
-                watch(w, cpu, current)
+                watch.executed(w, cpu, current)
     else:
         # The same without what reports and pauses need: two thirds of all steps of a campaign run here.
         while stack and executed < limit:

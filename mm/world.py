@@ -8,7 +8,7 @@ from mm.flush import FlushStrategy
 from mm.observer import Observer
 
 if TYPE_CHECKING:
-    from mm.step import Step, Tracer, Watch
+    from mm.step import Step, Watch
 
 MMS: Final = 3
 """Address spaces: the first one and two more that fork can make."""
@@ -68,7 +68,6 @@ class World:
         "stamp",
         "steps",
         "task_mm",
-        "tracer",
         "vma",
         "watch",
     )
@@ -113,7 +112,6 @@ class World:
         self.stamp = 0
         self.executed = 0
         self.watch: Watch | None = None
-        self.tracer: Tracer | None = None
         self.costs: list[int] = [0] * 5
         machine.memory[:FANOUT] = [0] * FANOUT
         # A FlushState. Any, so that the strategy that made it takes it back as its own type without the call of a cast.
@@ -122,13 +120,10 @@ class World:
     def copy(self, observer: Observer) -> "World":
         """Return an equal world that shares no mutable state with this one and reports to `observer`."""
         other = World(
-            self.machine.copy(),
-            self.flush,
-            observer,
-            cpus=self.cpus,
-            pages=self.pages,
-            batch=self.batch,
+            Machine(0), self.flush, observer, cpus=self.cpus, pages=self.pages, batch=self.batch
         )
+        # Behind the making, which clears the zero page: a broken policy may have stored to it.
+        other.machine = self.machine.copy()
         other.steps = [stack.copy() for stack in self.steps]
         other.op = self.op.copy()
         other.op_page = self.op_page.copy()
@@ -151,7 +146,6 @@ class World:
         other.stamp = self.stamp
         other.executed = self.executed
         other.watch = self.watch
-        other.tracer = self.tracer
         other.costs = self.costs.copy()
         other.flush_state = self.flush_state.copy()
         return other

@@ -1,5 +1,7 @@
 """A booted world that a test drives operation by operation or step by step, by the names of the steps."""
 
+from collections.abc import Callable
+
 from fuzz.execute import boot, finish
 from fuzz.lockstep import ACCESS, Recorder
 from fuzz.scenario import Header, kinds
@@ -7,7 +9,7 @@ from machine.entry import EXEC, READ, WRITE
 from machine.geometry import FANOUT, frame_of
 from mm.flush import FlushStrategy
 from mm.operations import STARTS, begin
-from mm.step import NAMES, Step, run_steps
+from mm.step import NAMES, Step, Watch, run_steps
 from mm.tables import pmd_of, pte_of
 from mm.world import World
 from optimized.policies import REGISTRY
@@ -57,6 +59,17 @@ class Journal(Recorder):
         super().skipped(cpu, mm, page, old, new)
 
 
+class Told(Watch):
+    """Calls a function after each step."""
+
+    def __init__(self, function: Callable[[World, int, Step], object]) -> None:
+        self.function = function
+
+    def executed(self, w: World, cpu: int, current: Step) -> None:
+        """Pass the step on."""
+        self.function(w, cpu, current)
+
+
 class Kernel:
     """A world under the newest Linux rule unless another strategy is named; its journal judges the run as well."""
 
@@ -76,9 +89,9 @@ class Kernel:
         assert isinstance(journal, Journal)
         self.journal = journal
         self.names: list[list[str]] = [[] for _ in range(cpus)]
-        self.w.watch = self._watch
+        self.w.watch = Told(self._note)
 
-    def _watch(self, _w: World, cpu: int, s: Step) -> None:
+    def _note(self, _w: World, cpu: int, s: Step) -> None:
         self.names[cpu].append(NAMES[s[0]])
 
     # Driving a CPU.

@@ -22,7 +22,7 @@ from mm.step import Step, run_steps
 from mm.world import NOBODY, WRITER, World
 from optimized.policies import REGISTRY
 from optimized.strategy import GatherFlush
-from tests.kernel import Kernel, R
+from tests.kernel import Kernel, R, Told
 from tests.strategies import any_scenario
 
 WRITE_LOCKED = ["mprotect", "munmap", "mmap", "mremap", "fork", "uffd_register"]
@@ -142,7 +142,7 @@ def test_a_blocked_table_lock_changes_nothing(lock: int) -> None:
 def modes(k: Kernel, name: str) -> set[int]:
     """The states of mmap_lock behind the steps of an operation."""
     seen = set()
-    k.w.watch = lambda w, _cpu, _s: seen.add(w.mmap_lock[0])
+    k.w.watch = Told(lambda w, _cpu, _s: seen.add(w.mmap_lock[0]))
     k.run(0, name, page=1, arg=0 if name in UNLOCKED else 3)
     return seen
 
@@ -300,7 +300,7 @@ def test_every_store_to_an_entry_is_made_under_its_lock(scenario: Scenario) -> N
             assert strategy.without == []
         strategy.without.clear()
 
-    execute(scenario, strategy, watch=check)
+    execute(scenario, strategy, watch=Told(check))
 
 
 @given(scenarios(24))

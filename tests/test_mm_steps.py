@@ -10,6 +10,7 @@ from fuzz.scenario.corpus import load
 from mm.step import NAMES, TAKES, Step
 from mm.world import World
 from optimized.policies import REGISTRY
+from tests.kernel import Told
 from tests.strategies import any_scenario
 
 CORPUS = load()
@@ -42,7 +43,7 @@ def pushed(scenario: Scenario, policy: str) -> set[Step]:
         for stack in w.steps:
             steps.update(stack)
 
-    execute(scenario, REGISTRY[policy].make(), watch=watch)
+    execute(scenario, REGISTRY[policy].make(), watch=Told(watch))
     return steps
 
 

@@ -22,6 +22,7 @@ from machine.x86 import Machine
 from mm.world import World
 from reference.eager import EagerFlush
 from reference.history import History
+from tests.kernel import Told
 from tests.strategies import any_lockstep, any_scenario
 
 Answer = tuple[tuple[object, ...], ...]
@@ -128,7 +129,7 @@ def test_the_reference_has_no_window(scenario: Scenario) -> None:
     def check(w: World, _cpu: int, _step: tuple[int, ...]) -> None:
         assert stale_entries(w) == []
 
-    execute(scenario, EagerFlush(), watch=check)
+    execute(scenario, EagerFlush(), watch=Told(check))
 
 
 def stale_entries(w: World) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from machine.entry import DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of
 from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
 from mm.fault import fault_enter
-from mm.step import NAMES, Step
+from mm.step import NAMES, Step, Watch
 from mm.world import FLUSHES, IPIS, World
 from optimized.shootdown import flush_ack
 from reference.history import SLOTS
@@ -51,7 +51,7 @@ class Fill:
     dropped: int = 0
 
 
-class Trace:
+class Trace(Watch):
     """What a run did: `steps` in order, who committed each version of each page, how each TLB entry came about.
 
     `running` is the CPU and the step that is being executed; `operation_of[cpu]` the position in the scenario of the
@@ -102,13 +102,13 @@ class Trace:
         self.running = None
         self._said.clear()
 
-    def executed(self, cpu: int, current: Step) -> None:
-        """Write down what the step changed. This is the run's Watch."""
+    def executed(self, w: World, cpu: int, current: Step) -> None:
+        """Write down what the step changed."""
         if current[0] == flush_ack:
             self.says(f"handled by cpu{current[1]}")
         self._note(cpu, self.operation_of[cpu], NAMES[current[0]])
         self.running = None
-        if not self.world.steps[cpu]:
+        if not w.steps[cpu]:
             self.operation_of[cpu] = -1
 
     def record_applied(self, record: Record) -> None:

@@ -1,7 +1,7 @@
 """Running a scenario under a tracer, which changes nothing in the run.
 
-Three things report to the Trace: an Oracle that passes on what it is told, the step engine, which tells when a step
-is tried, and the executor, which tells when a step and when a record is over.
+Three things report to the Trace: an Oracle that passes on what it is told, the step engine, whose Watch it is, and
+the executor, which tells when a record is over.
 """
 
 from typing import Final, cast
@@ -30,7 +30,7 @@ class TracingOracle(Oracle):
         """Begin to trace a world that has not run yet."""
         super().attach(w)
         self.trace = Trace(w)
-        w.tracer = self.trace
+        w.watch = self.trace
 
     def region(self, mm: int, page: int, rights: int) -> None:
         """Tell how the region changes."""
@@ -100,7 +100,6 @@ def trace_run(scenario: Scenario, strategy: FlushStrategy) -> tuple[Outcome, Tra
         scenario,
         strategy,
         oracle_type=TracingOracle,
-        watch=lambda w, cpu, current: _trace_of(w.observer).executed(cpu, current),
         applied=lambda oracle, record: _trace_of(oracle).record_applied(record),
     )
     trace = _trace_of(outcome.oracle)

@@ -51,27 +51,42 @@ def state_of(w: World) -> X86State:
 def flush_send(w: World, cpu: int, s: Step) -> None:
     """Arguments: mm, first page, count (PAGES: everything), whether page tables were freed.
 
-    The order is: entries changed, generation raised, CPU mask read; then the sender handles the flush itself, and the
-    others in the order of their distance from it, so that no CPU's number is special.
+    The order is: entries changed, generation raised, CPU mask read, the last two in one step; then the sender handles
+    the flush itself, and the others in the order of their distance from it, so that no CPU's number is special.
     """
     _, mm, first, count, freed = s
+    send(w, cpu, mm, first, count, targets_of(w, cpu, mm, freed_tables=bool(freed)))
+
+
+def targets_of(w: World, cpu: int, mm: int, *, freed_tables: bool) -> int:
+    """Return who of the CPU mask must handle a flush: bit d for the CPU at distance d from the sender."""
+    strategy = delivery_of(w)
+    mask = state_of(w).cpumask[mm]
+    targets = 1 if mask >> cpu & 1 and w.loaded_mm[cpu] == mm else 0
+    for distance in range(1, w.cpus):
+        target = (cpu + distance) % w.cpus
+        if mask >> target & 1 and strategy.should_interrupt(
+            w, target, mm, freed_tables=freed_tables
+        ):
+            targets |= 1 << distance
+    return targets
+
+
+def send(w: World, cpu: int, mm: int, first: int, count: int, targets: int) -> None:
+    """Raise the generation and have the targets handle the flush; what targets_of returns says who they are."""
     state = state_of(w)
     generation = state.tlb_gen[mm] = state.tlb_gen[mm] + 1
     w.costs[FLUSHES] += 1
-    strategy = delivery_of(w)
-    mask = state.cpumask[mm]
-    acks: list[Step] = []
-    for distance in range(w.cpus):
-        target = (cpu + distance) % w.cpus
-        if not mask >> target & 1:
-            continue
-        if not distance:
-            if w.loaded_mm[cpu] == mm:
-                acks.append((flush_ack, target, mm, first, count, generation))
-        elif strategy.should_interrupt(w, target, mm, freed_tables=bool(freed)):
-            w.costs[IPIS] += 1
-            acks.append((flush_ack, target, mm, first, count, generation))
-    push(w, cpu, *acks)
+    w.costs[IPIS] += (targets >> 1).bit_count()
+    push(
+        w,
+        cpu,
+        *[
+            (flush_ack, (cpu + distance) % w.cpus, mm, first, count, generation)
+            for distance in range(w.cpus)
+            if targets >> distance & 1
+        ],
+    )
 
 
 def should_flush_tlb(w: World, target: int, mm: int) -> bool:

@@ -2,13 +2,13 @@
 
 from random import Random
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from fuzz.execute import StepLimitError, apply, boot, finish
 from fuzz.oracle import Oracle, Violation
 from fuzz.prove.canonical import key_of
-from fuzz.scenario import Header, Record, Scenario, kinds
+from fuzz.scenario import Header, Record, Scenario, corpus, kinds
 from machine.geometry import FRAMES
 from mm.frames import OutOfMemoryError
 from mm.world import World
@@ -81,6 +81,7 @@ def test_a_copy_has_the_key_and_the_future(scenario: Scenario, policy: str, cut:
 
 @MORE
 @given(any_scenario(), POLICIES, st.integers(0, 32), st.integers(1, 7))
+@example(corpus.load()["bad_c1_sample_early"].scenario, "sample-early", 4, 1)
 def test_rotated_cpus_have_the_key(
     scenario: Scenario, policy: str, cut: int, distance: int
 ) -> None:

@@ -2,8 +2,8 @@
 
 from mm.flush import COPY, UNLOCK
 from mm.step import Step, push, step
-from mm.world import FLUSHES, World
-from optimized.shootdown import delivery_of, flush_ack, flush_send, should_flush_tlb, state_of
+from mm.world import World
+from optimized.shootdown import flush_send, send, should_flush_tlb, targets_of
 from optimized.state import Gather
 from optimized.strategy import GatherFlush
 
@@ -63,27 +63,12 @@ def _sampled(s: Step) -> Step:
 @step("cpumask read", "flush")
 def sample_mask(w: World, cpu: int, s: Step) -> None:
     _, mm, first, count, freed = s
-    mask = 0
-    for target in range(w.cpus):
-        interrupt = delivery_of(w).should_interrupt(w, target, mm, freed_tables=bool(freed))
-        if state_of(w).cpumask[mm] >> target & 1 and interrupt:
-            mask |= 1 << target
-    push(w, cpu, (raise_and_send, mm, first, count, mask))
+    push(
+        w, cpu, (raise_and_send, mm, first, count, targets_of(w, cpu, mm, freed_tables=bool(freed)))
+    )
 
 
 @step("inc_mm_tlb_gen, send", "ack")
 def raise_and_send(w: World, cpu: int, s: Step) -> None:
-    _, mm, first, count, mask = s
-    state = state_of(w)
-    generation = state.tlb_gen[mm] = state.tlb_gen[mm] + 1
-    w.costs[FLUSHES] += 1
-    targets = [(cpu + distance) % w.cpus for distance in range(w.cpus)]
-    push(
-        w,
-        cpu,
-        *[
-            (flush_ack, target, mm, first, count, generation)
-            for target in targets
-            if mask >> target & 1 or (target == cpu and w.loaded_mm[cpu] == mm)
-        ],
-    )
+    _, mm, first, count, targets = s
+    send(w, cpu, mm, first, count, targets)

@@ -1,8 +1,9 @@
-"""Failing inputs of a seeded fault, different from each other and found fast."""
+"""Failing inputs of a seeded fault, different from each other and found fast, and what they are minimized to."""
 
 from random import Random
 
 from fuzz.execute import execute
+from fuzz.minimize import Minimized, minimize
 from fuzz.scenario import Header, Scenario, corpus, decode, encode, kinds
 from fuzz.scenario.generate import random_scenario
 from fuzz.scenario.mutate import crossover, mutate
@@ -35,6 +36,15 @@ def failing_inputs(name: str, wanted: int, seed: int) -> list[Scenario]:
             if len(found) == wanted:
                 break
     return list(found.values())
+
+
+def minimized(name: str, scenario: Scenario, budget: int) -> tuple[str, Minimized]:
+    """Return the reason for which a scenario fails, and what it is minimized to under that reason."""
+    strategy = REGISTRY[name].make()
+    reason = execute(scenario, strategy).reason
+    return reason, minimize(
+        scenario, lambda each: execute(each, strategy).reason == reason, budget=budget
+    )
 
 
 def other_headers(name: str, scenario: Scenario) -> list[Scenario]:

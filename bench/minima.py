@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench.inputs import failing_inputs, other_headers
+from bench.inputs import failing_inputs, minimized, other_headers
 from fuzz.execute import execute
-from fuzz.minimize import minimize
+from fuzz.minimize import Minimized
 from fuzz.scenario import Scenario, render
 from mm.flush import FlushStrategy
 from optimized.policies import REGISTRY
@@ -43,20 +43,16 @@ class Row(NamedTuple):
 def minima(name: str, inputs: list[Scenario], budget: int) -> Iterator[Row]:
     """Minimize failing inputs of a fault, and yield a row for each reason."""
     strategy = REGISTRY[name].make()
-    by_reason: dict[str, list[Scenario]] = {}
+    by_reason: dict[str, list[Minimized]] = {}
     for scenario in inputs:
-        by_reason.setdefault(execute(scenario, strategy).reason, []).append(scenario)
-    for reason, group in sorted(by_reason.items()):
-
-        def same(candidate: Scenario, reason: str = reason) -> bool:
-            return execute(candidate, strategy).reason == reason
-
-        results = [minimize(scenario, same, budget=budget) for scenario in group]
+        reason, result = minimized(name, scenario, budget)
+        by_reason.setdefault(reason, []).append(result)
+    for reason, results in sorted(by_reason.items()):
         forms = Counter(result.scenario for result in results)
         yield Row(
             name,
             reason,
-            len(group),
+            len(results),
             len(forms),
             statistics.median(result.runs for result in results),
             max(result.runs for result in results),

@@ -11,14 +11,15 @@ minimizes that many fuzzed inputs that fail by the fault's rule and counts those
 import argparse
 import time
 
-from bench.inputs import failing_inputs
-from fuzz.execute import execute
-from fuzz.minimize import minimize
+from bench.inputs import failing_inputs, minimized
 from fuzz.prove.scope import Scope, scope_of
 from fuzz.prove.shortest import Shortest
-from fuzz.scenario import Scenario, corpus, kinds, render
+from fuzz.scenario import Scenario, corpus, kinds, render_record
 from optimized.policies import REGISTRY
 from optimized.policy import Policy
+
+BUDGET = 300
+"""Runs of the minimizer."""
 
 
 def stories_of(policy: Policy) -> list[Scenario]:
@@ -68,17 +69,9 @@ def search(name: str, seconds: float) -> str:
         else:
             continue
         open_from = min(open_from, levels.complete)
-    text = "; ".join(render(best).split("\n\n", 1)[1].splitlines()) if best else "none"
+    text = "; ".join(map(render_record, best.records)) if best else "none"
     certain = "" if open_from >= bound else f" (none with {open_from}; between them not explored)"
     return f"{name} ({policy.fault.rule}): {len(best.records) if best else '-'} records{certain}: {text}"
-
-
-def minimum_of(policy: Policy, scenario: Scenario) -> int:
-    """Return the records of what the minimizer makes of a failing scenario in 300 runs."""
-    strategy = policy.make()
-    reason = execute(scenario, strategy).reason
-    small = minimize(scenario, lambda each: execute(each, strategy).reason == reason, budget=300)
-    return len(small.scenario.records)
 
 
 def reached(name: str, inputs: int) -> str:
@@ -87,7 +80,8 @@ def reached(name: str, inputs: int) -> str:
     if policy.fault is None or not policy.fault.shortest:
         return f"{name}: the shortest is not known"
     rule = policy.fault.rule
-    lengths = [minimum_of(policy, scenario) for scenario in failing_inputs(name, inputs, 1)]
+    minima = [minimized(name, scenario, BUDGET)[1] for scenario in failing_inputs(name, inputs, 1)]
+    lengths = [len(small.scenario.records) for small in minima]
     short = sum(length <= policy.fault.shortest for length in lengths)
     spread = ", ".join(f"{n} x {lengths.count(n)}" for n in sorted(set(lengths)))
     return f"{name} ({rule}): {short} of {len(lengths)} reach {policy.fault.shortest} ({spread})"

@@ -4,9 +4,9 @@ from functools import cache
 
 import pytest
 
-from bench.inputs import failing_inputs, other_headers
+from bench.inputs import failing_inputs, minimized, other_headers
 from fuzz.execute import execute
-from fuzz.minimize import Minimized, minimize
+from fuzz.minimize import Minimized
 from fuzz.scenario import Scenario, render
 from optimized.policies import REGISTRY
 
@@ -20,19 +20,10 @@ the flush; every other minimum has at most 4 records."""
 FAULTS = [name for name, policy in REGISTRY.items() if policy.fault]
 
 
-def minimized(name: str, scenario: Scenario) -> tuple[str, Minimized]:
-    """The reason of a failing scenario, and what it is minimized to under that reason."""
-    strategy = REGISTRY[name].make()
-    reason = execute(scenario, strategy).reason
-    return reason, minimize(
-        scenario, lambda each: execute(each, strategy).reason == reason, budget=BUDGET
-    )
-
-
 @cache
 def results(name: str) -> list[tuple[str, Minimized]]:
     """The minima of different failing inputs of a fault, with their reasons."""
-    return [minimized(name, scenario) for scenario in failing_inputs(name, INPUTS, 1)]
+    return [minimized(name, scenario, BUDGET) for scenario in failing_inputs(name, INPUTS, 1)]
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -71,7 +62,7 @@ def test_header_of_the_input_makes_no_difference(name: str) -> None:
     scenario = failing_inputs(name, 1, 1)[0]
     reason, result = results(name)[0]
     for other in other_headers(name, scenario)[:4]:
-        same_reason, same = minimized(name, other)
+        same_reason, same = minimized(name, other, BUDGET)
 
         assert (same_reason, same.scenario) == (reason, result.scenario)
 

@@ -11,7 +11,19 @@ from typing import Final
 
 from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
-from fuzz.scenario.kinds import EXEC, FILL, MMAP, MPROTECT, MREMAP, READ, RUN, WRITE
+from fuzz.scenario.kinds import (
+    EXEC,
+    FILL,
+    MMAP,
+    MPROTECT,
+    MREMAP,
+    READ,
+    RUN,
+    UFFD_REGISTER,
+    UFFD_UNWP,
+    UFFD_WP,
+    WRITE,
+)
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
@@ -20,6 +32,8 @@ OPERATIONS: Final = range(MPROTECT, RUN)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
+_NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
+"""The operation without which one of this kind is refused with no effect."""
 ELSEWHERE: Final = 0.25
 """How often the second operation goes to another page: two operations share the generations and locks of a space."""
 
@@ -27,8 +41,14 @@ ELSEWHERE: Final = 0.25
 def race_scenario(
     draws: Draws, header: Header, operations: Sequence[int], records: int
 ) -> Scenario:
-    """Return a canonical scenario of that many records: rounds whose operations are of the given kinds."""
+    """Return a canonical scenario of that many records: rounds whose operations are of the given kinds.
+
+    What one of these kinds cannot do without comes first, over all pages: drawn as an operation of a round it would
+    have to come on the right page, rounds before the race that needs it.
+    """
     body = bytearray()
+    for kind in sorted({_NEEDS[kind] for kind in operations if kind in _NEEDS}):
+        body += bytes((kind, draws.randrange(0, header.cpus), PAGES - 1 << 3, 0))
     while len(body) < WIDTH * records:
         _round(draws, header, operations, body)
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
@@ -39,13 +59,16 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
     page = draws.randrange(0, pages)
     elsewhere = draws.randrange(0, pages) if draws.random() < ELSEWHERE else page
     for _ in range(draws.randrange(1, 4)):
-        at = elsewhere if draws.random() < 0.5 else page
-        body += bytes((draws.choice(_WARM), draws.randrange(0, cpus), at, 0))
+        # A CPU that holds one page alone misses the half of a batch that a lost range drops.
+        warm, cpu = draws.choice(_WARM), draws.randrange(0, cpus)
+        for at in sorted({page, elsewhere}):
+            body += bytes((warm, cpu, at, 0))
     first = draws.randrange(0, cpus)
     kind, arg = draws.choice(operations), draws.randrange(0, 256)
     cut = draws.choice(CUTS)
     body += bytes((kind, first | cut << 3, _span(draws, page), arg))
     meeting = arg % pages if kind == MREMAP else elsewhere
+    other = first
     for _ in range(draws.randrange(1, 3)):
         other = (first + draws.randrange(1, max(cpus, 2))) % cpus
         run = _second_cut(draws, cut)
@@ -55,7 +78,8 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
         at = meeting if draws.random() < 0.5 else page
         body += bytes((draws.choice(_LOOK), draws.randrange(0, cpus), at, 0))
         if not turn:
-            body += bytes((RUN, first, 0, 0))
+            for cpu in draws.choice(((first,), (first,), (first, other), (other, first))):
+                body += bytes((RUN, cpu, 0, 0))
     if draws.random() < 0.5:
         # What the round has taken away would leave the next one nothing to race for.
         repair = MMAP if draws.random() < 0.5 else MPROTECT

@@ -32,8 +32,9 @@ OPERATIONS: Final = range(MPROTECT, RUN)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
-_NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
+NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
 """The operation without which one of this kind is refused with no effect."""
+ALL_PAGES: Final = PAGES - 1 << 3
 ELSEWHERE: Final = 0.25
 """How often the second operation goes to another page: two operations share the generations and locks of a space."""
 
@@ -47,8 +48,8 @@ def race_scenario(
     have to come on the right page, rounds before the race that needs it.
     """
     body = bytearray()
-    for kind in sorted({_NEEDS[kind] for kind in operations if kind in _NEEDS}):
-        body += bytes((kind, draws.randrange(0, header.cpus), PAGES - 1 << 3, 0))
+    for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
+        body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
     while len(body) < WIDTH * records:
         _round(draws, header, operations, body)
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
@@ -102,4 +103,4 @@ def _span(draws: Draws, page: int) -> int:
     width = draws.random()
     if width < 0.7:
         return page
-    return page & ~(FANOUT - 1) | FANOUT - 1 << 3 if width < 0.9 else PAGES - 1 << 3
+    return page & ~(FANOUT - 1) | FANOUT - 1 << 3 if width < 0.9 else ALL_PAGES

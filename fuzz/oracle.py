@@ -70,7 +70,7 @@ class Oracle(History):
                     raise Violation("copy-missed-a-store", slot, -1, WRITE)
                 self.home[owner] = frame
         self.armed[slot] = entry & UFFD_WP
-        self.versions[slot].append(version)
+        self.versions[slot] = [*self.versions[slot], version]
 
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page

@@ -72,12 +72,14 @@ class Machine:
     def __init__(
         self,
         cpus: int,
+        known: "Machine | None" = None,
+        /,
         *,
         amd: bool = False,
         stray_dirty: bool = False,
         blind_dirty: bool = False,
     ) -> None:
-        """Start `cpus` processors with empty TLBs and no page table loaded.
+        """Start `cpus` processors with empty TLBs and no page table loaded; or begin with all that `known` holds.
 
         `amd`: a denied access re-walks memory before it faults (APM vol. 2 section 5.5).
         `stray_dirty`: a write that races with the clearing of RW may leave DIRTY set (before CET, SDM 4.8).
@@ -87,6 +89,9 @@ class Machine:
         self.amd = amd
         self.stray_dirty = stray_dirty
         self.blind_dirty = blind_dirty
+        if known is not None:
+            self._copy(known)
+            return
         self.memory: list[int] = [POISON_FREE] * (FRAMES * FANOUT)
         self.generation: list[int] = [0] * FRAMES
         self.tlb: list[dict[int, int]] = [{} for _ in range(cpus)]
@@ -97,15 +102,18 @@ class Machine:
 
     def copy(self) -> "Machine":
         """Return an equal machine that shares no mutable state with this one."""
-        other = Machine(0, amd=self.amd, stray_dirty=self.stray_dirty, blind_dirty=self.blind_dirty)
-        other.memory = self.memory.copy()
-        other.generation = self.generation.copy()
-        other.tlb = [entries.copy() for entries in self.tlb]
-        other.psc = [entries.copy() for entries in self.psc]
-        other.cr3 = self.cr3.copy()
-        other.pcid = self.pcid.copy()
-        other.has_global = self.has_global
-        return other
+        return Machine(
+            0, self, amd=self.amd, stray_dirty=self.stray_dirty, blind_dirty=self.blind_dirty
+        )
+
+    def _copy(self, known: "Machine") -> None:
+        self.memory = known.memory.copy()
+        self.generation = known.generation.copy()
+        self.tlb = [entries.copy() for entries in known.tlb]
+        self.psc = [entries.copy() for entries in known.psc]
+        self.cr3 = known.cr3.copy()
+        self.pcid = known.pcid.copy()
+        self.has_global = known.has_global
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value that is equal for equal machines."""

@@ -82,14 +82,20 @@ class World:
         pages: int,
         asids: int = 2,
         batch: int = 2,
+        known: "World | None" = None,
     ) -> None:
-        """Boot: one address space with no region, loaded on every CPU."""
+        """Boot: one address space with no region, loaded on every CPU; or begin with all that `known` holds, beside a
+        machine that is a copy of its own.
+        """
         self.machine = machine
         self.flush = flush
         self.observer = observer
         self.cpus = cpus
         self.pages = pages
         self.batch = batch
+        if known is not None:
+            self._copy(known)
+            return
         self.steps: list[list[Step]] = [[] for _ in range(cpus)]
         self.op: list[int] = [-1] * cpus
         self.op_page: list[int] = [0] * cpus
@@ -119,36 +125,41 @@ class World:
 
     def copy(self, observer: Observer) -> "World":
         """Return an equal world that shares no mutable state with this one and reports to `observer`."""
-        other = World(
-            Machine(0), self.flush, observer, cpus=self.cpus, pages=self.pages, batch=self.batch
+        return World(
+            self.machine.copy(),
+            self.flush,
+            observer,
+            cpus=self.cpus,
+            pages=self.pages,
+            batch=self.batch,
+            known=self,
         )
-        # Behind the making, which clears the zero page: a broken policy may have stored to it.
-        other.machine = self.machine.copy()
-        other.steps = [stack.copy() for stack in self.steps]
-        other.op = self.op.copy()
-        other.op_page = self.op_page.copy()
-        other.task_mm = self.task_mm.copy()
-        other.loaded_mm = self.loaded_mm.copy()
-        other.lazy = self.lazy.copy()
-        other.irqs_off = self.irqs_off.copy()
-        other.root = self.root.copy()
-        other.live = self.live.copy()
-        other.vma = [regions.copy() for regions in self.vma]
-        other.mmap_lock = self.mmap_lock.copy()
-        other.pmd_lock = self.pmd_lock.copy()
-        other.ptl = self.ptl.copy()
-        other.free_frames = self.free_frames
-        other.freed = self.freed.copy()
-        other.refs = self.refs.copy()
-        other.lazy_free = self.lazy_free
-        other.page_lock = self.page_lock
-        other.shared = self.shared.copy()
-        other.stamp = self.stamp
-        other.executed = self.executed
-        other.watch = self.watch
-        other.costs = self.costs.copy()
-        other.flush_state = self.flush_state.copy()
-        return other
+
+    def _copy(self, known: "World") -> None:
+        self.steps = [stack.copy() for stack in known.steps]
+        self.op = known.op.copy()
+        self.op_page = known.op_page.copy()
+        self.task_mm = known.task_mm.copy()
+        self.loaded_mm = known.loaded_mm.copy()
+        self.lazy = known.lazy.copy()
+        self.irqs_off = known.irqs_off.copy()
+        self.root = known.root.copy()
+        self.live = known.live.copy()
+        self.vma = [regions.copy() for regions in known.vma]
+        self.mmap_lock = known.mmap_lock.copy()
+        self.pmd_lock = known.pmd_lock.copy()
+        self.ptl = known.ptl.copy()
+        self.free_frames = known.free_frames
+        self.freed = known.freed.copy()
+        self.refs = known.refs.copy()
+        self.lazy_free = known.lazy_free
+        self.page_lock = known.page_lock
+        self.shared = known.shared.copy()
+        self.stamp = known.stamp
+        self.executed = known.executed
+        self.watch = known.watch
+        self.costs = known.costs.copy()
+        self.flush_state = known.flush_state.copy()
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value, equal for worlds in the same state; counters of cost and time do not count."""

@@ -72,9 +72,13 @@ class X86State:
         "tlb_gen",
     )
 
-    def __init__(self, cpus: int, asids: int, batch: int) -> None:
+    def __init__(self, cpus: int, asids: int, batch: int, known: "X86State | None" = None) -> None:
+        """Begin with nothing loaded and no gather open; or with all that `known` holds."""
         self.asids = asids
         self.batch = batch
+        if known is not None:
+            self._copy(known)
+            return
         self.tlb_gen = [1] * MMS
         self.cpumask = [0] * MMS
         self.pending = [0] * MMS
@@ -89,19 +93,20 @@ class X86State:
 
     def copy(self) -> "X86State":
         """Return an equal state that shares no mutable part with this one."""
-        other = X86State(0, self.asids, self.batch)
-        other.tlb_gen = self.tlb_gen.copy()
-        other.cpumask = self.cpumask.copy()
-        other.pending = self.pending.copy()
-        other.batched = self.batched.copy()
-        other.batched_flushed = self.batched_flushed.copy()
-        other.asid = self.asid.copy()
-        other.next_asid = self.next_asid.copy()
-        other.ctx_mm = [slots.copy() for slots in self.ctx_mm]
-        other.ctx_gen = [slots.copy() for slots in self.ctx_gen]
-        other.gathers = [gather.copy() if gather else None for gather in self.gathers]
-        other.deferred = [ranges.copy() for ranges in self.deferred]
-        return other
+        return X86State(0, self.asids, self.batch, self)
+
+    def _copy(self, known: "X86State") -> None:
+        self.tlb_gen = known.tlb_gen.copy()
+        self.cpumask = known.cpumask.copy()
+        self.pending = known.pending.copy()
+        self.batched = known.batched.copy()
+        self.batched_flushed = known.batched_flushed.copy()
+        self.asid = known.asid.copy()
+        self.next_asid = known.next_asid.copy()
+        self.ctx_mm = [slots.copy() for slots in known.ctx_mm]
+        self.ctx_gen = [slots.copy() for slots in known.ctx_gen]
+        self.gathers = [gather.copy() if gather else None for gather in known.gathers]
+        self.deferred = [ranges.copy() for ranges in known.deferred]
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value, equal for equal states."""

@@ -63,6 +63,7 @@ class History:
             self._copy(known)
             return
         self.time = 0
+        # A list of versions is replaced and never changed, so that a copy of the history can share it.
         self.versions: list[list[int]] = [*map(list, _ABSENT)]
         self.floor: dict[int, list[int]] = {
             READ: [0] * SLOTS,
@@ -83,7 +84,7 @@ class History:
 
     def _copy(self, known: "History") -> None:
         self.time = known.time
-        self.versions = [versions.copy() for versions in known.versions]
+        self.versions = known.versions.copy()
         self.floor = {kind: floors.copy() for kind, floors in known.floor.items()}
         self.visits = [visits.copy() for visits in known.visits]
         self.region_rights = known.region_rights.copy()
@@ -155,7 +156,7 @@ class History:
         slot = mm * PAGES + page
         self.armed[slot] = entry & UFFD_WP
         version = self.version_of(mm, entry)
-        self.versions[slot].append(version)
+        self.versions[slot] = [*self.versions[slot], version]
         if version:
             self.home[version >> 24] = version >> 3 & 63
 

@@ -10,7 +10,7 @@ from fuzz.oracle import Oracle
 from fuzz.prove.canonical import key_of
 from fuzz.prove.counterexample import operations_in, scenario_of
 from fuzz.prove.scope import Scope
-from fuzz.prove.search import Illegal, Node, Search
+from fuzz.prove.search import ALL, NONE, Illegal, Node, Reductions, Search
 from fuzz.prove.visited import Visited
 from fuzz.scenario import Header, Record, kinds, parse
 from fuzz.verdict import REASONS
@@ -43,7 +43,13 @@ def operations(words: str) -> tuple[Record, ...]:
 
 
 def search(
-    policy: str, words: str, ops: int, *, reduced: bool, layout: str = "private", cpus: int = 2
+    policy: str,
+    words: str,
+    ops: int,
+    *,
+    reductions: Reductions = ALL,
+    layout: str = "private",
+    cpus: int = 2,
 ) -> Ended:
     """Search one page of two CPUs for a violation of the rule that a fault must break, of any rule without a fault."""
     strategy = REGISTRY[policy].make()
@@ -52,7 +58,7 @@ def search(
     scope = Scope(header, ops, (words,), operations(words))
     rules = frozenset({fault.rule} if fault else ())
     visited = Visited(1 << 16)
-    searched = Search(scope, strategy, visited, rules=rules, reduced=reduced)
+    searched = Search(scope, strategy, visited, rules=rules, reductions=reductions)
     rule, fewest = "", ops
     try:
         paths = searched.begin()
@@ -79,8 +85,8 @@ LEGAL = [
 @pytest.mark.parametrize(("policy", "words", "ops"), LEGAL)
 def test_legal_scopes(policy: str, words: str, ops: int) -> None:
     """Where nothing is illegal neither search finds anything, and the reduced one makes far fewer transitions."""
-    reduced = search(policy, words, ops, reduced=True)
-    plain = search(policy, words, ops, reduced=False)
+    reduced = search(policy, words, ops)
+    plain = search(policy, words, ops, reductions=NONE)
 
     assert reduced.verdict == plain.verdict == ("", ops)
     assert reduced.transitions * 4 < plain.transitions
@@ -105,8 +111,8 @@ def test_seeded_faults(policy: str, words: str, cpus: int, fewest: int) -> None:
     """Both searches find the fault by its rule, with the same fewest number of operations."""
     fault = REGISTRY[policy].fault
     assert fault
-    reduced = search(policy, words, fewest, reduced=True, cpus=cpus)
-    plain = search(policy, words, fewest, reduced=False, cpus=cpus)
+    reduced = search(policy, words, fewest, cpus=cpus)
+    plain = search(policy, words, fewest, reductions=NONE, cpus=cpus)
 
     assert reduced.verdict == plain.verdict == (fault.rule, fewest)
     assert reduced.transitions < plain.transitions
@@ -116,13 +122,13 @@ class AtRest(Search):
     """A search that keeps the worlds in which no operation is in flight."""
 
     def _rest(self, node: Node) -> None:
-        self.__dict__.setdefault("rest", []).append(node)
+        _, oracle, path = node
+        self.__dict__.setdefault("rest", []).append((*oracle.fork(), path))
         super()._rest(node)
 
 
-def exact(w: World, oracle: Oracle, *, rename_cpus: bool, huge: bool) -> int:
+def exact(w: World, oracle: Oracle, **_renaming: bool) -> int:
     """A key that renames nothing and leaves nothing out of the world and its history."""
-    del rename_cpus, huge
     state = [
         getattr(oracle, name) for name in History.__slots__ if name not in ("memory", "generation")
     ]
@@ -130,11 +136,13 @@ def exact(w: World, oracle: Oracle, *, rename_cpus: bool, huge: bool) -> int:
     return int.from_bytes(digest, "little") or 1
 
 
-def rested(header: Header, words: str, ops: int, *, reduced: bool) -> list[tuple[World, Oracle]]:
+def rested(
+    header: Header, words: str, ops: int, *, reductions: Reductions = ALL
+) -> list[tuple[World, Oracle]]:
     """The worlds at rest that a search under linux meets."""
     scope = Scope(header, ops, (words,), operations(words))
     visited = Visited(1 << 16)
-    searched = AtRest(scope, REGISTRY["linux"].make(), visited, reduced=reduced)
+    searched = AtRest(scope, REGISTRY["linux"].make(), visited, reductions=reductions)
     paths = searched.begin()
     for _ in range(ops):
         paths = searched.expand(paths)
@@ -182,9 +190,9 @@ def test_no_world_is_missed(header: Header, words: str, ops: int) -> None:
 
     Only the fills and evictions after the last operation it still puts off.
     """
-    reduced = with_speculation(rested(header, words, ops, reduced=True))
+    reduced = with_speculation(rested(header, words, ops))
     with patch("fuzz.prove.search.key_of", exact):
-        worlds = rested(header, words, ops, reduced=False)
+        worlds = rested(header, words, ops, reductions=NONE)
     plain = {key_of(w, oracle) for w, oracle in worlds}
 
     assert len(plain) > 3
@@ -194,7 +202,8 @@ def test_no_world_is_missed(header: Header, words: str, ops: int) -> None:
 def test_v1() -> None:
     """The defect of the posted series needs an access and an mprotect: a fetch that has faulted is overtaken."""
     found = [
-        search("v1", "exec p0, mprotect p0 rx", 2, reduced=reduced) for reduced in (True, False)
+        search("v1", "exec p0, mprotect p0 rx", 2, reductions=reductions)
+        for reductions in (ALL, NONE)
     ]
 
     assert [one.verdict for one in found] == [("C2", 2), ("C2", 2)]
@@ -203,21 +212,21 @@ def test_v1() -> None:
 def test_one_cpu() -> None:
     """On one CPU the same defect needs an access more, that fills the TLB."""
     words = "read p0, exec p0, mprotect p0 rx"
-    found = [search("v1", words, 3, reduced=reduced, cpus=1) for reduced in (True, False)]
+    found = [search("v1", words, 3, reductions=reductions, cpus=1) for reductions in (ALL, NONE)]
 
     assert [one.verdict for one in found] == [("C2", 3), ("C2", 3)]
 
 
 def test_fewest_means_none_with_fewer() -> None:
     """With one operation less than it needs, a fault is not found by either search."""
-    for reduced in (True, False):
-        found = search("free-before-flush", "write p0, munmap p0", 1, reduced=reduced)
+    for reductions in (ALL, NONE):
+        found = search("free-before-flush", "write p0, munmap p0", 1, reductions=reductions)
         assert found.verdict == ("", 1)
 
 
 def test_the_empty_scope() -> None:
     """With nothing mapped a load has nothing to find, and there are fewer worlds than with a page."""
-    found = search("linux", "read p0", 1, reduced=True, layout="empty")
+    found = search("linux", "read p0", 1, layout="empty")
 
     assert found.rule == ""
-    assert found.worlds < search("linux", "read p0", 1, reduced=True).worlds
+    assert found.worlds < search("linux", "read p0", 1).worlds

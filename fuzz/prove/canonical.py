@@ -12,8 +12,8 @@ A frame is free to be renamed because the allocator knows none by its number (mm
 With huge pages it does, by blocks; then frames keep their numbers.
 """
 
-from array import array
 from hashlib import blake2b
+from struct import Struct, error
 from typing import Final
 
 from fuzz.oracle import Oracle
@@ -26,15 +26,53 @@ from optimized.state import X86State
 
 _NO_FRAME: Final = ~FRAME_BITS[FRAMES - 1]
 _UNNAMED: Final = -1
+_IS_FREE: Final = -1 << 31
+_FLAGS: Final[dict[int, int]] = {}
+"""What `_flags_of` has returned: to look it up is faster than arithmetic beyond 63 bits."""
+
+_AS_IT_IS: Final = 0
+_MM: Final = 1
+_CPU: Final = 2
+_FRAME: Final = 3
+_ENTRY: Final = 4
+_GENERATION: Final = 5
+_RENAMED: Final = {
+    "mm": _MM,
+    "cpu": _CPU,
+    "frame": _FRAME,
+    "entry": _ENTRY,
+    "generation": _GENERATION,
+}
+_ARGUMENTS: Final[list[list[int]]] = []
+"""By the code of a step, what its arguments are; [] when all are written as they are."""
+_FIRST: Final = [0]
+"""The CPU that every walk begins at if none is renamed."""
+_PACKED: Final = [Struct(f"<{count}i") for count in range(1024)]
+"""By their number, how integers become bytes."""
 
 
 class Canonical:
-    """A walk over one world, from one CPU on."""
+    """A walk over one world, from one CPU on.
 
-    __slots__ = ("first", "frames", "memory", "named", "out", "owner_names", "owners", "values")
+    `out` holds the world as small integers: facts that have few values share one, and a list comes behind its length.
+    """
 
-    def __init__(self, w: World, oracle: Oracle, first: int, *, huge: bool) -> None:
+    __slots__ = (
+        "_alive",
+        "first",
+        "frames",
+        "memory",
+        "named",
+        "names",
+        "out",
+        "owner_names",
+        "owners",
+        "values",
+    )
+
+    def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
         self.first = first
+        self.names = names
         self.memory = w.machine.memory
         self.out: list[int] = []
         self.named: list[int] = [_UNNAMED] * FRAMES
@@ -42,19 +80,22 @@ class Canonical:
         self.owner_names: dict[int, int] = {}
         self.owners: list[int] = []
         self.values: dict[int, int] = {0: 0, POISON_FREE: 1, POISON_ALLOC: 2}
+        self._alive: dict[int, list[tuple[int, int]]] = {}
         state: X86State = w.flush_state
-        if huge:
+        if huge or not names:
             for frame in range(FRAMES):
                 self.frame(frame)
         self.frame(0)
         self.owner(0)
-        for distance in range(w.cpus):
-            self._cpu(w, state, (first + distance) % w.cpus)
+        cpus = w.cpus
+        for distance in range(cpus):
+            self._cpu(w, state, (first + distance) % cpus)
         tables = self._spaces(w, oracle, state)
-        for frame in w.shared:
+        for page in range(w.pages):
+            frame = w.shared[page]
             self.out.append(self.frame(frame) if frame >= 0 else -1)
-        for distance in range(w.cpus):
-            self._promises(oracle, (first + distance) % w.cpus, distance)
+        for distance in range(cpus):
+            self._promises(oracle, (first + distance) % cpus, distance)
         self._contents(w, oracle, tables)
         self._free(w)
 
@@ -72,145 +113,171 @@ class Canonical:
             return -1
         name = self.owner_names.get(owner, -1)
         if name < 0:
-            name = self.owner_names[owner] = len(self.owners)
+            name = len(self.owners) if self.names else owner
+            self.owner_names[owner] = name
             self.owners.append(owner)
         return name
 
     def value(self, value: int) -> int:
         """Return the name of a stored value: only whether two are equal matters."""
+        if not self.names:
+            return value
         name = self.values.get(value, -1)
         if name < 0:
             name = self.values[value] = len(self.values)
         return name
 
-    def entry(self, entry: int) -> None:
-        """Write a page-table entry with its frame renamed."""
-        out = self.out
+    def entry(self, entry: int) -> int:
+        """Return a page-table entry with its frame renamed; 0 when all bits are clear."""
         if not entry:
-            out.append(0)
-            return
-        flags = entry & _NO_FRAME
-        out.append(flags - (1 << 64) if flags >> 63 else flags)
-        out.append(self.frame(frame_of(entry)))
+            return 0
+        known = _FLAGS.get(entry, -1)
+        if known < 0:
+            known = _FLAGS[entry] = _flags_of(entry)
+        return known & ~63 | self.frame(known & 63)
+
+    def _version(self, version: int) -> int:
+        """Return a version of a page with its names."""
+        frame = self.frame(version >> 3 & 63)
+        return (self.owner(version >> 24) << 6 | frame) << 3 | version & 7
 
     def _cpu(self, w: World, state: X86State, cpu: int) -> None:
         out = self.out
         machine = w.machine
         generation = machine.generation
         stack = w.steps[cpu]
-        out.append(len(stack))
+        tlb = machine.tlb[cpu]
+        psc = machine.psc[cpu]
+        root = machine.cr3[cpu]
+        gather = state.gathers[cpu]
+        deferred = state.deferred[cpu]
+        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 2
+        context = context << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
+        context = context << 7 | (self.frame(root) if root >= 0 else FRAMES)
+        context = context << 6 | machine.pcid[cpu]
+        out.append((context << 3 | state.asid[cpu]) << 3 | state.next_asid[cpu])
+        out.append(
+            (len(stack) << 8 | len(tlb)) << 14
+            | len(psc) << 9
+            | len(deferred) << 1
+            | (gather is not None)
+        )
         for s in stack:
-            takes = TAKES[s[0]]
+            takes = _arguments(s[0])
             if takes:
                 self._step(w, state, s, takes)
             else:
                 out.extend(s)
-        out += (w.task_mm[cpu], w.loaded_mm[cpu], w.lazy[cpu], w.irqs_off[cpu])
-        root = machine.cr3[cpu]
-        out.append(self.frame(root) if root >= 0 else -1)
-        out.append(machine.pcid[cpu])
-        tlb = machine.tlb[cpu]
-        out.append(len(tlb))
         for key in sorted(tlb):
             cached = tlb[key]
             frame = cached >> 8 & 63
-            out += (key, cached & 0xFF, self.frame(frame))
+            fact = (key << 8 | cached & 0xFF) << 6 | self.frame(frame)
+            if not self.names:
+                out += (fact, cached >> 14)
             for i in range(FANOUT if key & 8 else 1):
-                out.append(cached >> 14 == generation[frame + i])
-        psc = machine.psc[cpu]
-        out.append(len(psc))
+                fact = fact << 1 | (cached >> 14 == generation[frame + i])
+            out.append(fact)
         for key in sorted(psc):
-            out.append(key)
-            self.entry(psc[key])
-        out += (state.asid[cpu], state.next_asid[cpu])
+            out += (key, self.entry(psc[key]))
+        ctx_gen = state.ctx_gen[cpu]
         for slot, mm in enumerate(state.ctx_mm[cpu]):
-            out.append(mm)
-            if mm >= 0:
-                out.append(state.tlb_gen[mm] - state.ctx_gen[cpu][slot])
-        gather = state.gathers[cpu]
-        if gather is None:
-            out.append(-1)
-        else:
+            if mm < 0:
+                out.append(-1)
+            elif self.names:
+                out.append((state.tlb_gen[mm] - ctx_gen[slot]) << 2 | mm)
+            else:
+                out += (mm, state.tlb_gen[mm], ctx_gen[slot])
+        if gather is not None:
             out += (gather.mm, gather.start, gather.end, gather.freed_tables, len(gather.pages))
-            out += [self.frame(frame) for frame in gather.pages]
+            for frame in gather.pages:
+                out.append(self.frame(frame))
             out.append(len(gather.tables))
             for index, frame in gather.tables:
                 out += (index, self.frame(frame))
-        deferred = state.deferred[cpu]
-        out.append(len(deferred))
         for ranges in deferred:
             out.extend(ranges)
 
-    def _step(self, w: World, state: X86State, s: tuple[int, ...], takes: tuple[str, ...]) -> None:
+    def _step(self, w: World, state: X86State, s: tuple[int, ...], takes: list[int]) -> None:
         out = self.out
         out.append(s[0])
         mm = 0
-        for value, what in zip(s[1:], takes, strict=True):
-            if what == "entry":
-                self.entry(value)
-            elif what == "frame":
-                out.append(self.frame(value))
-            elif what == "cpu":
-                out.append((value - self.first) % w.cpus)
-            elif what == "generation":
-                out.append(state.tlb_gen[mm] - value)
-            else:
-                if what == "mm":
-                    mm = value
-                out.append(value)
+        for i, what in enumerate(takes):
+            value = s[i + 1]
+            if what == _ENTRY:
+                value = self.entry(value)
+            elif what == _FRAME:
+                value = self.frame(value)
+            elif what == _CPU:
+                value = (value - self.first) % w.cpus
+            elif what == _GENERATION:
+                if self.names:
+                    value = state.tlb_gen[mm] - value
+            elif what == _MM:
+                mm = value
+            out.append(value)
 
-    def _spaces(self, w: World, oracle: Oracle, state: X86State) -> set[int]:
-        """Write the address spaces and return the frames that are page tables."""
+    def _spaces(self, w: World, oracle: Oracle, state: X86State) -> int:
+        """Write the address spaces and return the frames that are page tables, a bit each."""
         out = self.out
         memory = self.memory
         first, cpus = self.first, w.cpus
-        tables: set[int] = set()
+        tables = 0
         for gather in state.gathers:
             if gather is not None:
                 for _, frame in gather.tables:
-                    tables.add(frame)
+                    tables |= 1 << frame
         for mm, root in enumerate(w.root):
             if root < 0:
                 out.append(-1)
                 continue
-            tables.add(root)
-            out += (self.frame(root), w.live[mm], w.mmap_lock[mm])
-            out += w.vma[mm]
+            tables |= 1 << root
+            out.append((w.mmap_lock[mm] + 1) << 7 | self.frame(root) << 1 | w.live[mm])
+            locks = 0
             for holder in (w.pmd_lock[mm], w.ptl[mm * TABLES], w.ptl[mm * TABLES + 1]):
-                out.append((holder - first) % cpus if holder >= 0 else -1)
+                locks = locks << 4 | ((holder - first) % cpus + 1 if holder >= 0 else 0)
             mask = state.cpumask[mm]
-            out.append((mask >> first | mask << cpus - first) & (1 << cpus) - 1)
-            out += (state.pending[mm], state.batched[mm] - state.batched_flushed[mm])
+            turned = (mask >> first | mask << cpus - first) & (1 << cpus) - 1
+            out += (
+                locks << 8 | turned,
+                state.pending[mm],
+                state.batched[mm] - state.batched_flushed[mm],
+            )
+            if not self.names:
+                out.append(state.batched[mm])
             for index in range(TABLES):
                 upper = memory[root << 2 | index]
-                self.entry(upper)
+                out.append(self.entry(upper))
                 if upper & (PRESENT | PSE) == PRESENT:
                     frame = frame_of(upper)
-                    tables.add(frame)
-                    for i in range(FANOUT):
-                        self.entry(memory[frame << 2 | i])
-            for slot in range(mm * PAGES, mm * PAGES + w.pages):
-                out += (oracle.region_rights[slot], oracle.armed[slot])
+                    tables |= 1 << frame
+                    for at in range(frame << 2, (frame << 2) + FANOUT):
+                        out.append(self.entry(memory[at]))
+            regions = w.vma[mm]
+            for page in range(w.pages):
+                slot = mm * PAGES + page
+                rights = (oracle.region_rights[slot] + 1) << 1 | (oracle.armed[slot] != 0)
+                out.append(regions[page] << 5 | rights)
                 self._versions(oracle, slot)
         return tables
 
     def _versions(self, oracle: Oracle, slot: int) -> None:
         """Write the versions that an access may still show, the newest first, with the kinds that may show each."""
         out = self.out
-        versions = oracle.versions[slot]
-        last = versions[-1]
-        out.append(last & 7)
-        if last:
-            out += (self.frame(last >> 3 & 63), self.owner(last >> 24))
-        for _, version in self.alive(oracle, slot):
-            out += (version & 7, self.frame(version >> 3 & 63), self.owner(version >> 24))
-        out.append(-1)
+        last = oracle.versions[slot][-1]
+        out.append(self._version(last) if last else 0)
+        alive = self.alive(oracle, slot)
+        out.append(len(alive))
+        for _, version in alive:
+            out.append(self._version(version))
 
     def alive(self, oracle: Oracle, slot: int) -> list[tuple[int, int]]:
         """Return the older versions that explain something, with their positions, the newest first.
 
         A version explains nothing that its frame's present incarnation, a newer version or a floor takes from it.
         """
+        known = self._alive.get(slot)
+        if known is not None:
+            return known
         versions = oracle.versions[slot]
         readable = oracle.floor[READ][slot]
         writable = oracle.floor[WRITE][slot]
@@ -218,6 +285,7 @@ class Canonical:
         index = len(versions) - 1
         lowest = min(readable, writable, executable)
         found: list[tuple[int, int]] = []
+        self._alive[slot] = found
         if index <= lowest:
             return found
         generation = oracle.generation
@@ -257,40 +325,51 @@ class Canonical:
                 elif version & deny:
                     denied = True
             if denied:
-                out += (distance, slot, kept, deny)
+                out += ((distance << 5 | slot) << 3 | deny, kept)
         freed = oracle.open_free[cpu]
         if freed:
+            out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))
         out.append(-1)
 
-    def _contents(self, w: World, oracle: Oracle, tables: set[int]) -> None:
+    def _contents(self, w: World, oracle: Oracle, tables: int) -> None:
         """Write what is known of each named frame and object; each may name further ones."""
         out = self.out
+        frames, owners = self.frames, self.owners
+        free, lazy_free, page_lock = w.free_frames, w.lazy_free, w.page_lock
+        objects = oracle.objects
         frame_at = owner_at = 0
-        while frame_at < len(self.frames) or owner_at < len(self.owners):
-            if frame_at < len(self.frames):
-                frame = self.frames[frame_at]
+        while True:
+            if frame_at < len(frames):
+                frame = frames[frame_at]
                 frame_at += 1
-                if w.free_frames >> frame & 1:
-                    out.append(-1)
+                if free >> frame & 1:
+                    out.append(_IS_FREE)
                     continue
-                out.append(
-                    w.refs[frame] << 2 | (w.lazy_free >> frame & 1) << 1 | w.page_lock >> frame & 1
-                )
-                if frame not in tables:
-                    out.append(self.value(self.memory[frame << 2]))
-                    for owner in oracle.objects[frame * MMS : frame * MMS + MMS]:
-                        out.append(self.owner(owner))
-                    out.append(self.owner(oracle.shared_object[frame]))
-            else:
-                owner = self.owners[owner_at]
+                fact = w.refs[frame] << 2 | (lazy_free >> frame & 1) << 1 | page_lock >> frame & 1
+                if tables >> frame & 1:
+                    out.append(fact)
+                    continue
+                shared = oracle.shared_object[frame]
+                mapped = int(shared >= 0)
+                for owner in objects[frame * MMS : frame * MMS + MMS]:
+                    mapped = mapped << 1 | (owner >= 0)
+                out += (fact << 4 | mapped, self.value(self.memory[frame << 2]))
+                if mapped:
+                    for owner in objects[frame * MMS : frame * MMS + MMS]:
+                        if owner >= 0:
+                            out.append(self.owner(owner))
+                    if shared >= 0:
+                        out.append(self.owner(shared))
+            elif owner_at < len(owners):
+                owner = owners[owner_at]
                 owner_at += 1
                 home = oracle.home[owner]
-                out += (
-                    self.value(oracle.shadow[owner]),
-                    self.frame(home) if home >= 0 else -1,
-                    oracle.last_store[owner] <= oracle.freed_upto[owner],
-                )
+                given_up = oracle.last_store[owner] <= oracle.freed_upto[owner]
+                name = self.frame(home) if home >= 0 else FRAMES
+                out += (self.value(oracle.shadow[owner]), name << 1 | given_up)
+            else:
+                return
 
     def _free(self, w: World) -> None:
         """Write the freed frames in the order of their reuse; one that nothing names is as good as a fresh one."""
@@ -303,14 +382,19 @@ class Canonical:
         del self.out[last:]
 
 
-def key_of(w: World, oracle: Oracle, *, rename_cpus: bool = True, huge: bool = False) -> int:
+def key_of(
+    w: World, oracle: Oracle, *, names: bool = True, rename_cpus: bool = True, huge: bool = False
+) -> int:
     """Return a hash of 64 bits, of which the highest 59 count, of a world between two steps and its history; renamings
     leave it as it is.
 
-    `huge`: there may be huge pages, so frames keep their numbers.
+    `names`, `rename_cpus`: what may be renamed, all but the CPUs and the CPUs. `huge`: there may be huge pages, so
+    frames keep their numbers.
     """
-    starts = _starts(w) if rename_cpus else [0]
-    best = min(array("q", Canonical(w, oracle, first, huge=huge).out).tobytes() for first in starts)
+    starts = _starts(w) if rename_cpus else _FIRST
+    best = _packed(Canonical(w, oracle, starts[0], names=names, huge=huge).out)
+    for first in starts[1:]:
+        best = min(best, _packed(Canonical(w, oracle, first, names=names, huge=huge).out))
     return int.from_bytes(blake2b(best, digest_size=8).digest(), "little") | 16
 
 
@@ -318,15 +402,52 @@ def _starts(w: World) -> list[int]:
     """Return the CPUs from which a walk may begin: those whose rotation of some cheap facts is the least."""
     cpus = w.cpus
     if cpus == 1:
-        return [0]
-    facts = [
-        (
-            [s[0] for s in w.steps[cpu]],
-            w.task_mm[cpu],
-            sorted(key << 8 | cached & 0xFF for key, cached in w.machine.tlb[cpu].items()),
-        )
-        for cpu in range(cpus)
-    ]
-    rotations = [facts[first:] + facts[:first] for first in range(cpus)]
-    least = min(rotations)
-    return [first for first in range(cpus) if rotations[first] == least]
+        return _FIRST
+    facts = [_facts(w, cpu) for cpu in range(cpus)]
+    least = min(facts)
+    starts = [cpu for cpu in range(cpus) if facts[cpu] == least]
+    if len(starts) == 1:
+        return starts
+    rotations = [facts[first:] + facts[:first] for first in starts]
+    smallest = min(rotations)
+    return [first for i, first in enumerate(starts) if rotations[i] == smallest]
+
+
+def _facts(w: World, cpu: int) -> list[int]:
+    """Return facts of a CPU that have no names in them."""
+    stack = w.steps[cpu]
+    facts = [len(stack), w.task_mm[cpu]]
+    facts += [s[0] for s in stack]
+    tlb = w.machine.tlb[cpu]
+    facts += [key << 8 | tlb[key] & 0xFF for key in sorted(tlb)]
+    return facts
+
+
+def _arguments(code: int) -> list[int]:
+    """Return what the arguments of a step are."""
+    while len(_ARGUMENTS) <= code:
+        words = TAKES[len(_ARGUMENTS)]
+        _ARGUMENTS.append([_RENAMED.get(word, _AS_IT_IS) for word in words])
+    return _ARGUMENTS[code]
+
+
+def _flags_of(entry: int) -> int:
+    """Return an entry as its flags, a mark, and its frame in the lowest 6 bits; in 26 bits without a strange flag."""
+    flags = entry & _NO_FRAME
+    low, high = flags & 0xFFF, flags >> 57
+    if low | high << 57 == flags:
+        return ((high << 12 | low) << 1 | 1) << 6 | frame_of(entry)
+    return flags << 7 | frame_of(entry)
+
+
+def _packed(facts: list[int]) -> bytes:
+    """Return integers as bytes: other bytes for other integers."""
+    count = len(facts)
+    try:
+        return _PACKED[count].pack(*facts) if count < len(_PACKED) else _wide(facts)
+    except error:
+        return _wide(facts)
+
+
+def _wide(facts: list[int]) -> bytes:
+    return b"wide" + b",".join([b"%d" % fact for fact in facts])

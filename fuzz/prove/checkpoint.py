@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from fuzz.prove.driver import State
 
-MAGIC: Final = b"shootdown-proof 1\n"
+MAGIC: Final = b"shootdown-proof 2\n"
+"""The number is another one when the hash of a world is another one (fuzz.prove.canonical)."""
 _COUNTERS: Final = ("level", "position", "worlds", "transitions", "cut", "seconds")
 _LISTS: Final = ("frontier", "following")
 

@@ -4,6 +4,7 @@ A move is an integer below 65,536 and a path is their bytes, two each: so a fron
 world is made of a path again by running it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from fuzz.execute import STARTS_BY_KIND, boot
@@ -11,6 +12,7 @@ from fuzz.oracle import Oracle
 from fuzz.prove.scope import Scope
 from machine.geometry import PAGES
 from mm.flush import FlushStrategy
+from mm.operation import IDLE_OP
 from mm.operations import begin
 from mm.step import run_steps
 from mm.world import World
@@ -27,9 +29,9 @@ def move_of(action: int, cpu: int) -> int:
     return action << 3 | cpu
 
 
-def path_of(move: int) -> bytes:
-    """Return the path of one move."""
-    return move.to_bytes(2, "little")
+def path_of(moves: Sequence[int]) -> bytes:
+    """Return the path that the moves are."""
+    return b"".join([move.to_bytes(2, "little") for move in moves])
 
 
 def moves_in(path: bytes) -> list[int]:
@@ -40,7 +42,7 @@ def moves_in(path: bytes) -> list[int]:
 def carry_out(w: World, scope: Scope, move: int) -> bool:
     """Carry out a move. Return False when it changed nothing because the CPU is blocked.
 
-    An operation starts with its first step; if that is blocked, it does not start.
+    An operation starts with its first step; if that is blocked, it does not start, and the CPU stays idle.
     Error: Violation, or OutOfMemoryError.
     """
     cpu = move & 7
@@ -53,8 +55,13 @@ def carry_out(w: World, scope: Scope, move: int) -> bool:
         w.machine.evict(cpu, action - EVICT)
     else:
         kind, _, _, page, count, arg = scope.alphabet[action - START]
+        before = w.op_page[cpu]
         begin(w, cpu, STARTS_BY_KIND[kind], kind, page, count, arg)
-        return run_steps(w, cpu, 1)
+        if not run_steps(w, cpu, 1):
+            w.steps[cpu].clear()
+            w.op[cpu] = IDLE_OP
+            w.op_page[cpu] = before
+            return False
     return True
 
 

@@ -4,9 +4,9 @@ A level is all worlds that k operations can lead to, whatever the interleaving a
 level starts one more operation in each.
 So the first violation has as few operations as one can have.
 
-Reductions, each checked against the plain search in tests/test_prove_search.py:
+Reductions, each checked against the plain search in tests/test_prove_search.py and tests/test_prove_hardware.py:
 
-* worlds of one key are one (fuzz.prove.canonical);
+* worlds that differ only in names are one, and so are rotations of the CPUs (fuzz.prove.canonical);
 * the release of a page-table lock, and the return of an operation, are carried out at once: they are left movers, and a
   return only makes the oracle stricter (mm.locks);
 * an eviction happens right before the CPU's own access or fill of that page, for until then nobody can tell;
@@ -14,7 +14,7 @@ Reductions, each checked against the plain search in tests/test_prove_search.py:
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from fuzz.minimize.rewrite import ACCESSES
 from fuzz.oracle import Oracle, Violation
@@ -51,6 +51,25 @@ _LEFT_MOVERS: Final = _UNLOCKS | _RETURNS
 Node = tuple[World, Oracle, bytes]
 
 
+class Reductions(NamedTuple):
+    """What a search leaves out because it can show nothing that is not shown without it; each by itself."""
+
+    names: bool = True
+    """Worlds that differ in frames, generations, objects and values alone are one."""
+    cpus: bool = True
+    """Worlds that are rotations of one another are one."""
+    movers: bool = True
+    """Left movers are carried out at once."""
+    evictions: bool = True
+    """An eviction happens right before the access or the fill that it makes a difference to."""
+    fills: bool = True
+    """A fill happens right before the move that changes what it would fill."""
+
+
+ALL: Final = Reductions()
+NONE: Final = Reductions(names=False, cpus=False, movers=False, evictions=False, fills=False)
+
+
 class Illegal(Exception):
     """A path that ends in a violation, and its reason."""
 
@@ -74,26 +93,30 @@ class Search:
         visited: Visited,
         *,
         rules: frozenset[str] = frozenset(),
-        reduced: bool = True,
+        reductions: Reductions = ALL,
     ) -> None:
         """`rules` are those of which a violation counts, all if it is empty; a run ends with a violation of any."""
         self.scope = scope
         self.strategy = strategy
         self.visited = visited
         self.rules = rules
-        self.reduced = reduced
         self.transitions = 0
         self.worlds = 0
         self.cut = 0
+        self._names, self._rename_cpus, self._movers, self._late_evictions, self._late_fills = (
+            reductions
+        )
         self._level = 0
         self._cpus = range(scope.header.cpus)
         self._pages = range(scope.header.pages)
         self._huge = scope.huge()
+        # Of the node that is being explored: a world like its own that nobody needs any more, to carry out a move on.
+        self._spare: Oracle | None = None
 
     def begin(self) -> list[bytes]:
         """Return level 0: what the hardware can make of the first world."""
         w, oracle = world_of(b"", self.scope, self.strategy)
-        self.visited.add(key_of(w, oracle, rename_cpus=self.reduced, huge=self._huge))
+        self.visited.add(self._key(w, oracle))
         self.worlds += 1
         found: list[bytes] = []
         self._close((w, oracle, b""), found)
@@ -110,9 +133,7 @@ class Search:
         for path in paths:
             if last:
                 found.clear()
-            w, oracle = world_of(path, self.scope, self.strategy)
-            todo: list[bytes] = []
-            self._start((w, oracle, path), found, todo)
+            todo = [path]
             while todo:
                 late = todo.pop()
                 w, oracle = world_of(late, self.scope, self.strategy)
@@ -121,7 +142,8 @@ class Search:
 
     def _start(self, node: Node, found: list[bytes], late: list[bytes]) -> None:
         """Start each operation on each idle CPU; `late` gets the worlds of this level that only a start asks for."""
-        w, _, path = node
+        w, oracle, path = node
+        walks = self._walks(w) if self._late_fills else []
         fills: set[tuple[int, int]] = set()
         level = sum(move >> 3 >= START for move in moves_in(path))
         self._level = level + 1
@@ -130,54 +152,79 @@ class Search:
                 continue
             for i, record in enumerate(self.scope.alphabet):
                 start = move_of(START + i, cpu)
-                self._try(node, (start,), fills, found)
-                if self.reduced and record[0] in ACCESSES and self._cached(w, cpu, record[3]):
-                    self._try(node, (move_of(EVICT + record[3], cpu), start), fills, found)
+                self._try(node, (start,), walks, fills, found)
+                if (
+                    self._late_evictions
+                    and record[0] in ACCESSES
+                    and self._cached(w, cpu, record[3])
+                ):
+                    evict = move_of(EVICT + record[3], cpu)
+                    self._try(node, (evict, start), walks, fills, found)
         self._level = level
         for cpu, page in fills:
-            self._try(node, self._fill(w, cpu, page), None, late)
+            self._try(node, self._fill(w, cpu, page), [], fills, late)
+        self._forget(oracle)
 
     def _close(self, first: Node, found: list[bytes]) -> None:
         """Explore what steps and hardware make of a new world without starting an operation."""
         stack = [first]
         while stack:
             node = stack.pop()
-            w, _, path = node
+            w, oracle, path = node
+            own: Oracle | None = oracle
             busy = [cpu for cpu in self._cpus if w.steps[cpu]]
-            if not busy:
-                self._rest(node)
             if len(busy) < len(self._cpus):
                 found.append(path)
+            if not busy:
+                if self._late_fills and self._late_evictions:
+                    # Nothing else follows from here.
+                    self._spare, own = own, None
+                self._rest(node)
+            walks = self._walks(w) if busy and self._late_fills else []
             fills: set[tuple[int, int]] = set()
             for cpu in busy:
                 step = move_of(STEP, cpu)
-                self._go(node, (step,), fills, stack)
+                self._go(node, (step,), walks, fills, stack)
                 current = w.steps[cpu][-1]
-                if self.reduced and current[0] == user_access and self._cached(w, cpu, current[1]):
-                    self._go(node, (move_of(EVICT + current[1], cpu), step), fills, stack)
-            if not self.reduced:
+                if (
+                    self._late_evictions
+                    and current[0] == user_access
+                    and self._cached(w, cpu, current[1])
+                ):
+                    evict = move_of(EVICT + current[1], cpu)
+                    self._go(node, (evict, step), walks, fills, stack)
+            if not self._late_fills:
+                fills.update((cpu, page) for cpu in self._cpus for page in self._pages)
+            if not self._late_evictions:
                 for cpu in self._cpus:
                     for page in self._pages:
-                        self._go(node, (move_of(FILL + page, cpu),), None, stack)
-                        self._go(node, (move_of(EVICT + page, cpu),), None, stack)
-            for cpu, page in fills:
-                self._go(node, self._fill(w, cpu, page), None, stack)
+                        self._go(node, (move_of(EVICT + page, cpu),), [], fills, stack)
+            for left, (cpu, page) in enumerate(fills, 1 - len(fills)):
+                moves = self._fill(w, cpu, page)
+                if not left and self._spare is None:
+                    self._spare, own = own, None
+                self._go(node, moves, [], fills, stack)
+            self._forget(own)
 
     def _fill(self, w: World, cpu: int, page: int) -> tuple[int, ...]:
-        """Return the moves that leave the page cached as the tables are now."""
+        """Return the moves that leave the page cached as the tables are now; nothing is evicted if that is a move of
+        its own.
+        """
         fill = move_of(FILL + page, cpu)
-        return (move_of(EVICT + page, cpu), fill) if self._cached(w, cpu, page) else (fill,)
+        evict = self._late_evictions and self._cached(w, cpu, page)
+        return (move_of(EVICT + page, cpu), fill) if evict else (fill,)
 
     def _try(
         self,
         node: Node,
         moves: tuple[int, ...],
-        fills: set[tuple[int, int]] | None,
+        walks: list[int],
+        fills: set[tuple[int, int]],
         found: list[bytes],
     ) -> None:
         """Carry out moves, and explore what that leads to without starting an operation."""
         stack: list[Node] = []
-        self._go(node, moves, fills, stack)
+        self._go(node, moves, walks, fills, stack)
         for new in stack:
             self._close(new, found)
 
@@ -185,55 +232,85 @@ class Search:
         self,
         node: Node,
         moves: tuple[int, ...],
-        fills: set[tuple[int, int]] | None,
+        walks: list[int],
+        fills: set[tuple[int, int]],
         stack: list[Node],
     ) -> None:
         """Carry out moves on a copy, and the left movers behind them.
 
-        A new world goes on the stack, and what could be filled before the moves into `fills`.
+        A new world goes on the stack, and what could be filled before the moves into `fills`: where a walk is another
+        than the one in `walks`, if this is not empty.
         """
-        _, known, path = node
-        w, oracle = known.fork()
         self.transitions += 1
-        walks = self._walks(w) if fills is not None and self.reduced else []
+        oracle = self._copy(node[1])
+        w = oracle.world
+        made: list[int] = []
+        reason = ""
+        ended = True
         try:
             for move in moves:
-                path += path_of(move)
+                made.append(move)
                 if not carry_out(w, self.scope, move):
+                    if len(made) == 1:
+                        self._spare = oracle
+                    else:
+                        oracle.detach()
                     return
-            mover = self._left_mover(w, oracle) if self.reduced else -1
+            mover = self._left_mover(w, oracle) if self._movers else -1
             while mover >= 0:
                 move = move_of(STEP, mover)
-                path += path_of(move)
+                made.append(move)
                 carry_out(w, self.scope, move)
                 mover = self._left_mover(w, oracle)
+            ended = False
         except Violation as violation:
-            self._judge(path, violation.reason)
-            return
+            reason = violation.reason
         except OutOfMemoryError:
             self.cut += 1
-            return
-        finally:
-            if fills is not None and walks:
-                after = self._walks(w)
-                if after != walks:
-                    width = len(self._pages)
-                    fills.update(
-                        divmod(i, width) for i, walk in enumerate(walks) if walk != after[i]
-                    )
-        key = key_of(w, oracle, rename_cpus=self.reduced, huge=self._huge)
-        if self.visited.add(key, self._level):
+        if walks:
+            self._compare(w, walks, fills)
+        if ended:
+            oracle.detach()
+            if reason:
+                self._judge(node[2] + path_of(made), reason)
+        elif self.visited.add(self._key(w, oracle), self._level):
             self.worlds += 1
-            stack.append((w, oracle, path))
+            stack.append((w, oracle, node[2] + path_of(made)))
+        else:
+            oracle.detach()
+
+    def _copy(self, oracle: Oracle) -> Oracle:
+        """Return an oracle, and with it a world, that knows what this one does and may be changed."""
+        spare = self._spare
+        if spare is None:
+            return oracle.fork()[1]
+        self._spare = None
+        return spare
+
+    def _forget(self, oracle: Oracle | None) -> None:
+        """End the exploration of a node, whose own oracle this is, unless a move was carried out on it.
+
+        A world and its oracle that name each other wait for the garbage collector, which took a third of the time.
+        """
+        spare = self._spare
+        if spare is not None:
+            spare.detach()
+            self._spare = None
+        if oracle is not None:
+            oracle.detach()
+
+    def _key(self, w: World, oracle: Oracle) -> int:
+        return key_of(w, oracle, names=self._names, rename_cpus=self._rename_cpus, huge=self._huge)
 
     def _rest(self, node: Node) -> None:
         """Judge a world in which no operation is in flight (C6)."""
-        _, oracle, path = node
-        _, copy = oracle.fork()
+        copy = self._copy(node[1])
         try:
             copy.at_rest()
         except Violation as violation:
-            self._judge(path, violation.reason)
+            self._judge(node[2], violation.reason)
+        finally:
+            copy.detach()
 
     def _judge(self, path: bytes, reason: str) -> None:
         if not self.rules or REASONS[reason][0] in self.rules:
@@ -255,25 +332,32 @@ class Search:
         tlb = w.machine.tlb[cpu]
         return tag | page in tlb or tag | 8 | page >> 2 in tlb
 
-    def _walks(self, w: World) -> list[tuple[int, int]]:
+    def _walks(self, w: World) -> list[int]:
         """Return what a fill of each page by each CPU would read: the upper entry and the leaf."""
         machine = w.machine
         memory = machine.memory
-        walks: list[tuple[int, int]] = []
+        walks: list[int] = []
         for cpu in self._cpus:
             root = machine.cr3[cpu]
             psc = machine.psc[cpu]
             tag = machine.pcid[cpu] << 1
             for page in self._pages:
-                if root < 0:
-                    walks.append((0, 0))
-                    continue
-                upper = psc.get(tag | page >> 2, -1)
-                if upper < 0:
-                    upper = memory[root << 2 | page >> 2]
-                if upper & (PRESENT | PSE) == PRESENT:
-                    at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
-                    walks.append((upper, memory[at]))
-                else:
-                    walks.append((upper, 0))
+                upper = leaf = 0
+                if root >= 0:
+                    upper = psc.get(tag | page >> 2, -1)
+                    if upper < 0:
+                        upper = memory[root << 2 | page >> 2]
+                    if upper & (PRESENT | PSE) == PRESENT:
+                        leaf = memory[((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3]
+                walks.append(upper)
+                walks.append(leaf)
         return walks
+
+    def _compare(self, w: World, walks: list[int], fills: set[tuple[int, int]]) -> None:
+        """Add each CPU and page of which a fill would read something else than before."""
+        after = self._walks(w)
+        if after != walks:
+            width = len(self._pages)
+            for i in range(0, len(walks), 2):
+                if walks[i] != after[i] or walks[i + 1] != after[i + 1]:
+                    fills.add(((i >> 1) // width, (i >> 1) % width))

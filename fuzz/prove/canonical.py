@@ -96,6 +96,10 @@ class Canonical:
             self.out.append(self.frame(frame) if frame >= 0 else -1)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
+        for slot in sorted(oracle.dropped):
+            owner = oracle.dropped[slot]
+            if owner in oracle.objects:
+                self.out += (-3, slot, self.owner(owner))
         self._contents(w, oracle, tables)
         self._free(w)
 
@@ -330,6 +334,8 @@ class Canonical:
         if freed:
             out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))
+        for slot, owner in oracle.open_drop[cpu]:
+            out += (-3, slot, self.owner(owner))
         out.append(-1)
 
     def _contents(self, w: World, oracle: Oracle, tables: int) -> None:

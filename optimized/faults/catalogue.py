@@ -8,7 +8,9 @@ from typing import Final
 from machine.entry import ACCESSED, RW
 from optimized import rules
 from optimized.faults import delivery, gather
-from optimized.policy import Fault, NeedFlush, Policy
+from optimized.faults.history import HISTORY
+from optimized.faults.seed import seed
+from optimized.policy import Fault, Policy
 from optimized.strategy import GatherFlush
 
 
@@ -18,27 +20,6 @@ def _skip_write_protect(old: int, new: int) -> bool:
 
 def _trust_accessed(old: int, new: int) -> bool:
     return bool(old & ACCESSED) and rules.linux(old, new)
-
-
-def _fault(
-    name: str,
-    fault: Fault,
-    *,
-    strategy: type[GatherFlush] = GatherFlush,
-    needs_flush: NeedFlush = rules.linux,
-    report_spurious: bool = False,
-) -> Policy:
-    return Policy(
-        name=name,
-        needs_flush=needs_flush,
-        summary=fault.mechanism.split(": ")[0],
-        source=fault.origin,
-        huge_needs_flush=rules.linux_huge,
-        huge_inline=False,
-        report_spurious=report_spurious,
-        strategy=strategy,
-        fault=fault,
-    )
 
 
 def _v1_fault(
@@ -67,7 +48,7 @@ V1_DEFECT_5: Final = Fault(
 )
 
 FAULTS: Final[tuple[Policy, ...]] = (
-    _fault(
+    seed(
         "skip-absent",
         Fault(
             "C1",
@@ -79,7 +60,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.NeverNested,
     ),
-    _fault(
+    seed(
         "drop-last-page",
         Fault(
             "C1",
@@ -90,7 +71,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.DropLastPage,
     ),
-    _fault(
+    seed(
         "skip-write-protect",
         Fault(
             "C1",
@@ -101,7 +82,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         needs_flush=_skip_write_protect,
     ),
-    _fault(
+    seed(
         "report-healed-fault",
         Fault(
             "C2",
@@ -114,7 +95,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         needs_flush=rules.minimal,
         report_spurious=True,
     ),
-    _fault(
+    seed(
         "free-before-flush",
         Fault(
             "C3",
@@ -125,7 +106,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.FreeBeforeFlush,
     ),
-    _fault(
+    seed(
         "skip-lazy-tables",
         Fault(
             "C3",
@@ -137,7 +118,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.SkipLazyForTables,
     ),
-    _fault(
+    seed(
         "copy-before-flush",
         Fault(
             "C4",
@@ -148,7 +129,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.CopyBeforeFlush,
     ),
-    _fault(
+    seed(
         "move-unlock-before-flush",
         Fault(
             "C4",
@@ -160,7 +141,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.UnlockBeforeFlush,
     ),
-    _fault(
+    seed(
         "skip-dirty-clear",
         Fault(
             "C5",
@@ -171,7 +152,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.SkipDirtyClear,
     ),
-    _fault(
+    seed(
         "lose-batch",
         Fault(
             "C6",
@@ -182,7 +163,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.LoseBatch,
     ),
-    _fault(
+    seed(
         "recycle-asid",
         Fault(
             "C1",
@@ -193,7 +174,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.RecycleAsid,
     ),
-    _fault(
+    seed(
         "trust-accessed",
         Fault(
             "C1",
@@ -238,7 +219,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         gather.IgnoreBatchedPending,
     ),
-    _fault(
+    seed(
         "dec-before-flush",
         Fault(
             "C1",
@@ -249,7 +230,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.DecBeforeFlush,
     ),
-    _fault(
+    seed(
         "sample-early",
         Fault(
             "C1",
@@ -260,7 +241,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.SampleEarly,
     ),
-    _fault(
+    seed(
         "partial-by-local",
         Fault(
             "C1",
@@ -270,4 +251,5 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.PartialByLocal,
     ),
+    *HISTORY,
 )

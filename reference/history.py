@@ -244,7 +244,11 @@ class History:
                 return
 
     def page_moved(self, mm: int, page: int) -> None:
-        self.dropped.pop(mm * PAGES + page, None)
+        # What the same mremap has unmapped there counts no more either, although it has not returned.
+        slot = mm * PAGES + page
+        self.dropped.pop(slot, None)
+        for drops in self.open_drop:
+            drops[:] = [drop for drop in drops if drop[0] != slot]
 
     def dispensable(self, owner: int) -> bool:
         """Return whether every store to the object was given up by an MADV_FREE that came after it or is still open."""

@@ -44,6 +44,8 @@ def test_mremap_may_bring_it_back() -> None:
     k.run(0, "mmap", 0, 1, prot(R | W))
     k.run(0, "dontneed", 0)
     k.run(0, "mremap", 1, 1, 0)
+    assert k.read(1) == value
+    k.run(0, "mprotect", 0, 1, R)
 
     assert k.read(1) == value
 

@@ -16,3 +16,8 @@ QUIET := linux linux-5.19 v3 minimal always
 .PHONY: bench-quiet
 bench-quiet: venv ## ten minutes against each unbroken policy; fails at the first finding
 	@for policy in $(QUIET); do $(BIN)/shootdown fuzz --policy $$policy --for 10m --workers 2 --db quiet.db --quiet || exit $$?; done
+
+.PHONY: bench-prove
+bench-prove: compile ## worlds a second, what the reductions save, and the smallest scope beside Spin: a minute (needs spin, gcc)
+	@$(BIN)/python -m bench.prove
+	@echo; PYTHONPATH=$(CURDIR)/.compiled:$(CURDIR) $(BIN)/python -P -m bench.spin

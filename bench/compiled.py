@@ -10,13 +10,11 @@ differ.
 import argparse
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 from random import Random
 
+from bench.trees import in_both_trees
 from fuzz.compiled import is_compiled
 from fuzz.evidence.trace_run import trace_run
 from fuzz.execute import execute
@@ -58,16 +56,6 @@ def digest(scenarios: int) -> dict[str, object]:
     }
 
 
-def in_tree(path: str, scenarios: int) -> dict[str, object]:
-    """Return the same from a process whose packages come from a path."""
-    # -P: the working directory would come before the compiled tree.
-    command = [sys.executable, "-P", "-m", "bench.compiled", "--one", f"--scenarios={scenarios}"]
-    environment = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    result: dict[str, object] = json.loads(done.stdout)
-    return result
-
-
 def main() -> int:
     """Compare the two trees."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -77,12 +65,8 @@ def main() -> int:
     if options.one:
         print(json.dumps(digest(options.scenarios)))
         return 0
-    root = Path(__file__).resolve().parents[1]
-    interpreted = in_tree(str(root), options.scenarios)
-    compiled = in_tree(f"{root / '.compiled'}{os.pathsep}{root}", options.scenarios)
-    if not compiled["compiled"]:
-        print("There is no compiled tree; `make compile` makes it.")
-        return 2
+    arguments = ["--one", f"--scenarios={options.scenarios}"]
+    interpreted, compiled = in_both_trees("bench.compiled", arguments)
     for result in (interpreted, compiled):
         print(json.dumps(result))
     same = interpreted["digest"] == compiled["digest"]

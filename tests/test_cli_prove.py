@@ -207,6 +207,10 @@ def test_a_proof_is_a_campaign(tmp_path: Path) -> None:
         (("--policy", "v1", "--ops", "0"), "Invalid value for '--ops'"),
         (("--policy", "v1", "--rule", "C9"), "Invalid value for '--rule'"),
         (("--policy", "v1", "--checkpoint", "."), "is a directory"),
+        (
+            ("--policy", "v1", "--checkpoint", "no/such/c"),
+            "The checkpoint no/such/c cannot be written: the folder no/such does not exist.",
+        ),
         (("--policy", "v1", "--db", "no/such/folder.db"), "folder no/such does not exist"),
     ],
 )
@@ -242,12 +246,11 @@ def test_a_checkpoint_of_another_scope(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_cannot_be_written(tmp_path: Path) -> None:
     """Where the checkpoint cannot be kept, that is one sentence."""
-    ended = inside(tmp_path, "prove", *LEGAL, "--quiet", "--checkpoint", "no/c", "--for", "0.001s")
+    (tmp_path / "c.new").mkdir()
+    ended = inside(tmp_path, "prove", *LEGAL, "--quiet", "--checkpoint", "c", "--for", "0.001s")
 
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == (
-        "shootdown: The checkpoint no/c cannot be written: No such file or directory.\n"
-    )
+    assert ended.err == ("shootdown: The checkpoint c cannot be written: Is a directory.\n")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -1,6 +1,7 @@
 """The reduced search agrees with the plain one, which tries every step, fill and eviction at every moment."""
 
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from unittest.mock import patch
 
@@ -9,14 +10,16 @@ import pytest
 from fuzz.oracle import Oracle
 from fuzz.prove.canonical import key_of
 from fuzz.prove.counterexample import operations_in, scenario_of
+from fuzz.prove.moves import carry_out
 from fuzz.prove.scope import Scope
-from fuzz.prove.search import ALL, NONE, Illegal, Node, Reductions, Search
+from fuzz.prove.search import ALL, NONE, Illegal, Reductions, Search
 from fuzz.prove.visited import Visited
-from fuzz.scenario import Header, Record, kinds, parse
+from fuzz.scenario import Header, kinds
 from fuzz.verdict import REASONS
 from mm.world import World
 from optimized.policies import REGISTRY
 from reference.history import History
+from tests.proving import Meets, Worlds, operations, with_speculation
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,7 @@ class Ended:
         return self.rule, self.operations
 
 
-def operations(words: str) -> tuple[Record, ...]:
-    """The operations that a search can start, as scenarios write them."""
-    lines = "".join(f"cpu0 {line}\n" for line in words.split(", "))
-    return parse(
-        f"shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\n{lines}"
-    ).scenario.records
-
-
+@cache
 def search(
     policy: str,
     words: str,
@@ -118,15 +114,6 @@ def test_seeded_faults(policy: str, words: str, cpus: int, fewest: int) -> None:
     assert reduced.transitions < plain.transitions
 
 
-class AtRest(Search):
-    """A search that keeps the worlds in which no operation is in flight."""
-
-    def _rest(self, node: Node) -> None:
-        _, oracle, path = node
-        self.__dict__.setdefault("rest", []).append((*oracle.fork(), path))
-        super()._rest(node)
-
-
 def exact(w: World, oracle: Oracle, **_renaming: bool) -> int:
     """A key that renames nothing and leaves nothing out of the world and its history."""
     state = [
@@ -136,40 +123,16 @@ def exact(w: World, oracle: Oracle, **_renaming: bool) -> int:
     return int.from_bytes(digest, "little") or 1
 
 
-def rested(
-    header: Header, words: str, ops: int, *, reductions: Reductions = ALL
-) -> list[tuple[World, Oracle]]:
+def rested(header: Header, words: str, ops: int, *, reductions: Reductions = ALL) -> Worlds:
     """The worlds at rest that a search under linux meets."""
     scope = Scope(header, ops, (words,), operations(words))
     visited = Visited(1 << 16)
-    searched = AtRest(scope, REGISTRY["linux"].make(), visited, reductions=reductions)
+    searched = Meets(scope, REGISTRY["linux"].make(), visited, reductions=reductions)
     paths = searched.begin()
     for _ in range(ops):
         paths = searched.expand(paths)
     visited.close()
-    return [(w, oracle) for w, oracle, _ in searched.__dict__["rest"]]
-
-
-def with_speculation(worlds: list[tuple[World, Oracle]]) -> set[int]:
-    """The keys of worlds, and of all that fills and evictions make of them."""
-    keys: set[int] = set()
-    todo = list(worlds)
-    while todo:
-        w, oracle = todo.pop()
-        key = key_of(w, oracle)
-        if key in keys:
-            continue
-        keys.add(key)
-        for cpu in range(w.cpus):
-            copy, other = oracle.fork()
-            copy.machine.fill(cpu, 0)
-            todo.append((copy, other))
-            # Also of an address space that is not loaded: it was evicted before the switch.
-            for cached in w.machine.tlb[cpu]:
-                copy, other = oracle.fork()
-                del copy.machine.tlb[cpu][cached]
-                todo.append((copy, other))
-    return keys
+    return searched.rest
 
 
 @pytest.mark.parametrize(
@@ -230,3 +193,40 @@ def test_the_empty_scope() -> None:
 
     assert found.rule == ""
     assert found.worlds < search("linux", "read p0", 1).worlds
+
+
+@pytest.mark.parametrize("reduction", Reductions._fields)
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [("linux", "write p0, mprotect p0 r"), ("free-before-flush", "write p0, munmap p0")],
+)
+def test_each_reduction_by_itself(policy: str, words: str, reduction: str) -> None:
+    """Without one of the reductions, and with it alone, the verdict is the same; it saves worlds in both."""
+    without = search(policy, words, 2, reductions=ALL._replace(**{reduction: False}))
+    alone = search(policy, words, 2, reductions=NONE._replace(**{reduction: True}))
+    both, neither = search(policy, words, 2), search(policy, words, 2, reductions=NONE)
+
+    assert without.verdict == alone.verdict == both.verdict == neither.verdict
+    if not both.rule:
+        assert both.worlds < without.worlds
+        assert alone.worlds < neither.worlds
+
+
+def test_a_blocked_move_changes_nothing() -> None:
+    """The world in which a CPU could not move is used for the next move, as it was before."""
+    blocked = 0
+
+    def watched(w: World, scope: Scope, move: int) -> bool:
+        nonlocal blocked
+        oracle = w.observer
+        assert isinstance(oracle, Oracle)
+        before = exact(w, oracle)
+        moved = carry_out(w, scope, move)
+        if not moved:
+            blocked += 1
+            assert exact(w, oracle) == before
+        return moved
+
+    with patch("fuzz.prove.search.carry_out", watched):
+        search("linux", "write p0, munmap p0, fork, dontneed p0", 2)
+    assert blocked > 50

@@ -204,10 +204,11 @@ def _bound(scope: Scope, rules: tuple[str, ...]) -> dict[str, object]:
 def _stored(
     checkpoint: Path | None, identity: dict[str, object]
 ) -> tuple[State | None, Iterable[int]]:
-    if checkpoint is None or not checkpoint.exists():
+    if checkpoint is None:
         return None, ()
     try:
-        return files.load(checkpoint, identity)
+        files.refuse_no_folder(checkpoint)
+        return files.load(checkpoint, identity) if checkpoint.exists() else (None, ())
     except files.CheckpointError as error:
         raise click.ClickException(str(error)) from None
 

@@ -102,6 +102,9 @@ class Canonical:
                 self.out += (-3, slot, self.owner(owner))
         self._contents(w, oracle, tables)
         self._free(w)
+        if not names:
+            # The names that will be given next.
+            self.out += (w.stamp, len(oracle.shadow), *state.tlb_gen)
 
     def frame(self, frame: int) -> int:
         """Return the name of a frame, a new one when it has none."""
@@ -177,7 +180,7 @@ class Canonical:
             frame = cached >> 8 & 63
             fact = (key << 8 | cached & 0xFF) << 6 | self.frame(frame)
             if not self.names:
-                out += (fact, cached >> 14)
+                out.append(cached >> 14)
             for i in range(FANOUT if key & 8 else 1):
                 fact = fact << 1 | (cached >> 14 == generation[frame + i])
             out.append(fact)
@@ -349,6 +352,8 @@ class Canonical:
             if frame_at < len(frames):
                 frame = frames[frame_at]
                 frame_at += 1
+                if not self.names:
+                    out.append(w.machine.generation[frame])
                 if free >> frame & 1:
                     out.append(_IS_FREE)
                     continue

@@ -46,6 +46,15 @@ def save(path: Path, identity: Mapping[str, object], state: State, keys: Iterabl
         raise CheckpointError(message) from None
 
 
+def refuse_no_folder(path: Path) -> None:
+    """Return if there is a folder for the file. Error: CheckpointError."""
+    if not path.parent.is_dir():
+        message = (
+            f"The checkpoint {path} cannot be written: the folder {path.parent} does not exist."
+        )
+        raise CheckpointError(message)
+
+
 def load(path: Path, identity: Mapping[str, object]) -> tuple[State, Sequence[int]]:
     """Return the state and the hashes in the file. Error: CheckpointError."""
     try:

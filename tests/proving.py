@@ -1,0 +1,109 @@
+"""Searches that begin in the middle, and what the hardware can make of the worlds that they meet."""
+
+from functools import partial
+from unittest.mock import patch
+
+from fuzz.execute import apply, boot
+from fuzz.oracle import Oracle
+from fuzz.prove.canonical import key_of
+from fuzz.prove.moves import carry_out, moves_in
+from fuzz.prove.scope import Scope
+from fuzz.prove.search import ALL, Node, Reductions, Search
+from fuzz.prove.visited import Visited
+from fuzz.scenario import Record, Scenario, parse
+from mm.flush import FlushStrategy
+from mm.world import World
+from optimized.policies import REGISTRY
+
+Worlds = list[tuple[World, Oracle]]
+SLOTS = 1 << 16
+
+
+def operations(words: str) -> tuple[Record, ...]:
+    """The operations that a search can start, as scenarios write them."""
+    lines = "".join(f"cpu0 {line}\n" for line in words.split(", "))
+    return parse(
+        f"shootdown-scenario 1\ncpus 1\npages 8\nlayout private\n\n{lines}"
+    ).scenario.records
+
+
+def story(head: str, lines: str) -> Scenario:
+    """The scenario of some lines, a record each; `head` is CPUs, pages and layout."""
+    cpus, pages, layout = head.split()
+    text = "\n".join(line.strip() for line in lines.split(", "))
+    return parse(
+        f"shootdown-scenario 1\ncpus {cpus}\npages {pages}\nlayout {layout}\n\n{text}\n"
+    ).scenario
+
+
+class Meets(Search):
+    """A search that keeps the worlds that it makes, `met`, and those of them with nothing in flight, `rest`."""
+
+    met: Worlds
+    rest: Worlds
+
+    def _key(self, w: World, oracle: Oracle) -> int:
+        self.__dict__.setdefault("met", []).append(oracle.fork())
+        return super()._key(w, oracle)
+
+    def _rest(self, node: Node) -> None:
+        self.__dict__.setdefault("rest", []).append(node[1].fork())
+        super()._rest(node)
+
+
+def _behind(
+    begun: Scenario, path: bytes, scope: Scope, strategy: FlushStrategy
+) -> tuple[World, Oracle]:
+    """The world that a path leads to from the one that a scenario leads to."""
+    w, oracle = boot(scope.header, strategy)
+    for record in begun.records:
+        apply(w, record)
+    for move in moves_in(path):
+        carry_out(w, scope, move)
+    return w, oracle
+
+
+def goes_on(
+    begun: Scenario,
+    words: str,
+    *,
+    strategy: FlushStrategy | None = None,
+    reductions: Reductions = ALL,
+) -> Meets:
+    """A search under linux that has begun where a scenario ends, and has carried out one operation more.
+
+    Error: Illegal.
+    """
+    visited = Visited(SLOTS)
+    scope = Scope(begun.header, 1, (words,), operations(words))
+    strategy = strategy or REGISTRY["linux"].make()
+    search = Meets(scope, strategy, visited, reductions=reductions)
+    try:
+        with patch("fuzz.prove.search.world_of", partial(_behind, begun)):
+            search.expand(search.begin(), last=True)
+    finally:
+        visited.close()
+    return search
+
+
+def with_speculation(worlds: Worlds) -> set[int]:
+    """The keys of worlds, and of all that fills and evictions make of them."""
+    keys: set[int] = set()
+    todo = list(worlds)
+    while todo:
+        w, oracle = todo.pop()
+        key = key_of(w, oracle)
+        if key in keys:
+            continue
+        keys.add(key)
+        for cpu in range(w.cpus):
+            for page in range(w.pages):
+                copy, other = oracle.fork()
+                copy.machine.fill(cpu, page)
+                todo.append((copy, other))
+            # Also of an address space that is not loaded: it was evicted before the switch.
+            for cached in w.machine.tlb[cpu]:
+                copy, other = oracle.fork()
+                del copy.machine.tlb[cpu][cached]
+                todo.append((copy, other))
+    return keys

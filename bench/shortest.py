@@ -1,4 +1,4 @@
-"""The shortest counterexample of each seeded fault by its own rule, in records, and how often the minimizer reaches it.
+"""The shortest counterexample of each seeded fault by its own rule, and how often the minimizer reaches its length.
 
     python -m bench.shortest search [--faults A,B] [--seconds 300]
     python -m bench.shortest reached [--faults A,B] [--inputs 100]
@@ -12,6 +12,7 @@ import argparse
 import time
 
 from bench.inputs import failing_inputs, minimized
+from fuzz.minimize import length
 from fuzz.prove.scope import Scope, scope_of
 from fuzz.prove.shortest import Shortest
 from fuzz.scenario import Scenario, corpus, kinds, render_record
@@ -30,7 +31,7 @@ def stories_of(policy: Policy) -> list[Scenario]:
         for expected in parsed.expectations
         if policy.fault and (expected.policy, expected.rule) == (policy.name, policy.fault.rule)
     ]
-    return sorted(found, key=lambda scenario: len(scenario.records))
+    return sorted(found, key=length)
 
 
 def scopes_of(policy: Policy) -> list[Scope]:
@@ -47,7 +48,7 @@ def scopes_of(policy: Policy) -> list[Scope]:
         for layout in {story.header.layout, kinds.PRIVATE, kinds.SHARED}
         for batch in {story.header.batch, 1}
     }
-    return [scope_of(header, len(stories[0].records), names) for header in sorted(headers)]
+    return [scope_of(header, length(stories[0]), names) for header in sorted(headers)]
 
 
 def search(name: str, seconds: float) -> str:
@@ -56,14 +57,14 @@ def search(name: str, seconds: float) -> str:
     if policy.fault is None:
         return f"{name}: not a fault"
     best: Scenario | None = None
-    bound = len(stories_of(policy)[0].records)
+    bound = length(stories_of(policy)[0])
     open_from = bound
     for scope in scopes_of(policy):
         start = time.process_time()
         levels = Shortest(scope._replace(ops=bound), policy.make(), policy.fault.rule)
         for found in levels.levels():
             if found:
-                best, bound = found, len(found.records) - 1
+                best, bound = found, length(found) - 1
             elif time.process_time() - start > seconds:
                 break
         else:
@@ -71,7 +72,7 @@ def search(name: str, seconds: float) -> str:
         open_from = min(open_from, levels.complete)
     text = "; ".join(map(render_record, best.records)) if best else "none"
     certain = "" if open_from >= bound else f" (none with {open_from}; between them not explored)"
-    return f"{name} ({policy.fault.rule}): {len(best.records) if best else '-'} records{certain}: {text}"
+    return f"{name} ({policy.fault.rule}): {length(best) if best else '-'}{certain}: {text}"
 
 
 def reached(name: str, inputs: int) -> str:
@@ -81,8 +82,8 @@ def reached(name: str, inputs: int) -> str:
         return f"{name}: the shortest is not known"
     rule = policy.fault.rule
     minima = [minimized(name, scenario, BUDGET)[1] for scenario in failing_inputs(name, inputs, 1)]
-    lengths = [len(small.scenario.records) for small in minima]
-    short = sum(length <= policy.fault.shortest for length in lengths)
+    lengths = [length(small.scenario) for small in minima]
+    short = sum(each <= policy.fault.shortest for each in lengths)
     spread = ", ".join(f"{n} x {lengths.count(n)}" for n in sorted(set(lengths)))
     return f"{name} ({rule}): {short} of {len(lengths)} reach {policy.fault.shortest} ({spread})"
 

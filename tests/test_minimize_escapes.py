@@ -78,8 +78,13 @@ def test_resume_by_access() -> None:
             "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 munmap p0\ncpu0 read p0",
             1,
         ),
+        (
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 munmap p0\ncpu0 read p0",
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 read p1\ncpu0 read p0",
+            2,
+        ),
     ],
-    ids=["load", "call"],
+    ids=["load", "call", "load-for-call"],
 )
 def test_resume_by_waiting(records: str, least: str, pages: int) -> None:
     """A CPU that waits for the lock of a paused call lets it finish, and the record that did goes."""
@@ -92,7 +97,7 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
     """Nothing is tried for an access that pauses, nor where the paused call goes on at once or never."""
     start = story(
         "cpu0 read p0 until fault\ncpu1 read p0\ncpu0 run\n"
-        "cpu1 fork until ack\ncpu1 run\ncpu0 fork until ack\ncpu1 read p0"
+        "cpu1 fork until ack\ncpu1 run\ncpu1 fork until ack\ncpu0 read p0"
     )
     asked: list[Scenario] = []
 

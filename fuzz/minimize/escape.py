@@ -76,20 +76,21 @@ def escape_by_dropping(reducer: Reducer) -> None:
 
 
 def _with_resumptions(scenario: Scenario) -> Scenario:
-    """The scenario with each access that follows a paused call of its CPU made one that only lets it finish, but not
-    the last record.
+    """The scenario with each access that comes next after a paused operation of its CPU made a record that only lets
+    that finish, but not the last record.
 
     An access to a page that was dropped would map it again, so that nothing stale is left.
     """
     records = list(scenario.records)
     paused: set[int] = set()
     for at, record in enumerate(records[:-1]):
-        if record[CPU] in paused and record[KIND] in ACCESSES:
-            records[at] = (kinds.RUN, record[CPU], record[RUN], 0, 1, 0)
-        if record[RUN]:
-            paused.add(record[CPU])
-        elif record[KIND] <= kinds.RUN:
-            paused.discard(record[CPU])
+        kind, cpu, run, *_ = record
+        if cpu in paused and kind in ACCESSES and not run:
+            records[at] = (kinds.RUN, cpu, 0, 0, 1, 0)
+        if run:
+            paused.add(cpu)
+        elif kind <= kinds.RUN:
+            paused.discard(cpu)
     return with_records(scenario, records)
 
 

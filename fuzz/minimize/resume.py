@@ -21,24 +21,28 @@ def resume_by_access(reducer: Reducer) -> None:
 
 
 def resume_by_waiting(reducer: Reducer) -> None:
-    """For each call that pauses and the next record of its CPU, which lets it finish, tried: without that record, and
-    with each record of another CPU between the two one that has to wait for the locks of the call: a load from a page
-    that nobody else names, and the same call again. Until that worked once.
+    """For each call that pauses, until that worked once, another CPU has tried to wait for a lock of it, by a load from
+    a page that nobody else names and by the same call again: in the place of each record of another CPU between the
+    call and the next one of its CPU, which lets it finish, without that next one. Each call of another CPU behind it
+    has tried to be such a load.
 
     Both change little, because the load is of no other page and the call has just been carried out; and both take a
-    CPU out of lazy mode as the record did. So a return from lazy mode and a resumption are one record.
+    CPU out of lazy mode as an access does. So a return from lazy mode and a resumption are one record.
     """
     best = reducer.best
     for at, record in enumerate(best.records):
-        later = next(
-            (i for i in range(at + 1, len(best.records)) if best.records[i][CPU] == record[CPU]), at
-        )
         if not record[RUN] or not is_call(record):
             continue
-        for between in range(at + 1, later):
-            cpu = best.records[between][CPU]
-            again = without(replaced(best, between, revised(record, cpu=cpu, run=0)), {later})
-            if reducer.consider(_with_new_page(again, between)) or reducer.consider(again):
+        later = range(at + 1, len(best.records))
+        others = [i for i in later if best.records[i][CPU] != record[CPU]]
+        resumption = next((i for i in later if i not in others), 0)
+        for between in others:
+            again = revised(record, cpu=best.records[between][CPU], run=0)
+            if between < resumption:
+                candidate = without(replaced(best, between, again), {resumption})
+                if any(map(reducer.consider, (_with_new_page(candidate, between), candidate))):
+                    return
+            if is_call(best.records[between]) and reducer.consider(_with_new_page(best, between)):
                 return
 
 

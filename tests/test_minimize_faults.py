@@ -6,17 +6,13 @@ import pytest
 
 from bench.inputs import failing_inputs, minimized, other_headers
 from fuzz.execute import execute
-from fuzz.minimize import Minimized
+from fuzz.minimize import Minimized, length
 from fuzz.scenario import Scenario, render
 from optimized.policies import REGISTRY
 
 INPUTS = 6
 """Of each fault; `python -m bench.minima` does the same with 30."""
 BUDGET = 300
-LONGEST = {"partial-by-local": 7, "sample-early": 6}
-"""In partial-by-local two flushes overlap on two pages, in sample-early a CPU is away, and comes back inside
-the flush; every other minimum has at most 4 records."""
-
 FAULTS = [name for name, policy in REGISTRY.items() if policy.fault]
 
 
@@ -27,13 +23,17 @@ def results(name: str) -> list[tuple[str, Minimized]]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_minimum_keeps_its_reason_and_is_short(name: str) -> None:
-    """Within 300 runs a failing input of 32 records becomes a handful of records that fails for the same reason."""
+def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
+    """Within 300 runs a failing input of 32 records becomes one that fails for the same reason and is as short as the
+    shortest counterexample that the search has found.
+    """
+    fault = REGISTRY[name].fault
+    assert fault
     assert len(results(name)) == INPUTS
     for reason, (small, runs, _) in results(name):
         assert execute(small, REGISTRY[name].make()).reason == reason
         assert runs <= BUDGET
-        assert len(small.records) <= LONGEST.get(name, 4), render(small)
+        assert length(small) == fault.shortest, render(small)
 
 
 @pytest.mark.parametrize("name", FAULTS)

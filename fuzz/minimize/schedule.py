@@ -3,7 +3,6 @@
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
     CPU,
-    PAGE,
     RUN,
     cpus_by_first_use,
     moved_record,
@@ -83,18 +82,3 @@ def move_pauses(reducer: Reducer) -> None:
                 one_page = rename_pages(moved, [0] * moved.header.pages, 1)
                 if reducer.consider(moved) or reducer.consider(one_page):
                     break
-
-
-def resume_by_access(reducer: Reducer) -> None:
-    """For each operation that pauses, each later record has tried to be a load by its CPU, which lets it finish.
-
-    Whatever waits for a lock of that operation does the same, in as many ways as there are operations that wait.
-    """
-    best = reducer.best
-    for at, record in enumerate(best.records):
-        if not record[RUN]:
-            continue
-        load = (kinds.READ, record[CPU], 0, record[PAGE], 1, 0)
-        for later in range(at + 1, len(best.records)):
-            if reducer.consider(replaced(best, later, load)):
-                return

@@ -44,7 +44,7 @@ V1_DEFECT_5: Final = Fault(
     2021,
     "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
     "day takes for a denied read, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
-    shortest=2,
+    shortest=3,
 )
 
 FAULTS: Final[tuple[Policy, ...]] = (
@@ -56,7 +56,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2017,
             "a gather ends without looking for others: MADV_DONTNEED finds an entry that another CPU has cleared and "
             "not yet flushed, records nothing, and returns while the old page can still be read",
-            shortest=4,
+            shortest=5,
         ),
         strategy=gather.NeverNested,
     ),
@@ -204,6 +204,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 3",
             2021,
             "a huge PMD is not recorded in the gather: safe only as long as change_huge_pmd flushed inline",
+            shortest=3,
         ),
         gather.HugeUnrecorded,
         inline=False,
@@ -216,6 +217,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2021,
             "a migration entry is downgraded without a flush: the flush of its unmapping is still to come when "
             "mprotect returns",
+            shortest=5,
         ),
         gather.IgnoreBatchedPending,
     ),
@@ -226,7 +228,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "tlb_finish_mmu in mm/mmu_gather.c, docs/linux-tlb.md B.1, G.10",
             0,
             "the pending count falls before the flush: a second gather is not nested any more, and returns unflushed",
-            shortest=4,
+            shortest=5,
         ),
         strategy=gather.DecBeforeFlush,
     ),
@@ -238,6 +240,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2016,
             "who is interrupted is decided before the generation is raised: a CPU that switches in between has the old "
             "generation and gets no interrupt",
+            shortest=6,
         ),
         strategy=delivery.SampleEarly,
     ),
@@ -248,6 +251,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "flush_tlb_func in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3, G.11",
             0,
             "a ranged flush jumps generations: the newer flush under way finds its generation reached and does nothing",
+            shortest=8,
+            shortest_open_from=6,
         ),
         strategy=delivery.PartialByLocal,
     ),

@@ -98,6 +98,11 @@ class Machine:
     def copy(self) -> "Machine":
         """Return an equal machine that shares no mutable state with this one."""
         other = Machine(0, amd=self.amd, stray_dirty=self.stray_dirty, blind_dirty=self.blind_dirty)
+        self.copy_into(other)
+        return other
+
+    def copy_into(self, other: "Machine") -> None:
+        """Give a machine with the same switches the state of this one; they share no mutable part of it."""
         other.memory = self.memory.copy()
         other.generation = self.generation.copy()
         other.tlb = [entries.copy() for entries in self.tlb]
@@ -105,7 +110,6 @@ class Machine:
         other.cr3 = self.cr3.copy()
         other.pcid = self.pcid.copy()
         other.has_global = self.has_global
-        return other
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value that is equal for equal machines."""

@@ -175,7 +175,7 @@ def _two_flags(*, huge: bool) -> Iterator[Change]:
 
 def _together(*, huge: bool) -> Iterator[Change]:
     for name, set_, cleared, moved in (
-        ("RW and D cleared, SAVED_DIRTY set", BIT58, RW | DIRTY, False),
+        ("RW, D cleared, SAVED_DIRTY set", BIT58, RW | DIRTY, False),
         ("RW cleared, UFFD_WP set", UFFD_WP, RW, False),
         ("RW set, UFFD_WP cleared", RW, UFFD_WP, False),
         ("PFN changed", 0, 0, True),

@@ -104,7 +104,7 @@ class _Search:
         return None
 
     def _next(self, machine: int, events: tuple[Record, ...], bare: Trial) -> Iterator[_Node]:
-        """Yield what one more event makes of a trial, unless it is over or the event leaves no trace."""
+        """Yield what one more event makes of a trial, unless it is over; it is, where the event leaves no trace."""
         if bare.over:
             return
         before = bare.world.key()
@@ -112,8 +112,9 @@ class _Search:
             after = bare.copy()
             after.apply(event)
             # A load or a fetch that finds its translation cached is nothing that a later event could tell.
-            if after.over or event[0] == kinds.WRITE or after.world.key() != before:
-                yield machine, (*events, event), after
+            if event[0] != kinds.WRITE and not after.over and after.world.key() == before:
+                after.over = True
+            yield machine, (*events, event), after
 
     def _trial(self, machine: int, *, flush: bool) -> Trial:
         return Trial(

@@ -6,7 +6,16 @@ from itertools import groupby
 from typing import Final
 
 from fuzz.table.rows import MISSING, WASTED, Cell, Row
-from fuzz.table.words import GAINS, REMARKS, VERDICTS, gains_of, need_words, size_of, story_of
+from fuzz.table.words import (
+    GAINS,
+    REMARKS,
+    VERDICTS,
+    gains_of,
+    need_words,
+    notes_of,
+    size_of,
+    story_of,
+)
 
 _STYLE: Final = """
 :root { color-scheme: light; }
@@ -52,11 +61,11 @@ def page_of(rows: Sequence[Row], names: Sequence[str]) -> str:
         f"<title>Which changes need a flush</title>\n<style>{_STYLE}</style></head>"
     )
     title = "<h1>Which changes of an entry need a TLB flush, and which rule flushes</h1>"
-    parts = [head, "<body>", title, _key(), *tables, "<h2>Missing flushes</h2>", *missing]
+    parts = [head, "<body>", title, _key(rows), *tables, "<h2>Missing flushes</h2>", *missing]
     return "\n".join([*parts, "</body></html>", ""])
 
 
-def _key() -> str:
+def _key(rows: Sequence[Row]) -> str:
     verdicts = [
         f'<span class="{verdict}">{verdict}</span> {escape(words)}<br>'
         for verdict, words in VERDICTS.items()
@@ -65,7 +74,8 @@ def _key() -> str:
     return (
         f'<p class="key">{"".join(verdicts)}</p>\n'
         f"<p>What a wasted flush gains: {'; '.join(gains)}. Nothing where there is no mark.</p>\n"
-        f"<p>Needed or not, {'<br>'.join(map(escape, REMARKS))}</p>"
+        f"<p>The marks behind a no:<br>{'<br>'.join(map(escape, REMARKS))}</p>\n"
+        f"<p>{'<br>'.join(map(escape, notes_of(rows)))}</p>"
     )
 
 

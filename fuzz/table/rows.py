@@ -11,7 +11,7 @@ from fuzz.table.cubes import cubes_of, words_of
 from fuzz.table.need import YES, Need, need_of
 from fuzz.table.stories import change_key, stories_by_change
 from fuzz.table.trial import Handler
-from machine.entry import GLOBAL, PRESENT, PROTNONE
+from machine.entry import GLOBAL, PRESENT, PROTNONE, PSE
 from optimized.policy import Policy
 
 DONE: Final = "done"
@@ -23,6 +23,10 @@ entry in memory before it sets its dirty bit, as every known x86 does."""
 
 _NOT_ASKED: Final = "Linux flushes here without asking the rule"
 _NOTHING_CACHED: Final = "Linux neither asks the rule nor flushes here"
+_INSIDE: Final = (
+    "a step inside an operation; a split flushes it without asking the rule, a protection change asks about"
+    " the entry that follows"
+)
 _NO_GLOBAL: Final = "no user entry of Linux has G while it is present"
 
 
@@ -179,6 +183,8 @@ def _note(change: Change) -> str:
     old, new = change.cases[0]
     if old & new & PRESENT:
         return _NO_GLOBAL if (old ^ new) & GLOBAL else ""
+    if new & PSE and not new & (PRESENT | PROTNONE):
+        return _INSIDE
     if not old & (PRESENT | PROTNONE):
         return _NOTHING_CACHED
     return "" if new & (PRESENT | PROTNONE) else _NOT_ASKED

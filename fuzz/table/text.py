@@ -6,9 +6,18 @@ from itertools import groupby
 from typing import Final
 
 from fuzz.table.rows import MISSING, Cell, Row
-from fuzz.table.words import GAINS, REMARKS, VERDICTS, gains_of, need_words, size_of, story_of
+from fuzz.table.words import (
+    GAINS,
+    REMARKS,
+    VERDICTS,
+    gains_of,
+    need_words,
+    notes_of,
+    size_of,
+    story_of,
+)
 
-_LABEL: Final = 33
+_LABEL: Final = 32
 _NEED: Final = 6
 _CELL: Final = 9
 
@@ -29,6 +38,9 @@ def lines_of(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[
                 yield _line([label, need_words(row), *cells], columns)
             yield ""
     yield from _legend(width)
+    yield "Notes"
+    for note in notes_of(rows):
+        yield from textwrap.wrap(f"  {note}", width, subsequent_indent="    ")
     yield from _missing(rows, names, width)
 
 
@@ -62,13 +74,17 @@ def _words(cell: Cell) -> str:
 def _legend(width: int) -> Iterator[str]:
     yield "Cells"
     for verdict, words in VERDICTS.items():
-        yield f"  {verdict.upper() if verdict == MISSING else verdict:9}{words}"
+        yield from _entry(verdict.upper() if verdict == MISSING else verdict, words, width)
     yield "A wasted flush gains"
     for mark, words in GAINS.values():
-        yield f"  {mark:9}{words}"
+        yield from _entry(mark, words, width)
     yield "Needed"
     for remark in REMARKS:
         yield from textwrap.wrap(f"  {remark}", width, subsequent_indent="     ")
+
+
+def _entry(mark: str, words: str, width: int) -> list[str]:
+    return textwrap.wrap(f"  {mark:9}{words}", width, subsequent_indent=" " * 11)
 
 
 def _missing(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[str]:
@@ -79,7 +95,6 @@ def _missing(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[
         for name, cell in zip(names, row.cells, strict=True):
             if cell.verdict == MISSING:
                 words = [f"{size_of(row)}, {row.label}", story_of(cell, huge=row.huge)]
-                words += [f"Note: {row.note}."] if row.note else []
                 words += [f"In the corpus: {', '.join(cell.stories)}."] if cell.stories else []
                 told.setdefault(tuple(words), []).append(name)
     yield "Missing" if told else "No flush is missing."

@@ -136,7 +136,7 @@ class Trial:
         if not huge:
             set_pmd_table(w, 0, 0, 0, new_table(w))
         if old and old & SWAP != SWAP:
-            self._fresh(frame_of(old) & ~3)
+            self._fresh(self._frame(old))
         self._store(old)
         if old & DIRTY and old & PRESENT:
             self._write_content()
@@ -149,7 +149,7 @@ class Trial:
 
     def _operation(self, old: int, new: int, *, flush: bool) -> None:
         w, oracle = self.world, self.oracle
-        moved = bool(old & new & PRESENT) and frame_of(old) != frame_of(new)
+        moved = bool(old & new & PRESENT) and self._frame(old) != self._frame(new)
         lost = _granted(old) & ~_granted(new)
         deny = READ | WRITE | EXEC if moved or not new & PRESENT else lost
         if new & PRESENT or new & PROTNONE:
@@ -187,6 +187,10 @@ class Trial:
             self._leave()
         elif is_migration(old) and old & SWAP != SWAP:
             self._leave()
+
+    def _frame(self, entry: int) -> int:
+        """Return the first frame of an entry; in one of 2 MiB bit 0 of the frame number is PAT."""
+        return frame_of(entry) & ~(self.pages - 1)
 
     def _store(self, entry: int) -> None:
         if self.pages > 1:
@@ -242,8 +246,7 @@ class Trial:
     def _discard(self) -> None:
         entry = self.entry
         if entry & PRESENT and not entry & DIRTY:
-            frame = frame_of(entry)
-            self.oracle.discarded(0, 0, frame & ~3 if self.pages > 1 else frame)
+            self.oracle.discarded(0, 0, self._frame(entry))
 
 
 def _granted(entry: int) -> int:

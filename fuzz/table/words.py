@@ -1,5 +1,6 @@
 """The words of the table, which its text, its page and its JSON share."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from fuzz.scenario import kinds
@@ -55,6 +56,15 @@ def need_words(row: Row) -> str:
     if all(cell.need.needed == row.needed for cell in row.cells):
         return words
     return f"{words} h" if words == "no" else f"{words}h"
+
+
+def notes_of(rows: Sequence[Row]) -> list[str]:
+    """Return what is to be known about some rows, with their names, in the order of the table."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note and row.name not in names.setdefault(row.note, []):
+            names[row.note].append(row.name)
+    return [f"{', '.join(named)}: {note}." for note, named in names.items()]
 
 
 def gains_of(cell: Cell) -> list[str]:

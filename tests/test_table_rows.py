@@ -1,16 +1,19 @@
 """The rows of `shootdown table`: what each policy does about each class of changes."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from fuzz.campaign.policy_source import LoadedPolicy, load_policy
+from fuzz.cli.output import WIDTH
 from fuzz.table.cubes import cubes_of, words_of
 from fuzz.table.need import YES
 from fuzz.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row, flushes, table_of
 from fuzz.table.text import lines_of
 from optimized.policies import RULES
 from optimized.policy import Policy
+from tests.test_repository import ROOT
 
 NAMES = [policy.name for policy in RULES]
 
@@ -112,7 +115,7 @@ def test_seeded_faults_have_their_stories() -> None:
     """A fault of the rule is a missing cell that names the corpus' story of it."""
     for name, label in (
         ("skip-write-protect", "RW cleared (D=1)"),
-        ("trust-accessed", "RW cleared (D=1, A=0)"),
+        ("trust-accessed", "RW cleared, A set (D=1)"),
     ):
         rows = table_of([load_policy(name)])
         (cell,) = [row.cells[0] for row in rows if row.label == label and not row.huge]
@@ -137,6 +140,19 @@ def test_lines_fit(rows: list[Row]) -> None:
         assert max(map(len, lines)) <= width
         headings = [line for line in lines if line.startswith("4 KiB: one flag")]
         assert sum(line.count("linux-5.19") for line in headings) == times
+
+
+def test_readme_shows_real_lines(rows: list[Row]) -> None:
+    """The excerpt in README.md is output of the command, in its order."""
+    excerpt = re.search(
+        r"^```text\n(4 KiB: .*?)```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert excerpt is not None
+    shown = [line for line in excerpt[1].splitlines() if line != "..."]
+    printed = iter(lines_of(rows, NAMES, WIDTH))
+
+    assert len(shown) > 9
+    assert [line for line in shown if line not in printed] == []
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])

@@ -65,11 +65,14 @@ class Outcome:
 
 
 def boot(
-    header: Header, strategy: FlushStrategy, oracle_type: type[Oracle] = Oracle
+    header: Header,
+    strategy: FlushStrategy,
+    oracle_type: type[Oracle] = Oracle,
+    machine_type: type[Machine] = Machine,
 ) -> tuple[World, Oracle]:
     """Return the world that a header describes, and the oracle that watches it."""
     switches = header.machine
-    machine = Machine(
+    machine = machine_type(
         header.cpus,
         amd=bool(switches & kinds.AMD),
         stray_dirty=bool(switches & kinds.STRAY_DIRTY),

@@ -27,6 +27,7 @@ HOT = (
     "fuzz/oracle.py",
     "fuzz/window.py",
     "fuzz/prove/canonical.py",
+    "fuzz/prove/key.py",
     "fuzz/prove/moves.py",
     "fuzz/prove/search.py",
     "fuzz/prove/shortest.py",

@@ -13,6 +13,7 @@ from optimized.policies import REGISTRY
 INPUTS = 6
 """Of each fault; `python -m bench.minima` does the same with 30."""
 BUDGET = 300
+SHORT = 6
 FAULTS = [name for name, policy in REGISTRY.items() if policy.fault]
 
 
@@ -25,24 +26,30 @@ def results(name: str) -> list[tuple[str, Minimized]]:
 @pytest.mark.parametrize("name", FAULTS)
 def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
     """Within 300 runs a failing input of 32 records becomes one that fails for the same reason and is as short as the
-    shortest counterexample that the search has found.
+    shortest counterexample that the search has found; or nearly so when the runs are used up.
     """
     fault = REGISTRY[name].fault
     assert fault
     assert len(results(name)) == INPUTS
-    for reason, (small, runs, _) in results(name):
+    for reason, (small, runs, complete) in results(name):
         assert execute(small, REGISTRY[name].make()).reason == reason
         assert runs <= BUDGET
-        assert length(small) == fault.shortest, render(small)
+        excess = length(small) - fault.shortest
+        assert 0 <= excess <= (not complete), render(small)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_two_forms_at_most(name: str) -> None:
-    """The inputs of a fault have one form for each reason, and at most two in all."""
+    """The inputs of a fault have at most two forms in all; short ones have one for each reason.
+
+    In a longer one two changes may be needed at once to come from one form to the other: to give the work of one CPU to
+    another, and to have it done later.
+    """
     forms = {(reason, result.scenario) for reason, result in results(name)}
+    short = {form for form in forms if length(form[1]) <= SHORT}
 
     assert len(forms) <= 2
-    assert len(forms) == len({reason for reason, _ in forms})
+    assert len(short) == len({reason for reason, _ in short})
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -1,9 +1,7 @@
-"""One key for all worlds that differ only in names, and for all that no run can tell apart.
+"""A walk over one world that meets its parts in an order without names, and gives each a name as it comes.
 
-Two worlds of one key have the same future, up to the names in it.
-Renamed are: frames, in the order in which a walk over the world meets them; objects and stored values, likewise;
-generations, by how far they are behind the newest; CPUs, by rotation, because acknowledgements begin at the sender and
-go round.
+Renamed are: frames, objects and stored values; generations, by how far they are behind the newest; CPUs, by rotation,
+because acknowledgements begin at the sender and go round.
 Left out is what no run can show: costs, time, versions that no access may show any more, the age of a dead incarnation.
 Not renamed are pages and address spaces: a range is worked through upwards and fork takes the lowest free space, so an
 exchange of two of them is another world.
@@ -12,8 +10,6 @@ A frame is free to be renamed because the allocator knows none by its number (mm
 With huge pages it does, by blocks; then frames keep their numbers.
 """
 
-from hashlib import blake2b
-from struct import Struct, error
 from typing import Final
 
 from fuzz.oracle import Oracle
@@ -36,19 +32,9 @@ _CPU: Final = 2
 _FRAME: Final = 3
 _ENTRY: Final = 4
 _GENERATION: Final = 5
-_RENAMED: Final = {
-    "mm": _MM,
-    "cpu": _CPU,
-    "frame": _FRAME,
-    "entry": _ENTRY,
-    "generation": _GENERATION,
-}
+_WORDS: Final = ("", "mm", "cpu", "frame", "entry", "generation")
 _ARGUMENTS: Final[list[list[int]]] = []
 """By the code of a step, what its arguments are; [] when all are written as they are."""
-_FIRST: Final = [0]
-"""The CPU that every walk begins at if none is renamed."""
-_PACKED: Final = [Struct(f"<{count}i") for count in range(1024)]
-"""By their number, how integers become bytes."""
 
 
 class Canonical:
@@ -393,52 +379,11 @@ class Canonical:
         del self.out[last:]
 
 
-def key_of(
-    w: World, oracle: Oracle, *, names: bool = True, rename_cpus: bool = True, huge: bool = False
-) -> int:
-    """Return a hash of 64 bits, of which the highest 59 count, of a world between two steps and its history; renamings
-    leave it as it is.
-
-    `names`, `rename_cpus`: what may be renamed, all but the CPUs and the CPUs. `huge`: there may be huge pages, so
-    frames keep their numbers.
-    """
-    starts = _starts(w) if rename_cpus else _FIRST
-    best = _packed(Canonical(w, oracle, starts[0], names=names, huge=huge).out)
-    for first in starts[1:]:
-        best = min(best, _packed(Canonical(w, oracle, first, names=names, huge=huge).out))
-    return int.from_bytes(blake2b(best, digest_size=8).digest(), "little") | 16
-
-
-def _starts(w: World) -> list[int]:
-    """Return the CPUs from which a walk may begin: those whose rotation of some cheap facts is the least."""
-    cpus = w.cpus
-    if cpus == 1:
-        return _FIRST
-    facts = [_facts(w, cpu) for cpu in range(cpus)]
-    least = min(facts)
-    starts = [cpu for cpu in range(cpus) if facts[cpu] == least]
-    if len(starts) == 1:
-        return starts
-    rotations = [facts[first:] + facts[:first] for first in starts]
-    smallest = min(rotations)
-    return [first for i, first in enumerate(starts) if rotations[i] == smallest]
-
-
-def _facts(w: World, cpu: int) -> list[int]:
-    """Return facts of a CPU that have no names in them."""
-    stack = w.steps[cpu]
-    facts = [len(stack), w.task_mm[cpu]]
-    facts += [s[0] for s in stack]
-    tlb = w.machine.tlb[cpu]
-    facts += [key << 8 | tlb[key] & 0xFF for key in sorted(tlb)]
-    return facts
-
-
 def _arguments(code: int) -> list[int]:
     """Return what the arguments of a step are."""
     while len(_ARGUMENTS) <= code:
         words = TAKES[len(_ARGUMENTS)]
-        _ARGUMENTS.append([_RENAMED.get(word, _AS_IT_IS) for word in words])
+        _ARGUMENTS.append([_WORDS.index(word) if word in _WORDS else _AS_IT_IS for word in words])
     return _ARGUMENTS[code]
 
 
@@ -449,16 +394,3 @@ def _flags_of(entry: int) -> int:
     if low | high << 57 == flags:
         return ((high << 12 | low) << 1 | 1) << 6 | frame_of(entry)
     return flags << 7 | frame_of(entry)
-
-
-def _packed(facts: list[int]) -> bytes:
-    """Return integers as bytes: other bytes for other integers."""
-    count = len(facts)
-    try:
-        return _PACKED[count].pack(*facts) if count < len(_PACKED) else _wide(facts)
-    except error:
-        return _wide(facts)
-
-
-def _wide(facts: list[int]) -> bytes:
-    return b"wide" + b",".join([b"%d" % fact for fact in facts])

@@ -24,6 +24,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "mmap_lock for reading and defers the flush, another thread gives the page back, a third one writes and "
             "gets a copy, and a fourth one, whose CPU still has the writable entry, stores to the old frame behind the "
             "copy; its store is lost",
+            shortest=9,
+            shortest_open_from=3,
         ),
         strategy=gather.PendingUnseen,
     ),
@@ -36,6 +38,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "a batched unmap is not looked for: reclaim clears an entry and defers the flush, mprotect, munmap or "
             "madvise finds nothing present, has nothing to flush and returns, and a thread goes on through the entry "
             "that its CPU has cached",
+            shortest=5,
         ),
         strategy=gather.IgnoreBatchedPending,
     ),
@@ -47,6 +50,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             2017,
             "the pending mark is a bool: of two gathers that overlap the first to end clears it for both, and a third "
             "operation, which finds the work of the second one done and not flushed, sees no reason to flush",
+            shortest=7,
+            shortest_open_from=4,
         ),
         strategy=gather.PendingCleared,
     ),
@@ -59,6 +64,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "a nested gather forgets that it freed tables: the forced full flush resets what was recorded, so it is "
             "sent as one that freed no page table, and who may skip such a flush (here a lazy CPU, on arm64 the upper "
             "levels of the walk) keeps the way to a freed table",
+            shortest=6,
+            shortest_open_from=4,
         ),
         strategy=gather.NestedLevelLost,
     ),
@@ -70,6 +77,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             2020,
             "a page table is freed without an invalidation: where no memory is left for a batch of tables, the table "
             "goes back to the allocator at once, and the paging-structure caches still lead to it",
+            shortest=2,
         ),
         strategy=gather.TableFreedAtOnce,
     ),
@@ -81,6 +89,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             2022,
             "NX set without a flush: the patch took NX from the flags whose change needs a flush, and only the next "
             "one tested the flags whose setting does, so after mprotect code can still be fetched",
+            shortest=4,
         ),
         needs_flush=_nx_unflushed,
     ),
@@ -92,6 +101,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             2017,
             "a huge PMD is none for a moment: a protection change takes it out and puts it back, and MADV_DONTNEED, "
             "which looks without the lock, takes it for a hole, skips it, and returns with the old content mapped",
+            shortest=5,
         ),
         strategy=huge.NoneInBetween,
     ),

@@ -25,6 +25,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "gets a copy, and a fourth one, whose CPU still has the writable entry, stores to the old frame behind the "
             "copy; its store is lost",
             shortest=9,
+            shortest_open_from=3,
         ),
         strategy=gather.PendingUnseen,
     ),
@@ -50,6 +51,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "the pending mark is a bool: of two gathers that overlap the first to end clears it for both, and a third "
             "operation, which finds the work of the second one done and not flushed, sees no reason to flush",
             shortest=7,
+            shortest_open_from=4,
         ),
         strategy=gather.PendingCleared,
     ),
@@ -63,6 +65,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "sent as one that freed no page table, and who may skip such a flush (here a lazy CPU, on arm64 the upper "
             "levels of the walk) keeps the way to a freed table",
             shortest=6,
+            shortest_open_from=4,
         ),
         strategy=gather.NestedLevelLost,
     ),

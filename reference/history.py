@@ -237,10 +237,9 @@ class History:
         for version in reversed(self.versions[slot]):
             if version:
                 owner = version >> 24
-                if owner != ZERO_OBJECT and owner in self.objects:
-                    frame = self.home[owner]
-                    if self.shared_object[frame] != owner:
-                        self.open_drop[cpu].append((slot, owner))
+                alive = owner != ZERO_OBJECT and owner in self.objects
+                if alive and owner not in self.shared_object:
+                    self.open_drop[cpu].append((slot, owner))
                 return
 
     def page_moved(self, mm: int, page: int) -> None:

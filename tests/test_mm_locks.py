@@ -19,6 +19,7 @@ from mm.locks import (
 )
 from mm.munmap import free_pgtable
 from mm.operation import pte_lock_batched, read_unlock_return, write_unlock_return
+from mm.operations import BY_KERNEL_THREAD, EXCLUSIVE
 from mm.step import Step, run_steps
 from mm.world import NOBODY, WRITER, World
 from optimized.policies import REGISTRY
@@ -26,9 +27,9 @@ from optimized.strategy import GatherFlush
 from tests.kernel import Kernel, R, Told
 from tests.strategies import any_scenario
 
-WRITE_LOCKED = ["mprotect", "mmap", "mremap", "fork", "uffd_register"]
+WRITE_LOCKED = sorted(EXCLUSIVE)
 READ_LOCKED = ["dontneed", "free", "uffd_wp", "uffd_unwp"]
-UNLOCKED = ["migrate", "reclaim", "age", "switch", "lazy"]
+UNLOCKED = sorted(BY_KERNEL_THREAD)
 
 
 def try_step(w: World, cpu: int, s: Step) -> bool:

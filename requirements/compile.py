@@ -28,6 +28,8 @@ HOT = (
     "fuzz/window.py",
     "fuzz/prove/canonical.py",
     "fuzz/prove/moves.py",
+    "fuzz/prove/packing.py",
+    "fuzz/prove/rotation.py",
     "fuzz/prove/search.py",
     "fuzz/prove/shortest.py",
     "fuzz/prove/visited.py",

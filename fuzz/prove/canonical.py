@@ -13,42 +13,28 @@ With huge pages it does, by blocks; then frames keep their numbers.
 """
 
 from hashlib import blake2b
-from struct import Struct, error
 from typing import Final
 
 from fuzz.oracle import Oracle
+from fuzz.prove.packing import (
+    CPU,
+    ENTRY,
+    FRAME,
+    GENERATION,
+    MM,
+    arguments_of,
+    flags_of,
+    packed,
+)
+from fuzz.prove.rotation import FIRST, starts_of
 from machine.entry import EXEC, PRESENT, PSE, READ, WRITE
-from machine.geometry import FANOUT, FRAME_BITS, FRAMES, PAGES, TABLES, frame_of
+from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from machine.x86 import POISON_ALLOC, POISON_FREE
-from mm.step import TAKES
 from mm.world import MMS, World
 from optimized.state import X86State
 
-_NO_FRAME: Final = ~FRAME_BITS[FRAMES - 1]
 _UNNAMED: Final = -1
 _IS_FREE: Final = -1 << 31
-_FLAGS: Final[dict[int, int]] = {}
-"""What `_flags_of` has returned: to look it up is faster than arithmetic beyond 63 bits."""
-
-_AS_IT_IS: Final = 0
-_MM: Final = 1
-_CPU: Final = 2
-_FRAME: Final = 3
-_ENTRY: Final = 4
-_GENERATION: Final = 5
-_RENAMED: Final = {
-    "mm": _MM,
-    "cpu": _CPU,
-    "frame": _FRAME,
-    "entry": _ENTRY,
-    "generation": _GENERATION,
-}
-_ARGUMENTS: Final[list[list[int]]] = []
-"""By the code of a step, what its arguments are; [] when all are written as they are."""
-_FIRST: Final = [0]
-"""The CPU that every walk begins at if none is renamed."""
-_PACKED: Final = [Struct(f"<{count}i") for count in range(1024)]
-"""By their number, how integers become bytes."""
 
 
 class Canonical:
@@ -134,9 +120,7 @@ class Canonical:
         """Return a page-table entry with its frame renamed; 0 when all bits are clear."""
         if not entry:
             return 0
-        known = _FLAGS.get(entry, -1)
-        if known < 0:
-            known = _FLAGS[entry] = _flags_of(entry)
+        known = flags_of(entry)
         return known & ~63 | self.frame(known & 63)
 
     def _version(self, version: int) -> int:
@@ -166,7 +150,7 @@ class Canonical:
             | (gather is not None)
         )
         for s in stack:
-            takes = _arguments(s[0])
+            takes = arguments_of(s[0])
             if takes:
                 self._step(w, state, s, takes)
             else:
@@ -206,16 +190,16 @@ class Canonical:
         mm = 0
         for i, what in enumerate(takes):
             value = s[i + 1]
-            if what == _ENTRY:
+            if what == ENTRY:
                 value = self.entry(value)
-            elif what == _FRAME:
+            elif what == FRAME:
                 value = self.frame(value)
-            elif what == _CPU:
+            elif what == CPU:
                 value = (value - self.first) % w.cpus
-            elif what == _GENERATION:
+            elif what == GENERATION:
                 if self.names:
                     value = state.tlb_gen[mm] - value
-            elif what == _MM:
+            elif what == MM:
                 mm = value
             out.append(value)
 
@@ -396,63 +380,8 @@ def key_of(
     `names`, `rename_cpus`: what may be renamed, all but the CPUs and the CPUs. `huge`: there may be huge pages, so
     frames keep their numbers.
     """
-    starts = _starts(w) if rename_cpus else _FIRST
-    best = _packed(Canonical(w, oracle, starts[0], names=names, huge=huge).out)
+    starts = starts_of(w) if rename_cpus else FIRST
+    best = packed(Canonical(w, oracle, starts[0], names=names, huge=huge).out)
     for first in starts[1:]:
-        best = min(best, _packed(Canonical(w, oracle, first, names=names, huge=huge).out))
+        best = min(best, packed(Canonical(w, oracle, first, names=names, huge=huge).out))
     return int.from_bytes(blake2b(best, digest_size=8).digest(), "little") | 16
-
-
-def _starts(w: World) -> list[int]:
-    """Return the CPUs from which a walk may begin: those whose rotation of some cheap facts is the least."""
-    cpus = w.cpus
-    if cpus == 1:
-        return _FIRST
-    facts = [_facts(w, cpu) for cpu in range(cpus)]
-    least = min(facts)
-    starts = [cpu for cpu in range(cpus) if facts[cpu] == least]
-    if len(starts) == 1:
-        return starts
-    rotations = [facts[first:] + facts[:first] for first in starts]
-    smallest = min(rotations)
-    return [first for i, first in enumerate(starts) if rotations[i] == smallest]
-
-
-def _facts(w: World, cpu: int) -> list[int]:
-    """Return facts of a CPU that have no names in them."""
-    stack = w.steps[cpu]
-    facts = [len(stack), w.task_mm[cpu]]
-    facts += [s[0] for s in stack]
-    tlb = w.machine.tlb[cpu]
-    facts += [key << 8 | tlb[key] & 0xFF for key in sorted(tlb)]
-    return facts
-
-
-def _arguments(code: int) -> list[int]:
-    """Return what the arguments of a step are."""
-    while len(_ARGUMENTS) <= code:
-        words = TAKES[len(_ARGUMENTS)]
-        _ARGUMENTS.append([_RENAMED.get(word, _AS_IT_IS) for word in words])
-    return _ARGUMENTS[code]
-
-
-def _flags_of(entry: int) -> int:
-    """Return an entry as its flags, a mark, and its frame in the lowest 6 bits; in 26 bits without a strange flag."""
-    flags = entry & _NO_FRAME
-    low, high = flags & 0xFFF, flags >> 57
-    if low | high << 57 == flags:
-        return ((high << 12 | low) << 1 | 1) << 6 | frame_of(entry)
-    return flags << 7 | frame_of(entry)
-
-
-def _packed(facts: list[int]) -> bytes:
-    """Return integers as bytes: other bytes for other integers."""
-    count = len(facts)
-    try:
-        return _PACKED[count].pack(*facts) if count < len(_PACKED) else _wide(facts)
-    except error:
-        return _wide(facts)
-
-
-def _wide(facts: list[int]) -> bytes:
-    return b"wide" + b",".join([b"%d" % fact for fact in facts])

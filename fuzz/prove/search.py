@@ -10,7 +10,8 @@ Reductions, each checked against the plain search in tests/test_prove_search.py 
 * the release of a page-table lock, and the return of an operation, are carried out at once: they are left movers, and a
   return only makes the oracle stricter (mm.locks);
 * an eviction happens right before the CPU's own access or fill of that page, for until then nobody can tell;
-* a fill happens right before the move that changes what it would fill, for until then it can wait.
+* a fill happens right before the move that changes what it would fill, for until then it can wait; one that sets the
+  accessed bit happens at any time, for others see that.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Final, NamedTuple
 
 from fuzz.minimize.rewrite import ACCESSES
 from fuzz.oracle import Oracle, Violation
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from fuzz.prove.moves import (
     EVICT,
     FILL,
@@ -33,7 +34,7 @@ from fuzz.prove.moves import (
 from fuzz.prove.scope import Scope
 from fuzz.prove.visited import Visited
 from fuzz.verdict import REASONS
-from machine.entry import PRESENT, PSE
+from machine.entry import ACCESSED, PRESENT, PSE
 from mm.access import user_access
 from mm.deliver import access_ended
 from mm.fault import fault_done
@@ -48,6 +49,7 @@ _RETURNS: Final = frozenset(
     {op_return, read_unlock_return, write_unlock_return, fault_done, access_ended}
 )
 _LEFT_MOVERS: Final = _UNLOCKS | _RETURNS
+_FRESH: Final = PRESENT | ACCESSED
 Node = tuple[World, Oracle, bytes]
 
 
@@ -63,7 +65,7 @@ class Reductions(NamedTuple):
     evictions: bool = True
     """An eviction happens right before the access or the fill that it makes a difference to."""
     fills: bool = True
-    """A fill happens right before the move that changes what it would fill."""
+    """A fill that no other CPU sees happens right before the move that changes what it would fill."""
 
 
 ALL: Final = Reductions()
@@ -175,13 +177,13 @@ class Search:
             busy = [cpu for cpu in self._cpus if w.steps[cpu]]
             if len(busy) < len(self._cpus):
                 found.append(path)
+            walks = self._walks(w) if self._late_fills else []
+            fills = self._visible(walks)
             if not busy:
-                if self._late_fills and self._late_evictions:
+                if self._late_fills and self._late_evictions and not fills:
                     # Nothing else follows from here.
                     self._spare, own = own, None
                 self._rest(node)
-            walks = self._walks(w) if busy and self._late_fills else []
-            fills: set[tuple[int, int]] = set()
             for cpu in busy:
                 step = move_of(STEP, cpu)
                 self._go(node, (step,), walks, fills, stack)
@@ -352,6 +354,19 @@ class Search:
                 walks.append(upper)
                 walks.append(leaf)
         return walks
+
+    def _visible(self, walks: list[int]) -> set[tuple[int, int]]:
+        """Return each CPU and page of which a fill would set the accessed bit, which others can see at once.
+
+        Such a fill cannot wait: to age a page that was not accessed, or to look whether an entry is still what it was,
+        changes no walk and shows the bit.
+        """
+        width = len(self._pages)
+        return {
+            ((i >> 1) // width, (i >> 1) % width)
+            for i in range(0, len(walks), 2)
+            if walks[i] & _FRESH == PRESENT or walks[i + 1] & _FRESH == PRESENT
+        }
 
     def _compare(self, w: World, walks: list[int], fills: set[tuple[int, int]]) -> None:
         """Add each CPU and page of which a fill would read something else than before."""

@@ -1,5 +1,6 @@
 """The minimizer on the real models: what it makes of failing inputs of each seeded fault."""
 
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -38,11 +39,10 @@ def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_two_forms_at_most(name: str) -> None:
-    """The inputs of a fault have one form for each reason, and at most two in all."""
+    """The inputs of a fault have at most two forms for each reason."""
     forms = {(reason, result.scenario) for reason, result in results(name)}
 
-    assert len(forms) <= 2
-    assert len(forms) == len({reason for reason, _ in forms})
+    assert max(Counter(reason for reason, _ in forms).values()) <= 2
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -178,6 +178,9 @@ class Oracle(History):
 
     def _entry_at_rest(self, cpu: int, mm: int, key: int, entry: int) -> None:
         grants = tlb_grants(entry)
+        if not entry & DIRTY and not self.world.machine.blind_dirty:
+            # A store through a clean entry looks at the page table first, so this grants no store by itself.
+            grants &= ~WRITE
         pages = range((key & 7) * FANOUT, (key & 7) * FANOUT + FANOUT) if key & 8 else (key & 7,)
         for i, page in enumerate(pages):
             version = self.versions[mm * PAGES + page][-1]

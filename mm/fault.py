@@ -117,7 +117,12 @@ def handle_mm_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None
     elif kind == WRITE and not pmd & RW:
         push(w, cpu, (pmd_lock, mm), (wp_huge, page, pmd))
     else:
-        w.costs[SPURIOUS] += 1
+        _spurious(w, cpu, mm)
+
+
+def _spurious(w: World, cpu: int, mm: int) -> None:
+    w.costs[SPURIOUS] += 1
+    w.flush.spurious_fault(w, cpu, mm)
 
 
 @step("pte_alloc", "install")
@@ -193,7 +198,7 @@ def fault_present(w: World, cpu: int, s: Step) -> None:
         w.observer.denied(cpu, page, kind, rights(w.vma[mm][page]))
         deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
     else:
-        w.costs[SPURIOUS] += 1
+        _spurious(w, cpu, mm)
         young = pte | ACCESSED | (DIRTY | SOFT_DIRTY if kind == WRITE else 0)
         if young != pte:
             set_pte(w, cpu, mm, page, young)

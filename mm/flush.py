@@ -121,6 +121,10 @@ class FlushStrategy(Protocol):
         """mm_tlb_flush_pending: some gather of `mm` is open."""
         ...
 
+    def spurious_fault(self, w: "World", cpu: int, mm: int) -> None:
+        """flush_tlb_fix_spurious_fault: the handler has found nothing to change."""
+        ...
+
     def flush_range(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
         """flush_tlb_range, now; of a single page flush_tlb_page."""
         ...

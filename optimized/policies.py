@@ -3,6 +3,7 @@
 from typing import Final
 
 from optimized import rules
+from optimized.elsewhere import ELSEWHERE
 from optimized.faults.catalogue import FAULTS, V1_DEFECT_5
 from optimized.policy import Policy
 
@@ -54,4 +55,6 @@ RULES: Final[tuple[Policy, ...]] = (
     ),
 )
 
-REGISTRY: Final[dict[str, Policy]] = {policy.name: policy for policy in (*RULES, *FAULTS)}
+REGISTRY: Final[dict[str, Policy]] = {
+    policy.name: policy for policy in (*RULES, *ELSEWHERE, *FAULTS)
+}

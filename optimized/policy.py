@@ -37,6 +37,7 @@ class Policy:
     gather if its rule says so.
     `exec_check`: the fault handler tests VM_EXEC for instruction fetches, as kernels since v5.19 do.
     `strategy`: batching and delivery; a subclass of GatherFlush replaces single decisions.
+    `trusts`: what must hold outside the rule for it to be right, as a paragraph.
     `fault`: set for a seeded fault.
     """
 
@@ -49,6 +50,7 @@ class Policy:
     exec_check: bool = True
     report_spurious: bool = False
     strategy: type[GatherFlush] = GatherFlush
+    trusts: str = ""
     fault: Fault | None = None
 
     def make(self) -> GatherFlush:

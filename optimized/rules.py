@@ -133,3 +133,59 @@ def minimal(old: int, new: int) -> bool:
     if not new & PRESENT or (old ^ new) & MINIMAL_ON_CHANGE:
         return True
     return bool(old & ~new & MINIMAL_ON_CLEAR or new & ~old & NX)
+
+
+def rfc_2021(old: int, new: int) -> bool:
+    """pte_may_need_flush of the RFC of 31 January 2021 (20210131001132.3368247-4): v1 with the clean-entry shortcut.
+
+    When nothing but RW, DIRTY, ACCESSED and software bits changes, an old entry that is writable and clean needs no
+    flush, whatever becomes of RW.
+    """
+    if not new & ~KNL_ERRATUM:
+        return bool(old & ~KNL_ERRATUM)
+    difference = old ^ new
+    if not difference & ~(RW | DIRTY | ACCESSED | SOFTWARE) and old & (RW | DIRTY) == RW:
+        return False
+    return bool(difference & (old & V1_ENABLE | new & NX | V1_ALWAYS))
+
+
+RFC_2022_ON_CHANGE: Final = USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY
+
+
+def rfc_2022_strict(old: int, new: int, *, ignore_accessed: bool = True) -> bool:
+    """Whether patch 12/14 of the RFC of July 2022 (20220718120212.3180-1) flushes every CPU.
+
+    Clearing RW counts only if the old entry is dirty; setting RW and clearing NX never do.
+    """
+    if not old & PRESENT:
+        return False
+    if (old ^ new) & PFN_MASK:
+        return True
+    on_clear = DIRTY | PRESENT | (0 if ignore_accessed else ACCESSED) | (RW if old & DIRTY else 0)
+    difference = old ^ new
+    return bool(difference & (old & on_clear | new & NX | RFC_2022_ON_CHANGE))
+
+
+def rfc_2022_relaxed(old: int, new: int) -> bool:
+    """Whether the same patch flushes the local CPU at least: also for setting RW and for clearing NX."""
+    promoted = new & ~old & RW | old & ~new & NX
+    return rfc_2022_strict(old, new) or bool(old & PRESENT and promoted)
+
+
+def powerpc_radix(old: int, new: int) -> bool:
+    """pte_needs_flush of powerpc's radix MMU, with RW and NX for its write and execute bits.
+
+    Any change outside the rights, D and A needs a flush, software bits and PRESENT included; of those four, D and a
+    right that is taken away do.
+    """
+    difference = old ^ new
+    if difference & ~(RW | NX | DIRTY | ACCESSED):
+        return True
+    return bool(difference & (old & (RW | DIRTY) | new & NX))
+
+
+def arm64(old: int, new: int) -> bool:
+    """pte_needs_flush of arm64 since v6.19: an entry that was not valid needs no flush, nor do software bits; whatever
+    else changes does, a promotion included.
+    """
+    return bool(old & PRESENT and (old ^ new) & ~SOFTWARE_NEWEST)

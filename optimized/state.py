@@ -7,21 +7,28 @@ class Gather:
     """One open mmu_gather.
 
     The recorded range is [start, end) in pages, empty when end is 0.
+    `strict`: some of the range must be invalidated on every CPU, not on the sender alone.
     `pages` are references to drop behind the flush, `tables` are (PMD index, frame) of page tables to free behind it.
     """
 
-    __slots__ = ("end", "freed_tables", "mm", "pages", "start", "tables")
+    __slots__ = ("end", "freed_tables", "mm", "pages", "start", "strict", "tables")
 
     def __init__(self, mm: int) -> None:
         self.mm = mm
         self.start = 0
         self.end = 0
         self.freed_tables = False
+        self.strict = False
         self.pages: list[int] = []
         self.tables: list[tuple[int, int]] = []
 
     def record(self, first: int, count: int) -> None:
-        """Widen the range to cover `count` pages from `first`."""
+        """Widen the range to cover `count` pages from `first`, on every CPU."""
+        self.strict = True
+        self.record_relaxed(first, count)
+
+    def record_relaxed(self, first: int, count: int) -> None:
+        """Widen the range, on the sender's CPU; others may go on with the old entries."""
         if not self.end:
             self.start, self.end = first, first + count
         else:
@@ -31,7 +38,8 @@ class Gather:
     def copy(self) -> "Gather":
         """Return an equal gather that shares no list with this one."""
         other = Gather(self.mm)
-        other.start, other.end, other.freed_tables = self.start, self.end, self.freed_tables
+        other.start, other.end = self.start, self.end
+        other.freed_tables, other.strict = self.freed_tables, self.strict
         other.pages = self.pages.copy()
         other.tables = self.tables.copy()
         return other
@@ -43,6 +51,7 @@ class Gather:
             self.start,
             self.end,
             self.freed_tables,
+            self.strict,
             tuple(self.pages),
             tuple(self.tables),
         )

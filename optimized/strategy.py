@@ -115,7 +115,7 @@ class GatherFlush:
         gather = self.gather_of(w, cpu)
         push(w, cpu, *self.flush_of(gather), *free_of(gather))
         gather.end = 0
-        gather.freed_tables = False
+        gather.freed_tables = gather.strict = False
 
     def flush_of(self, gather: Gather) -> list[Step]:
         """Return the flush that the gather's range asks for; none when nothing was recorded."""
@@ -129,7 +129,8 @@ class GatherFlush:
         if self.is_nested(w, gather.mm):
             # Another gather of this address space is open: its changes, which this operation may have seen and passed
             # over, are not flushed yet. Flush everything, recorded or not (99baac21e458).
-            gather.start, gather.end, gather.freed_tables = 0, PAGES, True
+            gather.record(0, PAGES)
+            gather.freed_tables = True
         push(w, cpu, *self.finish_steps(gather))
 
     def finish_steps(self, gather: Gather) -> list[Step]:
@@ -168,6 +169,9 @@ class GatherFlush:
 
     def flush_pending(self, w: World, mm: int) -> bool:
         return state_of(w).pending[mm] > 0
+
+    def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
+        """The fault has dropped the entry that caused it, and nothing else is stale that denies."""
 
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         push(w, cpu, (flush_send, mm, first, count, int(count > 1)))

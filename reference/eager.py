@@ -117,6 +117,9 @@ class EagerFlush:
         del w, mm
         return False
 
+    def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
+        """Nothing is ever stale."""
+
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         """Flushed already."""
 

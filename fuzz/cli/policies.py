@@ -10,6 +10,7 @@ import click
 from fuzz.campaign.policy_source import GROUP, load_policy
 from fuzz.cli.options import json_option
 from fuzz.cli.output import WIDTH, print_json, print_table
+from optimized.elsewhere import ELSEWHERE
 from optimized.faults.catalogue import FAULTS
 from optimized.policies import RULES
 from optimized.policy import Policy
@@ -31,7 +32,7 @@ def command(name: str | None, *, as_json: bool) -> None:
             click.echo("\n".join(page(policy, name)))
         return
     installed = [load_policy(point.name).policy for point in entry_points(group=GROUP)]
-    rules = [*RULES, *installed]
+    rules = [*RULES, *ELSEWHERE, *installed]
     if as_json:
         print_json([document(policy) for policy in (*rules, *FAULTS)])
         return
@@ -57,6 +58,7 @@ def document(policy: Policy) -> dict[str, object]:
         "name": policy.name,
         "summary": policy.summary,
         "source": policy.source,
+        "trusts": policy.trusts,
         "rule": inspect.getdoc(policy.needs_flush) or "",
         "huge_inline": policy.huge_inline,
         "exec_check": policy.exec_check,
@@ -77,6 +79,8 @@ def page(policy: Policy, spec: str) -> list[str]:
     lines = [policy.name, *_paragraph(policy.summary)]
     if policy.source:
         lines.append(f"  Source: {policy.source}")
+    if policy.trusts:
+        lines += ["", "It trusts:", *_paragraph(policy.trusts)]
     fault = policy.fault
     if fault is not None:
         year = f" ({fault.year})" if fault.year else ""

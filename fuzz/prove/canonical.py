@@ -179,7 +179,13 @@ class Canonical:
             else:
                 out += (mm, state.tlb_gen[mm], ctx_gen[slot])
         if gather is not None:
-            out += (gather.mm, gather.start, gather.end, gather.freed_tables, len(gather.pages))
+            out += (
+                gather.mm,
+                gather.start,
+                gather.end,
+                gather.freed_tables << 1 | gather.strict,
+                len(gather.pages),
+            )
             for frame in gather.pages:
                 out.append(self.frame(frame))
             out.append(len(gather.tables))

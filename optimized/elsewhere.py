@@ -1,0 +1,57 @@
+"""Rules that Linux on x86 does not have: proposals that were not merged, and those of other architectures.
+
+Each runs over the machinery and the processor of x86 here, so what is compared is the rule.
+"""
+
+from typing import Final
+
+from optimized import rules
+from optimized.policy import Policy
+from optimized.relaxed import RelaxedFlush
+
+ELSEWHERE: Final[tuple[Policy, ...]] = (
+    Policy(
+        "rfc-2021",
+        rules.rfc_2021,
+        "the RFC of January 2021: v1, and a writable, clean entry needs no flush when RW goes",
+        "20210131001132.3368247-4-namit@vmware.com",
+        trusts="That a store through a clean cached entry checks the entry in memory before it sets D: clearing RW of "
+        "a clean entry is not among the changes for which SDM 4.10.4.3 makes an invalidation optional. That the fault "
+        "handler heals a spurious fault of every kind, so it runs with the fixed one here; with that of its day NX "
+        "promotion would end as in v1. That old is what the atomic exchange returned: read before, a store could have "
+        "made it dirty.",
+    ),
+    Policy(
+        "rfc-2022",
+        rules.rfc_2022_relaxed,
+        "relaxed flushes, not merged: a promotion is flushed on the local CPU only",
+        "20220718120212.3180-1-namit@vmware.com, patches 10 to 12",
+        huge_inline=False,
+        strategy=RelaxedFlush,
+        trusts="That every tighter entry that a promotion leaves on another CPU ends in a fault which the handler "
+        "heals; there the CPU finds its generation behind and flushes all of its context, so one fault pays for all "
+        "of them. That the generations know of the flush which was not sent: the next strict flush finds a gap, and "
+        "must not invalidate only its range. And the check of clean entries, as rfc-2021.",
+    ),
+    Policy(
+        "powerpc-radix",
+        rules.powerpc_radix,
+        "powerpc with the radix MMU: skips what widens rights, and the accessed bit",
+        "arch/powerpc/include/asm/book3s/64/tlbflush.h",
+        huge_inline=False,
+        trusts="That a processor which finds a right missing in its TLB looks at the page table before it faults, so "
+        "that widening a right is seen without a flush and the fault handler has no spurious fault to fix; on x86, "
+        "as here, the fault itself drops the entry and the retry succeeds. It trusts nothing about software bits and "
+        "flushes when one changes, and is asked only about present entries of user pages.",
+    ),
+    Policy(
+        "arm64",
+        rules.arm64,
+        "arm64 since v6.19: skips entries that were not valid, and software bits",
+        "arm64/mm: Elide TLB flush in certain pte protection transitions",
+        huge_inline=False,
+        trusts="That an entry which is not valid is in no TLB, which holds only when the flush that made it so is "
+        "complete (who unmaps in batches must be waited for), and that the processor never looks at software bits. "
+        "About rights it trusts nothing: every other change is flushed, promotions and the access flag included.",
+    ),
+)

@@ -1,0 +1,143 @@
+"""Rules that were proposed or belong to other architectures, and relaxed flushes."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+
+from fuzz.execute import execute
+from fuzz.scenario import Scenario, corpus
+from fuzz.verdict import ILLEGAL
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    GLOBAL,
+    NX,
+    PRESENT,
+    PROTNONE,
+    RW,
+    SOFTW1,
+    USER,
+)
+from machine.geometry import FRAME_BITS
+from mm.world import FLUSHES, FULL, IPIS
+from optimized import rules
+from optimized.elsewhere import ELSEWHERE
+from optimized.policies import REGISTRY
+from tests.kernel import Kernel, R, W
+from tests.strategies import any_scenario
+
+Rule = Callable[[int, int], bool]
+GOOD = {n: p.scenario for n, p in corpus.load().items() if n.startswith("good_")}
+NAMES = [policy.name for policy in ELSEWHERE]
+
+DIRTY_RW = FRAME_BITS[5] | PRESENT | RW | USER | ACCESSED | DIRTY
+CLEAN_RW = DIRTY_RW & ~DIRTY
+READ_ONLY = CLEAN_RW & ~RW
+PAGE_NONE = FRAME_BITS[5] | ACCESSED | PROTNONE
+
+# The old entry, the new one, and what rfc-2021, the two answers of rfc-2022, powerpc-radix and arm64 say.
+CHANGES: dict[str, tuple[int, int, str]] = {
+    "RW set": (READ_ONLY, CLEAN_RW, "00101"),
+    "RW cleared, dirty": (DIRTY_RW, DIRTY_RW & ~RW, "11111"),
+    "RW cleared, clean": (CLEAN_RW, READ_ONLY, "00011"),
+    "NX set": (DIRTY_RW, DIRTY_RW | NX, "11111"),
+    "NX cleared": (DIRTY_RW | NX, DIRTY_RW, "00101"),
+    "D set": (CLEAN_RW, DIRTY_RW, "00001"),
+    "D cleared": (DIRTY_RW, CLEAN_RW, "11111"),
+    "A cleared": (DIRTY_RW, DIRTY_RW & ~ACCESSED, "00001"),
+    "a software bit set": (DIRTY_RW, DIRTY_RW | SOFTW1, "00010"),
+    "G set": (DIRTY_RW, DIRTY_RW | GLOBAL, "01111"),
+    "the frame": (DIRTY_RW, DIRTY_RW ^ FRAME_BITS[1], "11111"),
+    "present to none": (DIRTY_RW, 0, "11111"),
+    "present to PROTNONE": (DIRTY_RW, PAGE_NONE, "11111"),
+    "PROTNONE to present": (PAGE_NONE, READ_ONLY, "10010"),
+    "none to present": (0, READ_ONLY, "10010"),
+}
+RULES: tuple[Rule, ...] = (
+    rules.rfc_2021,
+    rules.rfc_2022_strict,
+    rules.rfc_2022_relaxed,
+    rules.powerpc_radix,
+    rules.arm64,
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_each_rule_says_of_a_change(change: str) -> None:
+    """As the texts of the two RFCs, of powerpc and of arm64 say (linux-tlb A.2 (0) and A.2 (4))."""
+    old, new, expected = CHANGES[change]
+
+    assert "".join(str(int(rule(old, new))) for rule in RULES) == expected
+
+
+@pytest.mark.parametrize("policy", NAMES)
+def test_every_good_story_is_legal(policy: str) -> None:
+    """What is legal under the rules of Linux is legal under these."""
+    strategy = REGISTRY[policy].make()
+    illegal = [name for name, each in GOOD.items() if execute(each, strategy).verdict == ILLEGAL]
+
+    assert illegal == []
+
+
+@pytest.mark.parametrize("policy", NAMES)
+@given(scenario=any_scenario(24))
+def test_no_scenario_is_illegal(policy: str, scenario: Scenario) -> None:
+    """On every processor that checks a clean entry again."""
+    outcome = execute(scenario, REGISTRY[policy].make())
+
+    assert outcome.verdict != ILLEGAL, outcome.reason
+
+
+def promoted() -> Kernel:
+    """A kernel of three CPUs, all of which hold p0 read-only, where CPU 0 has made it writable again."""
+    k = Kernel("rfc-2022", cpus=3, pages=2)
+    k.write(0)
+    k.read(1, 1)
+    k.run(0, "mprotect", 0, 1, R)
+    for cpu in range(3):
+        k.read(cpu)
+    k.w.costs[FLUSHES] = k.w.costs[IPIS] = k.w.costs[FULL] = 0
+    k.run(0, "mprotect", 0, 1, R | W)
+    return k
+
+
+def test_a_promotion_interrupts_nobody() -> None:
+    """The local CPU is flushed, the generation rises, and the others keep their entries."""
+    k = promoted()
+
+    assert (k.w.costs[FLUSHES], k.w.costs[IPIS]) == (1, 0)
+    assert [bool(tlb) for tlb in k.w.machine.tlb] == [False, True, True]
+    assert k.state.tlb_gen[0] == k.state.ctx_gen[0][0] == k.state.ctx_gen[1][0] + 1
+
+
+def test_a_spurious_fault_flushes_the_context_that_is_behind() -> None:
+    """One fault pays for every tighter entry on that CPU, and a second one flushes nothing."""
+    k = promoted()
+    assert k.write(1)
+    assert k.w.costs[FULL] == 1
+    assert k.state.ctx_gen[1][0] == k.state.tlb_gen[0]
+    assert len(k.w.machine.tlb[1]) == 1
+
+
+def test_a_strict_flush_behind_a_relaxed_one_is_a_full_one() -> None:
+    """A CPU that was not told of a generation may not invalidate the range of the next one alone."""
+    k = promoted()
+    k.write(0, 1)
+    before = k.w.costs[FULL]
+    k.run(0, "mprotect", 1, 1, R)
+
+    assert k.w.costs[IPIS] == 2
+    assert k.w.costs[FULL] == before + 2
+
+
+def test_a_clean_entry_at_rest_grants_no_store() -> None:
+    """The entry that the shortcut of rfc-2021 leaves behind breaks no rule where the processor checks it again."""
+    bad = corpus.load()["bad_c1_clean_write_protect_no_rewalk"].scenario
+    shorter = bad._replace(records=bad.records[:2])
+    strategy = REGISTRY["rfc-2021"].make()
+    rewalk = shorter._replace(header=bad.header._replace(machine=0))
+
+    assert execute(rewalk, strategy).verdict != ILLEGAL
+    assert execute(shorter, strategy).reason == "stale-entry-at-rest"
+    assert execute(bad, strategy).reason == "stale-grant"

@@ -241,6 +241,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "who is interrupted is decided before the generation is raised: a CPU that switches in between has the old "
             "generation and gets no interrupt",
             shortest=6,
+            shortest_open_from=5,
         ),
         strategy=delivery.SampleEarly,
     ),

@@ -8,6 +8,10 @@ bench: venv ## throughput, costs, canonical forms: minutes
 bench-faults: venv ## how long each engine needs for each seeded fault: hours
 	@$(BIN)/python -m bench.faults run
 
+.PHONY: bench-history
+bench-history: venv ## how long each engine needs for each bug of the catalogue: hours
+	@$(BIN)/python -m bench.history run
+
 .PHONY: bench-compiled
 bench-compiled: compile ## whether the compiled models do the same as the interpreted ones: a minute
 	@$(BIN)/python -m bench.compiled

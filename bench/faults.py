@@ -26,9 +26,18 @@ def load(path: Path) -> list[Run]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def hunt(engine: str, fault: str, seed: int, limit: float) -> Run:
+def hunt(engine: str, fault: str, seed: int, limit: float, *more: str) -> Run:
     """Carry out one run in a process of its own."""
-    command = [sys.executable, "-m", "bench.hunt", engine, fault, str(seed), f"--limit={limit}"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.hunt",
+        engine,
+        fault,
+        str(seed),
+        f"--limit={limit}",
+        *more,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result: Run = json.loads(done.stdout.splitlines()[-1])
     result["limit"] = limit
@@ -36,7 +45,13 @@ def hunt(engine: str, fault: str, seed: int, limit: float) -> Run:
 
 
 def run(
-    engines: list[str], faults: list[str], seeds: int, limit: float, jobs: int, out: Path
+    engines: list[str],
+    faults: list[str],
+    seeds: int,
+    limit: float,
+    jobs: int,
+    out: Path,
+    *more: str,
 ) -> None:
     """Carry out every run that the file does not have yet."""
     done = {(str(r["engine"]), str(r["fault"]), int(str(r["seed"]))) for r in load(out)}
@@ -49,7 +64,7 @@ def run(
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
-        for result in pool.map(lambda job: hunt(job[0], job[1], job[2], limit), todo):
+        for result in pool.map(lambda job: hunt(job[0], job[1], job[2], limit, *more), todo):
             file.write(json.dumps(result) + "\n")
             file.flush()
             print(json.dumps(result), flush=True)

@@ -1,6 +1,6 @@
 """One run of one engine against one fault: until the rule that the fault names fires, or a limit of CPU seconds.
 
-    python -m bench.hunt ENGINE FAULT SEED [--limit 60] [--records 32] [--no-corpus]
+    python -m bench.hunt ENGINE FAULT SEED [--limit 60] [--records 32] [--no-corpus] [--stages]
 
 Prints one JSON object. The corpus seeds the engine, without every scenario on which the fault shows anything illegal.
 """
@@ -21,16 +21,20 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds")
     parser.add_argument("--records", type=int, default=32)
     parser.add_argument("--no-corpus", action="store_true")
+    parser.add_argument(
+        "--stages", action="store_true", help="tell also when the fault was reached and triggered"
+    )
     options = parser.parse_args()
     if options.engine == "coverage":
         from fuzz.engines.instrument import instrument_models  # noqa: PLC0415
 
         instrument_models()
     # Behind the instrumentation, which must see the first import of the models.
+    from bench.stages import Stages  # noqa: PLC0415
     from fuzz.engines.registry import FEEDBACK, drive  # noqa: PLC0415
     from fuzz.engines.session import Session  # noqa: PLC0415
-    from fuzz.execute import Outcome, execute  # noqa: PLC0415
-    from fuzz.scenario import corpus, encode  # noqa: PLC0415
+    from fuzz.execute import Observe, Outcome, execute  # noqa: PLC0415
+    from fuzz.scenario import Scenario, corpus, encode  # noqa: PLC0415
     from fuzz.verdict import ILLEGAL  # noqa: PLC0415
     from optimized.policies import REGISTRY  # noqa: PLC0415
 
@@ -66,8 +70,20 @@ def main() -> None:
         def interesting(self, _data: bytes) -> None:
             """No corpus is kept beside the engine's own."""
 
-    session = Session(
-        policy,
+    stages = Stages(policy)
+
+    class Staged(Session):
+        """Tells the stages of each execution."""
+
+        def _execute(
+            self, scenario: Scenario, data: bytes | None, watch: Observe | None, shown: set[int]
+        ) -> Outcome:
+            outcome = super()._execute(scenario, data, watch, shown)
+            stages.executed(self.executions, scenario, outcome)
+            return outcome
+
+    session = (Staged if options.stages else Session)(
+        stages.policy if options.stages else policy,
         seed=options.seed,
         records=options.records,
         corpus=seeds,
@@ -92,6 +108,8 @@ def main() -> None:
         "total_seconds": round(time.process_time() - start, 2),
         **found,
     }
+    if options.stages:
+        result |= {"reached": stages.reached or None, "triggered": stages.triggered or None}
     os.write(real, (json.dumps(result) + "\n").encode())
     sys.stdout.flush()
     os._exit(0)

@@ -1,5 +1,6 @@
 """A policy: a need-flush rule, how it is applied, and what the fault handler around it does."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,12 @@ class Fault:
     mechanism: str
     shortest: int
     shortest_open_from: int = 0
+
+    @property
+    def entry(self) -> str:
+        """The entry of the catalogue of historical bugs (docs/linux-tlb.md part E) that this one puts back, or ""."""
+        cited = re.search(r"\bE\.\d entry (\d+)", self.origin)
+        return cited[1] if cited else ""
 
 
 @dataclass(frozen=True)

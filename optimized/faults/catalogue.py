@@ -39,7 +39,7 @@ def _v1_fault(
 
 V1_DEFECT_5: Final = Fault(
     "C2",
-    "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 5; "
+    "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 5 and E.2 entry 27; "
     "fixed by x86/mm: check exec permissions on fault",
     2021,
     "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
@@ -189,7 +189,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "v1-pending-leak",
         Fault(
             "cost",
-            "patch 1/2 of 20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 1",
+            "patch 1/2 of 20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 1 and "
+            "E.1 entry 21",
             2021,
             "tlb_flush_pending is raised and never lowered: every later gather is nested and flushes everything, which "
             "hides every missing flush",
@@ -236,7 +237,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "sample-early",
         Fault(
             "C1",
-            "71b3c126e611, CVE-2016-2069, docs/linux-tlb.md B.3",
+            "71b3c126e611, CVE-2016-2069, docs/linux-tlb.md B.3 and E.4 entry 38",
             2016,
             "who is interrupted is decided before the generation is raised: a CPU that switches in between has the old "
             "generation and gets no interrupt",

@@ -1,0 +1,83 @@
+"""How far a run comes with a fault: the broken decision is asked for, it makes a difference, the oracle sees it.
+
+After the three counts of benchmarks with known bugs (Hazimeh, Herrera, Payer: "Magma: a ground-truth fuzzing
+benchmark", SIGMETRICS 2020).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import FunctionType
+
+from fuzz.execute import Outcome, execute
+from fuzz.scenario import Scenario
+from optimized import rules
+from optimized.policy import NeedFlush, Policy
+from optimized.strategy import GatherFlush
+
+
+def without_fault(policy: Policy) -> Policy:
+    """Return what the policy is like with its fault mended."""
+    rule = rules.v1 if policy.needs_flush is rules.v1 else rules.linux
+    huge = None if rule is rules.v1 else rules.linux_huge
+    return replace(
+        policy,
+        needs_flush=rule,
+        huge_needs_flush=huge,
+        huge_inline=rule is rules.v1,
+        exec_check=True,
+        report_spurious=False,
+        strategy=GatherFlush,
+        fault=None,
+    )
+
+
+class Stages:
+    """Watches one policy; `reached` and `triggered` are the first executions that came so far, 0 for none.
+
+    Reached: a method of the strategy that the fault replaces was called, or the broken rule was asked.
+    Triggered: the run differs from the same run without the fault, in its costs, its steps or what the TLBs hold.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.reached = 0
+        self.triggered = 0
+        self.mended = without_fault(policy).make()
+        self._asked = False
+        methods: dict[str, object] = {
+            name: self._watched(method)
+            for name, method in vars(policy.strategy).items()
+            if policy.strategy is not GatherFlush and isinstance(method, FunctionType)
+        }
+        strategy = type(policy.strategy.__name__, (policy.strategy,), methods)
+        self.policy = replace(policy, strategy=strategy)
+        if not methods:
+            self.policy = replace(policy, needs_flush=self._asking(policy.needs_flush))
+
+    def _asking(self, rule: NeedFlush) -> NeedFlush:
+        def asked(old: int, new: int) -> bool:
+            self._asked = True
+            return rule(old, new)
+
+        return asked
+
+    def _watched(self, function: Callable[..., object]) -> Callable[..., object]:
+        def watched(*arguments: object, **named: object) -> object:
+            self._asked = True
+            return function(*arguments, **named)
+
+        return watched
+
+    def executed(self, number: int, scenario: Scenario, outcome: Outcome) -> None:
+        """Take note of one execution under `policy`."""
+        if self._asked and not self.reached:
+            self.reached = number
+        if self._asked and not self.triggered:
+            mended = execute(scenario, self.mended)
+            if _shown(outcome) != _shown(mended):
+                self.triggered = number
+        self._asked = False
+
+
+def _shown(outcome: Outcome) -> tuple[object, ...]:
+    w = outcome.world
+    return outcome.verdict, outcome.steps, w.costs, w.machine.tlb, w.machine.psc

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from bench.inputs import failing_inputs, minimized, other_headers
 from fuzz.execute import execute
-from fuzz.minimize import Minimized
+from fuzz.minimize import Minimized, length
 from fuzz.scenario import Scenario, render
 from mm.flush import FlushStrategy
 from optimized.policies import REGISTRY
@@ -58,7 +58,7 @@ def minima(name: str, inputs: list[Scenario], budget: int) -> Iterator[Row]:
             max(result.runs for result in results),
             sum(not result.complete for result in results),
             sum(_loose(form, strategy, reason) * count for form, count in forms.items()),
-            max(len(form.records) for form in forms),
+            max(map(length, forms)),
             [render(form) for form, _ in forms.most_common()],
         )
 

@@ -1,17 +1,19 @@
-"""The shortest counterexample of each seeded fault by its own rule, in records, and how often the minimizer reaches it.
+"""The shortest counterexample of each seeded fault by its own rule, and how often the minimizer reaches its length.
 
     python -m bench.shortest search [--faults A,B] [--seconds 300]
     python -m bench.shortest reached [--faults A,B] [--inputs 100]
 
-`search` explores every scenario up to the length of the fault's own story, of its operations and user accesses, in
-some layouts and on as many CPUs or fewer. What it prints is kept beside each fault (Fault.shortest). `reached`
-minimizes that many fuzzed inputs that fail by the fault's rule and counts those that come to at most that length.
+`search` explores every scenario that is shorter than the fault's shortest story, of the operations of its stories and
+user accesses, in some layouts and on as many CPUs or fewer. What it prints is kept beside each fault (Fault.shortest,
+and Fault.shortest_open_from where it has to give up). `reached` minimizes that many fuzzed inputs that fail by the
+fault's rule and counts those that come to at most that length.
 """
 
 import argparse
 import time
 
 from bench.inputs import failing_inputs, minimized
+from fuzz.minimize import length
 from fuzz.prove.scope import Scope, scope_of
 from fuzz.prove.shortest import Shortest
 from fuzz.scenario import Scenario, corpus, kinds, render_record
@@ -30,24 +32,26 @@ def stories_of(policy: Policy) -> list[Scenario]:
         for expected in parsed.expectations
         if policy.fault and (expected.policy, expected.rule) == (policy.name, policy.fault.rule)
     ]
-    return sorted(found, key=lambda scenario: len(scenario.records))
+    return sorted(found, key=length)
 
 
 def scopes_of(policy: Policy) -> list[Scope]:
-    """Return where to look: the operations of the fault's stories and user accesses, on one CPU, two, and up to the
-    stories' number, in the stories' layout, private memory and shared memory, with the stories' batch and a batch of 1.
+    """Return where to look for what is shorter than the shortest story: the operations of the fault's stories and user
+    accesses, on one CPU, two, and up to the stories' number, in the shortest story's layout, private memory and shared
+    memory, with its batch and a batch of 1.
     """
     stories = stories_of(policy)
+    story = stories[0]
     used = {record[0] for story in stories for record in story.records if record[0] < kinds.RUN}
     names = sorted({kinds.KINDS[kind].name for kind in used} | {"read", "write", "exec"})
+    cpus = max(2, *(each.header.cpus for each in stories))
     headers = {
-        story.header._replace(cpus=cpus, layout=layout, batch=batch)
-        for story in stories[:1]
-        for cpus in range(1, max(2, story.header.cpus) + 1)
+        story.header._replace(cpus=number, layout=layout, batch=batch)
+        for number in range(1, cpus + 1)
         for layout in {story.header.layout, kinds.PRIVATE, kinds.SHARED}
         for batch in {story.header.batch, 1}
     }
-    return [scope_of(header, len(stories[0].records), names) for header in sorted(headers)]
+    return [scope_of(header, length(story) - 1, names) for header in sorted(headers)]
 
 
 def search(name: str, seconds: float) -> str:
@@ -55,36 +59,39 @@ def search(name: str, seconds: float) -> str:
     policy = REGISTRY[name]
     if policy.fault is None:
         return f"{name}: not a fault"
-    best: Scenario | None = None
-    bound = len(stories_of(policy)[0].records)
-    open_from = bound
+    best = stories_of(policy)[0]
+    excluded = length(best) - 1
     for scope in scopes_of(policy):
         start = time.process_time()
-        levels = Shortest(scope._replace(ops=bound), policy.make(), policy.fault.rule)
+        levels = Shortest(scope._replace(ops=length(best) - 1), policy.make(), policy.fault.rule)
         for found in levels.levels():
             if found:
-                best, bound = found, len(found.records) - 1
+                best = found
             elif time.process_time() - start > seconds:
                 break
-        else:
-            continue
-        open_from = min(open_from, levels.complete)
-    text = "; ".join(map(render_record, best.records)) if best else "none"
-    certain = "" if open_from >= bound else f" (none with {open_from}; between them not explored)"
-    return f"{name} ({policy.fault.rule}): {len(best.records) if best else '-'} records{certain}: {text}"
+        excluded = min(excluded, levels.complete)
+    text = "; ".join(map(render_record, best.records))
+    open_from = excluded + 1 if excluded + 1 < length(best) else 0
+    return f"{name} ({policy.fault.rule}): {bounds(length(best), open_from)}: {text}"
+
+
+def bounds(shortest: int, open_from: int) -> str:
+    """Return a length as text, with what is known of shorter ones: see optimized.policy.Fault."""
+    return f"{shortest} (open from {open_from})" if open_from else f"{shortest}"
 
 
 def reached(name: str, inputs: int) -> str:
     """Return how many minima of fuzzed inputs are as short as the shortest counterexample."""
     policy = REGISTRY[name]
-    if policy.fault is None or not policy.fault.shortest:
-        return f"{name}: the shortest is not known"
-    rule = policy.fault.rule
+    if policy.fault is None:
+        return f"{name}: not a fault"
+    rule, shortest = policy.fault.rule, policy.fault.shortest
     minima = [minimized(name, scenario, BUDGET)[1] for scenario in failing_inputs(name, inputs, 1)]
-    lengths = [len(small.scenario.records) for small in minima]
-    short = sum(length <= policy.fault.shortest for length in lengths)
+    lengths = [length(small.scenario) for small in minima]
+    short = sum(each <= shortest for each in lengths)
     spread = ", ".join(f"{n} x {lengths.count(n)}" for n in sorted(set(lengths)))
-    return f"{name} ({rule}): {short} of {len(lengths)} reach {policy.fault.shortest} ({spread})"
+    known = bounds(shortest, policy.fault.shortest_open_from)
+    return f"{name} ({rule}): {short} of {len(lengths)} reach {known} ({spread})"
 
 
 def main() -> None:

@@ -65,11 +65,14 @@ class Outcome:
 
 
 def boot(
-    header: Header, strategy: FlushStrategy, oracle_type: type[Oracle] = Oracle
+    header: Header,
+    strategy: FlushStrategy,
+    oracle_type: type[Oracle] = Oracle,
+    machine_type: type[Machine] = Machine,
 ) -> tuple[World, Oracle]:
     """Return the world that a header describes, and the oracle that watches it."""
     switches = header.machine
-    machine = Machine(
+    machine = machine_type(
         header.cpus,
         amd=bool(switches & kinds.AMD),
         stray_dirty=bool(switches & kinds.STRAY_DIRTY),
@@ -109,14 +112,16 @@ def execute(
     observe: Observe | None = None,
     shown: set[int] | None = None,
     oracle_type: type[Oracle] = Oracle,
+    machine_type: type[Machine] = Machine,
     watch: Watch | None = None,
     applied: Applied | None = None,
 ) -> Outcome:
     """Run a scenario to its end, or to its first violation.
 
     `observe` and `shown` are for feedback, `oracle_type`, `watch` and `applied` for reports; none changes the run.
+    `machine_type` is the processor that it runs on.
     """
-    w, oracle = boot(scenario.header, strategy, oracle_type)
+    w, oracle = boot(scenario.header, strategy, oracle_type, machine_type)
     if watch:
         w.watch = watch
     try:

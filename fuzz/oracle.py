@@ -4,7 +4,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import DIRTY, RW, UFFD_WP, WRITE
+from machine.entry import DIRTY, READ, RW, UFFD_WP, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.x86 import GLOBAL_TAG, tlb_grants
 from mm.world import INIT_MM, MMS, World
@@ -65,6 +65,8 @@ class Oracle(History):
         if version:
             owner = version >> 24
             frame = version >> 3 & 63
+            if self.dropped and self.dropped.get(slot) == owner:
+                raise Violation("dropped-page-comes-back", slot, -1, READ)
             if self.home[owner] != frame:
                 if self.home[owner] >= 0 and self.memory[frame << 2] != self.shadow[owner]:
                     raise Violation("copy-missed-a-store", slot, -1, WRITE)

@@ -8,6 +8,10 @@ UNDECIDED: Final = "undecided"
 
 REASONS: Final[dict[str, tuple[str, str]]] = {
     "stale-grant": ("C1", "an access used a translation that a completed operation had revoked"),
+    "dropped-page-comes-back": (
+        "C1",
+        "a page shows again what a completed munmap or MADV_DONTNEED had dropped",
+    ),
     "denied-though-allowed": ("C2", "a fault was delivered although the region allows the access"),
     "fault-never-heals": (
         "C2",

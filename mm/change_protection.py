@@ -30,7 +30,7 @@ from mm.operation import pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.tables import is_migration, page_prot, pmd_of, pte_at, set_pmd_leaf, set_pte
-from mm.thp import mkinvalid, split_huge
+from mm.thp import split_huge
 from mm.world import VM_SHARED, VM_WRITE, ZERO_FRAME, World
 
 MPROTECT: Final = 0
@@ -133,8 +133,7 @@ def change_huge_pmd(w: World, cpu: int, s: Step) -> None:
     elif mask != WHOLE_TABLE:
         push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm), (change_pmd, *s[1:]))
     else:
-        # Never none in between: a parallel MADV_DONTNEED would take it for a hole (ced108037c2a).
-        set_pmd_leaf(w, cpu, mm, index, mkinvalid(pmd))
+        set_pmd_leaf(w, cpu, mm, index, w.flush.huge_invalid(pmd))
         push(w, cpu, (change_huge_commit, mm, index, deny, mode, pmd), (pmd_unlock, mm))
         if w.flush.huge_inline():
             w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)

@@ -67,6 +67,10 @@ class FlushStrategy(Protocol):
         """Return whether a huge PMD is flushed inside the PMD lock, between its invalidation and its new value."""
         ...
 
+    def huge_invalid(self, pmd: int) -> int:
+        """Return what stands in the place of a huge PMD while its protection changes."""
+        ...
+
     def huge_changed(self, w: "World", cpu: int, mm: int, page: int, old: int, new: int) -> None:
         """change_huge_pmd replaced `old` by `new`, under the PMD lock and inside a gather."""
         ...

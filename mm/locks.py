@@ -29,6 +29,11 @@ def mmap_write_trylock(w: World, mm: int) -> bool:
     return True
 
 
+def mmap_write_downgrade(w: World, mm: int) -> None:
+    """Keep mmap_lock, which is taken for writing, for reading."""
+    w.mmap_lock[mm] = 1
+
+
 @step("pmd_lock", "lock")
 def pmd_lock(w: World, cpu: int, s: Step) -> bool:
     if w.pmd_lock[s[1]] != NOBODY:

@@ -115,6 +115,7 @@ def move_pte(w: World, cpu: int, s: Step) -> None:
     pte = pte_of(w, mm, page)
     if pte:
         set_pte(w, cpu, mm, page, 0)
+        w.observer.page_moved(mm, target)
         set_pte(w, cpu, mm, target, pte)
         if pte & (PRESENT | PROTNONE):
             w.flush.defer(w, cpu, mm, page, 1)

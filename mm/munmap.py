@@ -2,8 +2,8 @@
 
 from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, TABLES, frame_of
-from mm.locks import mmap_write_trylock
-from mm.operation import gather_begin, gather_finish, write_unlock_return
+from mm.locks import mmap_write_downgrade, mmap_write_trylock
+from mm.operation import gather_begin, gather_finish, read_unlock_return
 from mm.page_mask import by_table
 from mm.step import Step, push, step
 from mm.tables import clear_pmd, pmd_of
@@ -12,27 +12,32 @@ from mm.zap import zap_pmd
 
 
 def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
-    """Begin munmap(page, count) in the CPU's address space; mmap_lock stays taken for writing to the end."""
+    """Begin munmap(page, count) in the CPU's address space.
+
+    mmap_lock is taken for writing until the regions are gone, and for reading to the end (mmap_write_downgrade), so
+    faults, madvise and userfaultfd overlap with the zap and with the freeing of tables.
+    """
     mm = w.task_mm[cpu]
     push(
         w,
         cpu,
         (munmap_vma, mm, page, count),
-        (write_unlock_return, mm),
+        (read_unlock_return, mm),
     )
 
 
-@step("mmap_write_lock, do_vmi_align_munmap", "lock")
+@step("mmap_write_lock, do_vmi_align_munmap, mmap_write_downgrade", "lock")
 def munmap_vma(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count = s
     if not mmap_write_trylock(w, mm):
         return True
     unmap_region(w, cpu, mm, first, count)
+    mmap_write_downgrade(w, mm)
     return False
 
 
 def unmap_region(w: World, cpu: int, mm: int, first: int, count: int) -> None:
-    """Remove the regions of the pages, zap what is mapped there and free its tables; mmap_lock is taken for writing."""
+    """Remove the regions of the pages, under mmap_lock for writing; zap what is mapped there and free its tables."""
     mask = 0
     for page in range(first, first + count):
         if w.vma[mm][page]:

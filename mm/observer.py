@@ -68,6 +68,12 @@ class Observer(Protocol):
     def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
         """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""
 
+    def content_dropped(self, cpu: int, mm: int, page: int) -> None:
+        """The operation open on `cpu` dropped what the private page contains, or saw that there was nothing."""
+
+    def page_moved(self, mm: int, page: int) -> None:
+        """The page is about to show what another page of `mm` has shown until now."""
+
     def discarded(self, mm: int, page: int, frame: int) -> None:
         """The frame is dropped without write-back because it looked clean."""
 

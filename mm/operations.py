@@ -42,6 +42,10 @@ STARTS: Final[dict[str, Start]] = {
     "age": start_age,
 }
 
+EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register"})
+"""Operations that hold mmap_lock for writing from their first step to their last."""
+BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
+"""Operations that take mmap_lock for writing and keep it for reading."""
 BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age"})
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)

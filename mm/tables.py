@@ -6,7 +6,18 @@ each one.
 
 from typing import Final
 
-from machine.entry import ACCESSED, DIRTY, MIGRATION, NX, PRESENT, PROTNONE, PSE, RW, USER
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    MIGRATION,
+    NX,
+    PAT_LARGE,
+    PRESENT,
+    PROTNONE,
+    PSE,
+    RW,
+    USER,
+)
 from machine.geometry import FANOUT, FRAME_BITS
 from mm.frames import alloc_zeroed
 from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_WRITE, World
@@ -57,9 +68,11 @@ def set_pte(w: World, cpu: int, mm: int, page: int, entry: int) -> None:
 def set_pmd_leaf(w: World, cpu: int, mm: int, index: int, entry: int) -> None:
     """Store a huge leaf, or 0, as entry `index` of the PMD table."""
     w.machine.memory[w.root[mm] << 2 | index] = entry
+    # What translates one page of 4 KiB has its frame number where the huge leaf has PAT_LARGE.
+    first = entry & ~PAT_LARGE if entry & PRESENT else 0
     for i in range(FANOUT):
         page = index * FANOUT + i
-        w.observer.commit(mm, page, entry | i << 12 if entry & PRESENT else 0)
+        w.observer.commit(mm, page, first and first | i << 12)
         w.flush.pte_stored(w, cpu, mm, page)
 
 

@@ -18,12 +18,18 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
     pmd = pmd_of(w, mm, index)
     if not pmd:
         for i in pages_in(mask):
-            w.observer.visit(cpu, mm, index * FANOUT + i, VM_RIGHTS)
+            _visit(w, cpu, mm, index * FANOUT + i)
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
     else:
         zaps = [(zap_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
         push(w, cpu, (pte_lock_batched, mm, index), *zaps, (pte_unlock, mm, index))
+
+
+def _visit(w: World, cpu: int, mm: int, page: int) -> None:
+    """Nothing is mapped from here on, and what was has gone with it."""
+    w.observer.visit(cpu, mm, page, VM_RIGHTS)
+    w.observer.content_dropped(cpu, mm, page)
 
 
 @step("ptep_get_and_clear_full", "change")
@@ -32,14 +38,16 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
     old = pte_of(w, mm, page)
     if old:
         set_pte(w, cpu, mm, page, 0)
-    w.observer.visit(cpu, mm, page, VM_RIGHTS)
-    if not old & (PRESENT | PROTNONE):
+    frame = frame_of(old)
+    mapped = bool(old & (PRESENT | PROTNONE))
+    if mapped and frame != ZERO_FRAME:
+        w.observer.object_left(mm, frame)
+    _visit(w, cpu, mm, page)
+    if not mapped:
         return
     w.flush.entry_cleared(w, cpu, mm, page, 1, old, 0)
-    frame = frame_of(old)
     if frame == ZERO_FRAME:
         return
-    w.observer.object_left(mm, frame)
     if w.flush.page_removed(w, cpu, frame):
         # force_flush: the batch is full; leave the PTL, flush and free, then go on.
         index = page // FANOUT
@@ -65,12 +73,11 @@ def zap_huge_pmd(w: World, cpu: int, s: Step) -> None:
         return
     set_pmd_leaf(w, cpu, mm, index, 0)
     first = index * FANOUT
-    for page in range(first, first + FANOUT):
-        w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.flush.entry_cleared(w, cpu, mm, first, FANOUT, pmd, 0)
     full = False
     for i in range(FANOUT):
         frame = frame_of(pmd) + i
         w.observer.object_left(mm, frame)
+        _visit(w, cpu, mm, first + i)
         full = w.flush.page_removed(w, cpu, frame) or full
     push(w, cpu, (pmd_unlock, mm), *([(gather_flush,)] if full else []))

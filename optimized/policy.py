@@ -14,15 +14,18 @@ class Fault:
     """A historical or typical bug put back, and the rule that must catch it.
 
     `rule` is C1 to C6, or "cost" for a fault that only masks or wastes.
-    `shortest` is the number of records of the shortest scenario that breaks the rule, by exhaustive search over the
-    operations of the fault's stories (`python -m bench.shortest search`); 0 where the search has not come to an end.
+    `shortest` is the length in records and pauses of the shortest scenario that breaks the rule, by exhaustive search
+    over the operations of the fault's stories (`python -m bench.shortest search`).
+    `shortest_open_from`: the length from which on the search has not come to an end, so that `shortest` is an upper
+    bound; 0 where it is exact.
     """
 
     rule: str
     origin: str
     year: int
     mechanism: str
-    shortest: int = 0
+    shortest: int
+    shortest_open_from: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from mypy_extensions import mypyc_attr
 from machine.geometry import FANOUT, PAGES
 from mm.frames import free_table, put_page
 from mm.step import Step, push, step
+from mm.thp import mkinvalid
 from mm.world import World
 from optimized.shootdown import flush_send, should_flush_tlb, state_of
 from optimized.state import Gather, X86State
@@ -68,6 +69,10 @@ class GatherFlush:
 
     def huge_inline(self) -> bool:
         return self.inline
+
+    def huge_invalid(self, pmd: int) -> int:
+        """Never none: a parallel MADV_DONTNEED would take it for a hole (ced108037c2a)."""
+        return mkinvalid(pmd)
 
     def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
         if self.inline:

@@ -7,6 +7,7 @@ from machine.geometry import FANOUT
 from machine.x86 import NO_ROOT
 from mm.frames import free_table, put_page
 from mm.step import Step, push, step
+from mm.thp import mkinvalid
 from mm.world import FLUSHES, INVALIDATED, IPIS, MMS, World
 
 
@@ -69,6 +70,10 @@ class EagerFlush:
 
     def huge_inline(self) -> bool:
         return True
+
+    def huge_invalid(self, pmd: int) -> int:
+        """Never none: a parallel MADV_DONTNEED would take it for a hole (ced108037c2a)."""
+        return mkinvalid(pmd)
 
     def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
         """Flushed already."""

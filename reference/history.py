@@ -37,6 +37,7 @@ class History:
 
     __slots__ = (
         "armed",
+        "dropped",
         "floor",
         "freed_upto",
         "generation",
@@ -44,6 +45,7 @@ class History:
         "last_store",
         "memory",
         "objects",
+        "open_drop",
         "open_free",
         "region_rights",
         "shadow",
@@ -81,6 +83,9 @@ class History:
         self.last_store: list[int] = [0]
         self.freed_upto: list[int] = [0]
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
+        # Content that must not come back: by slot, an object that the page's last zap found and that lives on.
+        self.dropped: dict[int, int] = {}
+        self.open_drop: list[list[tuple[int, int]]] = [[] for _ in range(cpus)]
 
     def _copy(self, known: "History") -> None:
         self.time = known.time
@@ -96,6 +101,8 @@ class History:
         self.last_store = known.last_store.copy()
         self.freed_upto = known.freed_upto.copy()
         self.open_free = [owners.copy() for owners in known.open_free]
+        self.dropped = known.dropped.copy()
+        self.open_drop = [drops.copy() for drops in known.open_drop]
 
     # Objects.
 
@@ -179,6 +186,10 @@ class History:
             for owner in freed:
                 self.freed_upto[owner] = self.time
             freed.clear()
+        drops = self.open_drop[cpu]
+        if drops:
+            self.dropped.update(drops)
+            drops.clear()
 
     # Answers.
 
@@ -219,6 +230,24 @@ class History:
     def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
         version = self.versions[mm * PAGES + page][-1]
         self.open_free[cpu].append(version >> 24)
+
+    def content_dropped(self, cpu: int, mm: int, page: int) -> None:
+        """Note what the page showed last, if it is private and still lives: mostly the zap has just ended it."""
+        slot = mm * PAGES + page
+        for version in reversed(self.versions[slot]):
+            if version:
+                owner = version >> 24
+                alive = owner != ZERO_OBJECT and owner in self.objects
+                if alive and owner not in self.shared_object:
+                    self.open_drop[cpu].append((slot, owner))
+                return
+
+    def page_moved(self, mm: int, page: int) -> None:
+        # What the same mremap has unmapped there counts no more either, although it has not returned.
+        slot = mm * PAGES + page
+        self.dropped.pop(slot, None)
+        for drops in self.open_drop:
+            drops[:] = [drop for drop in drops if drop[0] != slot]
 
     def dispensable(self, owner: int) -> bool:
         """Return whether every store to the object was given up by an MADV_FREE that came after it or is still open."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fuzz.minimize import escape, joint, schedule
+from fuzz.minimize import escape, joint, resume
 from fuzz.minimize.reducer import Pass
 from fuzz.scenario import Scenario
 from tests.reducing import among, reduced
@@ -62,7 +62,51 @@ def test_resume_by_access() -> None:
     start = story("cpu0 mprotect p0 r until ack\ncpu1 munmap p0\ncpu1 read p0", cpus=2)
     end = story("cpu0 mprotect p0 r until ack\ncpu0 read p0\ncpu1 read p0", cpus=2)
 
-    assert end == reduced(schedule.resume_by_access, start, among(start, end))
+    assert end == reduced(resume.resume_by_access, start, among(start, end))
+
+
+@pytest.mark.parametrize(
+    ("records", "least", "pages"),
+    [
+        (
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 read p0\ncpu1 run\ncpu0 read p0",
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 read p1\ncpu0 read p0",
+            2,
+        ),
+        (
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 read p0\ncpu1 read p0\ncpu0 read p0",
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 munmap p0\ncpu0 read p0",
+            1,
+        ),
+        (
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 munmap p0\ncpu0 read p0",
+            "cpu0 lazy\ncpu1 munmap p0 until ack\ncpu0 read p1\ncpu0 read p0",
+            2,
+        ),
+    ],
+    ids=["load", "call", "load-for-call"],
+)
+def test_resume_by_waiting(records: str, least: str, pages: int) -> None:
+    """A CPU that waits for the lock of a paused call lets it finish, and the record that did goes."""
+    start, end = story(records, pages=1), story(least, pages=pages)
+
+    assert end == reduced(resume.resume_by_waiting, start, among(start, end))
+
+
+def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
+    """Nothing is tried for an access that pauses, nor where the paused call goes on at once or never."""
+    start = story(
+        "cpu0 read p0 until fault\ncpu1 read p0\ncpu0 run\n"
+        "cpu1 fork until ack\ncpu1 run\ncpu1 fork until ack\ncpu0 read p0"
+    )
+    asked: list[Scenario] = []
+
+    def interesting(scenario: Scenario) -> bool:
+        asked.append(scenario)
+        return True
+
+    assert start == reduced(resume.resume_by_waiting, start, interesting)
+    assert asked == [start]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +137,33 @@ def test_resume_by_access() -> None:
             story("cpu0 lazy\ncpu1 munmap p0"),
         ),
         (
+            escape.escape_by_window,
+            story("cpu0 write p0\ncpu1 munmap p1\ncpu1 fork until unlock\ncpu0 read p0"),
+            story("cpu0 write p0\ncpu1 munmap p1\ncpu1 fork until window\ncpu0 read p0"),
+            story("cpu0 write p0\ncpu1 fork until window\ncpu0 read p0"),
+        ),
+        (
+            escape.escape_by_window,
+            story("cpu0 write p0\ncpu0 munmap p1\ncpu0 fork until unlock\ncpu1 read p0"),
+            story("cpu0 write p0\ncpu0 munmap p1\ncpu1 fork until window\ncpu0 read p0"),
+            story("cpu0 write p0\ncpu1 fork until window\ncpu0 read p0"),
+        ),
+        (
+            escape.escape_by_dropping,
+            story(
+                "cpu0 read p0\ncpu0 uffd_register p0\ncpu1 mprotect p1 r until ack\n"
+                "cpu0 munmap p0 until ack\ncpu1 write p0\ncpu0 write p0"
+            ),
+            story(
+                "cpu0 read p0\ncpu0 uffd_register p0\ncpu1 dontneed p1 until ack\n"
+                "cpu0 dontneed p0 until ack\ncpu1 run\ncpu0 read p0"
+            ),
+            story(
+                "cpu0 read p0\ncpu1 dontneed p1 until ack\n"
+                "cpu0 dontneed p0 until ack\ncpu1 run\ncpu0 read p0"
+            ),
+        ),
+        (
             escape.escape_by_place,
             story("cpu0 read p0\ncpu0 fork\ncpu1 write p0"),
             story("cpu0 write p0\ncpu1 read p0\ncpu1 fork"),
@@ -105,7 +176,7 @@ def test_resume_by_access() -> None:
             story("cpu1 free p0 until ack\ncpu0 fork\ncpu1 read p0", cpus=2),
         ),
     ],
-    ids=["kind", "kinds", "layout", "laziness", "place", "cpu"],
+    ids=["kind", "kinds", "layout", "laziness", "window", "window-cpu", "dropping", "place", "cpu"],
 )
 def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) -> None:
     """A scenario that is not simpler leads to one with fewer records, and only then is left."""

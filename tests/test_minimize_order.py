@@ -2,9 +2,10 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 
-from fuzz.minimize import simplicity_key
+from fuzz.minimize import length, simplicity_key
 from fuzz.minimize.order import (
     KINDS_BY_SIMPLICITY,
     PROTECTIONS_BY_SIMPLICITY,
@@ -22,10 +23,24 @@ def test_distinct_scenarios_have_distinct_keys(first: Scenario, second: Scenario
 
 
 @given(any_scenario(8), any_scenario(8))
-def test_fewer_records_are_simpler(first: Scenario, second: Scenario) -> None:
-    """Whatever else differs, the scenario with fewer records is the simpler one."""
-    if len(first.records) < len(second.records):
+def test_shorter_is_simpler(first: Scenario, second: Scenario) -> None:
+    """Whatever else differs, the shorter scenario is the simpler one."""
+    if length(first) < length(second):
         assert simplicity_key(first) < simplicity_key(second)
+
+
+@pytest.mark.parametrize(
+    ("records", "long"),
+    [
+        ("", 0),
+        ("cpu0 read p0\ncpu0 mprotect p0-p1 rx\ncpu0 exec p0", 3),
+        ("cpu0 exec p0 until fault\ncpu1 mprotect p0-p1 rx", 3),
+        ("cpu0 fork for 3\ncpu0 fill p0\ncpu0 run until window\ncpu0 run", 6),
+    ],
+)
+def test_length_counts_records_and_pauses(records: str, long: int) -> None:
+    """A record is 1 and its pause is 1, be it a number of steps or a point; fields and header are nothing."""
+    assert length(story(records)) == long
 
 
 def test_every_value_has_its_place() -> None:
@@ -38,22 +53,26 @@ def test_every_value_has_its_place() -> None:
 
 
 def test_simpler_stories_come_first() -> None:
-    """Calls count before pauses, pauses before the header, the header before what records say."""
+    """The length counts before calls, calls before pauses, pauses before the header, the header before what records
+    say.
+    """
     stories = [
         story("cpu0 read p0", cpus=1, pages=1),
         story("cpu0 write p0", cpus=1, pages=1),
         story("cpu0 read p1", cpus=1, pages=2),
         story("cpu1 read p0", cpus=2, pages=1),
-        story("cpu0 read p0 until lock", cpus=1, pages=1),
-        story("cpu0 read p0 for 1", cpus=1, pages=1),
         story("cpu0 mprotect p0 r", cpus=1, pages=1),
         story("cpu0 mprotect p0 rw", cpus=1, pages=1),
         story("cpu0 mprotect p1 r", cpus=1, pages=2),
         story("cpu0 mprotect p0-p1 r", cpus=1, pages=2),
         story("cpu0 munmap p0", cpus=1, pages=2),
+        story("cpu0 read p0\ncpu0 read p0", cpus=1, pages=1),
+        story("cpu0 read p0 until lock", cpus=1, pages=1),
+        story("cpu0 read p0 for 1", cpus=1, pages=1),
+        story("cpu0 read p0\ncpu0 mprotect p0 r", cpus=1, pages=1),
         story("cpu0 mprotect p0 r until flush", cpus=1, pages=1),
         story("cpu0 mprotect p0 r for 1", cpus=1, pages=1),
-        story("cpu0 read p0\ncpu0 read p0", cpus=1, pages=1),
+        story("cpu0 read p0\ncpu0 read p0\ncpu0 read p0", cpus=1, pages=1),
     ]
 
     for simpler, other in pairwise(stories):

@@ -209,6 +209,15 @@ def test_lower_shared_spaces_without_forks() -> None:
     assert end == reduced(fields.lower_shared_spaces, start, among(start, end))
 
 
+def test_lower_shared_spaces_on_fewer_identifiers() -> None:
+    """With the address space go the last fork and an identifier."""
+    start = story("cpu0 fork\ncpu0 switch mm1\ncpu0 fork\ncpu0 switch mm2")
+    end = story("cpu0 fork\ncpu0 switch mm1\ncpu0 switch mm1")
+    start = Scenario(start.header._replace(asids=2), start.records)
+
+    assert end == reduced(fields.lower_shared_spaces, start, among(start, end))
+
+
 def test_clear_protections() -> None:
     """A right that no access needs goes from all protections together."""
     start = story("cpu0 mmap p0 rwx private\ncpu0 mprotect p0 rx")

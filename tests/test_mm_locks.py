@@ -17,7 +17,9 @@ from mm.locks import (
     pte_lock,
     pte_unlock,
 )
+from mm.munmap import free_pgtable
 from mm.operation import pte_lock_batched, read_unlock_return, write_unlock_return
+from mm.operations import BY_KERNEL_THREAD, EXCLUSIVE
 from mm.step import Step, run_steps
 from mm.world import NOBODY, WRITER, World
 from optimized.policies import REGISTRY
@@ -25,9 +27,9 @@ from optimized.strategy import GatherFlush
 from tests.kernel import Kernel, R, Told
 from tests.strategies import any_scenario
 
-WRITE_LOCKED = ["mprotect", "munmap", "mmap", "mremap", "fork", "uffd_register"]
+WRITE_LOCKED = sorted(EXCLUSIVE)
 READ_LOCKED = ["dontneed", "free", "uffd_wp", "uffd_unwp"]
-UNLOCKED = ["migrate", "reclaim", "age", "switch", "lazy"]
+UNLOCKED = sorted(BY_KERNEL_THREAD)
 
 
 def try_step(w: World, cpu: int, s: Step) -> bool:
@@ -241,6 +243,21 @@ def test_a_fault_waits_for_a_writer(name: str) -> None:
     assert k.step(1)
 
 
+def test_munmap_lets_readers_in_when_its_regions_are_gone() -> None:
+    """Faults wait until the regions are unhooked, and are served while pages are zapped and tables freed."""
+    k = Kernel()
+    k.write(0, 0)
+    k.start(0, "munmap", 0)
+    k.start(1, "read", 1)
+    assert k.step(0)
+    assert k.names[0] == ["mmap_write_lock, do_vmi_align_munmap, mmap_write_downgrade"]
+
+    k.past(1, "mmap_read_unlock, retry")
+    assert k.w.mmap_lock[0] == 1
+    k.finish(0)
+    assert k.names[0][-1] == "mmap_read_unlock, return"
+
+
 def test_a_hit_waits_for_nobody() -> None:
     """An access that the TLB serves goes on while mmap_lock and every table lock are taken."""
     k = Kernel()
@@ -278,7 +295,7 @@ class HeldLock(GatherFlush):
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
         """Look who holds the locks."""
         ptl, pmd = w.ptl[mm * 2 + page // 4], w.pmd_lock[mm]
-        # A child that fork has not finished is reachable for nobody who stores; munmap's unhooking has mmap_lock.
+        # A child that fork has not finished is reachable for nobody who stores.
         if cpu not in (ptl, pmd) and w.live[mm] and w.mmap_lock[mm] != WRITER:
             self.without.append((cpu, ptl, pmd))
 
@@ -294,7 +311,10 @@ def test_every_store_to_an_entry_is_made_under_its_lock(scenario: Scenario) -> N
     strategy.without = []
 
     def check(_w: World, cpu: int, s: Step) -> None:
-        if s[0] == fault_missing:
+        if s[0] == free_pgtable:
+            # No region is left above the table, and its lock is free: nobody can come to it any more.
+            strategy.without.clear()
+        elif s[0] == fault_missing:
             assert [store[:2] for store in strategy.without] in ([], [(cpu, NOBODY)])
         else:
             assert strategy.without == []

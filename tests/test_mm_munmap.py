@@ -13,7 +13,7 @@ def test_the_order_of_steps() -> None:
     k.read(1)
 
     assert k.run(0, "munmap", 0, 4) == [
-        "mmap_write_lock, do_vmi_align_munmap",
+        "mmap_write_lock, do_vmi_align_munmap, mmap_write_downgrade",
         "tlb_gather_mmu",
         "zap_pmd_range",
         "pte_lock, flush_tlb_batched_pending",
@@ -26,7 +26,7 @@ def test_the_order_of_steps() -> None:
         "flush_tlb_func",
         "free the gather's batch",
         "dec_tlb_flush_pending",
-        "mmap_write_unlock, return",
+        "mmap_read_unlock, return",
     ]
 
 
@@ -131,8 +131,8 @@ def test_holes_are_passed_over() -> None:
     k = Kernel(layout="empty")
 
     assert k.run(0, "munmap", 0, 4) == [
-        "mmap_write_lock, do_vmi_align_munmap",
-        "mmap_write_unlock, return",
+        "mmap_write_lock, do_vmi_align_munmap, mmap_write_downgrade",
+        "mmap_read_unlock, return",
     ]
 
 

@@ -12,7 +12,6 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 
-from fuzz import execute as engine
 from fuzz.execute import execute
 from fuzz.lockstep import Recorder
 from fuzz.scenario import Scenario
@@ -84,17 +83,18 @@ class Answers(Recorder):
         super().trapped(cpu, page)
 
 
-def answers(scenario: Scenario, strategy: EagerFlush) -> Answer:
+def answers(
+    scenario: Scenario, strategy: EagerFlush, machine_type: type[Machine] = Machine
+) -> Answer:
     """What the scenario shows, and how it ends."""
-    outcome = execute(scenario, strategy, oracle_type=Answers)
+    outcome = execute(scenario, strategy, oracle_type=Answers, machine_type=machine_type)
     return (*cast("Answers", outcome.oracle).answers, (outcome.verdict, outcome.reason))
 
 
 def disagreement(scenario: Scenario, reference: EagerFlush) -> str:
     """The first point in which the three answers differ, "" when they agree."""
     with_tlb = answers(scenario, reference)
-    with patch.object(engine, "Machine", WithoutTlb):
-        without_tlb = answers(scenario, NoFlush())
+    without_tlb = answers(scenario, NoFlush(), WithoutTlb)
     for one, other in zip(with_tlb, without_tlb, strict=False):
         if one != other:
             return f"with TLBs {one}, without {other}"

@@ -19,7 +19,16 @@ from fuzz.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UN
 from fuzz.compiled import StaleTree, refuse_stale
 from fuzz.store import StoreError
 
-COMMANDS: Final = ("fuzz", "prove", "replay", "findings", "policies", "minimize", "lockstep")
+COMMANDS: Final = (
+    "fuzz",
+    "prove",
+    "table",
+    "replay",
+    "findings",
+    "policies",
+    "minimize",
+    "lockstep",
+)
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

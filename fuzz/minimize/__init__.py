@@ -4,6 +4,6 @@ Knows nothing of policies, oracles or tests: a scenario and a predicate go in.
 """
 
 from fuzz.minimize.driver import Minimized, NotInteresting, minimize
-from fuzz.minimize.order import simplicity_key
+from fuzz.minimize.order import length, simplicity_key
 
-__all__ = ["Minimized", "NotInteresting", "minimize", "simplicity_key"]
+__all__ = ["Minimized", "NotInteresting", "length", "minimize", "simplicity_key"]

@@ -59,6 +59,41 @@ def escape_by_kind(reducer: Reducer) -> None:
     _escape(reducer, variants, (drop_records, compact_pages))
 
 
+def escape_by_dropping(reducer: Reducer) -> None:
+    """Variant, if two calls pause at least: each of these drops the content of its pages, and all accesses are reads,
+    of which those that let a paused call finish do no more than that.
+
+    Calls that meet in flight are simplest where both are the same, which takes accesses that suit both.
+    """
+    best = reducer.best
+    pausing = [at for at in calls(best) if best.records[at][RUN]]
+    if len(pausing) < 2:
+        return
+    records = list(_with_resumptions(with_accesses(best, kinds.READ)).records)
+    for at in pausing:
+        records[at] = as_call(records[at], best.header, kinds.DONTNEED, 0)
+    _escape(reducer, [with_records(best, records)], (drop_records, compact_pages))
+
+
+def _with_resumptions(scenario: Scenario) -> Scenario:
+    """The scenario with each access that comes next after a paused operation of its CPU made a record that only lets
+    that finish, but not the last record.
+
+    An access to a page that was dropped would map it again, so that nothing stale is left.
+    """
+    records = list(scenario.records)
+    paused: set[int] = set()
+    for at, record in enumerate(records[:-1]):
+        kind, cpu, run, *_ = record
+        if cpu in paused and kind in ACCESSES and not run:
+            records[at] = (kinds.RUN, cpu, 0, 0, 1, 0)
+        if run:
+            paused.add(cpu)
+        elif kind <= kinds.RUN:
+            paused.discard(cpu)
+    return with_records(scenario, records)
+
+
 def escape_by_layout(reducer: Reducer) -> None:
     """Variants: each other layout, because a layout can stand for the calls that lead to it; they
     are reduced by removing calls only.
@@ -86,6 +121,26 @@ def escape_by_laziness(reducer: Reducer) -> None:
         elif record[KIND] != kinds.FORK:
             records.append(record)
     _escape(reducer, [with_records(best, records)], (drop_records, compact_pages))
+
+
+def escape_by_window(reducer: Reducer) -> None:
+    """Variants: each pause one "until window", with the records as they are, and from the one that pauses on with its
+    CPU exchanged with each other.
+
+    Another pause ends at a step of its operation, and moves when a record before it goes: an operation that finds
+    something to unmap has an unlock more. A window is where it is, but only other CPUs open one.
+    """
+    best = reducer.best
+    variants = []
+    for at, record in enumerate(best.records):
+        if not record[RUN] or record[RUN] == kinds.WINDOW:
+            continue
+        variants.append(replaced(best, at, revised(record, run=kinds.WINDOW)))
+        for other in range(used_cpus(best)):
+            if other != record[CPU]:
+                exchanged = rename_cpus(variants[-1], {record[CPU]: other, other: record[CPU]})
+                variants.append(with_records(best, best.records[:at] + exchanged.records[at:]))
+    _escape(reducer, variants, (drop_records, compact_pages))
 
 
 def escape_by_place(reducer: Reducer) -> None:

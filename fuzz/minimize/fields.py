@@ -24,8 +24,9 @@ from fuzz.minimize.rewrite import (
     replaced,
     revised,
     with_records,
+    without,
 )
-from fuzz.scenario import Record, kinds
+from fuzz.scenario import Record, Scenario, kinds
 
 # What a call is tried as: kind and argument.
 _SUBSTITUTES: Final = (
@@ -52,18 +53,23 @@ def lower_shared_pages(reducer: Reducer) -> None:
 
 def lower_shared_spaces(reducer: Reducer) -> None:
     """For each address space but the first, highest first, has tried each lower one in its place
-    everywhere, until one worked: as it is, and without all forks, which may have been there only to
-    make the space.
+    everywhere, until one worked: as it is, without all forks, which may have been there only to
+    make the space, and without the last fork and on one identifier less, because an identifier
+    changes hands when there are more spaces than identifiers.
     """
     for value in range(kinds.MAX_SPACES - 1, 0, -1):
         for space in range(value):
-            lower = [
-                revised(r, arg=space) if _space(r) == value else r for r in reducer.best.records
-            ]
+            if value not in map(_space, reducer.best.records):
+                break
+            header, records = reducer.best
+            lower = [revised(r, arg=space) if _space(r) == value else r for r in records]
             alone = [record for record in lower if record[KIND] != kinds.FORK]
-            if value in map(_space, reducer.best.records) and any(
-                reducer.consider(with_records(reducer.best, records)) for records in (lower, alone)
-            ):
+            variants = [Scenario(header, tuple(lower)), Scenario(header, tuple(alone))]
+            forks = [at for at, record in enumerate(lower) if record[KIND] == kinds.FORK]
+            if forks and header.asids > 1:
+                fewer = header._replace(asids=header.asids - 1)
+                variants.append(without(Scenario(fewer, tuple(lower)), {forks[-1]}))
+            if any(map(reducer.consider, variants)):
                 break
 
 

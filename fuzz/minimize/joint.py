@@ -7,6 +7,7 @@ become a load and an mprotect that forbids loads together.
 from itertools import combinations
 from typing import Final
 
+from fuzz.minimize.order import length
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
@@ -108,17 +109,17 @@ def align_promotion(reducer: Reducer) -> None:
 
 
 def align_grant(reducer: Reducer) -> None:
-    """Of more than three records, tried: in the plainest world one CPU reads a page, is granted execution, and fetches
+    """Of what is longer than this, tried: in the plainest world one CPU reads a page, is granted execution, and fetches
     from it.
 
-    A right that is granted and not seen by a stale entry has many causes (fork and its break, userfaultfd, a split),
-    and no small changes lead from one to the other.
+    A right that is granted and not seen by a stale entry has many causes (fork and its break, userfaultfd, a split, a
+    fault that another CPU overtakes), and no small changes lead from one to the other.
     """
-    if len(reducer.best.records) <= 3:
-        return
-    story: tuple[Record, ...] = (
+    records: tuple[Record, ...] = (
         (kinds.READ, 0, 0, 0, 1, 0),
         (kinds.MPROTECT, 0, 0, 0, 1, _READ_EXEC),
         (kinds.EXEC, 0, 0, 0, 1, 0),
     )
-    reducer.consider(Scenario(Header(cpus=1, pages=1), story))
+    story = Scenario(Header(cpus=1, pages=1), records)
+    if length(story) < length(reducer.best):
+        reducer.consider(story)

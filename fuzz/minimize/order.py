@@ -1,4 +1,4 @@
-"""What "simpler" means, stated once: `simplicity_key`."""
+"""How long a scenario is (`length`), and what "simpler" means (`simplicity_key`): each stated once, here."""
 
 from typing import Final, TypeAlias
 
@@ -62,12 +62,27 @@ _PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
 Key: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]
 
 
+def cost(record: Record) -> int:
+    """What a record adds to the length of a scenario: 1 for itself, and 1 more if it pauses.
+
+    A pause is a choice of the schedule like any other, and a reader has to follow it. If it were
+    free, a fetch that pauses over the mprotect would be shorter than a load, the mprotect and the
+    fetch, and every minimum would hide its accesses in pauses.
+    """
+    return 2 if record[2] else 1
+
+
+def length(scenario: Scenario) -> int:
+    """The length of a scenario: its records and its pauses."""
+    return sum(map(cost, scenario.records))
+
+
 def simplicity_key(scenario: Scenario) -> Key:
     """A total order of canonical scenarios: of two, the simpler one has the smaller key.
 
-    Shortlex: fewer records; then fewer calls of the kernel, fewer pauses, and fewer pauses after a
-    number of steps; then the smaller header, by CPUs, pages, machine switches, identifiers, batch
-    and layout; then, from the first record on, the smaller record, by CPU, kind, count, page,
+    Shortlex: the smaller `length`; then fewer calls of the kernel, fewer pauses, and fewer pauses
+    after a number of steps; then the smaller header, by CPUs, pages, machine switches, identifiers,
+    batch and layout; then, from the first record on, the smaller record, by CPU, kind, count, page,
     argument and run. Distinct canonical scenarios have distinct keys.
     """
     header, records = scenario
@@ -78,7 +93,7 @@ def simplicity_key(scenario: Scenario) -> Key:
         counted += 0 < run < kinds.FIRST_POINT
     machine = header.machine
     return (
-        (len(records), calls, pauses, counted),
+        (length(scenario), calls, pauses, counted),
         (
             header.cpus,
             header.pages,

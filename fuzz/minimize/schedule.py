@@ -2,8 +2,8 @@
 
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
+    ACCESSES,
     CPU,
-    PAGE,
     RUN,
     cpus_by_first_use,
     moved_record,
@@ -29,12 +29,13 @@ def merge_pauses(reducer: Reducer) -> None:
 
 
 def merge_pauses_anywhere(reducer: Reducer) -> None:
-    """Each ``run`` has tried to be part of the record that its CPU had before, at the place of that
-    and up to each named point, until one worked: "until unlock" and again "until unlock" may be
-    "until ack".
+    """Each ``run``, and each access before the last record that lets a paused operation finish, has
+    tried to be part of the record that its CPU had before, at the place of that and up to each named
+    point, until one worked: "until unlock" and again "until unlock" may be "until ack", and "until
+    flush" and a load may be "until return".
     """
     for at in reversed(range(len(reducer.best.records))):
-        before = _paused_by(reducer.best, at)
+        before = _resumed_by(reducer.best, at)
         if before is not None:
             best = reducer.best
             for point in range(kinds.FIRST_POINT, kinds.FIRST_POINT + len(kinds.POINTS)):
@@ -49,6 +50,18 @@ def _paused_by(scenario: Scenario, at: int) -> int | None:
     if kind != kinds.RUN:
         return None
     return next((i for i in reversed(range(at)) if scenario.records[i][CPU] == cpu), None)
+
+
+def _resumed_by(scenario: Scenario, at: int) -> int | None:
+    """The position of the record before a ``run``, as above; also that of the one that pauses before an access of its
+    CPU which has records behind it.
+    """
+    records = scenario.records
+    kind, cpu, *_ = records[at]
+    if kind not in ACCESSES or at + 1 == len(records):
+        return _paused_by(scenario, at)
+    before = next((i for i in reversed(range(at)) if records[i][CPU] == cpu), None)
+    return before if before is not None and records[before][RUN] else None
 
 
 def reorder_records(reducer: Reducer) -> None:
@@ -83,18 +96,3 @@ def move_pauses(reducer: Reducer) -> None:
                 one_page = rename_pages(moved, [0] * moved.header.pages, 1)
                 if reducer.consider(moved) or reducer.consider(one_page):
                     break
-
-
-def resume_by_access(reducer: Reducer) -> None:
-    """For each operation that pauses, each later record has tried to be a load by its CPU, which lets it finish.
-
-    Whatever waits for a lock of that operation does the same, in as many ways as there are operations that wait.
-    """
-    best = reducer.best
-    for at, record in enumerate(best.records):
-        if not record[RUN]:
-            continue
-        load = (kinds.READ, record[CPU], 0, record[PAGE], 1, 0)
-        for later in range(at + 1, len(best.records)):
-            if reducer.consider(replaced(best, later, load)):
-                return

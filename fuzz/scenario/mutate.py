@@ -22,7 +22,7 @@ from fuzz.scenario.kinds import (
     RUN,
     WRITE,
 )
-from fuzz.scenario.races import ELSEWHERE, OPERATIONS
+from fuzz.scenario.races import ALL_PAGES, ELSEWHERE, NEEDS, OPERATIONS
 from fuzz.scenario.record import Scenario
 from fuzz.scenario.schedule import CUTS
 
@@ -59,6 +59,17 @@ def vary(draws: Draws, data: bytes, max_records: int) -> bytes:
     if draws.random() < _FRESH:
         return encode(random_scenario(draws, max_records))
     return mutate(draws, data, max_records)
+
+
+def retype(draws: Draws, data: bytes, max_records: int) -> bytes:
+    """Return the scenario with another operation in the place of one, and what that one cannot do without in front.
+
+    One cause breaks several rules: which one depends on what the operation does that the cause has led astray.
+    """
+    records = _whole(data, max_records)
+    if len(records) > WIDTH:
+        _other_operation(draws, records, max_records)
+    return bytes(_whole(records, max_records))
 
 
 def crossover(draws: Draws, first: bytes, second: bytes, max_records: int) -> bytes:
@@ -202,6 +213,17 @@ def _any_operation(draws: Draws, records: bytearray) -> int:
     return at
 
 
+def _other_operation(draws: Draws, records: bytearray, max_records: int) -> None:
+    """One operation becomes another at the same place, with the same pauses."""
+    at = _any_operation(draws, records)
+    kind = draws.choice(OPERATIONS)
+    records[at], records[at + 3] = kind, draws.randrange(0, 256)
+    if kind in NEEDS:
+        need = bytes((NEEDS[kind], records[at + 1] & 7, ALL_PAGES, 0))
+        _make_room(draws, records, max_records)
+        records[WIDTH:WIDTH] = need
+
+
 def _cut_operation(draws: Draws, records: bytearray, max_records: int) -> None:
     """One operation pauses and goes on a few records later."""
     at = _any_record(draws, records)
@@ -257,6 +279,7 @@ _CHANGES: Final[tuple[Change, ...]] = (
     *(_add_companion,) * 3,
     *(_meet,) * 4,
     *(_cut_operation,) * 4,
+    *(_other_operation,) * 2,
     _retarget_page,
     _retarget_cpu,
     _change_header,

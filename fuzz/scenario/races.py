@@ -14,6 +14,7 @@ from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
     EXEC,
     FILL,
+    KINDS,
     MMAP,
     MPROTECT,
     MREMAP,
@@ -27,13 +28,29 @@ from fuzz.scenario.kinds import (
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
+from mm.operations import BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
 
 OPERATIONS: Final = range(MPROTECT, RUN)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
-_NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
+NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
 """The operation without which one of this kind is refused with no effect."""
+ALL_PAGES: Final = PAGES - 1 << 3
+_WITHOUT_LOCK: Final = [kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD]
+_SHARING: Final = [
+    kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | BEGIN_EXCLUSIVE
+]
+MEETS: Final = {
+    kind: list(OPERATIONS)
+    if kind in _WITHOUT_LOCK
+    else _WITHOUT_LOCK
+    if KINDS[kind].name in EXCLUSIVE
+    else _SHARING
+    for kind in OPERATIONS
+}
+"""By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
+without it, by the rmap or from the scheduler; drawn blindly, the second operation of such a round mostly waits."""
 ELSEWHERE: Final = 0.25
 """How often the second operation goes to another page: two operations share the generations and locks of a space."""
 
@@ -47,8 +64,8 @@ def race_scenario(
     have to come on the right page, rounds before the race that needs it.
     """
     body = bytearray()
-    for kind in sorted({_NEEDS[kind] for kind in operations if kind in _NEEDS}):
-        body += bytes((kind, draws.randrange(0, header.cpus), PAGES - 1 << 3, 0))
+    for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
+        body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
     while len(body) < WIDTH * records:
         _round(draws, header, operations, body)
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
@@ -67,12 +84,13 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
     kind, arg = draws.choice(operations), draws.randrange(0, 256)
     cut = draws.choice(CUTS)
     body += bytes((kind, first | cut << 3, _span(draws, page), arg))
+    partners = [other for other in operations if other in MEETS[kind]] or MEETS[kind]
     meeting = arg % pages if kind == MREMAP else elsewhere
     other = first
     for _ in range(draws.randrange(1, 3)):
         other = (first + draws.randrange(1, max(cpus, 2))) % cpus
         run = _second_cut(draws, cut)
-        kind, arg = draws.choice(operations), draws.randrange(0, 256)
+        kind, arg = draws.choice(partners), draws.randrange(0, 256)
         body += bytes((kind, other | run << 3, _span(draws, meeting), arg))
     for turn in range(draws.randrange(1, 4)):
         at = meeting if draws.random() < 0.5 else page
@@ -102,4 +120,4 @@ def _span(draws: Draws, page: int) -> int:
     width = draws.random()
     if width < 0.7:
         return page
-    return page & ~(FANOUT - 1) | FANOUT - 1 << 3 if width < 0.9 else PAGES - 1 << 3
+    return page & ~(FANOUT - 1) | FANOUT - 1 << 3 if width < 0.9 else ALL_PAGES

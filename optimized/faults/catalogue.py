@@ -8,7 +8,9 @@ from typing import Final
 from machine.entry import ACCESSED, RW
 from optimized import rules
 from optimized.faults import delivery, gather
-from optimized.policy import Fault, NeedFlush, Policy
+from optimized.faults.history import HISTORY
+from optimized.faults.seed import seed
+from optimized.policy import Fault, Policy
 from optimized.strategy import GatherFlush
 
 
@@ -18,27 +20,6 @@ def _skip_write_protect(old: int, new: int) -> bool:
 
 def _trust_accessed(old: int, new: int) -> bool:
     return bool(old & ACCESSED) and rules.linux(old, new)
-
-
-def _fault(
-    name: str,
-    fault: Fault,
-    *,
-    strategy: type[GatherFlush] = GatherFlush,
-    needs_flush: NeedFlush = rules.linux,
-    report_spurious: bool = False,
-) -> Policy:
-    return Policy(
-        name=name,
-        needs_flush=needs_flush,
-        summary=fault.mechanism.split(": ")[0],
-        source=fault.origin,
-        huge_needs_flush=rules.linux_huge,
-        huge_inline=False,
-        report_spurious=report_spurious,
-        strategy=strategy,
-        fault=fault,
-    )
 
 
 def _v1_fault(
@@ -63,11 +44,11 @@ V1_DEFECT_5: Final = Fault(
     2021,
     "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
     "day takes for a denied read, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
-    shortest=2,
+    shortest=3,
 )
 
 FAULTS: Final[tuple[Policy, ...]] = (
-    _fault(
+    seed(
         "skip-absent",
         Fault(
             "C1",
@@ -75,11 +56,11 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2017,
             "a gather ends without looking for others: MADV_DONTNEED finds an entry that another CPU has cleared and "
             "not yet flushed, records nothing, and returns while the old page can still be read",
-            shortest=4,
+            shortest=5,
         ),
         strategy=gather.NeverNested,
     ),
-    _fault(
+    seed(
         "drop-last-page",
         Fault(
             "C1",
@@ -90,7 +71,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.DropLastPage,
     ),
-    _fault(
+    seed(
         "skip-write-protect",
         Fault(
             "C1",
@@ -101,7 +82,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         needs_flush=_skip_write_protect,
     ),
-    _fault(
+    seed(
         "report-healed-fault",
         Fault(
             "C2",
@@ -114,7 +95,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         needs_flush=rules.minimal,
         report_spurious=True,
     ),
-    _fault(
+    seed(
         "free-before-flush",
         Fault(
             "C3",
@@ -125,7 +106,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.FreeBeforeFlush,
     ),
-    _fault(
+    seed(
         "skip-lazy-tables",
         Fault(
             "C3",
@@ -137,7 +118,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.SkipLazyForTables,
     ),
-    _fault(
+    seed(
         "copy-before-flush",
         Fault(
             "C4",
@@ -148,7 +129,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.CopyBeforeFlush,
     ),
-    _fault(
+    seed(
         "move-unlock-before-flush",
         Fault(
             "C4",
@@ -160,7 +141,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.UnlockBeforeFlush,
     ),
-    _fault(
+    seed(
         "skip-dirty-clear",
         Fault(
             "C5",
@@ -171,7 +152,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.SkipDirtyClear,
     ),
-    _fault(
+    seed(
         "lose-batch",
         Fault(
             "C6",
@@ -182,7 +163,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=gather.LoseBatch,
     ),
-    _fault(
+    seed(
         "recycle-asid",
         Fault(
             "C1",
@@ -193,7 +174,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.RecycleAsid,
     ),
-    _fault(
+    seed(
         "trust-accessed",
         Fault(
             "C1",
@@ -223,6 +204,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 3",
             2021,
             "a huge PMD is not recorded in the gather: safe only as long as change_huge_pmd flushed inline",
+            shortest=3,
         ),
         gather.HugeUnrecorded,
         inline=False,
@@ -235,21 +217,22 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2021,
             "a migration entry is downgraded without a flush: the flush of its unmapping is still to come when "
             "mprotect returns",
+            shortest=5,
         ),
         gather.IgnoreBatchedPending,
     ),
-    _fault(
+    seed(
         "dec-before-flush",
         Fault(
             "C1",
             "tlb_finish_mmu in mm/mmu_gather.c, docs/linux-tlb.md B.1, G.10",
             0,
             "the pending count falls before the flush: a second gather is not nested any more, and returns unflushed",
-            shortest=4,
+            shortest=5,
         ),
         strategy=gather.DecBeforeFlush,
     ),
-    _fault(
+    seed(
         "sample-early",
         Fault(
             "C1",
@@ -257,17 +240,21 @@ FAULTS: Final[tuple[Policy, ...]] = (
             2016,
             "who is interrupted is decided before the generation is raised: a CPU that switches in between has the old "
             "generation and gets no interrupt",
+            shortest=6,
         ),
         strategy=delivery.SampleEarly,
     ),
-    _fault(
+    seed(
         "partial-by-local",
         Fault(
             "C1",
             "flush_tlb_func in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3, G.11",
             0,
             "a ranged flush jumps generations: the newer flush under way finds its generation reached and does nothing",
+            shortest=8,
+            shortest_open_from=6,
         ),
         strategy=delivery.PartialByLocal,
     ),
+    *HISTORY,
 )

@@ -1,7 +1,9 @@
 """Faults in the gather: what it records, when it flushes, what it frees."""
 
 from machine.entry import DIRTY, PRESENT
-from mm.step import Step, step
+from machine.geometry import PAGES
+from mm.frames import free_table
+from mm.step import Step, push, step
 from mm.world import World
 from optimized.shootdown import state_of
 from optimized.state import Gather
@@ -90,3 +92,45 @@ class DecBeforeFlush(GatherFlush):
 @step("the gather is gone", "return")
 def gather_forget(w: World, cpu: int, _s: Step) -> None:
     state_of(w).gathers[cpu] = None
+
+
+class PendingUnseen(GatherFlush):
+    """A copy does not ask whether a write-protection is still to be flushed (before 6ce64428d620)."""
+
+    def flush_pending(self, w: World, mm: int) -> bool:
+        return False
+
+
+class PendingCleared(GatherFlush):
+    """tlb_flush_pending is a bool, which the first gather to end clears (before 16af97dc5a89)."""
+
+    def finish_steps(self, gather: Gather) -> list[Step]:
+        return [*self.flush_of(gather), *free_of(gather), (pending_false,)]
+
+
+@step("clear_tlb_flush_pending", "return")
+def pending_false(w: World, cpu: int, _s: Step) -> None:
+    state = state_of(w)
+    gather = state.gathers[cpu]
+    assert gather is not None, "only steps of an open gather close it"
+    state.pending[gather.mm] = 0
+    state.gathers[cpu] = None
+
+
+class NestedLevelLost(GatherFlush):
+    """The full flush of a nested gather starts the record anew, freed tables included (before 7a30df49f63a)."""
+
+    def gather_finish(self, w: World, cpu: int) -> None:
+        gather = self.gather_of(w, cpu)
+        if self.is_nested(w, gather.mm):
+            gather.start, gather.end, gather.freed_tables = 0, PAGES, False
+            push(w, cpu, *self.finish_steps(gather))
+        else:
+            super().gather_finish(w, cpu)
+
+
+class TableFreedAtOnce(GatherFlush):
+    """A page table is freed without a batch, and nothing invalidates the way to it (before 0ed1325967ab)."""
+
+    def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+        free_table(w, mm, index, frame)

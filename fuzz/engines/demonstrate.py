@@ -1,0 +1,35 @@
+"""From an entry that is stale at rest to an access that uses it: the same mistake, seen by the program.
+
+C6 looks into the TLBs when a run is over, so it fires in every run that leaves an entry behind; the outcome that breaks
+C1 to C5 needs an access to that page, on that CPU, after the last operation has returned, and among drawn records it is
+rare: partial-by-local left an entry behind within 10,000 to 50,000 executions, and in one run of five 60 CPU seconds
+did not bring the access.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from fuzz.execute import Outcome
+from fuzz.scenario import Scenario
+from fuzz.scenario.kinds import EXEC, READ, RUN, SWITCH, WRITE
+from machine.geometry import PAGES
+
+AT_REST: Final = "stale-entry-at-rest"
+
+
+def accesses_after(scenario: Scenario, outcome: Outcome) -> Iterator[Scenario]:
+    """Yield the scenario followed by a store, a load and a fetch, by the CPU and on the page of the violation.
+
+    Nothing for an outcome with another reason.
+    Every operation ends first, as it does at the end of the scenario itself.
+    """
+    violation = outcome.violation
+    if violation is None or outcome.reason != AT_REST:
+        return
+    cpu, mm, page = violation.cpu, violation.slot // PAGES, violation.slot % PAGES
+    ended = [(RUN, each, 0, 0, 1, 0) for each in range(scenario.header.cpus)]
+    if outcome.world.task_mm[cpu] != mm:
+        ended.append((SWITCH, cpu, 0, 0, 1, mm))
+    for kind in (WRITE, READ, EXEC):
+        records = (*scenario.records, *ended, (kind, cpu, 0, page, 1, 0))
+        yield Scenario(scenario.header, records)

@@ -1,0 +1,108 @@
+"""Bugs that Linux had, put back: each is named by what goes wrong, and its origin says which commit mended it."""
+
+from typing import Final
+
+from machine.entry import NX
+from optimized import rules
+from optimized.faults import gather, huge
+from optimized.faults.seed import seed
+from optimized.policy import Fault, Policy
+
+
+def _nx_unflushed(old: int, new: int) -> bool:
+    return rules.linux(old & ~NX | new & NX, new)
+
+
+HISTORY: Final[tuple[Policy, ...]] = (
+    seed(
+        "uffd-cow-unflushed",
+        Fault(
+            "C4",
+            "6ce64428d620, docs/linux-tlb.md E.1 entry 1",
+            2021,
+            "a write fault copies a page whose write-protection is not flushed yet: userfaultfd takes RW away under "
+            "mmap_lock for reading and defers the flush, another thread gives the page back, a third one writes and "
+            "gets a copy, and a fourth one, whose CPU still has the writable entry, stores to the old frame behind the "
+            "copy; its store is lost",
+            shortest=9,
+            shortest_open_from=3,
+        ),
+        strategy=gather.PendingUnseen,
+    ),
+    seed(
+        "batched-unmap-unseen",
+        Fault(
+            "C1",
+            "3ea277194daa, docs/linux-tlb.md E.1 entry 2",
+            2017,
+            "a batched unmap is not looked for: reclaim clears an entry and defers the flush, mprotect, munmap or "
+            "madvise finds nothing present, has nothing to flush and returns, and a thread goes on through the entry "
+            "that its CPU has cached",
+            shortest=5,
+        ),
+        strategy=gather.IgnoreBatchedPending,
+    ),
+    seed(
+        "pending-cleared",
+        Fault(
+            "C1",
+            "16af97dc5a89, docs/linux-tlb.md E.1 entry 7",
+            2017,
+            "the pending mark is a bool: of two gathers that overlap the first to end clears it for both, and a third "
+            "operation, which finds the work of the second one done and not flushed, sees no reason to flush",
+            shortest=7,
+            shortest_open_from=4,
+        ),
+        strategy=gather.PendingCleared,
+    ),
+    seed(
+        "nested-level-lost",
+        Fault(
+            "C3",
+            "7a30df49f63a, docs/linux-tlb.md E.2 entry 22",
+            2019,
+            "a nested gather forgets that it freed tables: the forced full flush resets what was recorded, so it is "
+            "sent as one that freed no page table, and who may skip such a flush (here a lazy CPU, on arm64 the upper "
+            "levels of the walk) keeps the way to a freed table",
+            shortest=6,
+            shortest_open_from=4,
+        ),
+        strategy=gather.NestedLevelLost,
+    ),
+    seed(
+        "table-freed-at-once",
+        Fault(
+            "C3",
+            "0ed1325967ab, d86564a2f085, docs/linux-tlb.md E.2 entry 23",
+            2020,
+            "a page table is freed without an invalidation: where no memory is left for a batch of tables, the table "
+            "goes back to the allocator at once, and the paging-structure caches still lead to it",
+            shortest=2,
+        ),
+        strategy=gather.TableFreedAtOnce,
+    ),
+    seed(
+        "nx-set-unflushed",
+        Fault(
+            "C1",
+            "patch 11/14 of 20220718120212.3180-1-namit@vmware.com, docs/linux-tlb.md E.2 entry 28",
+            2022,
+            "NX set without a flush: the patch took NX from the flags whose change needs a flush, and only the next "
+            "one tested the flags whose setting does, so after mprotect code can still be fetched",
+            shortest=4,
+        ),
+        needs_flush=_nx_unflushed,
+    ),
+    seed(
+        "pmd-none-in-between",
+        Fault(
+            "C1",
+            "ced108037c2a, docs/linux-tlb.md E.3 entry 29",
+            2017,
+            "a huge PMD is none for a moment: a protection change takes it out and puts it back, and MADV_DONTNEED, "
+            "which looks without the lock, takes it for a hole, skips it, and returns with the old content mapped",
+            shortest=5,
+        ),
+        strategy=huge.NoneInBetween,
+    ),
+)

@@ -1,0 +1,27 @@
+"""How a seeded fault becomes a policy."""
+
+from optimized import rules
+from optimized.policy import Fault, NeedFlush, Policy
+from optimized.strategy import GatherFlush
+
+
+def seed(
+    name: str,
+    fault: Fault,
+    *,
+    strategy: type[GatherFlush] = GatherFlush,
+    needs_flush: NeedFlush = rules.linux,
+    report_spurious: bool = False,
+) -> Policy:
+    """Return the policy of a fault in the newest Linux rule or machinery."""
+    return Policy(
+        name=name,
+        needs_flush=needs_flush,
+        summary=fault.mechanism.split(": ")[0],
+        source=fault.origin,
+        huge_needs_flush=rules.linux_huge,
+        huge_inline=False,
+        report_spurious=report_spurious,
+        strategy=strategy,
+        fault=fault,
+    )

@@ -19,7 +19,7 @@ from fuzz.compiled import is_compiled
 from fuzz.evidence.trace_run import trace_run
 from fuzz.execute import execute
 from fuzz.features import observe
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from fuzz.scenario import decode, encode
 from fuzz.scenario.generate import random_scenario
 from fuzz.scenario.mutate import mutate

@@ -16,7 +16,7 @@ from typing import Any
 from bench.trees import in_both_trees
 from fuzz.compiled import is_compiled
 from fuzz.oracle import Oracle
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from fuzz.prove.moves import carry_out, moves_in, world_of
 from fuzz.prove.scope import OPERATIONS, Scope, scope_of
 from fuzz.prove.search import NONE, Reductions, Search

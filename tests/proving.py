@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 from fuzz.execute import apply, boot
 from fuzz.oracle import Oracle
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from fuzz.prove.moves import carry_out, moves_in
 from fuzz.prove.scope import Scope
 from fuzz.prove.search import ALL, Node, Reductions, Search

@@ -168,6 +168,19 @@ def test_explains_any_scenario(scenario: Scenario) -> None:
     assert report(told, replay="x").endswith("  x\n")
 
 
+def test_a_pause_before_the_first_step_leaves_the_step_with_its_operation() -> None:
+    """An operation that takes its first step in another record, or after the last one, is still named by its own."""
+    header = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\n"
+    records = "cpu0 mprotect p0 r until lock\ncpu1 munmap p0 until lock\n"
+    scenario = parse(header + records).scenario
+    told = explain(scenario, REGISTRY["linux"])
+
+    assert {(step.cpu, told.operation(step.record)) for step in told.steps} == {
+        (0, "mprotect p0 r"),
+        (1, "munmap p0"),
+    }
+
+
 def test_explanation_is_deterministic() -> None:
     """The same scenario and policy have the same explanation."""
     assert nx() == nx()

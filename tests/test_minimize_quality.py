@@ -48,7 +48,7 @@ MEDIAN_RUNS = {
     "free-early": 100,
     "skip-lazy": 115,
     "early-flush": 110,
-    "mask-early": 130,
+    "mask-early": 145,
 }
 
 

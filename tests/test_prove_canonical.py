@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fuzz.oracle import Oracle
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from machine.entry import ACCESSED, DIRTY, WRITE
 from machine.geometry import FANOUT, frame_of
 from mm.world import NOBODY, VM_HUGE, WRITER, World

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fuzz.execute import StepLimitError, apply, boot, finish
 from fuzz.oracle import Oracle, Violation
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from fuzz.scenario import Header, Record, Scenario, corpus, kinds
 from machine.geometry import FRAMES
 from mm.frames import OutOfMemoryError

@@ -8,8 +8,8 @@ from unittest.mock import patch
 import pytest
 
 from fuzz.oracle import Oracle
+from fuzz.prove.canonical import key_of
 from fuzz.prove.counterexample import operations_in, scenario_of
-from fuzz.prove.key import key_of
 from fuzz.prove.moves import carry_out
 from fuzz.prove.scope import Scope
 from fuzz.prove.search import ALL, NONE, Illegal, Reductions, Search

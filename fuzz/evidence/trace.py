@@ -117,6 +117,9 @@ class Trace(Watch):
         missed = missed_pause(self.world, self.applied, record, moved=moved)
         if missed:
             self.missed.append(missed)
+        if self.world.steps[record[1]] and self.operation_of[record[1]] < 0:
+            # It pauses before its first step: what begins it later is not what it belongs to.
+            self.operation_of[record[1]] = self.applied
         machine = self.world.machine
         if machine.tlb != self._tlb or machine.psc != self._upper:
             self._note(record[1], self.applied, "hardware")

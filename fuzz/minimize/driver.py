@@ -98,7 +98,6 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     align_accesses,
     align_promotion,
     hand_down_protection,
-    merge_pauses_anywhere,
     escape_by_window,
     escape_by_kind,
     escape_by_place,
@@ -146,8 +145,9 @@ def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 300)
         while (
             _changes(reducer, LOWER)
             or _changes(reducer, REMOVE)
-            # Cheap, and it finds shorter scenarios: before the thorough pass, which asks most.
+            # Cheap, and they find shorter scenarios: before the thorough pass, which asks most.
             or _changes(reducer, (escape_by_cpu,))
+            or _changes(reducer, (merge_pauses_anywhere,))
             or _thorough(reducer)
             # One at a time: after a success the refusals of the others would be worthless.
             or any(_changes(reducer, (escape,)) for escape in ESCAPE)

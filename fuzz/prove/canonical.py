@@ -1,5 +1,7 @@
-"""A walk over one world that meets its parts in an order without names, and gives each a name as it comes.
+"""One key for all worlds that differ only in names, and for all that no run can tell apart.
 
+Two worlds of one key have the same future, up to the names in it.
+A walk over a world meets its parts in an order without names, and gives each a name as it comes.
 Renamed are: frames, objects and stored values; generations, by how far they are behind the newest; CPUs, by rotation,
 because acknowledgements begin at the sender and go round.
 Left out is what no run can show: costs, time, versions that no access may show any more, the age of a dead incarnation.
@@ -10,31 +12,29 @@ A frame is free to be renamed because the allocator knows none by its number (mm
 With huge pages it does, by blocks; then frames keep their numbers.
 """
 
+from hashlib import blake2b
 from typing import Final
 
 from fuzz.oracle import Oracle
+from fuzz.prove.packing import (
+    CPU,
+    ENTRY,
+    FRAME,
+    GENERATION,
+    MM,
+    arguments_of,
+    flags_of,
+    packed,
+)
+from fuzz.prove.rotation import FIRST, starts_of
 from machine.entry import EXEC, PRESENT, PSE, READ, WRITE
-from machine.geometry import FANOUT, FRAME_BITS, FRAMES, PAGES, TABLES, frame_of
+from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from machine.x86 import POISON_ALLOC, POISON_FREE
-from mm.step import TAKES
 from mm.world import MMS, World
 from optimized.state import X86State
 
-_NO_FRAME: Final = ~FRAME_BITS[FRAMES - 1]
 _UNNAMED: Final = -1
 _IS_FREE: Final = -1 << 31
-_FLAGS: Final[dict[int, int]] = {}
-"""What `_flags_of` has returned: to look it up is faster than arithmetic beyond 63 bits."""
-
-_AS_IT_IS: Final = 0
-_MM: Final = 1
-_CPU: Final = 2
-_FRAME: Final = 3
-_ENTRY: Final = 4
-_GENERATION: Final = 5
-_WORDS: Final = ("", "mm", "cpu", "frame", "entry", "generation")
-_ARGUMENTS: Final[list[list[int]]] = []
-"""By the code of a step, what its arguments are; [] when all are written as they are."""
 
 
 class Canonical:
@@ -124,9 +124,7 @@ class Canonical:
         """Return a page-table entry with its frame renamed; 0 when all bits are clear."""
         if not entry:
             return 0
-        known = _FLAGS.get(entry, -1)
-        if known < 0:
-            known = _FLAGS[entry] = _flags_of(entry)
+        known = flags_of(entry)
         return known & ~63 | self.frame(known & 63)
 
     def _version(self, version: int) -> int:
@@ -156,7 +154,7 @@ class Canonical:
             | (gather is not None)
         )
         for s in stack:
-            takes = _arguments(s[0])
+            takes = arguments_of(s[0])
             if takes:
                 self._step(w, state, s, takes)
             else:
@@ -196,16 +194,16 @@ class Canonical:
         mm = 0
         for i, what in enumerate(takes):
             value = s[i + 1]
-            if what == _ENTRY:
+            if what == ENTRY:
                 value = self.entry(value)
-            elif what == _FRAME:
+            elif what == FRAME:
                 value = self.frame(value)
-            elif what == _CPU:
+            elif what == CPU:
                 value = (value - self.first) % w.cpus
-            elif what == _GENERATION:
+            elif what == GENERATION:
                 if self.names:
                     value = state.tlb_gen[mm] - value
-            elif what == _MM:
+            elif what == MM:
                 mm = value
             out.append(value)
 
@@ -379,18 +377,17 @@ class Canonical:
         del self.out[last:]
 
 
-def _arguments(code: int) -> list[int]:
-    """Return what the arguments of a step are."""
-    while len(_ARGUMENTS) <= code:
-        words = TAKES[len(_ARGUMENTS)]
-        _ARGUMENTS.append([_WORDS.index(word) if word in _WORDS else _AS_IT_IS for word in words])
-    return _ARGUMENTS[code]
+def key_of(
+    w: World, oracle: Oracle, *, names: bool = True, rename_cpus: bool = True, huge: bool = False
+) -> int:
+    """Return a hash of 64 bits, of which the highest 59 count, of a world between two steps and its history; renamings
+    leave it as it is.
 
-
-def _flags_of(entry: int) -> int:
-    """Return an entry as its flags, a mark, and its frame in the lowest 6 bits; in 26 bits without a strange flag."""
-    flags = entry & _NO_FRAME
-    low, high = flags & 0xFFF, flags >> 57
-    if low | high << 57 == flags:
-        return ((high << 12 | low) << 1 | 1) << 6 | frame_of(entry)
-    return flags << 7 | frame_of(entry)
+    `names`, `rename_cpus`: what may be renamed, all but the CPUs and the CPUs. `huge`: there may be huge pages, so
+    frames keep their numbers.
+    """
+    starts = starts_of(w) if rename_cpus else FIRST
+    best = packed(Canonical(w, oracle, starts[0], names=names, huge=huge).out)
+    for first in starts[1:]:
+        best = min(best, packed(Canonical(w, oracle, first, names=names, huge=huge).out))
+    return int.from_bytes(blake2b(best, digest_size=8).digest(), "little") | 16

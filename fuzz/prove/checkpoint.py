@@ -11,7 +11,7 @@ from typing import Any, Final
 from fuzz.prove.driver import State
 
 MAGIC: Final = b"shootdown-proof 2\n"
-"""The number is another one when the hash of a world is another one (fuzz.prove.key)."""
+"""The number is another one when the hash of a world is another one (fuzz.prove.canonical)."""
 _COUNTERS: Final = ("level", "position", "worlds", "transitions", "cut", "seconds")
 _LISTS: Final = ("frontier", "following")
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from fuzz.minimize.rewrite import ACCESSES
 from fuzz.oracle import Oracle, Violation
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from fuzz.prove.moves import (
     EVICT,
     FILL,

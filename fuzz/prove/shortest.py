@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from fuzz.execute import STARTS_BY_KIND, apply, boot, finish
 from fuzz.oracle import Oracle, Violation
-from fuzz.prove.key import key_of
+from fuzz.prove.canonical import key_of
 from fuzz.prove.scope import Scope
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Record, Scenario

@@ -20,6 +20,7 @@ HALFWAY = [ALL._replace(evictions=False), ALL._replace(fills=False)]
 WINDOW = "cpu0 dontneed p0 until flush"
 
 
+@pytest.mark.parametrize("layout", ["private", "shared"])
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -31,7 +32,7 @@ WINDOW = "cpu0 dontneed p0 until flush"
         ),
         # CPU 1 has never had the entry, and may fill it as long as it is there.
         pytest.param("cpu0 write p0, cpu0 evict p0", "dontneed p0", id="fill before a step"),
-        # A clean entry can be filled until the store that makes the page dirty.
+        # A clean entry of shared memory can be filled until the store that makes the page dirty.
         pytest.param("cpu0 read p0, cpu0 evict p0", "write p0", id="fill before a start"),
         # The page table of no page can still be cached until it is unhooked.
         pytest.param("cpu0 read p0, cpu0 dontneed p0", "munmap p0", id="fill of an upper entry"),
@@ -51,12 +52,12 @@ WINDOW = "cpu0 dontneed p0 until flush"
         ),
     ],
 )
-def test_every_world_is_met(lines: str, words: str) -> None:
+def test_every_world_is_met(lines: str, words: str, layout: str) -> None:
     """Searches in which fills, evictions or both happen late meet the same worlds, in the middle of operations too.
 
     Only what the hardware does after the last move that it makes a difference to they put off.
     """
-    begun = story("2 1 private", lines)
+    begun = story(f"2 1 {layout}", lines)
     plain = with_speculation(goes_on(begun, words, reductions=AT_ANY_TIME).met)
 
     for reductions in (ALL, *HALFWAY):

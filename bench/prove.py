@@ -78,11 +78,13 @@ def parts(scope: Scope, strategy: FlushStrategy, paths: list[bytes]) -> dict[str
     def move(pair: tuple[Any, int]) -> None:
         carry_out(pair[0], scope, pair[1])
 
+    silence = Silent()
+
     def worlds(*, silent: bool) -> list[tuple[Any, int]]:
         copies = [(oracle.fork()[0], move) for oracle, move in before]
         if silent:
             for w, _ in copies:
-                w.observer = Silent()  # type: ignore[assignment]
+                w.observer = silence  # type: ignore[assignment]
         return copies
 
     watched = _microseconds(move, lambda: worlds(silent=False))

@@ -42,7 +42,9 @@ def scopes_of(policy: Policy) -> list[Scope]:
     """
     stories = stories_of(policy)
     story = stories[0]
-    used = {record[0] for story in stories for record in story.records if record[0] < kinds.RUN}
+    used = {
+        record[0] for story in stories for record in story.records if record[0] in kinds.OPERATIONS
+    }
     names = sorted({kinds.KINDS[kind].name for kind in used} | {"read", "write", "exec"})
     cpus = max(2, *(each.header.cpus for each in stories))
     headers = {

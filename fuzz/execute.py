@@ -30,7 +30,8 @@ _LAYOUTS: Final = {
     kinds.HUGE: (VM_READ | VM_WRITE, HUGE),
     kinds.READONLY: (VM_READ, PRIVATE),
 }
-STARTS_BY_KIND: Final = [STARTS[kind.name] for kind in kinds.KINDS[: kinds.RUN]]
+STARTS_BY_KIND: Final = [STARTS.get(kind.name) for kind in kinds.KINDS]
+"""How an operation begins; None for what is no operation."""
 
 
 class DeadlockError(Exception):
@@ -165,10 +166,11 @@ def apply(w: World, record: Record) -> None:
     An operation that starts on a busy CPU waits until the CPU has finished the one in flight.
     """
     kind, cpu, run, page, count, arg = record
-    if kind < kinds.RUN:
+    start = STARTS_BY_KIND[kind]
+    if start is not None:
         if w.steps[cpu]:
             finish(w, cpu)
-        begin(w, cpu, STARTS_BY_KIND[kind], kind, page, count, arg)
+        begin(w, cpu, start, kind, page, count, arg)
         if run:
             pause(w, cpu, run)
         elif not run_steps(w, cpu, STEP_LIMIT) or w.steps[cpu]:

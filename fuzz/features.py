@@ -27,6 +27,7 @@ from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
 from machine.x86 import tlb_grants
 from mm.step import POINTS
+from mm.tables import leaf_of
 from mm.world import World
 from reference.history import History
 
@@ -53,17 +54,6 @@ _FLIGHT_AT: Final = _OWED_AT + OWED_RANGE * OTHER_CLASSES
 _REASON_AT: Final = _FLIGHT_AT + len(_POINT) * BEHIND_RANGE * TLB_CLASSES
 _REASON: Final = {reason: _REASON_AT + i for i, reason in enumerate(REASONS)}
 FEATURES: Final = _REASON_AT + len(_REASON)
-
-
-def leaf_of(w: World, mm: int, page: int) -> int:
-    """Return the entry that decides about the page: its PTE, the huge PMD above it, or 0."""
-    memory = w.machine.memory
-    entry = memory[w.root[mm] << 2 | page >> 2]
-    if entry & PSE:
-        return entry | (page & 3) << 12
-    return (
-        memory[((entry >> 19) & 60 | (entry >> 12) & 3) << 2 | page & 3] if entry & PRESENT else 0
-    )
 
 
 def entry_class(entry: int) -> int:

@@ -4,10 +4,11 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import DIRTY, READ, RW, UFFD_WP, WRITE
+from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, UFFD_WP, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.x86 import GLOBAL_TAG, tlb_grants
-from mm.world import INIT_MM, MMS, World
+from mm.tables import leaf_of
+from mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
 from reference.history import NO_OBJECT, PLACE, SLOTS, History
 
 NO_SKIP: Final = (-1, 0, 0)
@@ -88,9 +89,18 @@ class Oracle(History):
         if kind == WRITE:
             if self.home[owner] != frame:
                 raise Violation("store-to-abandoned-frame", slot, cpu, kind)
+            mm = self.world.task_mm[cpu]
+            if self.tracked[mm] and version == self.versions[slot][-1]:
+                self._refuse_untracked(mm, page, cpu)
             self.store(version, value)
         elif self.shadow[owner] != value:
             raise Violation("lost-store", slot, cpu, kind)
+
+    def _refuse_untracked(self, mm: int, page: int, cpu: int) -> None:
+        """C5 for soft-dirty tracking: a store behind clear_refs leaves a mark, or its region counts as written."""
+        w = self.world
+        if not (leaf_of(w, mm, page) & SOFT_DIRTY or w.vma[mm][page] & VM_SOFTDIRTY):
+            raise Violation("write-untracked", mm * PAGES + page, cpu, WRITE)
 
     def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page

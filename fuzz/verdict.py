@@ -41,6 +41,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "a store went to a frame that no longer holds the page's content",
     ),
     "dirty-lost": ("C5", "a page was dropped as clean although it had been written"),
+    "write-untracked": ("C5", "a store behind clear_refs left no soft-dirty mark"),
     "stale-entry-at-rest": (
         "C6",
         "with nothing in flight a TLB entry grants more than the page table",

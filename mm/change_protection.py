@@ -31,7 +31,7 @@ from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.tables import is_migration, page_prot, pmd_of, pte_at, set_pmd_leaf, set_pte
 from mm.thp import split_huge
-from mm.world import VM_SHARED, VM_WRITE, ZERO_FRAME, World
+from mm.world import VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
 
 MPROTECT: Final = 0
 UFFD_PROTECT: Final = 1
@@ -113,9 +113,12 @@ def changed_entry(old: int, vma: int, mode: int) -> int:
 def can_change_writable(w: World, vma: int, new: int, *, pages: int) -> bool:
     """can_change_pte_writable: the page would be writable without a fault's help.
 
+    Not where clear_refs waits for the page's first store (76aefad628aa).
     An exclusive anonymous page is one with a single reference; a shared page must be dirty already.
     """
     if not vma & VM_WRITE or not new & PRESENT or new & UFFD_WP:
+        return False
+    if not (vma & VM_SOFTDIRTY or new & SOFT_DIRTY) and w.flush.soft_dirty_check:
         return False
     if vma & VM_SHARED:
         return bool(new & DIRTY)

@@ -42,6 +42,8 @@ class FlushStrategy(Protocol):
 
     exec_check: bool
     """The fault handler tests VM_EXEC for instruction fetches ("x86/mm: check exec permissions on fault")."""
+    soft_dirty_check: bool
+    """mprotect leaves a page write-protected whose first store has to be seen ("mm/mprotect: fix soft-dirty check")."""
     report_spurious: bool
     """The fault handler delivers a protection fault that it finds already healed; no kernel should."""
 
@@ -107,6 +109,10 @@ class FlushStrategy(Protocol):
 
     def defer_unmap(self, w: "World", cpu: int, mm: int, page: int) -> None:
         """set_tlb_ubc_flush_pending: as defer, for an unmap through the rmap that other CPUs must be able to see."""
+        ...
+
+    def soft_dirty_cleared(self, w: "World", cpu: int, mm: int) -> None:
+        """clear_refs has write-protected all of `mm`, which must be flushed by the operation's return."""
         ...
 
     def due(self, w: "World", cpu: int, point: int) -> None:

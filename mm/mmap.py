@@ -6,7 +6,7 @@ from mm.locks import mmap_write_trylock
 from mm.operation import write_unlock_return
 from mm.step import Step, push, step
 from mm.tables import rights
-from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_RIGHTS, VM_SHARED, World
+from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY, World
 
 PRIVATE: Final = 0
 SHARED: Final = 1
@@ -16,8 +16,8 @@ HUGE: Final = 2
 def region_flags(page: int, prot: int, kind: int) -> int:
     """Return the flags of a region's page; a shared page's offset in its object equals its page number."""
     if kind == SHARED:
-        return VM_MAPPED | prot | VM_SHARED | page << VM_PGOFF_SHIFT
-    return VM_MAPPED | prot | (VM_HUGE if kind == HUGE else 0)
+        return VM_MAPPED | VM_SOFTDIRTY | prot | VM_SHARED | page << VM_PGOFF_SHIFT
+    return VM_MAPPED | VM_SOFTDIRTY | prot | (VM_HUGE if kind == HUGE else 0)
 
 
 def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:

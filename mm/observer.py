@@ -74,6 +74,9 @@ class Observer(Protocol):
     def page_moved(self, mm: int, page: int) -> None:
         """The page is about to show what another page of `mm` has shown until now."""
 
+    def tracking(self, cpu: int, mm: int) -> None:
+        """The operation open on `cpu` begins to clear soft-dirty marks: once it has closed, a store must set one."""
+
     def discarded(self, mm: int, page: int, frame: int) -> None:
         """The frame is dropped without write-back because it looked clean."""
 

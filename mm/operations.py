@@ -5,6 +5,7 @@ from typing import Final
 
 from mm.access import start_exec, start_read, start_write
 from mm.age import start_age
+from mm.clear_refs import start_clear_refs
 from mm.context import leave_lazy, start_lazy, start_switch
 from mm.fork import start_fork
 from mm.madvise import start_dontneed, start_free
@@ -40,9 +41,10 @@ STARTS: Final[dict[str, Start]] = {
     "migrate": start_migrate,
     "reclaim": start_reclaim,
     "age": start_age,
+    "clear_refs": start_clear_refs,
 }
 
-EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register"})
+EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register", "clear_refs"})
 """Operations that hold mmap_lock for writing from their first step to their last."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""

@@ -20,10 +20,13 @@ from machine.entry import (
 )
 from machine.geometry import FANOUT, FRAME_BITS
 from mm.frames import alloc_zeroed
-from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_WRITE, World
+from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY, VM_WRITE, World
 
 TABLE_BITS: Final = PRESENT | RW | USER | ACCESSED | DIRTY
 """What Linux sets in an entry that points to a table (_PAGE_TABLE); rights are decided in the leaf."""
+
+
+_BORN_WRITABLE: Final = VM_SHARED | VM_WRITE | VM_SOFTDIRTY
 
 
 def pmd_at(w: World, mm: int, index: int) -> int:
@@ -51,6 +54,17 @@ def pte_of(w: World, mm: int, page: int) -> int:
     if pmd & (PRESENT | PSE) != PRESENT:
         return 0
     return memory[((pmd >> 19) & 60 | (pmd >> 12) & 3) << 2 | page & 3]
+
+
+def leaf_of(w: World, mm: int, page: int) -> int:
+    """Return the entry that decides about the page: its PTE, the huge PMD above it, or 0."""
+    memory = w.machine.memory
+    entry = memory[w.root[mm] << 2 | page >> 2]
+    if entry & PSE:
+        return entry | (page & 3) << 12
+    return (
+        memory[((entry >> 19) & 60 | (entry >> 12) & 3) << 2 | page & 3] if entry & PRESENT else 0
+    )
 
 
 def is_migration(entry: int) -> bool:
@@ -101,12 +115,13 @@ def new_table(w: World) -> int:
 def page_prot(vma: int) -> int:
     """vm_page_prot: the rights of a region as PTE bits; RW only for a shared one, elsewhere a fault or mkwrite adds it.
 
+    Where clear_refs waits for the first store of each page, not even there (vma_wants_writenotify).
     Without any right the result is PAGE_NONE: ACCESSED and PROTNONE (linux-tlb A.1).
     A region with WRITE or EXEC alone is readable, as on x86.
     """
     if not vma & VM_RIGHTS:
         return ACCESSED | PROTNONE
-    writable = RW if vma & VM_SHARED and vma & VM_WRITE else 0
+    writable = RW if vma & _BORN_WRITABLE == _BORN_WRITABLE else 0
     return PRESENT | USER | ACCESSED | writable | (0 if vma & VM_EXEC else NX)
 
 

@@ -26,6 +26,8 @@ VM_MAPPED: Final = 8
 VM_SHARED: Final = 16
 VM_HUGE: Final = 32
 VM_UFFD_WP: Final = 64
+VM_SOFTDIRTY: Final = 128
+"""Every page counts as written: the region is newer than the last clear_refs."""
 VM_PGOFF_SHIFT: Final = 8
 
 ZERO_FRAME: Final = 0

@@ -35,6 +35,7 @@ class GatherFlush:
         self.huge_needs_flush = huge_needs_flush
         self.inline = inline
         self.exec_check = exec_check
+        self.soft_dirty_check = True
         self.report_spurious = report_spurious
 
     def new_state(self, cpus: int, asids: int, batch: int) -> X86State:
@@ -153,6 +154,9 @@ class GatherFlush:
         state = state_of(w)
         state.deferred[cpu].append((mm, page, 1, 0))
         state.batched[mm] += 1
+
+    def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
+        self.defer(w, cpu, mm, 0, PAGES)
 
     def due(self, w: World, cpu: int, point: int) -> None:
         state = state_of(w)

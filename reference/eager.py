@@ -41,6 +41,7 @@ class EagerFlush:
     """Implements mm.flush.FlushStrategy by flushing in pte_stored; see there for what each method is told."""
 
     exec_check = True
+    soft_dirty_check = True
     report_spurious = False
 
     def new_state(self, cpus: int, asids: int, batch: int) -> EagerState:
@@ -106,6 +107,9 @@ class EagerFlush:
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
         """Flushed when the entry is stored."""
+
+    def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
+        """Flushed already."""
 
     def due(self, w: World, cpu: int, point: int) -> None:
         """Nothing is ever due."""

@@ -47,10 +47,12 @@ class History:
         "objects",
         "open_drop",
         "open_free",
+        "open_tracking",
         "region_rights",
         "shadow",
         "shared_object",
         "time",
+        "tracked",
         "versions",
         "visits",
     )
@@ -85,6 +87,9 @@ class History:
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
         # Content that must not come back: by slot, an object that the page's last zap found and that lives on.
         self.dropped: dict[int, int] = {}
+        # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight (-1: none).
+        self.tracked: list[bool] = [False] * MMS
+        self.open_tracking: list[int] = [-1] * cpus
         self.open_drop: list[list[tuple[int, int]]] = [[] for _ in range(cpus)]
 
     def _copy(self, known: "History") -> None:
@@ -102,6 +107,8 @@ class History:
         self.freed_upto = known.freed_upto.copy()
         self.open_free = [owners.copy() for owners in known.open_free]
         self.dropped = known.dropped.copy()
+        self.tracked = known.tracked.copy()
+        self.open_tracking = known.open_tracking.copy()
         self.open_drop = [drops.copy() for drops in known.open_drop]
 
     # Objects.
@@ -186,6 +193,10 @@ class History:
             for owner in freed:
                 self.freed_upto[owner] = self.time
             freed.clear()
+        tracking = self.open_tracking[cpu]
+        if tracking >= 0:
+            self.tracked[tracking] = True
+            self.open_tracking[cpu] = -1
         drops = self.open_drop[cpu]
         if drops:
             self.dropped.update(drops)
@@ -241,6 +252,11 @@ class History:
                 if alive and owner not in self.shared_object:
                     self.open_drop[cpu].append((slot, owner))
                 return
+
+    def tracking(self, cpu: int, mm: int) -> None:
+        """While marks are cleared nothing is promised about them."""
+        self.tracked[mm] = False
+        self.open_tracking[cpu] = mm
 
     def page_moved(self, mm: int, page: int) -> None:
         # What the same mremap has unmapped there counts no more either, although it has not returned.

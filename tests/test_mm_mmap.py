@@ -3,7 +3,7 @@
 import pytest
 
 from mm.mmap import HUGE, PRIVATE, SHARED
-from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
+from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED, VM_SOFTDIRTY
 from tests.kernel import Kernel, R, W, X, prot
 
 
@@ -15,7 +15,7 @@ def test_a_region_has_its_rights_and_its_kind(rights: int, kind: int, flag: int)
     k.run(0, "mmap", 1, 2, prot(rights, kind))
     pages = [vma & ~(~0 << VM_PGOFF_SHIFT) for vma in k.w.vma[0]]
 
-    assert pages == [0, *[VM_MAPPED | rights | flag] * 2, *[0] * 5]
+    assert pages == [0, *[VM_MAPPED | VM_SOFTDIRTY | rights | flag] * 2, *[0] * 5]
 
 
 def test_nothing_is_populated() -> None:

@@ -17,7 +17,7 @@ from machine.entry import (
 )
 from mm.change_protection import KEPT
 from mm.tables import page_prot
-from mm.world import VM_RIGHTS, VM_SHARED
+from mm.world import VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY
 from tests.kernel import Kernel, R, W, X, prot
 
 FULL = R | W | X
@@ -94,12 +94,16 @@ def test_prot_none_is_protnone() -> None:
 
 @pytest.mark.parametrize("rights", range(8))
 def test_the_protection_of_a_region(rights: int) -> None:
-    """vm_page_prot has ACCESSED always, RW for shared writable regions only, and nothing usable without rights."""
+    """vm_page_prot has ACCESSED always, RW for shared writable regions only, and nothing usable without rights.
+
+    Where soft-dirty tracking waits for the first store of each page, a shared region has no RW either.
+    """
     usable = PRESENT | USER | ACCESSED | (0 if rights & X else NX)
     shared = VM_SHARED | rights
 
     assert page_prot(rights) == (usable if rights else ACCESSED | PROTNONE)
-    assert page_prot(shared) == page_prot(rights) | (RW if rights & W else 0)
+    assert page_prot(shared | VM_SOFTDIRTY) == page_prot(rights) | (RW if rights & W else 0)
+    assert page_prot(shared) == page_prot(rights)
 
 
 def test_the_order_of_steps() -> None:

@@ -44,7 +44,13 @@ from fuzz.minimize.fields import (
     lower_shared_spaces,
 )
 from fuzz.minimize.header import lower_header, lower_layout
-from fuzz.minimize.joint import align_accesses, align_grant, align_promotion, hand_down_protection
+from fuzz.minimize.joint import (
+    align_accesses,
+    align_grant,
+    align_promotion,
+    hand_down_protection,
+    replace_protections,
+)
 from fuzz.minimize.pages import compact_pages, drop_pages, merge_pages, reorder_pages
 from fuzz.minimize.reducer import Interesting, Judge, OutOfBudget, Pass, Reducer, canonical
 from fuzz.minimize.resume import resume_by_access, resume_by_waiting
@@ -98,6 +104,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     align_accesses,
     align_promotion,
     hand_down_protection,
+    replace_protections,
     escape_by_window,
     escape_by_kind,
     escape_by_place,

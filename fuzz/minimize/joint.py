@@ -7,7 +7,7 @@ become a load and an mprotect that forbids loads together.
 from itertools import combinations
 from typing import Final
 
-from fuzz.minimize.order import length
+from fuzz.minimize.order import PROTECTIONS_BY_SIMPLICITY, length
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
@@ -79,6 +79,21 @@ def hand_down_protection(reducer: Reducer) -> None:
         given = replaced(reducer.best, early, revised(records[early], arg=arg))
         if reducer.consider(without(given, {late})):
             return
+
+
+def replace_protections(reducer: Reducer) -> None:
+    """For each two records with a protection, has tried to remove the earlier and to give the later each other
+    protection, until that worked once: a right taken away and given back may stand for one given.
+    """
+    records = reducer.best.records
+    granting = [at for at, record in enumerate(records) if has_protection(record)]
+    for first, second in combinations(granting, 2):
+        kept = records[second][ARG]
+        for protection in PROTECTIONS_BY_SIMPLICITY:
+            arg = kept & ~PROTECTION_MASK | protection
+            changed = replaced(reducer.best, second, revised(records[second], arg=arg))
+            if arg != kept and reducer.consider(without(changed, {first})):
+                return
 
 
 def align_promotion(reducer: Reducer) -> None:

@@ -1,7 +1,6 @@
 """One key for all worlds that differ only in names, and for all that no run can tell apart.
 
-Two worlds of one key have the same future, up to the names in it.
-A walk over a world meets its parts in an order without names, and gives each a name as it comes.
+Two worlds of one key have the same future, up to the names, which a walk over a world gives its parts as it meets them.
 Renamed are: frames, objects and stored values; generations, by how far they are behind the newest; CPUs, by rotation,
 because acknowledgements begin at the sender and go round.
 Left out is what no run can show: costs, time, versions that no access may show any more, the age of a dead incarnation.
@@ -228,7 +227,8 @@ class Canonical:
                 out.append(-1)
                 continue
             tables |= 1 << root
-            out.append((w.mmap_lock[mm] + 1) << 7 | self.frame(root) << 1 | w.live[mm])
+            facts = oracle.tracked[mm] << 1 | w.live[mm]
+            out.append((w.mmap_lock[mm] + 1) << 8 | self.frame(root) << 2 | facts)
             locks = 0
             for holder in (w.pmd_lock[mm], w.ptl[mm * TABLES], w.ptl[mm * TABLES + 1]):
                 locks = locks << 4 | ((holder - first) % cpus + 1 if holder >= 0 else 0)
@@ -327,6 +327,7 @@ class Canonical:
         if freed:
             out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))
+        out += [-4 - mm for mm in (oracle.open_tracking[cpu],) if mm >= 0]
         for slot, owner in oracle.open_drop[cpu]:
             out += (-3, slot, self.owner(owner))
         out.append(-1)

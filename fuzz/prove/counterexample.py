@@ -56,7 +56,7 @@ def without_idle_hardware(scenario: Scenario, strategy: FlushStrategy) -> Scenar
     """
     reason = execute(scenario, strategy).reason
     for at in reversed(range(len(scenario.records))):
-        if scenario.records[at][0] > kinds.RUN:
+        if scenario.records[at][0] in (kinds.FILL, kinds.EVICT):
             fewer = without(scenario, {at})
             if execute(fewer, strategy).reason == reason:
                 scenario = fewer
@@ -65,4 +65,4 @@ def without_idle_hardware(scenario: Scenario, strategy: FlushStrategy) -> Scenar
 
 def operations_in(scenario: Scenario) -> int:
     """Return how many operations a scenario starts: its length, without the choices of schedule and hardware."""
-    return sum(record[0] < kinds.RUN for record in scenario.records)
+    return sum(record[0] in kinds.OPERATIONS for record in scenario.records)

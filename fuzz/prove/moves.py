@@ -56,7 +56,9 @@ def carry_out(w: World, scope: Scope, move: int) -> bool:
     else:
         kind, _, _, page, count, arg = scope.alphabet[action - START]
         before = w.op_page[cpu]
-        begin(w, cpu, STARTS_BY_KIND[kind], kind, page, count, arg)
+        start = STARTS_BY_KIND[kind]
+        if start is not None:
+            begin(w, cpu, start, kind, page, count, arg)
         if not run_steps(w, cpu, 1):
             w.steps[cpu].clear()
             w.op[cpu] = IDLE_OP

@@ -20,7 +20,7 @@ OPERATIONS: Final = (
 """What is explored if nothing else is asked for."""
 _PROTECTIONS: Final = ("none", "r", "rw", "rx", "rwx")
 """A write right without a read right is no other entry on x86, and neither is an execute right."""
-_BY_NAME: Final = {kind.name: number for number, kind in enumerate(kinds.KINDS[: kinds.RUN])}
+_BY_NAME: Final = {kinds.KINDS[number].name: number for number in kinds.OPERATIONS}
 
 
 class UnknownOperation(Exception):

@@ -104,10 +104,11 @@ class Shortest:
         kind, cpu, _, page, count, arg = record
         w, copy = oracle.fork()
         try:
-            if kind < kinds.RUN:
+            start = STARTS_BY_KIND[kind]
+            if start is not None:
                 if w.steps[cpu]:
                     finish(w, cpu)
-                begin(w, cpu, STARTS_BY_KIND[kind], kind, page, count, arg)
+                begin(w, cpu, start, kind, page, count, arg)
                 point = POINTS[w.steps[cpu][-1][0]]
                 if point:
                     named = kinds.FIRST_POINT + kinds.POINTS.index(point)

@@ -28,6 +28,7 @@ AGE: Final = 17
 RUN: Final = 18
 FILL: Final = 19
 EVICT: Final = 20
+CLEAR_REFS: Final = 21
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -110,7 +111,11 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("run", "none", True, NO_ARGUMENT, "go on with the operation that the CPU has in flight"),
     Kind("fill", "one", False, NO_ARGUMENT, "speculative fill of the TLB for a page"),
     Kind("evict", "one", False, NO_ARGUMENT, "eviction of a page from the TLB"),
+    Kind("clear_refs", "none", True, NO_ARGUMENT, "forget which pages were written (soft-dirty)"),
 )
+
+OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))
+"""What a CPU can begin; the other kinds are choices of the schedule and of the hardware."""
 
 # The run field: 0 runs to completion, 1 to MAX_STEPS pauses after that many steps, and
 # FIRST_POINT + i pauses before the first step of POINTS[i]. Values above these are reserved.

@@ -9,6 +9,7 @@ stale on another CPU, and the races that need two operations in one window came 
 from collections.abc import Sequence
 from typing import Final
 
+from fuzz.scenario import kinds
 from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
@@ -30,7 +31,7 @@ from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
 from mm.operations import BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
 
-OPERATIONS: Final = range(MPROTECT, RUN)
+OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3

@@ -4,7 +4,7 @@ from typing import Final
 
 from machine.entry import NX
 from optimized import rules
-from optimized.faults import gather, huge
+from optimized.faults import gather, huge, tracking
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
 
@@ -104,5 +104,30 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=5,
         ),
         strategy=huge.NoneInBetween,
+    ),
+    seed(
+        "clear-refs-unflushed",
+        Fault(
+            "C1",
+            "912efa17e512, docs/linux-tlb.md E.1 entry 13",
+            2020,
+            "clear_refs flushes nothing: it opened a gather and recorded no range in it, which was enough as long as "
+            "the end of a gather always flushed; since 0758cd830494 an empty one does not, and stores go on through "
+            "writable entries without a fault that would mark their pages",
+            shortest=3,
+        ),
+        strategy=tracking.ClearRefsUnflushed,
+    ),
+    seed(
+        "soft-dirty-ignored",
+        Fault(
+            "C5",
+            "76aefad628aa, docs/linux-tlb.md E.2 entry 26",
+            2022,
+            "mprotect makes a page writable whose first store is waited for: the check of soft-dirty tracking was the "
+            "wrong way round, so the store makes no fault and leaves no mark; no TLB is stale",
+            shortest=4,
+        ),
+        strategy=tracking.SoftDirtyIgnored,
     ),
 )

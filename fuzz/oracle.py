@@ -89,9 +89,8 @@ class Oracle(History):
         if kind == WRITE:
             if self.home[owner] != frame:
                 raise Violation("store-to-abandoned-frame", slot, cpu, kind)
-            mm = self.world.task_mm[cpu]
-            if self.tracked[mm] and version == self.versions[slot][-1]:
-                self._refuse_untracked(mm, page, cpu)
+            if self.tracked[slot // PAGES] and version == self.versions[slot][-1]:
+                self._refuse_untracked(slot // PAGES, page, cpu)
             self.store(version, value)
         elif self.shadow[owner] != value:
             raise Violation("lost-store", slot, cpu, kind)

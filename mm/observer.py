@@ -69,7 +69,7 @@ class Observer(Protocol):
         """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""
 
     def content_dropped(self, cpu: int, mm: int, page: int) -> None:
-        """The operation open on `cpu` dropped what the private page contains, or saw that there was nothing."""
+        """The operation open on `cpu` ends what the private page contains, and found nothing mapped there."""
 
     def page_moved(self, mm: int, page: int) -> None:
         """The page is about to show what another page of `mm` has shown until now."""

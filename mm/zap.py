@@ -18,7 +18,7 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
     pmd = pmd_of(w, mm, index)
     if not pmd:
         for i in pages_in(mask):
-            _visit(w, cpu, mm, index * FANOUT + i)
+            _visit_unmapped(w, cpu, mm, index * FANOUT + i)
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
     else:
@@ -26,8 +26,8 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pte_lock_batched, mm, index), *zaps, (pte_unlock, mm, index))
 
 
-def _visit(w: World, cpu: int, mm: int, page: int) -> None:
-    """Nothing is mapped from here on, and what was has gone with it."""
+def _visit_unmapped(w: World, cpu: int, mm: int, page: int) -> None:
+    """Nothing is mapped, and what was must not come back: a mapped page's content goes with its entry."""
     w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.observer.content_dropped(cpu, mm, page)
 
@@ -38,16 +38,15 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
     old = pte_of(w, mm, page)
     if old:
         set_pte(w, cpu, mm, page, 0)
-    frame = frame_of(old)
-    mapped = bool(old & (PRESENT | PROTNONE))
-    if mapped and frame != ZERO_FRAME:
-        w.observer.object_left(mm, frame)
-    _visit(w, cpu, mm, page)
-    if not mapped:
+    if not old & (PRESENT | PROTNONE):
+        _visit_unmapped(w, cpu, mm, page)
         return
+    w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.flush.entry_cleared(w, cpu, mm, page, 1, old, 0)
+    frame = frame_of(old)
     if frame == ZERO_FRAME:
         return
+    w.observer.object_left(mm, frame)
     if w.flush.page_removed(w, cpu, frame):
         # force_flush: the batch is full; leave the PTL, flush and free, then go on.
         index = page // FANOUT
@@ -78,6 +77,6 @@ def zap_huge_pmd(w: World, cpu: int, s: Step) -> None:
     for i in range(FANOUT):
         frame = frame_of(pmd) + i
         w.observer.object_left(mm, frame)
-        _visit(w, cpu, mm, first + i)
+        w.observer.visit(cpu, mm, first + i, VM_RIGHTS)
         full = w.flush.page_removed(w, cpu, frame) or full
     push(w, cpu, (pmd_unlock, mm), *([(gather_flush,)] if full else []))

@@ -87,10 +87,10 @@ class History:
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
         # Content that must not come back: by slot, an object that the page's last zap found and that lives on.
         self.dropped: dict[int, int] = {}
-        # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight (-1: none).
+        # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight by CPU.
         self.tracked: list[bool] = [False] * MMS
-        self.open_tracking: list[int] = [-1] * cpus
-        self.open_drop: list[list[tuple[int, int]]] = [[] for _ in range(cpus)]
+        self.open_tracking: dict[int, int] = {}
+        self.open_drop: dict[int, list[tuple[int, int]]] = {}
 
     def _copy(self, known: "History") -> None:
         self.time = known.time
@@ -109,7 +109,7 @@ class History:
         self.dropped = known.dropped.copy()
         self.tracked = known.tracked.copy()
         self.open_tracking = known.open_tracking.copy()
-        self.open_drop = [drops.copy() for drops in known.open_drop]
+        self.open_drop = {cpu: drops.copy() for cpu, drops in known.open_drop.items()}
 
     # Objects.
 
@@ -193,14 +193,10 @@ class History:
             for owner in freed:
                 self.freed_upto[owner] = self.time
             freed.clear()
-        tracking = self.open_tracking[cpu]
-        if tracking >= 0:
-            self.tracked[tracking] = True
-            self.open_tracking[cpu] = -1
-        drops = self.open_drop[cpu]
-        if drops:
-            self.dropped.update(drops)
-            drops.clear()
+        if cpu in self.open_tracking:
+            self.tracked[self.open_tracking.pop(cpu)] = True
+        if cpu in self.open_drop:
+            self.dropped.update(self.open_drop.pop(cpu))
 
     # Answers.
 
@@ -243,14 +239,14 @@ class History:
         self.open_free[cpu].append(version >> 24)
 
     def content_dropped(self, cpu: int, mm: int, page: int) -> None:
-        """Note what the page showed last, if it is private and still lives: mostly the zap has just ended it."""
+        """Note what the page showed last, if it is private and still lives."""
         slot = mm * PAGES + page
         for version in reversed(self.versions[slot]):
             if version:
                 owner = version >> 24
                 alive = owner != ZERO_OBJECT and owner in self.objects
                 if alive and owner not in self.shared_object:
-                    self.open_drop[cpu].append((slot, owner))
+                    self.open_drop.setdefault(cpu, []).append((slot, owner))
                 return
 
     def tracking(self, cpu: int, mm: int) -> None:
@@ -262,7 +258,7 @@ class History:
         # What the same mremap has unmapped there counts no more either, although it has not returned.
         slot = mm * PAGES + page
         self.dropped.pop(slot, None)
-        for drops in self.open_drop:
+        for drops in self.open_drop.values():
             drops[:] = [drop for drop in drops if drop[0] != slot]
 
     def dispensable(self, owner: int) -> bool:

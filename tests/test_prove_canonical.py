@@ -197,7 +197,27 @@ def _lazily_freed(_w: World, oracle: Oracle) -> None:
     oracle.freed_upto[oracle.versions[0][-1] >> 24] = oracle.time
 
 
+def _tracked(_w: World, oracle: Oracle) -> None:
+    oracle.tracked[0] = True
+
+
+def _clearing(_w: World, oracle: Oracle) -> None:
+    oracle.open_tracking[1] = 0
+
+
+def _may_not_come_back(_w: World, oracle: Oracle) -> None:
+    oracle.dropped[1] = oracle.versions[0][-1] >> 24
+
+
+def _dropping(_w: World, oracle: Oracle) -> None:
+    oracle.open_drop[1] = [(1, oracle.versions[0][-1] >> 24)]
+
+
 DIFFERENCES = {
+    "soft-dirty tracking": _tracked,
+    "clear_refs in flight": _clearing,
+    "content that may not come back": _may_not_come_back,
+    "content being dropped": _dropping,
     "a TLB entry less": _evict,
     "a TLB entry more": _fill_elsewhere,
     "accessed": _flip(ACCESSED),

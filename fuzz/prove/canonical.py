@@ -327,8 +327,8 @@ class Canonical:
         if freed:
             out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))
-        out += [-4 - mm for mm in (oracle.open_tracking[cpu],) if mm >= 0]
-        for slot, owner in oracle.open_drop[cpu]:
+        out += [-4 - oracle.open_tracking[cpu]] if cpu in oracle.open_tracking else []
+        for slot, owner in oracle.open_drop.get(cpu, ()):
             out += (-3, slot, self.owner(owner))
         out.append(-1)
 

@@ -108,19 +108,22 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
     own = other = worst = 0
     flying, busy = cpu, -1
     for there, tlb in enumerate(w.machine.tlb):
-        held = held_class(w, there, page, version) if tlb else 0
-        worst = max(worst, held)
+        if there != cpu and operations[there] > busy:
+            flying, busy = there, operations[there]
+        if not tlb:
+            continue
+        held = held_class(w, there, page, version)
+        if held > worst:  # noqa: PLR1730 - called 40 times an execution, max() took 2 % of it
+            worst = held
         if there == cpu:
             own = held
-            continue
-        if not held and frame and tlb:
+        elif held > other:
+            other = held
+        elif not held and frame and other < ALIAS:
             for cached in tlb.values():
                 if cached >> 8 & 63 == frame:
-                    held = ALIAS
+                    other = ALIAS
                     break
-        other = max(other, held)
-        if operations[there] > busy:
-            flying, busy = there, operations[there]
     busy = operations[flying]
     phase = _POINT[POINTS[w.steps[flying][-1][0]]]
     behind, owed = w.flush.behind(w, mm)

@@ -70,7 +70,7 @@ RULES: Final = {
     "C2": "A fault reaches the program only if the region denies the access: a stale TLB may grant, never deny.",
     "C3": "No frame is freed while a TLB or a page walk can still reach it.",
     "C4": "No store is lost, and none lands in a page that has become somebody else's.",
-    "C5": "A page that was written is not dropped as clean.",
+    "C5": "A page that was written is not taken for clean: neither dropped, nor missed by soft-dirty tracking.",
     "C6": "With nothing in flight, no TLB entry grants more than the page table does.",
     "cost": "With nothing in flight, no flush is pending.",
 }

@@ -12,6 +12,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -103,16 +104,23 @@ def table(runs: list[Run]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run, or print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def command(
+    document: str | None,
+    names: Sequence[str],
+    limit: float,
+    out: Path,
+    table: Callable[[list[Run]], str],
+    *more: str,
+) -> None:
+    """Run what is missing, or print the table: the command line of a bench over faults, with its defaults."""
+    parser = argparse.ArgumentParser(description=(document or "").splitlines()[0])
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--engines", default="atheris,random,coverage")
-    parser.add_argument("--faults", default=",".join(n for n, p in REGISTRY.items() if p.fault))
+    parser.add_argument("--faults", default=",".join(names))
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds of one run")
+    parser.add_argument("--limit", type=float, default=limit, help="CPU seconds of one run")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
+    parser.add_argument("--out", type=Path, default=out)
     options = parser.parse_args()
     if options.what == "run":
         run(
@@ -122,9 +130,10 @@ def main() -> None:
             options.limit,
             options.jobs,
             options.out,
+            *more,
         )
     print(table(load(options.out)))
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, [n for n, p in REGISTRY.items() if p.fault], 60.0, DEFAULT_OUT, table)

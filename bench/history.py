@@ -8,12 +8,11 @@ said in bench/stages.py, and detected is by the rule that the fault names. A run
 limit is censored: it counts as longer than every one that did.
 """
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.faults import Run, load, run
+from bench.faults import Run, command
 from optimized.policies import REGISTRY
 
 DEFAULT_OUT = Path("bench/results/history.jsonl")
@@ -55,29 +54,5 @@ def table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run what is missing, or print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["run", "table"])
-    parser.add_argument("--engines", default="atheris,random,coverage")
-    parser.add_argument("--faults", default=",".join(CATALOGUE))
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--limit", type=float, default=600.0, help="CPU seconds of one run")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
-    options = parser.parse_args()
-    if options.what == "run":
-        run(
-            options.engines.split(","),
-            options.faults.split(","),
-            options.seeds,
-            options.limit,
-            options.jobs,
-            options.out,
-            "--stages",
-        )
-    print(table(load(options.out)))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, CATALOGUE, 600.0, DEFAULT_OUT, table, "--stages")

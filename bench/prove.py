@@ -84,6 +84,7 @@ def parts(scope: Scope, strategy: FlushStrategy, paths: list[bytes]) -> dict[str
         copies = [(oracle.fork()[0], move) for oracle, move in before]
         if silent:
             for w, _ in copies:
+                # Answers any name with a method that does nothing, which no protocol can say.
                 w.observer = silence  # type: ignore[assignment]
         return copies
 

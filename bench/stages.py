@@ -26,6 +26,7 @@ def without_fault(policy: Policy) -> Policy:
         huge_inline=rule is rules.v1,
         exec_check=True,
         report_spurious=False,
+        soft_dirty_check=True,
         strategy=GatherFlush,
         fault=None,
     )

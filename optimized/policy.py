@@ -43,6 +43,7 @@ class Policy:
     `huge_inline`: a huge PMD is flushed at once, under its lock, whatever the rule says; else it is recorded in the
     gather if its rule says so.
     `exec_check`: the fault handler tests VM_EXEC for instruction fetches, as kernels since v5.19 do.
+    `soft_dirty_check`: mprotect leaves a page write-protected whose first store clear_refs waits for.
     `strategy`: batching and delivery; a subclass of GatherFlush replaces single decisions.
     `trusts`: what must hold outside the rule for it to be right, as a paragraph.
     `fault`: set for a seeded fault.
@@ -56,6 +57,7 @@ class Policy:
     huge_inline: bool = True
     exec_check: bool = True
     report_spurious: bool = False
+    soft_dirty_check: bool = True
     strategy: type[GatherFlush] = GatherFlush
     trusts: str = ""
     fault: Fault | None = None
@@ -68,4 +70,5 @@ class Policy:
             inline=self.huge_inline,
             exec_check=self.exec_check,
             report_spurious=self.report_spurious,
+            soft_dirty_check=self.soft_dirty_check,
         )

@@ -30,13 +30,14 @@ class GatherFlush:
         inline: bool,
         exec_check: bool,
         report_spurious: bool,
+        soft_dirty_check: bool = True,
     ) -> None:
         self.needs_flush = needs_flush
         self.huge_needs_flush = huge_needs_flush
         self.inline = inline
         self.exec_check = exec_check
-        self.soft_dirty_check = True
         self.report_spurious = report_spurious
+        self.soft_dirty_check = soft_dirty_check
 
     def new_state(self, cpus: int, asids: int, batch: int) -> X86State:
         return X86State(cpus, asids, batch)

@@ -94,6 +94,8 @@ def page(policy: Policy, spec: str) -> list[str]:
     lines += ["", f"A huge PMD is {huge}."]
     if not policy.exec_check:
         lines.append("The fault handler does not test VM_EXEC for instruction fetches.")
+    if not policy.soft_dirty_check:
+        lines.append("mprotect makes pages writable whose first store clear_refs waits for.")
     if policy.report_spurious:
         lines.append("The fault handler delivers protection faults that it finds healed.")
     lines += ["", "Test it:", f"  shootdown fuzz --policy {shlex.quote(spec)} --for 60s"]

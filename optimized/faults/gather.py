@@ -134,3 +134,10 @@ class TableFreedAtOnce(GatherFlush):
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         free_table(w, mm, index, frame)
+
+
+class ClearRefsUnflushed(GatherFlush):
+    """clear_refs records no range, and an empty gather flushes nothing (before 912efa17e512)."""
+
+    def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
+        """Leave it to the gather, which is empty."""

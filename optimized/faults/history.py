@@ -4,7 +4,7 @@ from typing import Final
 
 from machine.entry import NX
 from optimized import rules
-from optimized.faults import gather, huge, tracking
+from optimized.faults import gather, huge
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
 
@@ -116,7 +116,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "writable entries without a fault that would mark their pages",
             shortest=3,
         ),
-        strategy=tracking.ClearRefsUnflushed,
+        strategy=gather.ClearRefsUnflushed,
     ),
     seed(
         "soft-dirty-ignored",
@@ -128,6 +128,6 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "wrong way round, so the store makes no fault and leaves no mark; no TLB is stale",
             shortest=4,
         ),
-        strategy=tracking.SoftDirtyIgnored,
+        soft_dirty_check=False,
     ),
 )

@@ -12,6 +12,7 @@ def seed(
     strategy: type[GatherFlush] = GatherFlush,
     needs_flush: NeedFlush = rules.linux,
     report_spurious: bool = False,
+    soft_dirty_check: bool = True,
 ) -> Policy:
     """Return the policy of a fault in the newest Linux rule or machinery."""
     return Policy(
@@ -22,6 +23,7 @@ def seed(
         huge_needs_flush=rules.linux_huge,
         huge_inline=False,
         report_spurious=report_spurious,
+        soft_dirty_check=soft_dirty_check,
         strategy=strategy,
         fault=fault,
     )

@@ -127,12 +127,16 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
     busy = operations[flying]
     phase = _POINT[POINTS[w.steps[flying][-1][0]]]
     behind, owed = w.flush.behind(w, mm)
-    into.add((record[0] * KINDS + busy) * OTHER_CLASSES + other)
-    into.add(_PHASE_AT + (busy * len(_POINT) + phase) * OTHER_CLASSES + other)
-    into.add(_PAGE_AT + (entry_class(entry) * TLB_CLASSES + own) * OTHER_CLASSES + other)
     variable = behind * STRATEGY_RANGE + w.flush.variable(w, cpu)
-    into.add(_VARIABLE_AT + variable * OTHER_CLASSES + other)
-    into.add(_OWED_AT + owed * OTHER_CLASSES + other)
+    into.update(
+        (
+            (record[0] * KINDS + busy) * OTHER_CLASSES + other,
+            _PHASE_AT + (busy * len(_POINT) + phase) * OTHER_CLASSES + other,
+            _PAGE_AT + (entry_class(entry) * TLB_CLASSES + own) * OTHER_CLASSES + other,
+            _VARIABLE_AT + variable * OTHER_CLASSES + other,
+            _OWED_AT + owed * OTHER_CLASSES + other,
+        )
+    )
     target = w.op_page[flying]
     if target != page or w.task_mm[flying] != mm:
         if w.task_mm[flying] != mm:
@@ -142,5 +146,7 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
         worst = 0
         for there, tlb in enumerate(w.machine.tlb):
             if tlb:
-                worst = max(worst, held_class(w, there, target, version))
+                held = held_class(w, there, target, version)
+                if held > worst:  # noqa: PLR1730 - as above
+                    worst = held
     into.add(_FLIGHT_AT + (phase * BEHIND_RANGE + behind) * TLB_CLASSES + worst)

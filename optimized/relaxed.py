@@ -8,8 +8,8 @@ from machine.geometry import FANOUT
 from mm.step import Step, step
 from mm.world import FLUSHES, FULL, INVALIDATED, World
 from optimized import rules
-from optimized.shootdown import flush_tlb_func, state_of
-from optimized.state import Gather
+from optimized.shootdown import flush_tlb_func
+from optimized.state import Gather, X86State
 from optimized.strategy import GatherFlush
 
 
@@ -45,7 +45,7 @@ class RelaxedFlush(GatherFlush):
         return super().flush_of(gather)
 
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
-        state = state_of(w)
+        state: X86State = w.flush_state
         slot = state.asid[cpu]
         if state.ctx_gen[cpu][slot] != state.tlb_gen[mm]:
             w.machine.invpcid_context(cpu, slot)
@@ -58,7 +58,7 @@ class RelaxedFlush(GatherFlush):
 def flush_relaxed(w: World, cpu: int, s: Step) -> None:
     """Arguments: mm, first page, count."""
     _, mm, first, count = s
-    state = state_of(w)
+    state: X86State = w.flush_state
     generation = state.tlb_gen[mm] = state.tlb_gen[mm] + 1
     w.costs[FLUSHES] += 1
     if w.loaded_mm[cpu] == mm:

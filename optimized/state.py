@@ -58,7 +58,7 @@ class Gather:
 
 
 class X86State:
-    """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B).
+    """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B): World.flush_state under the optimized model.
 
     Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), and the two halves of
     tlb_flush_batched.

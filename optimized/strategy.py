@@ -13,7 +13,7 @@ from mm.frames import free_table, put_page
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
 from mm.world import World
-from optimized.shootdown import flush_send, should_flush_tlb, state_of
+from optimized.shootdown import flush_send, should_flush_tlb
 from optimized.state import Gather, X86State
 from optimized.switch import push_switch
 
@@ -43,7 +43,7 @@ class GatherFlush:
         return X86State(cpus, asids, batch)
 
     def boot(self, w: World, cpu: int, mm: int) -> None:
-        state = state_of(w)
+        state: X86State = w.flush_state
         state.ctx_mm[cpu][0] = mm
         state.ctx_gen[cpu][0] = state.tlb_gen[mm]
         state.next_asid[cpu] = 1 % state.asids
@@ -57,7 +57,7 @@ class GatherFlush:
     # mmu_gather.
 
     def gather_begin(self, w: World, cpu: int, mm: int) -> None:
-        state = state_of(w)
+        state: X86State = w.flush_state
         state.gathers[cpu] = Gather(mm)
         state.pending[mm] += 1
 
@@ -96,7 +96,8 @@ class GatherFlush:
 
     def gather_of(self, w: World, cpu: int) -> Gather:
         """Return the CPU's open gather."""
-        gather = state_of(w).gathers[cpu]
+        state: X86State = w.flush_state
+        gather = state.gathers[cpu]
         assert gather is not None, (
             "an operation records only between gather_begin and gather_finish"
         )
@@ -105,7 +106,8 @@ class GatherFlush:
     def page_removed(self, w: World, cpu: int, frame: int) -> bool:
         gather = self.gather_of(w, cpu)
         gather.pages.append(frame)
-        return len(gather.pages) >= state_of(w).batch
+        state: X86State = w.flush_state
+        return len(gather.pages) >= state.batch
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -141,18 +143,21 @@ class GatherFlush:
 
     def is_nested(self, w: World, mm: int) -> bool:
         """mm_tlb_flush_nested: more than one gather of the address space is open."""
-        return state_of(w).pending[mm] > 1
+        state: X86State = w.flush_state
+        return state.pending[mm] > 1
 
     # Flushes outside a gather.
 
     def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
-        state_of(w).deferred[cpu].append((mm, first, count, 1))
+        state: X86State = w.flush_state
+        state.deferred[cpu].append((mm, first, count, 1))
 
     def defer_page(self, w: World, cpu: int, mm: int, page: int) -> None:
-        state_of(w).deferred[cpu].append((mm, page, 1, 0))
+        state: X86State = w.flush_state
+        state.deferred[cpu].append((mm, page, 1, 0))
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
-        state = state_of(w)
+        state: X86State = w.flush_state
         state.deferred[cpu].append((mm, page, 1, 0))
         state.batched[mm] += 1
 
@@ -160,20 +165,21 @@ class GatherFlush:
         self.defer(w, cpu, mm, 0, PAGES)
 
     def due(self, w: World, cpu: int, point: int) -> None:
-        state = state_of(w)
+        state: X86State = w.flush_state
         ranges = state.deferred[cpu]
         if ranges:
             push(w, cpu, *merged(ranges))
             state.deferred[cpu] = []
 
     def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
-        state = state_of(w)
+        state: X86State = w.flush_state
         seen = state.batched[mm]
         if seen != state.batched_flushed[mm]:
             push(w, cpu, (flush_send, mm, 0, PAGES, 1), (batched_done, mm, seen))
 
     def flush_pending(self, w: World, mm: int) -> bool:
-        return state_of(w).pending[mm] > 0
+        state: X86State = w.flush_state
+        return state.pending[mm] > 0
 
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         """The fault has dropped the entry that caused it, and nothing else is stale that denies."""
@@ -199,7 +205,7 @@ class GatherFlush:
         return True
 
     def quiesce(self, w: World) -> None:
-        state = state_of(w)
+        state: X86State = w.flush_state
         for cpu in range(w.cpus):
             for slot, mm in enumerate(state.ctx_mm[cpu]):
                 current = slot == state.asid[cpu] and w.loaded_mm[cpu] == mm and not w.lazy[cpu]
@@ -208,12 +214,13 @@ class GatherFlush:
                     state.ctx_gen[cpu][slot] = state.tlb_gen[mm]
 
     def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
-        slots = state_of(w).ctx_mm[cpu]
+        state: X86State = w.flush_state
+        slots = state.ctx_mm[cpu]
         return slots[pcid] if pcid < len(slots) else -1
 
     def variable(self, w: World, cpu: int) -> int:
         """Whether the CPU's gather has recorded anything, and what is deferred."""
-        state = state_of(w)
+        state: X86State = w.flush_state
         mm = w.task_mm[cpu]
         gather = state.gathers[cpu]
         recorded = 0 if gather is None else 2 if gather.end else 1
@@ -221,15 +228,19 @@ class GatherFlush:
         return recorded * 4 + deferred
 
     def behind(self, w: World, mm: int) -> tuple[int, int]:
-        state = state_of(w)
+        state: X86State = w.flush_state
         newest = state.tlb_gen[mm]
-        loaded = kept = newest
+        flying = owed = 0
         for cpu, owners in enumerate(state.ctx_mm):
-            if w.loaded_mm[cpu] == mm and not w.lazy[cpu]:
-                loaded = min(loaded, state.ctx_gen[cpu][state.asid[cpu]])
-            elif mm in owners:
-                kept = min(kept, state.ctx_gen[cpu][owners.index(mm)])
-        return min(newest - loaded, 3), min(newest - kept, 15)
+            if mm in owners:
+                missed = newest - state.ctx_gen[cpu][owners.index(mm)]
+                if not missed:
+                    continue
+                if w.loaded_mm[cpu] == mm and not w.lazy[cpu]:
+                    flying = max(flying, missed)
+                else:
+                    owed = max(owed, missed)
+        return min(flying, 3), min(owed, 15)
 
 
 def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
@@ -252,7 +263,8 @@ def free_of(gather: Gather) -> list[Step]:
 
 @step("free the gather's batch", "free")
 def gather_free(w: World, cpu: int, _s: Step) -> None:
-    gather = state_of(w).gathers[cpu]
+    state: X86State = w.flush_state
+    gather = state.gathers[cpu]
     assert gather is not None, "only steps of an open gather free its batch"
     for frame in gather.pages:
         put_page(w, frame)
@@ -264,7 +276,7 @@ def gather_free(w: World, cpu: int, _s: Step) -> None:
 
 @step("dec_tlb_flush_pending", "return")
 def gather_end(w: World, cpu: int, _s: Step) -> None:
-    state = state_of(w)
+    state: X86State = w.flush_state
     gather = state.gathers[cpu]
     assert gather is not None, "only steps of an open gather close it"
     state.pending[gather.mm] -= 1
@@ -275,5 +287,5 @@ def gather_end(w: World, cpu: int, _s: Step) -> None:
 def batched_done(w: World, _cpu: int, s: Step) -> None:
     """Say what was flushed: the work that was pending before the flush, not what came since."""
     _, mm, seen = s
-    state = state_of(w)
+    state: X86State = w.flush_state
     state.batched_flushed[mm] = max(state.batched_flushed[mm], seen)

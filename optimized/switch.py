@@ -2,7 +2,8 @@
 
 from mm.step import Step, push, step
 from mm.world import FULL, SWITCHING, World
-from optimized.shootdown import delivery_of, state_of
+from optimized.shootdown import delivery_of
+from optimized.state import X86State
 
 
 def push_switch(w: World, cpu: int, mm: int) -> None:
@@ -31,7 +32,7 @@ def unlazy(w: World, cpu: int, s: Step) -> None:
 @step("switch_mm: compare generations", "switch")
 def unlazy_check(w: World, cpu: int, s: Step) -> None:
     mm = s[1]
-    state = state_of(w)
+    state: X86State = w.flush_state
     slot = state.asid[cpu]
     if state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
         w.machine.invpcid_context(cpu, slot)
@@ -45,14 +46,15 @@ def switch_begin(w: World, cpu: int, s: Step) -> None:
     w.irqs_off[cpu] = True
     w.loaded_mm[cpu] = SWITCHING
     w.lazy[cpu] = False
-    state_of(w).cpumask[s[1]] |= 1 << cpu
+    state: X86State = w.flush_state
+    state.cpumask[s[1]] |= 1 << cpu
 
 
 @step("choose_new_asid", "switch")
 def choose_asid(w: World, cpu: int, s: Step) -> None:
     """Find the context's slot, or take the next one round robin; the generation is read here and trusted below."""
     mm = s[1]
-    state = state_of(w)
+    state: X86State = w.flush_state
     generation = state.tlb_gen[mm]
     owners = state.ctx_mm[cpu]
     if mm in owners:
@@ -68,7 +70,7 @@ def choose_asid(w: World, cpu: int, s: Step) -> None:
 @step("write CR3", "switch", takes="mm slot flush generation")
 def load_cr3(w: World, cpu: int, s: Step) -> None:
     _, mm, slot, flush, generation = s
-    state = state_of(w)
+    state: X86State = w.flush_state
     state.ctx_mm[cpu][slot] = mm
     if flush:
         w.costs[FULL] += 1

@@ -24,7 +24,7 @@ PLACE: Final = 0xFFFFF8
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""
 NO_OBJECT: Final = -1
-_ABSENT: Final = ((0,),) * SLOTS
+_ABSENT: Final = [[0]] * SLOTS
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -68,7 +68,7 @@ class History:
             return
         self.time = 0
         # A list of versions is replaced and never changed, so that a copy of the history can share it.
-        self.versions: list[list[int]] = [*map(list, _ABSENT)]
+        self.versions: list[list[int]] = _ABSENT.copy()
         self.floor: dict[int, list[int]] = {
             READ: [0] * SLOTS,
             WRITE: [0] * SLOTS,

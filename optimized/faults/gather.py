@@ -5,8 +5,7 @@ from machine.geometry import PAGES
 from mm.frames import free_table
 from mm.step import Step, push, step
 from mm.world import World
-from optimized.shootdown import state_of
-from optimized.state import Gather
+from optimized.state import Gather, X86State
 from optimized.strategy import GatherFlush, free_of, gather_end
 
 
@@ -60,7 +59,8 @@ class LeakPending(GatherFlush):
         self, w: World, cpu: int, mm: int, page: int, old: int, new: int
     ) -> None:
         super().protection_changed(w, cpu, mm, page, old, new)
-        state_of(w).pending[mm] += 1
+        state: X86State = w.flush_state
+        state.pending[mm] += 1
 
 
 class HugeUnrecorded(GatherFlush):
@@ -83,7 +83,8 @@ class DecBeforeFlush(GatherFlush):
 
     def gather_finish(self, w: World, cpu: int) -> None:
         super().gather_finish(w, cpu)
-        state_of(w).pending[self.gather_of(w, cpu).mm] -= 1
+        state: X86State = w.flush_state
+        state.pending[self.gather_of(w, cpu).mm] -= 1
 
     def finish_steps(self, gather: Gather) -> list[Step]:
         return [*self.flush_of(gather), *free_of(gather), (gather_forget,)]
@@ -91,7 +92,8 @@ class DecBeforeFlush(GatherFlush):
 
 @step("the gather is gone", "return")
 def gather_forget(w: World, cpu: int, _s: Step) -> None:
-    state_of(w).gathers[cpu] = None
+    state: X86State = w.flush_state
+    state.gathers[cpu] = None
 
 
 class PendingUnseen(GatherFlush):
@@ -110,7 +112,7 @@ class PendingCleared(GatherFlush):
 
 @step("clear_tlb_flush_pending", "return")
 def pending_false(w: World, cpu: int, _s: Step) -> None:
-    state = state_of(w)
+    state: X86State = w.flush_state
     gather = state.gathers[cpu]
     assert gather is not None, "only steps of an open gather close it"
     state.pending[gather.mm] = 0

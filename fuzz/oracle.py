@@ -7,6 +7,7 @@ from mypy_extensions import mypyc_attr
 from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, UFFD_WP, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.x86 import GLOBAL_TAG, tlb_grants
+from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of
 from mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
 from reference.history import NO_OBJECT, PLACE, SLOTS, History
@@ -92,6 +93,8 @@ class Oracle(History):
             if self.tracked[slot // PAGES] and version == self.versions[slot][-1]:
                 self._refuse_untracked(slot // PAGES, page, cpu)
             self.store(version, value)
+            if self.world.file_frames >> frame & 1:
+                self._refuse_unseen(frame, slot, cpu)
         elif self.shadow[owner] != value:
             raise Violation("lost-store", slot, cpu, kind)
 
@@ -100,6 +103,16 @@ class Oracle(History):
         w = self.world
         if not (leaf_of(w, mm, page) & SOFT_DIRTY or w.vma[mm][page] & VM_SOFTDIRTY):
             raise Violation("write-untracked", mm * PAGES + page, cpu, WRITE)
+
+    def _refuse_unseen(self, frame: int, slot: int, cpu: int) -> None:
+        """C5 for the file: what is stored reaches the backing store, because the folio is dirty or still to be written.
+
+        Who holds the PTL may have the dirty entry in hand, out of the table.
+        """
+        w = self.world
+        unseen = not (self.being_cleaned >> frame & 1 or to_be_written(w, frame))
+        if unseen and not is_changing(w, frame):
+            raise Violation("store-not-written-back", slot, cpu, WRITE)
 
     def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page
@@ -175,6 +188,8 @@ class Oracle(History):
         """C6, and the counters: call when no operation is in flight."""
         w = self.world
         w.flush.quiesce(w)
+        if w.file_frames:
+            self._files_at_rest()
         for cpu, entries in enumerate(w.machine.tlb):
             for key, entry in entries.items():
                 pcid = w.machine.pcid[cpu] if key >> 4 == GLOBAL_TAG else key >> 4
@@ -184,6 +199,13 @@ class Oracle(History):
         for mm, root in enumerate(w.root):
             if root >= 0 and w.flush_state.count_open(mm):
                 raise Violation("pending-never-zero", mm * PAGES, -1, 0)
+
+    def _files_at_rest(self) -> None:
+        w = self.world
+        for place, owner in self.file_objects.items():
+            frame = w.shared[place]
+            if self.shadow[owner] != w.disk.get(place, 0) and not to_be_written(w, frame):
+                raise Violation("store-not-written-back", place % PAGES, -1, WRITE)
 
     def _entry_at_rest(self, cpu: int, mm: int, key: int, entry: int) -> None:
         grants = tlb_grants(entry)

@@ -42,6 +42,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "dirty-lost": ("C5", "a page was dropped as clean although it had been written"),
     "write-untracked": ("C5", "a store behind clear_refs left no soft-dirty mark"),
+    "store-not-written-back": (
+        "C5",
+        "a store to the file left no dirty mark behind its writeback: it never reaches the backing store",
+    ),
     "stale-entry-at-rest": (
         "C6",
         "with nothing in flight a TLB entry grants more than the page table",
@@ -70,7 +74,7 @@ RULES: Final = {
     "C2": "A fault reaches the program only if the region denies the access: a stale TLB may grant, never deny.",
     "C3": "No frame is freed while a TLB or a page walk can still reach it.",
     "C4": "No store is lost, and none lands in a page that has become somebody else's.",
-    "C5": "A page that was written is not taken for clean: neither dropped, nor missed by soft-dirty tracking.",
+    "C5": "A written page is not taken for clean: neither dropped, nor missed by soft-dirty tracking or writeback.",
     "C6": "With nothing in flight, no TLB entry grants more than the page table does.",
     "cost": "With nothing in flight, no flush is pending.",
 }

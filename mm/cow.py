@@ -6,6 +6,7 @@ from mm.deliver import deliver_signal
 from mm.frames import alloc_frame, get_page, put_page
 from mm.locks import pmd_unlock, pte_lock, pte_unlock
 from mm.operation import due_install
+from mm.page_cache import wait_folio
 from mm.step import Step, push, step
 from mm.tables import page_prot, pmd_of, pte_of, set_pmd_leaf, set_pte
 from mm.thp import split_huge
@@ -39,6 +40,12 @@ def wp_page(w: World, cpu: int, s: Step) -> None:
     mm = w.task_mm[cpu]
     index = page // FANOUT
     frame = frame_of(pte)
+    if w.file_frames >> frame & 1:
+        if w.page_lock >> frame & 1:
+            # page_mkwrite waits for the folio's lock, without the PTL, and the access is tried again.
+            push(w, cpu, (pte_unlock, mm, index), (wait_folio, frame))
+            return
+        w.dirty |= 1 << frame
     if w.vma[mm][page] & VM_SHARED or (frame != ZERO_FRAME and w.refs[frame] == 1):
         set_pte(w, cpu, mm, page, pte_of(w, mm, page) | RW | DIRTY | ACCESSED | SOFT_DIRTY)
         push(w, cpu, (pte_unlock, mm, index))

@@ -25,6 +25,7 @@ from mm.cow import do_wp_page, wp_huge
 from mm.deliver import deliver_signal, give_up
 from mm.frames import alloc_zeroed, get_page
 from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.page_cache import map_folio, read_folio
 from mm.step import Step, push, step
 from mm.tables import (
     accessible,
@@ -41,6 +42,7 @@ from mm.world import (
     NOBODY,
     SPURIOUS,
     VM_EXEC,
+    VM_FILE,
     VM_MAPPED,
     VM_PGOFF_SHIFT,
     VM_SHARED,
@@ -167,7 +169,12 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
     vma = w.vma[mm][page]
     entry = page_prot(vma)
     dirty = RW | DIRTY | SOFT_DIRTY if kind == WRITE else 0
-    if vma & VM_SHARED:
+    if vma & VM_FILE:
+        frame = read_folio(w, vma >> VM_PGOFF_SHIFT)
+        if w.page_lock >> frame & 1:
+            return True
+        map_folio(w, mm, page, frame, written=kind == WRITE)
+    elif vma & VM_SHARED:
         slot = vma >> VM_PGOFF_SHIFT
         frame = w.shared[slot]
         if frame < 0:

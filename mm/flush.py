@@ -87,6 +87,10 @@ class FlushStrategy(Protocol):
         """__tlb_remove_page: queue a reference to be dropped after the flush; return whether the batch is full."""
         ...
 
+    def dirty_folio_unmapped(self, w: "World", cpu: int, mm: int, page: int) -> None:
+        """A zap cleared a dirty entry of the file, under the PTL: have it flushed, and then its rmap dropped."""
+        ...
+
     def table_removed(self, w: "World", cpu: int, mm: int, index: int, frame: int) -> None:
         """pte_free_tlb: queue a page table to be freed after the flush."""
         ...

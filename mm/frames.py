@@ -83,5 +83,8 @@ def _release(w: World, frame: int) -> None:
     w.machine.generation[frame] += 1
     w.machine.poison(frame, POISON_FREE)
     w.lazy_free &= ~(1 << frame)
+    if w.file_frames:
+        w.file_frames &= ~(1 << frame)
+        w.dirty &= ~(1 << frame)
     w.free_frames |= 1 << frame
     w.freed.append(frame)

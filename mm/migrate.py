@@ -23,6 +23,7 @@ from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.frames import alloc_frame, get_page, put_page
 from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_copy, due_free, op_return
+from mm.page_cache import add_rmap, remove_rmap, replace_folio
 from mm.rmap import find_mapping, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.tables import is_migration, page_prot, pte_of, set_pte
@@ -79,6 +80,10 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
         entry |= SWP_UFFD_WP
     if pte & SOFT_DIRTY:
         entry |= SWP_SOFT_DIRTY
+    if w.file_frames >> frame & 1:
+        remove_rmap(w, mm, page)
+        if pte & DIRTY:
+            w.dirty |= 1 << frame
     w.flush.defer_unmap(w, cpu, mm, page)
     set_pte(w, cpu, mm, page, entry)
     w.refs[frame] -= 1
@@ -97,6 +102,8 @@ def migrate_copy(w: World, cpu: int, s: Step) -> None:
         trylock_page(w, new)
         if w.lazy_free >> old & 1:
             w.lazy_free |= 1 << new
+        if w.file_frames >> old & 1:
+            replace_folio(w, old, new)
         if slot >= 0:
             w.observer.object_copied(-1, old, new)
             w.shared[slot] = new
@@ -140,6 +147,8 @@ def remap_one(w: World, cpu: int, s: Step) -> None:
         # Entry by entry, because a fork may have added entries that name the old frame since it was copied.
         w.observer.object_copied(mm, old, new)
     get_page(w, new)
+    if w.file_frames >> new & 1:
+        add_rmap(w, mm, page, new)
     set_pte(w, cpu, mm, page, entry)
 
 

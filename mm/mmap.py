@@ -1,29 +1,43 @@
-"""mmap of private or shared anonymous memory into a hole, with or without huge pages."""
+"""mmap of private or shared anonymous memory, with or without huge pages, or of the file into a hole."""
 
 from typing import Final
 
+from machine.geometry import PAGES
 from mm.locks import mmap_write_trylock
 from mm.operation import write_unlock_return
 from mm.step import Step, push, step
 from mm.tables import rights
-from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY, World
+from mm.world import (
+    VM_FILE,
+    VM_HUGE,
+    VM_MAPPED,
+    VM_PGOFF_SHIFT,
+    VM_RIGHTS,
+    VM_SHARED,
+    VM_SOFTDIRTY,
+    World,
+)
 
 PRIVATE: Final = 0
 SHARED: Final = 1
 HUGE: Final = 2
+FILE: Final = 3
 
 
 def region_flags(page: int, prot: int, kind: int) -> int:
-    """Return the flags of a region's page; a shared page's offset in its object equals its page number."""
+    """Return the flags of a region's page; a shared page's offset in its object or in the file is its page number."""
+    flags = VM_MAPPED | VM_SOFTDIRTY | prot
     if kind == SHARED:
-        return VM_MAPPED | VM_SOFTDIRTY | prot | VM_SHARED | page << VM_PGOFF_SHIFT
-    return VM_MAPPED | VM_SOFTDIRTY | prot | (VM_HUGE if kind == HUGE else 0)
+        return flags | VM_SHARED | page << VM_PGOFF_SHIFT
+    if kind == FILE:
+        return flags | VM_SHARED | VM_FILE | PAGES + page << VM_PGOFF_SHIFT
+    return flags | (VM_HUGE if kind == HUGE else 0)
 
 
 def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:
     """Begin mmap with MAP_FIXED_NOREPLACE: it fails, without effect, when a page of the range is mapped.
 
-    `arg`: the rights in the low three bits, 8 * (PRIVATE, SHARED or HUGE) above them.
+    `arg`: the rights in the low three bits, 8 * (PRIVATE, SHARED, HUGE or FILE) above them.
     """
     mm = w.task_mm[cpu]
     push(

@@ -17,6 +17,7 @@ from mm.operation import (
     gather_finish,
     write_unlock_return,
 )
+from mm.page_cache import move_rmap
 from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
 from mm.tables import pmd_of, pte_of, rights, set_pte
@@ -117,6 +118,8 @@ def move_pte(w: World, cpu: int, s: Step) -> None:
         set_pte(w, cpu, mm, page, 0)
         w.observer.page_moved(mm, target)
         set_pte(w, cpu, mm, target, pte)
+        if w.rmap:
+            move_rmap(w, mm, page, target)
         if pte & (PRESENT | PROTNONE):
             w.flush.defer(w, cpu, mm, page, 1)
     w.observer.visit(cpu, mm, page, VM_RIGHTS)

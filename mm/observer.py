@@ -23,6 +23,15 @@ class Observer(Protocol):
     def object_shared(self, mm: int, frame: int) -> None:
         """`mm` maps the shared object that lives in `frame`."""
 
+    def object_file(self, mm: int, place: int, frame: int) -> None:
+        """`mm` maps the file's page at `place` (of World.shared), which lives in `frame`."""
+
+    def cleaning(self, frame: int) -> None:
+        """The file's page in `frame` is about to be taken for clean, and then written back."""
+
+    def written(self, frame: int) -> None:
+        """The content of `frame` has reached the backing store: a store from here on must make the page dirty again."""
+
     def object_fork(self, parent: int, child: int, frame: int) -> None:
         """The child begins an object that is a snapshot of the parent's object in `frame`."""
 

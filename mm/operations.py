@@ -17,6 +17,7 @@ from mm.munmap import start_munmap
 from mm.reclaim import start_reclaim
 from mm.userfaultfd import start_protect, start_register, start_unprotect
 from mm.world import World
+from mm.writeback import start_writeback
 
 Start = Callable[[World, int, int, int, int], None]
 """Pushes the first steps of an operation: world, CPU, first page, number of pages, argument."""
@@ -42,13 +43,14 @@ STARTS: Final[dict[str, Start]] = {
     "reclaim": start_reclaim,
     "age": start_age,
     "clear_refs": start_clear_refs,
+    "writeback": start_writeback,
 }
 
 EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register", "clear_refs"})
 """Operations that hold mmap_lock for writing from their first step to their last."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
-BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age"})
+BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age", "writeback"})
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)
 

@@ -20,13 +20,23 @@ from machine.entry import (
 )
 from machine.geometry import FANOUT, FRAME_BITS
 from mm.frames import alloc_zeroed
-from mm.world import VM_EXEC, VM_READ, VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY, VM_WRITE, World
+from mm.world import (
+    VM_EXEC,
+    VM_FILE,
+    VM_READ,
+    VM_RIGHTS,
+    VM_SHARED,
+    VM_SOFTDIRTY,
+    VM_WRITE,
+    World,
+)
 
 TABLE_BITS: Final = PRESENT | RW | USER | ACCESSED | DIRTY
 """What Linux sets in an entry that points to a table (_PAGE_TABLE); rights are decided in the leaf."""
 
 
 _BORN_WRITABLE: Final = VM_SHARED | VM_WRITE | VM_SOFTDIRTY
+_WRITABLE_MASK: Final = _BORN_WRITABLE | VM_FILE
 
 
 def pmd_at(w: World, mm: int, index: int) -> int:
@@ -115,13 +125,14 @@ def new_table(w: World) -> int:
 def page_prot(vma: int) -> int:
     """vm_page_prot: the rights of a region as PTE bits; RW only for a shared one, elsewhere a fault or mkwrite adds it.
 
-    Where clear_refs waits for the first store of each page, not even there (vma_wants_writenotify).
+    Where clear_refs waits for the first store of each page, or the file has to be told of it (page_mkwrite), not even
+    there (vma_wants_writenotify).
     Without any right the result is PAGE_NONE: ACCESSED and PROTNONE (linux-tlb A.1).
     A region with WRITE or EXEC alone is readable, as on x86.
     """
     if not vma & VM_RIGHTS:
         return ACCESSED | PROTNONE
-    writable = RW if vma & _BORN_WRITABLE == _BORN_WRITABLE else 0
+    writable = RW if vma & _WRITABLE_MASK == _BORN_WRITABLE else 0
     return PRESENT | USER | ACCESSED | writable | (0 if vma & VM_EXEC else NX)
 
 

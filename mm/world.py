@@ -28,7 +28,10 @@ VM_HUGE: Final = 32
 VM_UFFD_WP: Final = 64
 VM_SOFTDIRTY: Final = 128
 """Every page counts as written: the region is newer than the last clear_refs."""
-VM_PGOFF_SHIFT: Final = 8
+VM_FILE: Final = 256
+"""A shared mapping of the file, whose pages are written back to its backing store."""
+VM_PGOFF_SHIFT: Final = 9
+"""Above it: the page's place in World.shared."""
 
 ZERO_FRAME: Final = 0
 """The zero page: mapped by read faults of private pages, never written and never freed."""
@@ -45,7 +48,10 @@ class World:
         "batch",
         "costs",
         "cpus",
+        "dirty",
+        "disk",
         "executed",
+        "file_frames",
         "flush",
         "flush_state",
         "free_frames",
@@ -65,6 +71,7 @@ class World:
         "pmd_lock",
         "ptl",
         "refs",
+        "rmap",
         "root",
         "shared",
         "stamp",
@@ -116,7 +123,14 @@ class World:
         self.refs: list[int] = [0] * FRAMES
         self.lazy_free = 0
         self.page_lock = 0
-        self.shared: list[int] = [-1] * PAGES
+        # The frames of shared memory: of the anonymous object's pages, then of the file's (its page cache).
+        self.shared: list[int] = [-1] * (2 * PAGES)
+        # Of the file: its frames and those that are to be written back (PG_dirty), a bit each; what its backing store
+        # holds by place in `shared`, zeros elsewhere; which frame the reverse map finds at mm * PAGES + page.
+        self.file_frames = 0
+        self.dirty = 0
+        self.disk: dict[int, int] = {}
+        self.rmap: dict[int, int] = {}
         self.stamp = 0
         self.executed = 0
         self.watch: Watch | None = None
@@ -157,6 +171,10 @@ class World:
         self.lazy_free = known.lazy_free
         self.page_lock = known.page_lock
         self.shared = known.shared.copy()
+        self.file_frames = known.file_frames
+        self.dirty = known.dirty
+        self.disk = known.disk.copy()
+        self.rmap = known.rmap.copy()
         self.stamp = known.stamp
         self.executed = known.executed
         self.watch = known.watch
@@ -187,6 +205,10 @@ class World:
             self.lazy_free,
             self.page_lock,
             tuple(self.shared),
+            self.file_frames,
+            self.dirty,
+            tuple(sorted(self.disk.items())),
+            tuple(sorted(self.rmap.items())),
             self.stamp,
         )
 

@@ -1,9 +1,10 @@
 """zap_pte_range: take entries out and hand their pages to the gather; for munmap and MADV_DONTNEED."""
 
-from machine.entry import PRESENT, PROTNONE, PSE
+from machine.entry import DIRTY, PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT, frame_of
 from mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import gather_flush, pte_lock_batched
+from mm.page_cache import remove_rmap
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
@@ -57,6 +58,14 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
             (gather_flush,),
             (pte_lock_batched, mm, index),
         )
+    if w.file_frames >> frame & 1:
+        if old & DIRTY:
+            # Before the PTL is released: who writes the folio back takes it for clean from then on (1cf35d47712d).
+            # The kernel flushes once a table; to flush at once costs more and opens no other window.
+            w.dirty |= 1 << frame
+            w.flush.dirty_folio_unmapped(w, cpu, mm, page)
+        else:
+            remove_rmap(w, mm, page)
 
 
 @step("zap_huge_pmd", "change")

@@ -10,6 +10,7 @@ from mypy_extensions import mypyc_attr
 
 from machine.geometry import FANOUT, PAGES
 from mm.frames import free_table, put_page
+from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
 from mm.world import World
@@ -108,6 +109,12 @@ class GatherFlush:
         gather.pages.append(frame)
         state: X86State = w.flush_state
         return len(gather.pages) >= state.batch
+
+    def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
+        gather = self.gather_of(w, cpu)
+        push(w, cpu, *self.flush_of(gather), (drop_rmap, mm, page))
+        gather.end = 0
+        gather.freed_tables = gather.strict = False
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         gather = self.gather_of(w, cpu)

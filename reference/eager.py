@@ -6,6 +6,7 @@ No window is ever open, nothing is batched, deferred or skipped, and a context s
 from machine.geometry import FANOUT
 from machine.x86 import NO_ROOT
 from mm.frames import free_table, put_page
+from mm.page_cache import remove_rmap
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
 from mm.world import FLUSHES, INVALIDATED, IPIS, MMS, World
@@ -87,6 +88,9 @@ class EagerFlush:
     def page_removed(self, w: World, cpu: int, frame: int) -> bool:
         _state(w).pages[cpu].append(frame)
         return False
+
+    def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
+        remove_rmap(w, mm, page)
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         for i in range(FANOUT):

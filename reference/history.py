@@ -37,7 +37,9 @@ class History:
 
     __slots__ = (
         "armed",
+        "being_cleaned",
         "dropped",
+        "file_objects",
         "floor",
         "freed_upto",
         "generation",
@@ -85,6 +87,9 @@ class History:
         self.last_store: list[int] = [0]
         self.freed_upto: list[int] = [0]
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
+        # The file: the object of each page of it, by place in World.shared, and the frames under writeback, a bit each.
+        self.file_objects: dict[int, int] = {}
+        self.being_cleaned = 0
         # Content that must not come back: by slot, an object that the page's last zap found and that lives on.
         self.dropped: dict[int, int] = {}
         # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight by CPU.
@@ -106,6 +111,8 @@ class History:
         self.last_store = known.last_store.copy()
         self.freed_upto = known.freed_upto.copy()
         self.open_free = [owners.copy() for owners in known.open_free]
+        self.file_objects = known.file_objects.copy()
+        self.being_cleaned = known.being_cleaned
         self.dropped = known.dropped.copy()
         self.tracked = known.tracked.copy()
         self.open_tracking = known.open_tracking.copy()
@@ -128,6 +135,18 @@ class History:
         if self.shared_object[frame] == NO_OBJECT:
             self.shared_object[frame] = self.new_object(0)
         self.objects[frame * MMS + mm] = self.shared_object[frame]
+
+    def object_file(self, mm: int, place: int, frame: int) -> None:
+        if place not in self.file_objects:
+            self.file_objects[place] = self.new_object(0)
+        owner = self.file_objects[place]
+        self.shared_object[frame] = self.objects[frame * MMS + mm] = owner
+
+    def cleaning(self, frame: int) -> None:
+        self.being_cleaned |= 1 << frame
+
+    def written(self, frame: int) -> None:
+        self.being_cleaned &= ~(1 << frame)
 
     def object_fork(self, parent: int, child: int, frame: int) -> None:
         if frame != ZERO_FRAME:

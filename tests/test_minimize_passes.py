@@ -308,3 +308,11 @@ def test_move_pauses_to_one_page() -> None:
     end = story("cpu0 read p0\ncpu1 mprotect p0 rx\ncpu0 exec p0", pages=1)
 
     assert end == reduced(schedule.move_pauses, start, among(start, end))
+
+
+def test_map_at_the_start() -> None:
+    """An mmap goes in exchange for a layout that has the same memory everywhere."""
+    start = story("cpu0 mmap p0 rw file\ncpu0 write p0", layout="empty")
+    end = story("cpu0 write p0", layout="file")
+
+    assert end == reduced(header.map_at_the_start, start, among(start, end))

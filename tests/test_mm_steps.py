@@ -28,6 +28,7 @@ WORDS = {
     "mm",
     "mode",
     "page",
+    "place",
     "slot",
 }
 NAMED = {"cpu", "entry", "frame", "generation"}

@@ -7,7 +7,7 @@ import pytest
 from fuzz.oracle import Oracle
 from fuzz.prove.canonical import key_of
 from machine.entry import ACCESSED, DIRTY, WRITE
-from machine.geometry import FANOUT, frame_of
+from machine.geometry import FANOUT, PAGES, frame_of
 from mm.world import NOBODY, VM_HUGE, WRITER, World
 from tests.kernel import Kernel, R, W, prot
 
@@ -213,7 +213,17 @@ def _dropping(_w: World, oracle: Oracle) -> None:
     oracle.open_drop[1] = [(1, oracle.versions[0][-1] >> 24)]
 
 
+def _mapped(w: World, _oracle: Oracle) -> None:
+    w.rmap[0] = 1
+
+
+def _written_back(w: World, _oracle: Oracle) -> None:
+    w.disk[PAGES] = 1
+
+
 DIFFERENCES = {
+    "a reverse mapping": _mapped,
+    "a backing store": _written_back,
     "soft-dirty tracking": _tracked,
     "clear_refs in flight": _clearing,
     "content that may not come back": _may_not_come_back,

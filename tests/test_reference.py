@@ -221,7 +221,7 @@ MUTANTS = [
 ]
 
 SEARCH = settings(
-    max_examples=1500,
+    max_examples=3000,
     derandomize=True,
     database=None,
     deadline=None,

@@ -251,7 +251,7 @@ def test_a_mistyped_text_is_parsed_or_refused(scenario: Scenario, seed: int) -> 
             PLAIN + "cpu0 mmap p0 rw",
             (
                 "line 5: expected a protection (none, r, w, rw, x, rx, wx, rwx) "
-                "and a type (private, shared, huge), but found 'rw'"
+                "and a type (private, shared, huge, file), but found 'rw'"
             ),
         ),
         (

@@ -14,7 +14,14 @@ from fuzz.scenario.generate import random_record, random_scenario
 
 R, W, X = kinds.PROT_READ, kinds.PROT_WRITE, kinds.PROT_EXEC
 _ACCESS: Final = {kinds.READ: R, kinds.WRITE: W, kinds.EXEC: X}
-_LAYOUT: Final = {"private": R | W, "empty": 0, "shared": R | W, "huge": R | W, "readonly": R}
+_LAYOUT: Final = {
+    "private": R | W,
+    "empty": 0,
+    "shared": R | W,
+    "huge": R | W,
+    "readonly": R,
+    "file": R | W,
+}
 _LOCKED: Final = (kinds.MPROTECT, kinds.MUNMAP, kinds.DONTNEED, kinds.FORK, kinds.UFFD_WP)
 _UNLOCKED: Final = (kinds.RECLAIM, kinds.MIGRATE)
 _ZERO_FRAME: Final = 0

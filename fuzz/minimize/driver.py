@@ -43,7 +43,7 @@ from fuzz.minimize.fields import (
     lower_shared_pages,
     lower_shared_spaces,
 )
-from fuzz.minimize.header import lower_header, lower_layout
+from fuzz.minimize.header import lower_header, lower_layout, map_at_the_start
 from fuzz.minimize.joint import (
     align_accesses,
     align_grant,
@@ -68,6 +68,7 @@ REMOVE: Final[tuple[Pass, ...]] = (
     keep_one_page,
     drop_groups,
     drop_records,
+    map_at_the_start,
     merge_pauses,
     drop_pages,
     compact_pages,

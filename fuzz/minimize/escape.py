@@ -35,6 +35,7 @@ from fuzz.scenario import Scenario, kinds
 
 # Calls after which nothing of a page is left: they forbid most, and free what can be freed.
 _STRONG_CALLS: Final = (kinds.MUNMAP, kinds.DONTNEED)
+_RETURN: Final = kinds.FIRST_POINT + kinds.POINTS.index("return")
 
 
 def escape_by_kind(reducer: Reducer) -> None:
@@ -124,18 +125,20 @@ def escape_by_laziness(reducer: Reducer) -> None:
 
 
 def escape_by_window(reducer: Reducer) -> None:
-    """Variants: each pause one "until window", with the records as they are, and from the one that pauses on with its
-    CPU exchanged with each other.
+    """Variants: each pause one "until return"; and each one "until window", with the records as they are, and from the
+    one that pauses on with its CPU exchanged with each other.
 
     Another pause ends at a step of its operation, and moves when a record before it goes: an operation that finds
-    something to unmap has an unlock more. A window is where it is, but only other CPUs open one.
+    something to unmap has an unlock more. A window is where it is, but only other CPUs open one; and all return.
     """
     best = reducer.best
     variants = []
     for at, record in enumerate(best.records):
         if not record[RUN] or record[RUN] == kinds.WINDOW:
             continue
-        variants.append(replaced(best, at, revised(record, run=kinds.WINDOW)))
+        variants += [
+            replaced(best, at, revised(record, run=run)) for run in (_RETURN, kinds.WINDOW)
+        ]
         for other in range(used_cpus(best)):
             if other != record[CPU]:
                 exchanged = rename_cpus(variants[-1], {record[CPU]: other, other: record[CPU]})

@@ -1,9 +1,10 @@
 """A plainer world: fewer machine switches, identifiers and batch pages, a simpler layout."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import KIND, replaced, revised, with_accesses, with_records
+from fuzz.minimize.rewrite import KIND, RUN, replaced, revised, with_accesses, with_records, without
 from fuzz.scenario import Header, Scenario, kinds
 
 
@@ -27,10 +28,35 @@ def lower_header(reducer: Reducer) -> None:
             break
 
 
+_LAYOUT_OF: Final = {
+    kinds.MAP_PRIVATE: kinds.PRIVATE,
+    kinds.MAP_SHARED: kinds.SHARED,
+    kinds.MAP_HUGE: kinds.HUGE,
+    kinds.MAP_FILE: kinds.FILE,
+}
+
+
+def map_at_the_start(reducer: Reducer) -> None:
+    """No mmap can go in exchange for a layout that has its type of memory mapped everywhere from the start, with the
+    pauses as they are or all of them in windows.
+
+    Where more is mapped an operation has more to do, and a pause may come to lie in another part of it.
+    """
+    for at in reversed(range(len(reducer.best.records))):
+        kind, *_, arg = reducer.best.records[at]
+        if kind == kinds.MMAP:
+            layout = _LAYOUT_OF[arg >> kinds.MAP_SHIFT]
+            header = reducer.best.header._replace(layout=layout)
+            mapped = without(Scenario(header, reducer.best.records), {at})
+            if not reducer.consider(mapped):
+                windows = [revised(r, run=kinds.WINDOW) if r[RUN] else r for r in mapped.records]
+                reducer.consider(with_records(mapped, windows))
+
+
 def lower_layout(reducer: Reducer) -> None:
     """Each simpler layout has been tried, until one worked: with the records as they are, with all
     accesses writes, with all accesses writes and all ranges single pages, with any one read a
-    write, and with any one mmap the munmap of a page.
+    write, and with any one mmap the mprotect of its pages, or the munmap of a page.
 
     In a shared mapping a read maps a page of its own, and in a huge one four at once; in a private
     mapping it takes a write to get such an entry.
@@ -39,7 +65,7 @@ def lower_layout(reducer: Reducer) -> None:
         lower = Scenario(reducer.best.header._replace(layout=layout), reducer.best.records)
         writes = with_accesses(lower, kinds.WRITE)
         single = with_records(lower, [revised(record, count=1) for record in writes.records])
-        variants = (lower, writes, single, *_one_write(lower), *_holes_instead(lower))
+        variants = (lower, writes, single, *_one_write(lower), *_instead_of_mmap(lower))
         if any(map(reducer.consider, variants)):
             return
 
@@ -51,10 +77,14 @@ def _one_write(scenario: Scenario) -> Iterator[Scenario]:
             yield replaced(scenario, at, revised(record, kind=kinds.WRITE))
 
 
-def _holes_instead(scenario: Scenario) -> Iterator[Scenario]:
-    """Each mmap made a munmap of any one page: what was mapped then becomes what was not."""
+def _instead_of_mmap(scenario: Scenario) -> Iterator[Scenario]:
+    """Each mmap made an mprotect, of what is mapped already, or a munmap of any one page: what was mapped then becomes
+    what was not.
+    """
     for at, record in enumerate(scenario.records):
         if record[KIND] == kinds.MMAP:
+            rights = record[-1] & (1 << kinds.MAP_SHIFT) - 1
+            yield replaced(scenario, at, revised(record, kind=kinds.MPROTECT, arg=rights))
             for page in range(scenario.header.pages):
                 hole = revised(record, kind=kinds.MUNMAP, page=page, count=1, arg=0)
                 yield replaced(scenario, at, hole)

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Final
 
 from fuzz.oracle import Oracle
+from fuzz.prove.names import Names
 from fuzz.prove.packing import (
     CPU,
     ENTRY,
@@ -22,56 +23,32 @@ from fuzz.prove.packing import (
     GENERATION,
     MM,
     arguments_of,
-    flags_of,
     packed,
 )
 from fuzz.prove.rotation import FIRST, starts_of
 from machine.entry import EXEC, PRESENT, PSE, READ, WRITE
 from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
-from machine.x86 import POISON_ALLOC, POISON_FREE
 from mm.world import MMS, World
 from optimized.state import X86State
 
-_UNNAMED: Final = -1
 _IS_FREE: Final = -1 << 31
 
 
-class Canonical:
+class Canonical(Names):
     """A walk over one world, from one CPU on.
 
     `out` holds the world as small integers: facts that have few values share one, and a list comes behind its length.
     """
 
-    __slots__ = (
-        "_alive",
-        "first",
-        "frames",
-        "memory",
-        "named",
-        "names",
-        "out",
-        "owner_names",
-        "owners",
-        "values",
-    )
+    __slots__ = ("_alive", "first", "memory", "out")
 
     def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
+        super().__init__(names=names, number_frames=huge or not names)
         self.first = first
-        self.names = names
         self.memory = w.machine.memory
         self.out: list[int] = []
-        self.named: list[int] = [_UNNAMED] * FRAMES
-        self.frames: list[int] = []
-        self.owner_names: dict[int, int] = {}
-        self.owners: list[int] = []
-        self.values: dict[int, int] = {0: 0, POISON_FREE: 1, POISON_ALLOC: 2}
         self._alive: dict[int, list[tuple[int, int]]] = {}
         state: X86State = w.flush_state
-        if huge or not names:
-            for frame in range(FRAMES):
-                self.frame(frame)
-        self.frame(0)
-        self.owner(0)
         cpus = w.cpus
         for distance in range(cpus):
             self._cpu(w, state, (first + distance) % cpus)
@@ -79,6 +56,8 @@ class Canonical:
         for page in range(w.pages):
             frame = w.shared[page]
             self.out.append(self.frame(frame) if frame >= 0 else -1)
+        if w.rmap or w.file_frames or w.disk:
+            self._file(w, oracle)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
         for slot in sorted(oracle.dropped):
@@ -90,46 +69,6 @@ class Canonical:
         if not names:
             # The names that will be given next.
             self.out += (w.stamp, len(oracle.shadow), *state.tlb_gen)
-
-    def frame(self, frame: int) -> int:
-        """Return the name of a frame, a new one when it has none."""
-        name = self.named[frame]
-        if name < 0:
-            name = self.named[frame] = len(self.frames)
-            self.frames.append(frame)
-        return name
-
-    def owner(self, owner: int) -> int:
-        """Return the name of an object, a new one when it has none; that of no object is -1."""
-        if owner < 0:
-            return -1
-        name = self.owner_names.get(owner, -1)
-        if name < 0:
-            name = len(self.owners) if self.names else owner
-            self.owner_names[owner] = name
-            self.owners.append(owner)
-        return name
-
-    def value(self, value: int) -> int:
-        """Return the name of a stored value: only whether two are equal matters."""
-        if not self.names:
-            return value
-        name = self.values.get(value, -1)
-        if name < 0:
-            name = self.values[value] = len(self.values)
-        return name
-
-    def entry(self, entry: int) -> int:
-        """Return a page-table entry with its frame renamed; 0 when all bits are clear."""
-        if not entry:
-            return 0
-        known = flags_of(entry)
-        return known & ~63 | self.frame(known & 63)
-
-    def _version(self, version: int) -> int:
-        """Return a version of a page with its names."""
-        frame = self.frame(version >> 3 & 63)
-        return (self.owner(version >> 24) << 6 | frame) << 3 | version & 7
 
     def _cpu(self, w: World, state: X86State, cpu: int) -> None:
         out = self.out
@@ -261,11 +200,11 @@ class Canonical:
         """Write the versions that an access may still show, the newest first, with the kinds that may show each."""
         out = self.out
         last = oracle.versions[slot][-1]
-        out.append(self._version(last) if last else 0)
+        out.append(self.version(last) if last else 0)
         alive = self.alive(oracle, slot)
         out.append(len(alive))
         for _, version in alive:
-            out.append(self._version(version))
+            out.append(self.version(version))
 
     def alive(self, oracle: Oracle, slot: int) -> list[tuple[int, int]]:
         """Return the older versions that explain something, with their positions, the newest first.
@@ -310,6 +249,18 @@ class Canonical:
                 found.append((index, version & ~7 | grants))
         return found
 
+    def _file(self, w: World, oracle: Oracle) -> None:
+        """Write the page cache, the backing store and the reverse map."""
+        self.out.append(-5)
+        for place in range(PAGES, PAGES + w.pages):
+            frame = w.shared[place]
+            owner = oracle.file_objects.get(place, -1)
+            self.out.append(self.frame(frame) if frame >= 0 else -1)
+            self.out += (self.value(w.disk.get(place, 0)), self.owner(owner))
+        self.out.append(len(w.rmap))
+        for place in sorted(w.rmap):
+            self.out += (place, self.frame(w.rmap[place]))
+
     def _promises(self, oracle: Oracle, cpu: int, distance: int) -> None:
         """Write what the operation in flight on a CPU will deny when it closes."""
         out = self.out
@@ -349,6 +300,9 @@ class Canonical:
                     out.append(_IS_FREE)
                     continue
                 fact = w.refs[frame] << 2 | (lazy_free >> frame & 1) << 1 | page_lock >> frame & 1
+                if w.file_frames:
+                    dirty = w.dirty >> frame & 1 | (oracle.being_cleaned >> frame & 1) << 1
+                    fact = fact << 3 | dirty << 1 | w.file_frames >> frame & 1
                 if tables >> frame & 1:
                     out.append(fact)
                     continue

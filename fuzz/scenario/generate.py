@@ -17,7 +17,7 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
     kinds.READ: 46,
-    kinds.WRITE: 62,
+    kinds.WRITE: 58,
     kinds.EXEC: 16,
     kinds.MPROTECT: 26,
     kinds.MUNMAP: 10,
@@ -37,6 +37,7 @@ _WEIGHTS: Final = {
     kinds.FILL: 6,
     kinds.EVICT: 4,
     kinds.CLEAR_REFS: 4,
+    kinds.WRITEBACK: 4,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 
@@ -53,6 +54,7 @@ _LAYOUTS: Final = (
     *(kinds.SHARED,) * 2,
     *(kinds.HUGE,) * 3,
     kinds.READONLY,
+    *(kinds.FILE,) * 2,
 )
 _MACHINES: Final = (
     *(0,) * 5,
@@ -121,6 +123,8 @@ def random_scenario(draws: Draws, records: int = 32) -> Scenario:
     header = random_header(draws)
     if draws.random() < _RACES:
         kept = draws.sample(OPERATIONS, draws.choice(_RACING))
+        if kinds.WRITEBACK in kept:
+            header = header._replace(layout=kinds.FILE)
         return race_scenario(draws, header, kept, records)
     body = bytearray(draws.randbytes(WIDTH * records))
     body[0::4] = body[0::4].translate(_KIND_OF_BYTE).translate(_swarm(draws))

@@ -29,6 +29,7 @@ RUN: Final = 18
 FILL: Final = 19
 EVICT: Final = 20
 CLEAR_REFS: Final = 21
+WRITEBACK: Final = 22
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -47,6 +48,7 @@ MAP_SHIFT: Final = 3
 MAP_PRIVATE: Final = 0
 MAP_SHARED: Final = 1
 MAP_HUGE: Final = 2
+MAP_FILE: Final = 3
 
 
 class Argument(NamedTuple):
@@ -58,7 +60,7 @@ class Argument(NamedTuple):
 
 
 PROTECTIONS: Final = ("none", "r", "w", "rw", "x", "rx", "wx", "rwx")
-MAP_TYPES: Final = ("private", "shared", "huge")
+MAP_TYPES: Final = ("private", "shared", "huge", "file")
 
 # A kind without an argument has exactly one value, so that every argument byte reduces to 0.
 NO_ARGUMENT: Final = Argument("", ("",))
@@ -112,6 +114,9 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("fill", "one", False, NO_ARGUMENT, "speculative fill of the TLB for a page"),
     Kind("evict", "one", False, NO_ARGUMENT, "eviction of a page from the TLB"),
     Kind("clear_refs", "none", True, NO_ARGUMENT, "forget which pages were written (soft-dirty)"),
+    Kind(
+        "writeback", "one", True, NO_ARGUMENT, "write a dirty page of the file to its backing store"
+    ),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))
@@ -143,12 +148,13 @@ POINTS: Final = (
 WINDOW: Final = FIRST_POINT + POINTS.index("window")
 
 # What address space 0 has mapped at the start, over all pages and with nothing populated.
-LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly")
+LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly", "file")
 PRIVATE: Final = 0
 EMPTY: Final = 1
 SHARED: Final = 2
 HUGE: Final = 3
 READONLY: Final = 4
+FILE: Final = 5
 
 # Machine switches: bit i is SWITCHES[i].
 SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk")

@@ -3,6 +3,7 @@
 from machine.entry import DIRTY, PRESENT
 from machine.geometry import PAGES
 from mm.frames import free_table
+from mm.page_cache import drop_rmap, remove_rmap
 from mm.step import Step, push, step
 from mm.world import World
 from optimized.state import Gather, X86State
@@ -143,3 +144,29 @@ class ClearRefsUnflushed(GatherFlush):
 
     def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
         """Leave it to the gather, which is empty."""
+
+
+class ZapUnlockBeforeFlush(GatherFlush):
+    """A zap releases the PTL with a dirty folio unmapped, and flushes at the gather's end (before 1cf35d47712d)."""
+
+    def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
+        remove_rmap(w, mm, page)
+
+
+class RmapBeforeFlush(GatherFlush):
+    """A zap drops a dirty folio's rmap, and flushes behind that (before 5df397dec7c4)."""
+
+    def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
+        super().dirty_folio_unmapped(w, cpu, mm, page)
+        push(w, cpu, (drop_rmap, mm, page))
+
+
+class EmptyNeverNested(GatherFlush):
+    """A gather that has recorded nothing does not look for other open gathers (before 4647706ebeee)."""
+
+    def gather_finish(self, w: World, cpu: int) -> None:
+        gather = self.gather_of(w, cpu)
+        if gather.end:
+            super().gather_finish(w, cpu)
+        else:
+            push(w, cpu, *self.finish_steps(gather))

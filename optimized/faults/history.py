@@ -4,7 +4,7 @@ from typing import Final
 
 from machine.entry import NX
 from optimized import rules
-from optimized.faults import gather, huge
+from optimized.faults import delivery, gather, huge
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
 
@@ -129,5 +129,56 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=4,
         ),
         soft_dirty_check=False,
+    ),
+    seed(
+        "zap-range-unflushed",
+        Fault(
+            "C1",
+            "4647706ebeee, docs/linux-tlb.md E.1 entry 6",
+            2017,
+            "a gather that recorded nothing does not look for others: zap_page_range finds what another thread has "
+            "cleared and not flushed yet, has nothing of its own to flush, and returns while the old page can be read",
+            shortest=5,
+        ),
+        strategy=gather.EmptyNeverNested,
+    ),
+    seed(
+        "zap-unlock-before-flush",
+        Fault(
+            "C5",
+            "1cf35d47712d, docs/linux-tlb.md E.1 entry 17",
+            2014,
+            "a zap of a dirty page of a file releases the PTL and flushes later: page_mkclean finds the page unmapped, "
+            "writeback takes it for clean and writes it, and a CPU that still has the writable entry stores to it "
+            "behind that; the store never reaches the disk",
+            shortest=5,
+        ),
+        strategy=gather.ZapUnlockBeforeFlush,
+    ),
+    seed(
+        "rmap-before-flush",
+        Fault(
+            "C5",
+            "5df397dec7c4, docs/linux-tlb.md E.1 entry 18",
+            2022,
+            "a zap drops the rmap of a dirty page of a file before it flushes: page_mkclean asks whether the page is "
+            "mapped at all, hears no and does not wait for the PTL, so writeback goes on under a CPU that still has "
+            "the writable entry",
+            shortest=5,
+        ),
+        strategy=gather.RmapBeforeFlush,
+    ),
+    seed(
+        "move-before-mkclean",
+        Fault(
+            "C5",
+            "5d1904204c99, docs/linux-tlb.md E.1 entry 15",
+            2016,
+            "mremap moves a dirty page of a file and flushes the old address when it has released the PTL: "
+            "page_mkclean finds the page at its new address, cleans it and flushes there, the page is written back, "
+            "and a CPU stores to it through the old address; the store never reaches the disk",
+            shortest=5,
+        ),
+        strategy=delivery.UnlockBeforeFlush,
     ),
 )

@@ -1,0 +1,89 @@
+"""The page cache: folios of the file, which of them are dirty, and where the reverse map finds them.
+
+A folio that is dirty will be written back (mm/writeback.py).
+The store that made it so is not seen: its page fault is, because an entry of a clean folio is never writable.
+The reverse map of a folio is kept apart from the page tables, because the kernel drops the two at different times, and
+who finds a folio unmapped looks at no page table (5df397dec7c4).
+"""
+
+from machine.entry import DIRTY, PRESENT, PROTNONE
+from machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from mm.frames import alloc_zeroed
+from mm.step import Step, step
+from mm.tables import pte_of
+from mm.world import NOBODY, World
+
+
+def read_folio(w: World, place: int) -> int:
+    """Return the frame of the file's page at a place of World.shared, read from the backing store if there is none."""
+    frame = w.shared[place]
+    if frame < 0:
+        frame = w.shared[place] = alloc_zeroed(w)
+        w.machine.memory[frame << 2] = w.disk.get(place, 0)
+        w.file_frames |= 1 << frame
+    return frame
+
+
+def map_folio(w: World, mm: int, page: int, frame: int, *, written: bool) -> None:
+    """Account for an entry that a fault is about to install; `written`: page_mkwrite, the folio is dirty from here."""
+    w.refs[frame] += 1
+    add_rmap(w, mm, page, frame)
+    w.observer.object_file(mm, w.shared.index(frame), frame)
+    if written:
+        w.dirty |= 1 << frame
+
+
+def add_rmap(w: World, mm: int, page: int, frame: int) -> None:
+    """folio_add_file_rmap."""
+    w.rmap[mm * PAGES + page] = frame
+
+
+def remove_rmap(w: World, mm: int, page: int) -> None:
+    """folio_remove_rmap."""
+    w.rmap.pop(mm * PAGES + page, None)
+
+
+def move_rmap(w: World, mm: int, page: int, target: int) -> None:
+    """Mremap moved the page's entry: the region that the reverse map goes by is now at the target."""
+    frame = w.rmap.pop(mm * PAGES + page, -1)
+    if frame >= 0:
+        w.rmap[mm * PAGES + target] = frame
+
+
+def replace_folio(w: World, old: int, new: int) -> None:
+    """folio_migrate_mapping and flags: `new` is the file's frame in the place of `old`."""
+    w.file_frames |= 1 << new
+    if w.dirty >> old & 1:
+        w.dirty |= 1 << new
+
+
+def mapped_at(w: World, frame: int) -> list[int]:
+    """Return the places mm * PAGES + page at which the reverse map finds the folio; none: folio_mapped is false."""
+    return [place for place, mapped in w.rmap.items() if mapped == frame]
+
+
+def is_changing(w: World, frame: int) -> bool:
+    """Return whether somebody holds the lock of a table through which the folio is mapped."""
+    return any(
+        w.ptl[place // PAGES * TABLES + place % PAGES // FANOUT] != NOBODY
+        for place in mapped_at(w, frame)
+    )
+
+
+def to_be_written(w: World, frame: int) -> bool:
+    """Return whether the folio or an entry that maps it is dirty: what is in it now will reach the backing store."""
+    return bool(w.dirty >> frame & 1) or any(
+        pte & (PRESENT | PROTNONE) and pte & DIRTY and frame_of(pte) == frame
+        for pte in (pte_of(w, *divmod(place, PAGES)) for place in mapped_at(w, frame))
+    )
+
+
+@step("folio_lock", "lock", takes="frame")
+def wait_folio(w: World, _cpu: int, s: Step) -> bool:
+    return bool(w.page_lock >> s[1] & 1)
+
+
+@step("tlb_flush_rmaps", "unlock")
+def drop_rmap(w: World, _cpu: int, s: Step) -> None:
+    """Arguments: mm, page."""
+    remove_rmap(w, s[1], s[2])

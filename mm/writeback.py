@@ -1,0 +1,93 @@
+"""Writeback of a dirty folio of the file: write-protect and clean its entries, flush, take it for clean, write it.
+
+Under the folio's lock, which page_mkwrite waits for, so no fault makes the folio dirty while it is being cleaned.
+A store through an entry that some TLB still has is written with the rest as long as it comes first; behind that it
+would be lost (linux-tlb C, page_mkclean).
+"""
+
+from machine.entry import DIRTY, RW
+from machine.geometry import FANOUT, PAGES, frame_of
+from mm.locks import pte_lock, pte_unlock
+from mm.operation import due_install, op_return
+from mm.page_cache import is_changing, mapped_at
+from mm.rmap import trylock_page, unlock_page
+from mm.step import Step, push, step
+from mm.tables import pte_of, set_pte
+from mm.world import VM_WRITE, World
+
+
+def start_writeback(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
+    """Begin writing back, by a kernel thread, a page of the file, if it is dirty.
+
+    `page` is an offset in the file: whoever maps it, and wherever, the flusher goes by the file.
+    """
+    push(w, cpu, (writeback_begin, PAGES + page), (op_return,))
+
+
+@step("write_cache_pages", "check")
+def writeback_begin(w: World, cpu: int, s: Step) -> None:
+    place = s[1]
+    frame = w.shared[place]
+    if frame < 0 or not w.dirty >> frame & 1 or not trylock_page(w, frame):
+        return
+    w.observer.cleaning(frame)
+    push(w, cpu, (mkclean_next, frame), (clear_dirty, frame), (write_folio, frame, place))
+
+
+@step("page_mkclean", "check", takes="frame")
+def mkclean_next(w: World, cpu: int, s: Step) -> bool:
+    """Find the next entry that is dirty or writable.
+
+    The walk takes the PTL of each table before it believes that nothing is mapped there (PVMW_SYNC): a zap or a
+    protection change may have the entry out of the table just now. Here it waits until nobody holds one.
+    """
+    frame = s[1]
+    if is_changing(w, frame):
+        return True
+    for place in sorted(mapped_at(w, frame)):
+        mm, page = divmod(place, PAGES)
+        pte = pte_of(w, mm, page)
+        if pte & (RW | DIRTY) and frame_of(pte) == frame:
+            index = page // FANOUT
+            push(
+                w,
+                cpu,
+                (pte_lock, mm, index),
+                (mkclean_clear, mm, page, frame),
+                (pte_unlock, mm, index),
+                s,
+            )
+            break
+    return False
+
+
+@step("ptep_clear_flush", "change", takes="mm page frame")
+def mkclean_clear(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, frame = s
+    pte = pte_of(w, mm, page)
+    if not pte & (RW | DIRTY) or frame_of(pte) != frame:
+        return
+    set_pte(w, cpu, mm, page, 0)
+    w.flush.defer_page(w, cpu, mm, page)
+    push(w, cpu, (due_install,), (mkclean_set, mm, page, pte))
+
+
+@step("set_pte_at", "install", takes="mm page entry")
+def mkclean_set(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, pte = s
+    set_pte(w, cpu, mm, page, pte & ~(RW | DIRTY))
+    w.observer.visit(cpu, mm, page, VM_WRITE)
+
+
+@step("folio_clear_dirty_for_io", "check", takes="frame")
+def clear_dirty(w: World, _cpu: int, s: Step) -> None:
+    """What page_mkclean found dirty is part of what is written below."""
+    w.dirty &= ~(1 << s[1])
+
+
+@step("submit_bio", "copy", takes="frame place")
+def write_folio(w: World, _cpu: int, s: Step) -> None:
+    _, frame, place = s
+    w.disk[place] = w.machine.memory[frame << 2]
+    w.observer.written(frame)
+    unlock_page(w, frame)

@@ -19,6 +19,7 @@ from fuzz.minimize.rewrite import (
     ARG,
     CPU,
     KIND,
+    PAGE,
     RUN,
     as_call,
     calls,
@@ -96,12 +97,19 @@ def _with_resumptions(scenario: Scenario) -> Scenario:
 
 
 def escape_by_layout(reducer: Reducer) -> None:
-    """Variants: each other layout, because a layout can stand for the calls that lead to it; they
-    are reduced by removing calls only.
+    """Variants: each other layout, because a layout can stand for the calls that lead to it; and in the layout of the
+    file any call made the store of another CPU, which makes an entry writable there as mprotect does elsewhere, and all
+    accesses behind it stores. They are reduced by removing calls only.
     """
     header, records = reducer.best
     layouts = range(len(kinds.LAYOUTS))
     variants = [Scenario(header._replace(layout=layout), records) for layout in layouts]
+    if header.cpus < kinds.MAX_CPUS:
+        file = header._replace(layout=kinds.FILE, cpus=header.cpus + 1)
+        for at in calls(reducer.best):
+            store = (kinds.WRITE, header.cpus, 0, records[at][PAGE], 1, 0)
+            behind = with_accesses(Scenario(file, records[at + 1 :]), kinds.WRITE).records
+            variants.append(Scenario(file, (*records[:at], store, *behind)))
     _escape(reducer, variants, (drop_calls, compact_pages))
 
 

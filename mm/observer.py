@@ -26,6 +26,9 @@ class Observer(Protocol):
     def object_file(self, mm: int, place: int, frame: int) -> None:
         """`mm` maps the file's page at `place` (of World.shared), which lives in `frame`."""
 
+    def object_ended(self, place: int) -> None:
+        """The file's page at `place` has lost its content: from here on it is a new page of zeros."""
+
     def cleaning(self, frame: int) -> None:
         """The file's page in `frame` is about to be taken for clean, and then written back."""
 

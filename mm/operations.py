@@ -14,6 +14,7 @@ from mm.mmap import start_mmap
 from mm.mprotect import start_mprotect
 from mm.mremap import start_mremap
 from mm.munmap import start_munmap
+from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
 from mm.userfaultfd import start_protect, start_register, start_unprotect
 from mm.world import World
@@ -44,13 +45,16 @@ STARTS: Final[dict[str, Start]] = {
     "age": start_age,
     "clear_refs": start_clear_refs,
     "writeback": start_writeback,
+    "punch": start_punch,
 }
 
 EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register", "clear_refs"})
 """Operations that hold mmap_lock for writing from their first step to their last."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
-BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age", "writeback"})
+BY_KERNEL_THREAD: Final = frozenset(
+    {"switch", "lazy", "migrate", "reclaim", "age", "writeback", "punch"}
+)
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)
 

@@ -3,7 +3,7 @@
 Invariant: a CPU's TLB holds nothing for a context that is older than the context's generation on that CPU.
 """
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from machine.geometry import PAGES
 from machine.x86 import NO_ROOT
@@ -19,12 +19,21 @@ from mm.world import (
 )
 from optimized.state import X86State
 
+NO_GENERATION: Final = 0
+"""TLB_GENERATION_INVALID: a flush of what the CPU has loaded, whatever that is."""
+ANY_MM: Final = -3
+"""The address space of such a flush (info->mm is NULL)."""
+
 
 class Delivery(Protocol):
     """The decisions that a strategy of this model takes while a flush is delivered."""
 
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
         """Return whether the flush interrupts a CPU of the mask."""
+        ...
+
+    def is_reached(self, generation: int, local: int) -> bool:
+        """Return whether a context of generation `local` has what a flush of `generation` brings."""
         ...
 
     def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
@@ -57,10 +66,16 @@ def flush_send(w: World, cpu: int, s: Step) -> None:
 
 def targets_of(w: World, cpu: int, mm: int, *, freed_tables: bool) -> int:
     """Return who of the CPU mask must handle a flush: bit d for the CPU at distance d from the sender."""
-    strategy = delivery_of(w)
     state: X86State = w.flush_state
     mask = state.cpumask[mm]
-    targets = 1 if mask >> cpu & 1 and w.loaded_mm[cpu] == mm else 0
+    own = mask >> cpu & 1 if w.loaded_mm[cpu] == mm else 0
+    return own | others_of(w, cpu, mask, mm, freed_tables=freed_tables)
+
+
+def others_of(w: World, cpu: int, mask: int, mm: int, *, freed_tables: bool) -> int:
+    """Return which other CPUs of a mask must be interrupted, by their distance from the sender."""
+    strategy = delivery_of(w)
+    targets = 0
     for distance in range(1, w.cpus):
         target = (cpu + distance) % w.cpus
         if mask >> target & 1 and strategy.should_interrupt(
@@ -91,7 +106,7 @@ def should_flush_tlb(w: World, target: int, mm: int) -> bool:
     """Return whether a CPU must be interrupted for a flush that freed no page table: lazy CPUs catch up later."""
     if w.lazy[target]:
         return False
-    return w.loaded_mm[target] in (SWITCHING, mm)
+    return mm == ANY_MM or w.loaded_mm[target] in (SWITCHING, mm)
 
 
 @step("flush_tlb_func", "ack", takes="cpu mm page count generation")
@@ -104,8 +119,30 @@ def flush_ack(w: World, cpu: int, s: Step) -> bool:
     return False
 
 
+@step("arch_tlbbatch_flush", "flush")
+def batch_flush(w: World, cpu: int, _s: Step) -> None:
+    """Interrupt every CPU that a batch of unmaps has added; the unmaps have raised the generations already."""
+    state: X86State = w.flush_state
+    mask = state.unmap_mask[cpu]
+    state.unmap_mask[cpu] = 0
+    targets = mask >> cpu & 1 | others_of(w, cpu, mask, ANY_MM, freed_tables=False)
+    w.costs[FLUSHES] += 1
+    w.costs[IPIS] += (targets >> 1).bit_count()
+    push(w, cpu, *[(batch_ack, (cpu + d) % w.cpus) for d in range(w.cpus) if targets >> d & 1])
+
+
+@step("flush_tlb_func, batch", "ack", takes="cpu")
+def batch_ack(w: World, cpu: int, s: Step) -> bool:
+    """As flush_ack, for whatever the target has loaded."""
+    target = s[1]
+    if target != cpu and w.irqs_off[target]:
+        return True
+    flush_tlb_func(w, target, ANY_MM, 0, PAGES, NO_GENERATION)
+    return False
+
+
 def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, generation: int) -> None:
-    """Bring the target's loaded context up to date for a flush that was given `generation`.
+    """Bring the target's loaded context up to date for a flush that was given `generation` (NO_GENERATION: a batch's).
 
     Only the range is invalidated when this flush is the next and the newest one; else everything.
     """
@@ -113,7 +150,7 @@ def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, gener
     loaded = w.loaded_mm[target]
     if loaded == INIT_MM:
         return
-    if loaded != mm:
+    if mm not in (ANY_MM, loaded):
         state.cpumask[mm] &= ~(1 << target)
         return
     if w.lazy[target]:
@@ -122,10 +159,11 @@ def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, gener
         return
     slot = state.asid[target]
     local = state.ctx_gen[target][slot]
-    newest = state.tlb_gen[mm]
-    if generation <= local or local == newest:
+    newest = state.tlb_gen[loaded]
+    strategy = delivery_of(w)
+    if strategy.is_reached(generation, local) or local == newest:
         return
-    if count < PAGES and delivery_of(w).partial_is_enough(generation, local, newest):
+    if count < PAGES and strategy.partial_is_enough(generation, local, newest):
         for page in range(first, first + count):
             w.machine.invlpg(target, page)
         w.costs[INVALIDATED] += count

@@ -62,7 +62,8 @@ class X86State:
 
     Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), and the two halves of
     tlb_flush_batched.
-    Per CPU: `asid` loaded, `next_asid`, and for each slot the context's address space and generation.
+    Per CPU: `unmap_mask` (arch_tlbbatch: a bit for each CPU that its batch of unmaps must reach), `asid` loaded,
+    `next_asid`, and for each slot the context's address space and generation.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class X86State:
         "next_asid",
         "pending",
         "tlb_gen",
+        "unmap_mask",
     )
 
     def __init__(self, cpus: int, asids: int, batch: int, known: "X86State | None" = None) -> None:
@@ -93,6 +95,7 @@ class X86State:
         self.pending = [0] * MMS
         self.batched = [0] * MMS
         self.batched_flushed = [0] * MMS
+        self.unmap_mask = [0] * cpus
         self.asid = [0] * cpus
         self.next_asid = [0] * cpus
         self.ctx_mm = [[-1] * asids for _ in range(cpus)]
@@ -110,6 +113,7 @@ class X86State:
         self.pending = known.pending.copy()
         self.batched = known.batched.copy()
         self.batched_flushed = known.batched_flushed.copy()
+        self.unmap_mask = known.unmap_mask.copy()
         self.asid = known.asid.copy()
         self.next_asid = known.next_asid.copy()
         self.ctx_mm = [slots.copy() for slots in known.ctx_mm]
@@ -125,6 +129,7 @@ class X86State:
             tuple(self.pending),
             tuple(self.batched),
             tuple(self.batched_flushed),
+            tuple(self.unmap_mask),
             tuple(self.asid),
             tuple(self.next_asid),
             tuple(tuple(slots) for slots in self.ctx_mm),

@@ -14,7 +14,7 @@ from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
 from mm.world import World
-from optimized.shootdown import flush_send, should_flush_tlb
+from optimized.shootdown import NO_GENERATION, batch_flush, flush_send, should_flush_tlb
 from optimized.state import Gather, X86State
 from optimized.switch import push_switch
 
@@ -164,9 +164,11 @@ class GatherFlush:
         state.deferred[cpu].append((mm, page, 1, 0))
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
+        """arch_tlbbatch_add_pending: raise the generation now, and add the address space's CPUs to the task's batch."""
         state: X86State = w.flush_state
-        state.deferred[cpu].append((mm, page, 1, 0))
         state.batched[mm] += 1
+        state.tlb_gen[mm] += 1
+        state.unmap_mask[cpu] |= state.cpumask[mm]
 
     def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
         self.defer(w, cpu, mm, 0, PAGES)
@@ -177,6 +179,8 @@ class GatherFlush:
         if ranges:
             push(w, cpu, *merged(ranges))
             state.deferred[cpu] = []
+        if state.unmap_mask[cpu]:
+            push(w, cpu, (batch_flush,))
 
     def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
         state: X86State = w.flush_state
@@ -199,6 +203,13 @@ class GatherFlush:
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
         """Return whether the flush interrupts a CPU of the mask: every one when tables were freed, lazy ones too."""
         return freed_tables or should_flush_tlb(w, target, mm)
+
+    def is_reached(self, generation: int, local: int) -> bool:
+        """Return whether a context of generation `local` has what a flush of `generation` brings.
+
+        A batch's flush has no generation, so it is never known to be there already (8f1d56f64f8d).
+        """
+        return NO_GENERATION < generation <= local
 
     def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
         """Return whether invalidating the flush's own range brings the context up to date."""

@@ -142,6 +142,9 @@ class History:
         owner = self.file_objects[place]
         self.shared_object[frame] = self.objects[frame * MMS + mm] = owner
 
+    def object_ended(self, place: int) -> None:
+        self.file_objects.pop(place, None)
+
     def cleaning(self, frame: int) -> None:
         self.being_cleaned |= 1 << frame
 

@@ -259,7 +259,7 @@ def test_deferred_ranges_are_flushed_together_when_they_are_due() -> None:
     """What an operation deferred is flushed by its next due point, once per address space, over the hull."""
     k = Kernel()
     k.w.flush.defer_page(k.w, 0, 0, 3)
-    k.w.flush.defer_unmap(k.w, 0, 1, 2)
+    k.w.flush.defer_page(k.w, 0, 1, 2)
     k.w.flush.defer_page(k.w, 0, 0, 1)
     k.w.flush.due(k.w, 0, 0)
     assert pending_steps(k) == [(0, 1, 3, 0), (1, 2, 1, 0)]

@@ -32,9 +32,9 @@ def test_the_order_of_steps() -> None:
         "pte_unlock",
         "try_to_migrate",
         "flush before copy",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        "arch_tlbbatch_flush",
+        "flush_tlb_func, batch",
+        "flush_tlb_func, batch",
         "folio_migrate_copy",
         "remove_migration_ptes",
         "pte_lock",
@@ -82,7 +82,7 @@ def test_a_store_in_the_window_is_in_the_copy() -> None:
     k = Kernel()
     k.write(0)
     k.start(1, "migrate")
-    k.until(1, "flush_tlb_mm_range")
+    k.until(1, "arch_tlbbatch_flush")
     value = k.write(0)
     k.finish(1)
 

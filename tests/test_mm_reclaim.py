@@ -25,9 +25,9 @@ def test_the_order_of_steps() -> None:
         "try_to_unmap_one",
         "pte_unlock",
         "flush before free",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        "arch_tlbbatch_flush",
+        "flush_tlb_func, batch",
+        "flush_tlb_func, batch",
         "free_unref_folios",
         "return",
     ]
@@ -82,7 +82,7 @@ def test_a_store_through_a_clean_entry_traps() -> None:
     k.read(1)
     frame = k.frame()
     k.start(0, "reclaim")
-    k.until(0, "flush_tlb_mm_range")
+    k.until(0, "arch_tlbbatch_flush")
     assert k.cached(1)
     value = k.write(1)
     k.finish(0)
@@ -97,7 +97,7 @@ def test_a_load_in_the_window_sees_the_old_content() -> None:
     k = lazily_free()
     k.read(1)
     k.start(0, "reclaim")
-    k.until(0, "flush_tlb_mm_range")
+    k.until(0, "arch_tlbbatch_flush")
 
     assert k.read(1) == 1
 
@@ -107,7 +107,7 @@ def test_mprotect_flushes_what_reclaim_put_off() -> None:
     k = lazily_free(cpus=3)
     k.read(2)
     k.start(0, "reclaim")
-    k.until(0, "flush_tlb_mm_range")
+    k.until(0, "arch_tlbbatch_flush")
     names = k.run(1, "mprotect", 0, 1, 0)
 
     assert "flush_tlb_mm_range" in names

@@ -38,9 +38,10 @@ _LAYOUT_OF: Final = {
 
 def map_at_the_start(reducer: Reducer) -> None:
     """No mmap can go in exchange for a layout that has its type of memory mapped everywhere from the start, with the
-    pauses as they are or all of them in windows.
+    pauses as they are, or all of them in windows, and what pauses there on one CPU more.
 
-    Where more is mapped an operation has more to do, and a pause may come to lie in another part of it.
+    Where more is mapped an operation has more to do, and a pause may come to lie in another part of it; a window is
+    where it is, if another CPU has something cached.
     """
     for at in reversed(range(len(reducer.best.records))):
         kind, *_, arg = reducer.best.records[at]
@@ -48,9 +49,12 @@ def map_at_the_start(reducer: Reducer) -> None:
             layout = _LAYOUT_OF[arg >> kinds.MAP_SHIFT]
             header = reducer.best.header._replace(layout=layout)
             mapped = without(Scenario(header, reducer.best.records), {at})
-            if not reducer.consider(mapped):
-                windows = [revised(r, run=kinds.WINDOW) if r[RUN] else r for r in mapped.records]
-                reducer.consider(with_records(mapped, windows))
+            if reducer.consider(mapped):
+                continue
+            windows = [revised(r, run=kinds.WINDOW) if r[RUN] else r for r in mapped.records]
+            if not reducer.consider(with_records(mapped, windows)) and header.cpus < kinds.MAX_CPUS:
+                apart = [revised(r, cpu=header.cpus) if r[RUN] else r for r in windows]
+                reducer.consider(Scenario(header._replace(cpus=header.cpus + 1), tuple(apart)))
 
 
 def lower_layout(reducer: Reducer) -> None:

@@ -80,6 +80,7 @@ class Canonical(Names):
         root = machine.cr3[cpu]
         gather = state.gathers[cpu]
         deferred = state.deferred[cpu]
+        unmap_mask = state.unmap_mask[cpu]
         context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 2
         context = context << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
         context = context << 7 | (self.frame(root) if root >= 0 else FRAMES)
@@ -88,9 +89,12 @@ class Canonical(Names):
         out.append(
             (len(stack) << 8 | len(tlb)) << 14
             | len(psc) << 9
-            | len(deferred) << 1
+            | len(deferred) << 2
+            | (unmap_mask != 0) << 1
             | (gather is not None)
         )
+        if unmap_mask:
+            out.append(self._turned(unmap_mask, w.cpus))
         for s in stack:
             takes = arguments_of(s[0])
             if takes:
@@ -132,6 +136,10 @@ class Canonical(Names):
         for ranges in deferred:
             out.extend(ranges)
 
+    def _turned(self, mask: int, cpus: int) -> int:
+        """Return a mask of CPUs whose lowest bit is the CPU that the walk began at."""
+        return (mask >> self.first | mask << cpus - self.first) & (1 << cpus) - 1
+
     def _step(self, w: World, state: X86State, s: tuple[int, ...], takes: list[int]) -> None:
         out = self.out
         out.append(s[0])
@@ -171,10 +179,8 @@ class Canonical(Names):
             locks = 0
             for holder in (w.pmd_lock[mm], w.ptl[mm * TABLES], w.ptl[mm * TABLES + 1]):
                 locks = locks << 4 | ((holder - first) % cpus + 1 if holder >= 0 else 0)
-            mask = state.cpumask[mm]
-            turned = (mask >> first | mask << cpus - first) & (1 << cpus) - 1
             out += (
-                locks << 8 | turned,
+                locks << 8 | self._turned(state.cpumask[mm], cpus),
                 state.pending[mm],
                 state.batched[mm] - state.batched_flushed[mm],
             )

@@ -17,7 +17,7 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
     kinds.READ: 46,
-    kinds.WRITE: 58,
+    kinds.WRITE: 55,
     kinds.EXEC: 16,
     kinds.MPROTECT: 26,
     kinds.MUNMAP: 10,
@@ -38,6 +38,7 @@ _WEIGHTS: Final = {
     kinds.EVICT: 4,
     kinds.CLEAR_REFS: 4,
     kinds.WRITEBACK: 4,
+    kinds.PUNCH: 3,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 
@@ -123,7 +124,7 @@ def random_scenario(draws: Draws, records: int = 32) -> Scenario:
     header = random_header(draws)
     if draws.random() < _RACES:
         kept = draws.sample(OPERATIONS, draws.choice(_RACING))
-        if kinds.WRITEBACK in kept:
+        if kinds.WRITEBACK in kept or kinds.PUNCH in kept:
             header = header._replace(layout=kinds.FILE)
         return race_scenario(draws, header, kept, records)
     body = bytearray(draws.randbytes(WIDTH * records))

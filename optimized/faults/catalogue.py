@@ -132,11 +132,11 @@ FAULTS: Final[tuple[Policy, ...]] = (
     seed(
         "move-unlock-before-flush",
         Fault(
-            "C4",
+            "C3",
             "eb66ae030829, CVE-2018-18281, docs/linux-tlb.md E.1 entry 16",
             2018,
-            "mremap unlocks before the flush: the page is migrated through its new address while the old one can "
-            "still be written",
+            "mremap unlocks before the flush: the page is dropped from the file and freed through its new address "
+            "while a TLB still has the old one",
             shortest=4,
         ),
         strategy=delivery.UnlockBeforeFlush,

@@ -45,6 +45,13 @@ class PartialByLocal(GatherFlush):
         return generation == local + 1
 
 
+class GenerationZeroReached(GatherFlush):
+    """The generation of a batched flush, 0, counts as reached on every CPU (before 8f1d56f64f8d)."""
+
+    def is_reached(self, generation: int, local: int) -> bool:
+        return generation <= local
+
+
 class SampleEarly(GatherFlush):
     """Which CPUs run the address space is looked up in a step of its own, before the generation is raised."""
 

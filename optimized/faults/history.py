@@ -181,4 +181,17 @@ HISTORY: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.UnlockBeforeFlush,
     ),
+    seed(
+        "generation-zero-reached",
+        Fault(
+            "C3",
+            "8f1d56f64f8d, docs/linux-tlb.md E.4 entry 36",
+            2022,
+            "the flush of batched unmaps never happens: it is sent with generation 0, and a test that spares a CPU the "
+            "look at tlb_gen when a flush's generation is not above its own returns for 0 as well, on every CPU; "
+            "reclaim and migration go on as if all TLBs had let the frame go",
+            shortest=2,
+        ),
+        strategy=delivery.GenerationZeroReached,
+    ),
 )

@@ -1,0 +1,108 @@
+"""Hole punching: every mapping of the page goes, its frame is freed behind the flush, and the file reads as zeros."""
+
+import pytest
+
+from machine.geometry import PAGES
+from mm.mmap import FILE
+from mm.page_cache import mapped_at
+from tests.kernel import Kernel, R, W, prot
+
+PUNCH = "punch"
+
+
+def test_the_order_of_steps() -> None:
+    """Each mapping in a gather of its own under the PTL; the folio goes when nothing maps it."""
+    k = Kernel(layout="file")
+    k.read(0)
+    assert k.run(1, PUNCH) == [
+        "folio_lock, fallocate",
+        "unmap_mapping_range",
+        "tlb_gather_mmu",
+        "pte_lock, flush_tlb_batched_pending",
+        "zap_pte_range",
+        "ptep_get_and_clear_full",
+        "pte_unlock",
+        "tlb_finish_mmu",
+        "flush_tlb_mm_range",
+        "flush_tlb_func",
+        "flush_tlb_func",
+        "free the gather's batch",
+        "dec_tlb_flush_pending",
+        "unmap_mapping_range",
+        "truncate_inode_folio",
+        "return",
+    ]
+
+
+def test_the_page_is_unmapped_in_every_space_and_reads_as_zeros() -> None:
+    """Parent and child lose it, the frame is free, and both see one new page of the file."""
+    k = Kernel(layout="file")
+    k.write(0)
+    k.run(0, "fork")
+    k.run(1, "switch", arg=1)
+    k.write(1)
+    frame = k.frame(0)
+    k.run(0, PUNCH)
+
+    assert k.w.free_frames >> frame & 1
+    assert mapped_at(k.w, frame) == []
+    assert k.read(1) == 0
+    value = k.write(0)
+    assert k.read(1) == value
+    k.journal.at_rest()
+
+
+def test_what_was_written_back_is_gone() -> None:
+    """The hole is in the backing store as well, whether the page is in memory or not."""
+    k = Kernel(layout="file")
+    k.write(0)
+    k.run(1, "writeback")
+    k.run(1, PUNCH)
+    assert k.w.disk == {}
+    assert k.run(1, PUNCH) == ["folio_lock, fallocate", "return"]
+    assert k.read(0) == 0
+
+
+@pytest.mark.parametrize("other", ["writeback", "migrate"])
+def test_it_waits_for_who_has_the_folio(other: str) -> None:
+    """A folio is not dropped while it is written or copied."""
+    k = Kernel(layout="file")
+    k.write(0)
+    k.start(0, other)
+    while not k.w.page_lock:
+        k.step(0)
+    k.start(1, PUNCH)
+    assert not k.step(1)
+    k.finish(0)
+    k.finish(1)
+    assert k.w.shared[PAGES] == -1
+
+
+def test_a_fault_waits_until_the_folio_is_gone() -> None:
+    """No fault maps a folio that is about to be freed."""
+    k = Kernel(layout="file")
+    k.write(0)
+    k.start(1, PUNCH)
+    k.until(1, "truncate_inode_folio")
+    k.start(0, "read")
+    k.until(0, "do_anonymous_page")
+    assert not k.step(0)
+    k.finish(1)
+    k.finish(0)
+    assert k.read(0) == 0
+
+
+def test_a_mapping_that_moves_is_found_at_its_new_place() -> None:
+    """The walk ends when the reverse map has nothing left, wherever mremap has moved it."""
+    k = Kernel(layout="empty", cpus=3)
+    k.run(0, "mmap", 0, 1, prot(R | W, FILE))
+    k.write(2)
+    k.start(0, "mremap", 0, 1, 1)
+    k.until(0, "move_ptes")
+    k.start(1, PUNCH)
+    k.until(1, "tlb_gather_mmu")
+    k.step(1)
+    k.finish(0)
+    k.finish(1)
+    assert k.pte(1) == 0
+    assert k.read(2, 1) == 0

@@ -30,6 +30,7 @@ FILL: Final = 19
 EVICT: Final = 20
 CLEAR_REFS: Final = 21
 WRITEBACK: Final = 22
+COLLAPSE: Final = 23
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -117,6 +118,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind(
         "writeback", "one", True, NO_ARGUMENT, "write a dirty page of the file to its backing store"
     ),
+    Kind("collapse", "one", True, SPACE, "put a huge page in place of a table (khugepaged)"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -8,6 +8,7 @@ from mm.age import start_age
 from mm.clear_refs import start_clear_refs
 from mm.context import leave_lazy, start_lazy, start_switch
 from mm.fork import start_fork
+from mm.khugepaged import start_collapse
 from mm.madvise import start_dontneed, start_free
 from mm.migrate import start_migrate
 from mm.mmap import start_mmap
@@ -46,14 +47,34 @@ STARTS: Final[dict[str, Start]] = {
     "clear_refs": start_clear_refs,
     "writeback": start_writeback,
     "punch": start_punch,
+    "collapse": start_collapse,
 }
 
-EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register", "clear_refs"})
+EXCLUSIVE: Final = frozenset(
+    {
+        "mprotect",
+        "mmap",
+        "mremap",
+        "fork",
+        "uffd_register",
+        "clear_refs",
+        "collapse",
+    }
+)
 """Operations that hold mmap_lock for writing from their first step to their last."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
 BY_KERNEL_THREAD: Final = frozenset(
-    {"switch", "lazy", "migrate", "reclaim", "age", "writeback", "punch"}
+    {
+        "switch",
+        "lazy",
+        "migrate",
+        "reclaim",
+        "age",
+        "writeback",
+        "punch",
+        "collapse",
+    }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)

@@ -21,8 +21,8 @@ STEPS: Final[list[StepFunction]] = []
 NAMES: Final[list[str]] = []
 POINTS: Final[list[str]] = []
 TAKES: Final[list[tuple[str, ...]]] = []
-"""What the arguments of a step are, for steps that name a CPU, a frame, an entry or a generation; () for all others,
-whose arguments are numbers that mean the same in every world."""
+"""What the arguments of a step are, for steps that name a CPU, a frame, an entry, a generation or a table; () for all
+others, whose arguments are numbers that mean the same in every world."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -43,7 +43,8 @@ def step(name: str, point: str = "", takes: str = "") -> Callable[[StepFunction]
     """Register a step under the name a kernel developer knows; the decorated name becomes the step's code.
 
     `point`: the scenario word ("until POINT") that pauses before this step.
-    `takes`: a word for each argument, if one is a cpu, a frame, an entry or a generation (of the argument mm).
+    `takes`: a word for each argument, if one is a cpu, a frame, an entry, a generation (of the argument mm), or a table
+    (the frame of a page table that no PMD points to any more).
     """
 
     def register(function: StepFunction) -> int:

@@ -29,7 +29,7 @@ from tests.strategies import any_scenario
 
 WRITE_LOCKED = sorted(EXCLUSIVE)
 READ_LOCKED = ["dontneed", "free", "uffd_wp", "uffd_unwp"]
-UNLOCKED = sorted(BY_KERNEL_THREAD)
+UNLOCKED = sorted(BY_KERNEL_THREAD - EXCLUSIVE)
 
 
 def try_step(w: World, cpu: int, s: Step) -> bool:
@@ -141,11 +141,16 @@ def test_a_blocked_table_lock_changes_nothing(lock: int) -> None:
     assert k.w.key() == before
 
 
+def argument(name: str) -> int:
+    """An argument for an operation on address space 0: this number for a kernel thread, else rights or a page."""
+    return 0 if name in BY_KERNEL_THREAD else 3
+
+
 def modes(k: Kernel, name: str) -> set[int]:
     """The states of mmap_lock behind the steps of an operation."""
     seen = set()
     k.w.watch = Told(lambda w, _cpu, _s: seen.add(w.mmap_lock[0]))
-    k.run(0, name, page=1, arg=0 if name in UNLOCKED else 3)
+    k.run(0, name, page=1, arg=argument(name))
     return seen
 
 
@@ -187,7 +192,7 @@ def test_an_operation_takes_the_mmap_lock_first_and_releases_it_last(name: str) 
     k.run(0, "uffd_register", 1)
     held = WRITER if name in WRITE_LOCKED else 1
     kind = "write" if name in WRITE_LOCKED else "read"
-    k.start(0, name, page=1, arg=3)
+    k.start(0, name, page=1, arg=argument(name))
     assert k.w.mmap_lock[0] == 0
     assert k.next(0).startswith(f"mmap_{kind}_lock, ")
     while k.step(0) and k.next(0):
@@ -203,7 +208,7 @@ def test_an_operation_takes_the_mmap_lock_first_and_releases_it_last(name: str) 
 def test_changes_of_regions_wait_for_readers(name: str) -> None:
     """An operation that changes or copies regions begins when the last page fault has released mmap_lock."""
     k = Kernel()
-    k.start(0, name, page=1, arg=3)
+    k.start(0, name, page=1, arg=argument(name))
     k.start(1, "read", 0)
     k.past(1, "page fault")
     while k.next(1) != "access":
@@ -231,7 +236,7 @@ def test_changes_of_entries_alone_run_beside_readers(name: str) -> None:
 def test_a_fault_waits_for_a_writer(name: str) -> None:
     """No page fault is served between the first and the last step that hold mmap_lock for writing."""
     k = Kernel()
-    k.start(0, name, page=1, arg=3)
+    k.start(0, name, page=1, arg=argument(name))
     k.start(1, "read", 0)
     k.until(1, "page fault")
     assert k.step(0)

@@ -281,6 +281,29 @@ def test_an_operation_that_has_not_returned() -> None:
     assert k.journal.visits[0] == []
 
 
+def test_a_table_that_only_its_collapse_names() -> None:
+    """What is left to copy is in a table that no PMD points to; its entries are in the key, which CPU it is not."""
+
+    def collapsing(cpu: int) -> Kernel:
+        k = after((cpu, "write", 0), (cpu, "write", 1), layout="huge")
+        k.run(cpu, "dontneed", 2)
+        k.start(cpu, "collapse")
+        k.until(cpu, "__collapse_huge_page_copy")
+        return k
+
+    k = collapsing(0)
+    table = k.w.steps[0][-1][3]
+    assert k.pmd() == 0
+
+    def exchange(w: World, _oracle: Oracle) -> None:
+        memory, at = w.machine.memory, table * FANOUT
+        memory[at], memory[at + 1] = memory[at + 1], memory[at]
+
+    w, oracle = k.journal.fork()
+    exchange(w, oracle)
+    assert key_of(w, oracle, huge=True) != key(k) == key(collapsing(1))
+
+
 def test_the_order_of_reuse() -> None:
     """Of two freed frames the one that comes back first matters if a TLB still names them, and not if none does."""
     k = after((1, "write", 0), (1, "write", 1))

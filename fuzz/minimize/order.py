@@ -29,6 +29,7 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.CLEAR_REFS,
     kinds.WRITEBACK,
     kinds.PUNCH,
+    kinds.COLLAPSE,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

@@ -22,6 +22,7 @@ from fuzz.prove.packing import (
     FRAME,
     GENERATION,
     MM,
+    TABLE,
     arguments_of,
     packed,
 )
@@ -40,13 +41,15 @@ class Canonical(Names):
     `out` holds the world as small integers: facts that have few values share one, and a list comes behind its length.
     """
 
-    __slots__ = ("_alive", "first", "memory", "out")
+    __slots__ = ("_alive", "first", "memory", "out", "unhooked")
 
     def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
         super().__init__(names=names, number_frames=huge or not names)
         self.first = first
         self.memory = w.machine.memory
         self.out: list[int] = []
+        # Frames of page tables that only their operation still names, a bit each.
+        self.unhooked = 0
         self._alive: dict[int, list[tuple[int, int]]] = {}
         state: X86State = w.flush_state
         cpus = w.cpus
@@ -132,6 +135,7 @@ class Canonical(Names):
                 out.append(self.frame(frame))
             out.append(len(gather.tables))
             for index, frame in gather.tables:
+                self.unhooked |= 1 << frame
                 out += (index, self.frame(frame))
         for ranges in deferred:
             out.extend(ranges)
@@ -157,6 +161,12 @@ class Canonical(Names):
                     value = state.tlb_gen[mm] - value
             elif what == MM:
                 mm = value
+            elif what == TABLE:
+                # Its entries are read by the operation, and by walks through a cached upper entry.
+                if not self.unhooked >> value & 1:
+                    self.unhooked |= 1 << value
+                    out += map(self.entry, self.memory[value << 2 : (value << 2) + FANOUT])
+                value = self.frame(value)
             out.append(value)
 
     def _spaces(self, w: World, oracle: Oracle, state: X86State) -> int:
@@ -164,11 +174,7 @@ class Canonical(Names):
         out = self.out
         memory = self.memory
         first, cpus = self.first, w.cpus
-        tables = 0
-        for gather in state.gathers:
-            if gather is not None:
-                for _, frame in gather.tables:
-                    tables |= 1 << frame
+        tables = self.unhooked
         for mm, root in enumerate(w.root):
             if root < 0:
                 out.append(-1)

@@ -16,12 +16,14 @@ CPU: Final = 2
 FRAME: Final = 3
 ENTRY: Final = 4
 GENERATION: Final = 5
+TABLE: Final = 6
 _RENAMED: Final = {
     "mm": MM,
     "cpu": CPU,
     "frame": FRAME,
     "entry": ENTRY,
     "generation": GENERATION,
+    "table": TABLE,
 }
 _ARGUMENTS: Final[list[list[int]]] = []
 """By the code of a step, what its arguments are; [] when all are written as they are."""

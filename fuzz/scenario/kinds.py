@@ -31,6 +31,7 @@ EVICT: Final = 20
 CLEAR_REFS: Final = 21
 WRITEBACK: Final = 22
 PUNCH: Final = 23
+COLLAPSE: Final = 24
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -119,6 +120,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         "writeback", "one", True, NO_ARGUMENT, "write a dirty page of the file to its backing store"
     ),
     Kind("punch", "one", True, NO_ARGUMENT, "punch a hole into the file where it has a page"),
+    Kind("collapse", "one", True, SPACE, "put a huge page in place of a table (khugepaged)"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -13,8 +13,10 @@ from fuzz.scenario import kinds
 from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
+    COLLAPSE,
     EXEC,
     FILL,
+    HUGE,
     KINDS,
     MMAP,
     MPROTECT,
@@ -39,7 +41,9 @@ _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
 """The operation without which one of this kind is refused with no effect."""
 ALL_PAGES: Final = PAGES - 1 << 3
-_WITHOUT_LOCK: Final = [kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD]
+_WITHOUT_LOCK: Final = [
+    kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD - EXCLUSIVE
+]
 _SHARING: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | BEGIN_EXCLUSIVE
 ]
@@ -67,7 +71,11 @@ def race_scenario(
 
     What one of these kinds cannot do without comes first, over all pages: drawn as an operation of a round it would
     have to come on the right page, rounds before the race that needs it.
+    A collapse needs more, a region over 2 MiB that allows huge pages: with the header as drawn, one scenario in two
+    thousand collapsed anything.
     """
+    if COLLAPSE in operations:
+        header = header._replace(pages=max(header.pages, FANOUT), layout=HUGE)
     body = bytearray()
     for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
         body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))

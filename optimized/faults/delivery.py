@@ -15,6 +15,13 @@ class SkipLazyForTables(GatherFlush):
         return should_flush_tlb(w, target, mm)
 
 
+class RangeSparesLazy(GatherFlush):
+    """flush_tlb_range says that no page table was freed, which a collapse does behind it (CVE-2025-22045)."""
+
+    def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
+        push(w, cpu, (flush_send, mm, first, count, 0))
+
+
 class CopyBeforeFlush(GatherFlush):
     """Migration copies the page before the flush of its unmapping (before 20841405940e)."""
 

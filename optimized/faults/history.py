@@ -194,4 +194,17 @@ HISTORY: Final[tuple[Policy, ...]] = (
         ),
         strategy=delivery.GenerationZeroReached,
     ),
+    seed(
+        "range-spares-lazy",
+        Fault(
+            "C3",
+            "3ef938c35035, CVE-2025-22045, docs/linux-tlb.md E.3 entry 34",
+            2025,
+            "the flush of a range spares lazy CPUs although a page table goes: khugepaged takes a PMD that points to a "
+            "table out and calls flush_tlb_range, which said that no table is freed, so a CPU that runs a kernel "
+            "thread is not interrupted, and walks the table through its paging-structure cache when it is free",
+            shortest=5,
+        ),
+        strategy=delivery.RangeSparesLazy,
+    ),
 )

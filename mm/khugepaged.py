@@ -1,0 +1,162 @@
+"""khugepaged: put one huge page in the place of the small pages of a whole page table (collapse_huge_page).
+
+The order is: take the PMD out, flush, copy, free the small pages, map the huge one, free the table (linux-tlb C).
+The flush must reach lazy CPUs as well: they make no user access, but they walk, and through a cached PDE they would
+walk a freed table (3ef938c35035, CVE-2025-22045).
+
+Of an anonymous region Linux keeps the table with the huge page (pgtable_trans_huge_deposit) and frees it when that goes
+or takes it for a split; of a file's region collapse_pte_mapped_thp frees it behind the same flush (pte_free_defer), and
+that is the path of the CVE.
+Here a split takes a new table, so the old one is freed when the collapse ends, behind the flush.
+
+mmap_lock is held for writing from the first step to the last, so a fault or a system call waits and never meets the
+PMD that is none; who walks by the rmap finds nothing there.
+"""
+
+from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
+from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
+from mm.frames import alloc_huge, free_table, put_page
+from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock
+from mm.operation import op_return, write_unlock_return
+from mm.step import Step, push, step
+from mm.tables import page_prot, pmd_of, set_pmd_leaf
+from mm.thp import huge_possible
+from mm.world import NOBODY, VM_RIGHTS, VM_UFFD_WP, VM_WRITE, ZERO_FRAME, World
+
+
+def start_collapse(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
+    """Begin collapsing, by a kernel thread, the 2 MiB of `mm` that the page lies in; refused with no effect when one
+    region that allows huge pages does not cover them, when a small page is in other hands, or when no block is free.
+    """
+    push(w, cpu, (collapse_begin, mm, page // FANOUT))
+
+
+@step("mmap_write_lock, hugepage_vma_revalidate", "lock")
+def collapse_begin(w: World, cpu: int, s: Step) -> bool:
+    """Arguments: mm, PMD index.
+
+    A region registered with userfaultfd is left alone. Linux refuses only holes and marks in it, which is all that
+    userfaultfd cares for.
+    """
+    _, mm, index = s
+    if not w.live[mm]:
+        push(w, cpu, (op_return,))
+        return False
+    if not mmap_write_trylock(w, mm):
+        return True
+    push(w, cpu, (write_unlock_return, mm))
+    if huge_possible(w, mm, index) and not w.vma[mm][index * FANOUT] & VM_UFFD_WP:
+        push(w, cpu, (pmd_lock, mm), (collapse_pmd, mm, index))
+    return False
+
+
+@step("pmdp_collapse_flush", "change")
+def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
+    """Entered with the PMD lock; every way out releases it. Take the table out, and flush the 2 MiB under the lock.
+
+    Waits for a holder of the table's lock: the kernel takes the anon_vma lock for writing first, which waits for the
+    walkers of the rmap and holds them off until the small pages are isolated.
+    So to isolate them is part of this step, although Linux does it behind the flush and puts the table back when it
+    fails: no walker sees the difference. Behind the step nobody finds the pages any more.
+    Linux allocates the huge page earlier still, and gives it back.
+    """
+    _, mm, index = s
+    if w.ptl[mm * TABLES + index] != NOBODY:
+        return True
+    pmd = pmd_of(w, mm, index)
+    new = alloc_huge(w) if can_isolate(w, pmd) else -1
+    if new < 0:
+        push(w, cpu, (pmd_unlock, mm))
+        return False
+    table = frame_of(pmd)
+    set_pmd_leaf(w, cpu, mm, index, 0)
+    push(
+        w,
+        cpu,
+        (pmd_unlock, mm),
+        *[(collapse_copy, mm, index * FANOUT + i, table, new + i) for i in range(FANOUT)],
+        (collapse_release, mm, table),
+        (collapse_install, mm, index, new),
+        (collapse_end, mm, index, table),
+    )
+    w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
+    return False
+
+
+def can_isolate(w: World, pmd: int) -> bool:
+    """__collapse_huge_page_isolate: the entry points to a table whose pages are this mapping's alone.
+
+    Absent entries and the zero page are welcome beside one page at least (max_ptes_none), migration entries are not.
+    A page that is locked or has a second reference is in the hands of migration or reclaim, or shared by fork; of the
+    latter Linux takes some (max_ptes_shared).
+    """
+    if pmd & (PRESENT | PSE) != PRESENT:
+        return False
+    table = frame_of(pmd)
+    found = False
+    for pte in w.machine.memory[table << 2 : (table << 2) + FANOUT]:
+        frame = frame_of(pte)
+        if not pte or frame == ZERO_FRAME:
+            continue
+        if not pte & (PRESENT | PROTNONE) or w.refs[frame] != 1 or w.page_lock >> frame & 1:
+            return False
+        found = True
+    return found
+
+
+@step("__collapse_huge_page_copy", "copy", takes="mm page table frame")
+def collapse_copy(w: World, _cpu: int, s: Step) -> None:
+    """Copy one small page to its place in the huge one; what was not there is zeros."""
+    _, mm, page, table, new = s
+    memory = w.machine.memory
+    old = frame_of(memory[table << 2 | page % FANOUT])
+    if old == ZERO_FRAME:
+        w.observer.object_new(mm, page, new)
+    else:
+        w.observer.copying(old)
+        memory[new << 2] = memory[old << 2]
+        w.observer.object_copied(mm, old, new)
+
+
+@step("__collapse_huge_page_copy_succeeded", "free", takes="mm table")
+def collapse_release(w: World, _cpu: int, s: Step) -> None:
+    """Clear the entries of the table, which nobody can reach any more, and free the small pages."""
+    _, mm, table = s
+    memory = w.machine.memory
+    for at in range(table << 2, (table << 2) + FANOUT):
+        old = frame_of(memory[at])
+        memory[at] = 0
+        if old != ZERO_FRAME:
+            w.observer.object_left(mm, old)
+            put_page(w, old)
+
+
+@step("set_pmd_at", "install", takes="mm index frame")
+def collapse_install(w: World, cpu: int, s: Step) -> bool:
+    """Map the huge page, under the PMD lock: writable where the region is, dirty and soft-dirty in any case.
+
+    Each page is another frame now, so no older translation may be used once the collapse has returned. For the small
+    pages their free says so already, but the zero page is never freed.
+    """
+    _, mm, index, new = s
+    if w.pmd_lock[mm] != NOBODY:
+        return True
+    first = index * FANOUT
+    vma = w.vma[mm][first]
+    writable = RW if vma & VM_WRITE else 0
+    set_pmd_leaf(
+        w,
+        cpu,
+        mm,
+        index,
+        FRAME_BITS[new] | page_prot(vma) | PSE | DIRTY | SOFT_DIRTY | writable,
+    )
+    for page in range(first, first + FANOUT):
+        w.observer.visit(cpu, mm, page, VM_RIGHTS)
+    return False
+
+
+@step("pte_free", "free", takes="mm index table")
+def collapse_end(w: World, _cpu: int, s: Step) -> None:
+    _, mm, index, table = s
+    free_table(w, mm, index, table)

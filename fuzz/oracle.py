@@ -159,6 +159,8 @@ class Oracle(History):
         for cpu, entries in enumerate(machine.psc):
             if machine.cr3[cpu] < 0:
                 continue
+            if machine.cr3[cpu] == frame:
+                raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
             for key, entry in entries.items():
                 if key >> 1 == machine.pcid[cpu] and frame_of(entry) == frame:
                     raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)

@@ -17,6 +17,9 @@ class Observer(Protocol):
     def region(self, mm: int, page: int, rights: int) -> None:
         """The region (VMA) of the page now allows `rights`; -1 when the page belongs to no region."""
 
+    def exited(self, mm: int) -> None:
+        """The last thread of `mm` has exited; when the operation that does it has closed, `mm` may name another."""
+
     def object_new(self, mm: int, page: int, frame: int) -> None:
         """The page begins a new object of zeros in `frame`."""
 

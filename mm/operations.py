@@ -7,6 +7,7 @@ from mm.access import start_exec, start_read, start_write
 from mm.age import start_age
 from mm.clear_refs import start_clear_refs
 from mm.context import leave_lazy, start_lazy, start_switch
+from mm.exit import start_exit
 from mm.fork import start_fork
 from mm.madvise import start_dontneed, start_free
 from mm.migrate import start_migrate
@@ -42,10 +43,13 @@ STARTS: Final[dict[str, Start]] = {
     "reclaim": start_reclaim,
     "age": start_age,
     "clear_refs": start_clear_refs,
+    "exit": start_exit,
 }
 
 EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register", "clear_refs"})
 """Operations that hold mmap_lock for writing from their first step to their last."""
+ALONE: Final = frozenset({"exit"})
+"""Operations that hold no lock, and begin only when nobody else runs in the address space."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
 BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age"})
@@ -58,5 +62,5 @@ def begin(w: World, cpu: int, start: Start, number: int, page: int, count: int, 
     w.op[cpu] = number
     w.op_page[cpu] = page
     start(w, cpu, page, count, arg)
-    if w.lazy[cpu] and start not in _KERNEL_STARTS:
+    if w.kthread[cpu] and start not in _KERNEL_STARTS:
         leave_lazy(w, cpu)

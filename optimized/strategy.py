@@ -51,6 +51,19 @@ class GatherFlush:
         w.machine.load_cr3(cpu, w.root[mm], 0, noflush=True)
         w.loaded_mm[cpu] = mm
 
+    def mm_freed(self, w: World, mm: int) -> None:
+        """Forget which slots were the context's: Linux leaves its ctx_id there, which no later context ever has.
+
+        So a new address space of this number finds no slot, as in Linux, and takes one that is flushed; its mask is
+        empty. The generation goes on, because only how far a slot is behind it is ever asked.
+        """
+        state: X86State = w.flush_state
+        for owners in state.ctx_mm:
+            if mm in owners:
+                owners[owners.index(mm)] = -1
+        state.cpumask[mm] = 0
+        state.batched[mm] = state.batched_flushed[mm] = 0
+
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
         """A store by itself invalidates nothing."""
 
@@ -115,6 +128,12 @@ class GatherFlush:
         gather.freed_tables = True
         gather.tables.append((index, frame))
 
+    def upper_tables_removed(self, w: World, cpu: int) -> None:
+        """Flush everything, on lazy CPUs as well."""
+        gather = self.gather_of(w, cpu)
+        gather.record(0, PAGES)
+        gather.freed_tables = True
+
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
         push(w, cpu, *self.flush_of(gather), *free_of(gather))
@@ -133,8 +152,7 @@ class GatherFlush:
         if self.is_nested(w, gather.mm):
             # Another gather of this address space is open: its changes, which this operation may have seen and passed
             # over, are not flushed yet. Flush everything, recorded or not (99baac21e458).
-            gather.record(0, PAGES)
-            gather.freed_tables = True
+            self.upper_tables_removed(w, cpu)
         push(w, cpu, *self.finish_steps(gather))
 
     def finish_steps(self, gather: Gather) -> list[Step]:

@@ -1,5 +1,6 @@
 """switch_mm_irqs_off in its steps, and ASID allocation (linux-tlb B.3)."""
 
+from mm.mmdrop import mmdrop_gone
 from mm.step import Step, push, step
 from mm.world import FULL, SWITCHING, World
 from optimized.shootdown import delivery_of
@@ -79,3 +80,4 @@ def load_cr3(w: World, cpu: int, s: Step) -> None:
     w.machine.load_cr3(cpu, w.root[mm], slot, noflush=not flush)
     w.loaded_mm[cpu] = mm
     w.irqs_off[cpu] = False
+    mmdrop_gone(w, cpu)

@@ -6,6 +6,7 @@ No window is ever open, nothing is batched, deferred or skipped, and a context s
 from machine.geometry import FANOUT
 from machine.x86 import NO_ROOT
 from mm.frames import free_table, put_page
+from mm.mmdrop import mmdrop_gone
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
 from mm.world import FLUSHES, INVALIDATED, IPIS, MMS, World
@@ -52,6 +53,9 @@ class EagerFlush:
         w.machine.load_cr3(cpu, w.root[mm], mm, noflush=False)
         w.loaded_mm[cpu] = mm
 
+    def mm_freed(self, w: World, mm: int) -> None:
+        """Every switch flushes, so the next context of this number finds nothing."""
+
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
         machine = w.machine
         for target in range(w.cpus):
@@ -93,6 +97,9 @@ class EagerFlush:
             self.pte_stored(w, cpu, mm, index * FANOUT + i)
         _state(w).tables[cpu].append((mm, index, frame))
 
+    def upper_tables_removed(self, w: World, cpu: int) -> None:
+        """The model has no such tables, and nothing is cached that led to one."""
+
     def gather_flush(self, w: World, cpu: int) -> None:
         push(w, cpu, (eager_free,))
 
@@ -131,6 +138,7 @@ class EagerFlush:
         w.lazy[cpu] = False
         w.loaded_mm[cpu] = mm
         w.machine.load_cr3(cpu, w.root[mm] if mm >= 0 else NO_ROOT, mm, noflush=False)
+        mmdrop_gone(w, cpu)
 
     def quiesce(self, w: World) -> None:
         """Nothing was put off."""

@@ -213,7 +213,17 @@ def _dropping(_w: World, oracle: Oracle) -> None:
     oracle.open_drop[1] = [(1, oracle.versions[0][-1] >> 24)]
 
 
+def _kernel_thread(w: World, _oracle: Oracle) -> None:
+    w.kthread[0] = True
+
+
+def _gone(w: World, _oracle: Oracle) -> None:
+    w.gone.append((1, w.root[0]))
+
+
 DIFFERENCES = {
+    "a kernel thread": _kernel_thread,
+    "a top-level table of no space": _gone,
     "soft-dirty tracking": _tracked,
     "clear_refs in flight": _clearing,
     "content that may not come back": _may_not_come_back,

@@ -141,8 +141,8 @@ class Canonical:
         root = machine.cr3[cpu]
         gather = state.gathers[cpu]
         deferred = state.deferred[cpu]
-        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 2
-        context = context << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
+        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 3
+        context = context << 3 | w.kthread[cpu] << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
         context = context << 7 | (self.frame(root) if root >= 0 else FRAMES)
         context = context << 6 | machine.pcid[cpu]
         out.append((context << 3 | state.asid[cpu]) << 3 | state.next_asid[cpu])
@@ -218,6 +218,9 @@ class Canonical:
         memory = self.memory
         first, cpus = self.first, w.cpus
         tables = 0
+        for mm, root in w.gone:
+            tables |= 1 << root
+            out += (mm, self.frame(root))
         for gather in state.gathers:
             if gather is not None:
                 for _, frame in gather.tables:

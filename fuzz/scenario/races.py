@@ -14,7 +14,9 @@ from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
     EXEC,
+    EXIT,
     FILL,
+    FORK,
     KINDS,
     MMAP,
     MPROTECT,
@@ -29,29 +31,30 @@ from fuzz.scenario.kinds import (
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
-from mm.operations import BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
+from mm.operations import ALONE, BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
 
 OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
-NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
+NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
 ALL_PAGES: Final = PAGES - 1 << 3
 _WITHOUT_LOCK: Final = [kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD]
 _SHARING: Final = [
-    kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | BEGIN_EXCLUSIVE
+    kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | ALONE | BEGIN_EXCLUSIVE
 ]
 MEETS: Final = {
     kind: list(OPERATIONS)
     if kind in _WITHOUT_LOCK
     else _WITHOUT_LOCK
-    if KINDS[kind].name in EXCLUSIVE
+    if KINDS[kind].name in EXCLUSIVE | ALONE
     else _SHARING
     for kind in OPERATIONS
 }
 """By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
-without it, by the rmap or from the scheduler; drawn blindly, the second operation of such a round mostly waits."""
+without it, by the rmap or from the scheduler, and so does who is alone; drawn blindly, the second operation of such a
+round mostly waits."""
 ELSEWHERE: Final = 0.25
 """How often the second operation goes to another page: two operations share the generations and locks of a space."""
 

@@ -165,6 +165,12 @@ class Oracle(History):
                 if key >> 1 == machine.pcid[cpu] and frame_of(entry) == frame:
                     raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
 
+    def table_loaded(self, cpu: int, mm: int, root: int) -> None:
+        """C3 the other way round: what a CPU loads is still a page table."""
+        w = self.world
+        if w.root[mm] != root and (mm, root) not in w.gone:
+            raise Violation("freed-table-loaded", mm * PAGES, cpu, 0)
+
     def discarded(self, mm: int, page: int, frame: int) -> None:
         owner = self.objects[frame * MMS + mm]
         if owner != NO_OBJECT and not self.dispensable(owner):

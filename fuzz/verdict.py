@@ -27,6 +27,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "C3",
         "a page table was freed while CR3 or a paging-structure cache held it",
     ),
+    "freed-table-loaded": ("C3", "a CPU loaded a top-level page table that had been freed"),
     "lost-store": ("C4", "a load did not return the last value stored"),
     "copied-under-a-writer": (
         "C4",

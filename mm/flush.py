@@ -10,6 +10,7 @@ A method that takes time pushes steps in front of the rest of the CPU's steps.
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from mm.step import Step
     from mm.world import World
 
 COPY: Final = 0
@@ -145,6 +146,10 @@ class FlushStrategy(Protocol):
 
     def mm_freed(self, w: "World", mm: int) -> None:
         """destroy_context: nothing that was cached for `mm` is used again, and a new address space gets its number."""
+        ...
+
+    def in_temporary_mm(self, w: "World", cpu: int, inside: "Step") -> None:
+        """use_temporary_mm, the step `inside`, unuse_temporary_mm: all with interrupts disabled."""
         ...
 
     def boot(self, w: "World", cpu: int, mm: int) -> None:

@@ -68,6 +68,9 @@ class Observer(Protocol):
     def table_freed(self, mm: int, index: int, frame: int) -> None:
         """The frame of a page table, entry `index` of the PMD table of `mm`, is about to be free."""
 
+    def table_loaded(self, cpu: int, mm: int, root: int) -> None:
+        """The CPU has loaded `root`, the top-level table of `mm`."""
+
     def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
         """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""
 

@@ -16,6 +16,7 @@ from mm.mprotect import start_mprotect
 from mm.mremap import start_mremap
 from mm.munmap import start_munmap
 from mm.reclaim import start_reclaim
+from mm.text_poke import start_poke
 from mm.userfaultfd import start_protect, start_register, start_unprotect
 from mm.world import World
 
@@ -44,6 +45,7 @@ STARTS: Final[dict[str, Start]] = {
     "age": start_age,
     "clear_refs": start_clear_refs,
     "exit": start_exit,
+    "poke": start_poke,
 }
 
 EXCLUSIVE: Final = frozenset({"mprotect", "mmap", "mremap", "fork", "uffd_register", "clear_refs"})
@@ -52,7 +54,7 @@ ALONE: Final = frozenset({"exit"})
 """Operations that hold no lock, and begin only when nobody else runs in the address space."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
-BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age"})
+BY_KERNEL_THREAD: Final = frozenset({"switch", "lazy", "migrate", "reclaim", "age", "poke"})
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)
 

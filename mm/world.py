@@ -16,6 +16,8 @@ INIT_MM: Final = -1
 SWITCHING: Final = -2
 GONE_MM: Final = -3
 """In loaded_mm: an address space whose last thread has exited while this CPU still has its top-level table loaded."""
+POKING_MM: Final = -4
+"""In loaded_mm: the temporary address space of the kernel."""
 NOBODY: Final = -1
 WRITER: Final = -1
 
@@ -67,6 +69,7 @@ class World:
         "page_lock",
         "pages",
         "pmd_lock",
+        "poking",
         "ptl",
         "refs",
         "root",
@@ -115,6 +118,8 @@ class World:
         self.live: list[bool] = [False] * MMS
         # Top-level tables of address spaces that are no more, each with its number, until no CPU has them loaded.
         self.gone: list[tuple[int, int]] = []
+        # The top-level table of the temporary address space, -1 before its first use.
+        self.poking = -1
         self.vma: list[list[int]] = [[0] * PAGES, [0] * PAGES, [0] * PAGES]
         self.mmap_lock: list[int] = [0] * MMS
         self.pmd_lock: list[int] = [NOBODY] * MMS
@@ -157,6 +162,7 @@ class World:
         self.root = known.root.copy()
         self.live = known.live.copy()
         self.gone = known.gone.copy()
+        self.poking = known.poking
         self.vma = [regions.copy() for regions in known.vma]
         self.mmap_lock = known.mmap_lock.copy()
         self.pmd_lock = known.pmd_lock.copy()
@@ -189,6 +195,7 @@ class World:
             tuple(self.root),
             tuple(self.live),
             tuple(self.gone),
+            self.poking,
             tuple(tuple(regions) for regions in self.vma),
             tuple(self.mmap_lock),
             tuple(self.pmd_lock),

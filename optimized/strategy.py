@@ -16,6 +16,7 @@ from mm.world import World
 from optimized.shootdown import flush_send, should_flush_tlb
 from optimized.state import Gather, X86State
 from optimized.switch import push_switch
+from optimized.temporary import back_from, load_in_next_slot, use_temporary_mm
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -217,6 +218,17 @@ class GatherFlush:
 
     def switch_mm(self, w: World, cpu: int, mm: int) -> None:
         push_switch(w, cpu, mm)
+
+    def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
+        push(w, cpu, (use_temporary_mm, *inside))
+
+    def way_back(self, w: World, cpu: int) -> Step:
+        """Leave what the CPU has loaded, and return the step that ends the temporary address space."""
+        return back_from(w, cpu)
+
+    def load_temporary(self, w: World, cpu: int) -> None:
+        """Load the temporary address space."""
+        load_in_next_slot(w, cpu)
 
     def flush_recycled_asid(self) -> bool:
         """Return whether an ASID that is given to another address space is flushed."""

@@ -8,8 +8,9 @@ from machine.x86 import NO_ROOT
 from mm.frames import free_table, put_page
 from mm.mmdrop import mmdrop_gone
 from mm.step import Step, push, step
+from mm.text_poke import poking_root
 from mm.thp import mkinvalid
-from mm.world import FLUSHES, INVALIDATED, IPIS, MMS, World
+from mm.world import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, World
 
 
 class EagerState:
@@ -138,7 +139,12 @@ class EagerFlush:
         w.lazy[cpu] = False
         w.loaded_mm[cpu] = mm
         w.machine.load_cr3(cpu, w.root[mm] if mm >= 0 else NO_ROOT, mm, noflush=False)
+        if mm >= 0:
+            w.observer.table_loaded(cpu, mm, w.root[mm])
         mmdrop_gone(w, cpu)
+
+    def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
+        push(w, cpu, (eager_temporary, *inside))
 
     def quiesce(self, w: World) -> None:
         """Nothing was put off."""
@@ -171,3 +177,21 @@ def eager_free(w: World, cpu: int, _s: Step) -> None:
         free_table(w, mm, index, frame)
     state.pages[cpu].clear()
     state.tables[cpu].clear()
+
+
+@step("use_temporary_mm", "switch")
+def eager_temporary(w: World, cpu: int, s: Step) -> None:
+    """Under a PCID of its own, which every load empties; a lazy CPU does not come back to what it has borrowed."""
+    back = INIT_MM if w.lazy[cpu] else w.loaded_mm[cpu]
+    w.irqs_off[cpu] = True
+    w.loaded_mm[cpu] = POKING_MM
+    w.machine.load_cr3(cpu, poking_root(w), MMS, noflush=False)
+    push(w, cpu, s[1:], (eager_back, back))
+
+
+@step("unuse_temporary_mm", "switch")
+def eager_back(w: World, cpu: int, s: Step) -> None:
+    mm = s[1]
+    w.loaded_mm[cpu] = mm
+    w.machine.load_cr3(cpu, w.root[mm] if mm >= 0 else NO_ROOT, max(mm, 0), noflush=False)
+    w.irqs_off[cpu] = False

@@ -141,7 +141,7 @@ class Canonical:
         root = machine.cr3[cpu]
         gather = state.gathers[cpu]
         deferred = state.deferred[cpu]
-        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 3
+        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 4
         context = context << 3 | w.kthread[cpu] << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
         context = context << 7 | (self.frame(root) if root >= 0 else FRAMES)
         context = context << 6 | machine.pcid[cpu]
@@ -218,6 +218,15 @@ class Canonical:
         memory = self.memory
         first, cpus = self.first, w.cpus
         tables = 0
+        out.append(len(w.gone) << 1 | (w.poking >= 0))
+        if w.poking >= 0:
+            table = frame_of(memory[w.poking << 2])
+            tables |= 1 << w.poking | 1 << table
+            out += (
+                self.frame(w.poking),
+                self.frame(table),
+                self.frame(frame_of(memory[table << 2])),
+            )
         for mm, root in w.gone:
             tables |= 1 << root
             out += (mm, self.frame(root))

@@ -16,7 +16,7 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 46,
+    kinds.READ: 44,
     kinds.WRITE: 60,
     kinds.EXEC: 16,
     kinds.MPROTECT: 26,
@@ -38,6 +38,7 @@ _WEIGHTS: Final = {
     kinds.EVICT: 4,
     kinds.CLEAR_REFS: 4,
     kinds.EXIT: 2,
+    kinds.POKE: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

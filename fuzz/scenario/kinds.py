@@ -30,6 +30,7 @@ FILL: Final = 19
 EVICT: Final = 20
 CLEAR_REFS: Final = 21
 EXIT: Final = 22
+POKE: Final = 23
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -114,6 +115,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("evict", "one", False, NO_ARGUMENT, "eviction of a page from the TLB"),
     Kind("clear_refs", "none", True, NO_ARGUMENT, "forget which pages were written (soft-dirty)"),
     Kind("exit", "none", True, NO_ARGUMENT, "the last thread of the address space exits"),
+    Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

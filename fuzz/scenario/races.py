@@ -18,11 +18,13 @@ from fuzz.scenario.kinds import (
     FILL,
     FORK,
     KINDS,
+    LAZY,
     MMAP,
     MPROTECT,
     MREMAP,
     READ,
     RUN,
+    SWITCH,
     UFFD_REGISTER,
     UFFD_UNWP,
     UFFD_WP,
@@ -70,6 +72,12 @@ def race_scenario(
     body = bytearray()
     for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
         body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
+    if EXIT in operations:
+        # Exit is refused while another CPU runs the address space: the others go to the child, or to a kernel thread.
+        first = draws.randrange(0, header.cpus)
+        for distance in range(1, header.cpus):
+            cpu = (first + distance) % header.cpus
+            body += bytes((draws.choice((SWITCH, SWITCH, LAZY)), cpu, 0, 1))
     while len(body) < WIDTH * records:
         _round(draws, header, operations, body)
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])

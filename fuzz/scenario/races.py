@@ -22,6 +22,7 @@ from fuzz.scenario.kinds import (
     MMAP,
     MPROTECT,
     MREMAP,
+    POKE,
     READ,
     RUN,
     SWITCH,
@@ -77,7 +78,7 @@ def race_scenario(
         first = draws.randrange(0, header.cpus)
         for distance in range(1, header.cpus):
             cpu = (first + distance) % header.cpus
-            body += bytes((draws.choice((SWITCH, SWITCH, LAZY)), cpu, 0, 1))
+            body += bytes((draws.choice((SWITCH, LAZY)), cpu, 0, 1))
     while len(body) < WIDTH * records:
         _round(draws, header, operations, body)
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
@@ -95,6 +96,9 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
     first = draws.randrange(0, cpus)
     kind, arg = draws.choice(operations), draws.randrange(0, 256)
     cut = draws.choice(CUTS)
+    if kind == POKE and draws.random() < 0.5:
+        # A kernel thread patches text as well, and has somebody's page tables loaded.
+        body += bytes((LAZY, first, 0, 0))
     body += bytes((kind, first | cut << 3, _span(draws, page), arg))
     partners = [other for other in operations if other in MEETS[kind]] or MEETS[kind]
     meeting = arg % pages if kind == MREMAP else elsewhere

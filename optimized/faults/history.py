@@ -140,7 +140,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "by a kernel thread, whose CPU still has the tables of a process loaded; while the temporary space is "
             "loaded the process exits on another CPU, which finds nobody with its tables and frees them, and the "
             "restored CR3 leads to a freed table, on a CPU that is no longer lazy",
-            shortest=6,
+            shortest=5,
         ),
         strategy=temporary.RestoresBorrowed,
     ),

@@ -172,9 +172,17 @@ class Oracle(History):
         for cpu, entries in enumerate(machine.psc):
             if machine.cr3[cpu] < 0:
                 continue
+            if machine.cr3[cpu] == frame:
+                raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
             for key, entry in entries.items():
                 if key >> 1 == machine.pcid[cpu] and frame_of(entry) == frame:
                     raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
+
+    def table_loaded(self, cpu: int, mm: int, root: int) -> None:
+        """C3 the other way round: what a CPU loads is still a page table."""
+        w = self.world
+        if w.root[mm] != root and (mm, root) not in w.gone:
+            raise Violation("freed-table-loaded", mm * PAGES, cpu, 0)
 
     def discarded(self, mm: int, page: int, frame: int) -> None:
         owner = self.objects[frame * MMS + mm]

@@ -25,8 +25,9 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "freed-frame-still-cached": ("C3", "a frame was freed while a TLB could still translate to it"),
     "freed-table-still-cached": (
         "C3",
-        "a page table was freed while a paging-structure cache held it",
+        "a page table was freed while CR3 or a paging-structure cache held it",
     ),
+    "freed-table-loaded": ("C3", "a CPU loaded a top-level page table that had been freed"),
     "lost-store": ("C4", "a load did not return the last value stored"),
     "copied-under-a-writer": (
         "C4",

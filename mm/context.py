@@ -15,6 +15,7 @@ def context_switch(w: World, cpu: int, s: Step) -> None:
     mm = s[1]
     if w.live[mm]:
         w.task_mm[cpu] = mm
+        w.kthread[cpu] = False
         w.flush.switch_mm(w, cpu, mm)
 
 
@@ -26,8 +27,10 @@ def start_lazy(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
 @step("enter_lazy_tlb", "switch")
 def enter_lazy_tlb(w: World, cpu: int, _s: Step) -> None:
     w.lazy[cpu] = True
+    w.kthread[cpu] = True
 
 
 def leave_lazy(w: World, cpu: int) -> None:
     """Put the user thread back on the CPU in front of its next operation."""
+    w.kthread[cpu] = False
     push(w, cpu, (context_switch, w.task_mm[cpu]))

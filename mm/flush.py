@@ -10,6 +10,7 @@ A method that takes time pushes steps in front of the rest of the CPU's steps.
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from mm.step import Step
     from mm.world import World
 
 COPY: Final = 0
@@ -95,6 +96,10 @@ class FlushStrategy(Protocol):
         """pte_free_tlb: queue a page table to be freed after the flush."""
         ...
 
+    def upper_tables_removed(self, w: "World", cpu: int) -> None:
+        """free_pgd_range of a whole address space: queue the levels between the top-level table and the PMD tables."""
+        ...
+
     def gather_flush(self, w: "World", cpu: int) -> None:
         """tlb_flush_mmu: flush what is recorded and free the batch; the gather stays open."""
         ...
@@ -141,6 +146,14 @@ class FlushStrategy(Protocol):
 
     def switch_mm(self, w: "World", cpu: int, mm: int) -> None:
         """switch_mm_irqs_off: load `mm` on the CPU, leaving lazy mode."""
+        ...
+
+    def mm_freed(self, w: "World", mm: int) -> None:
+        """destroy_context: nothing that was cached for `mm` is used again, and a new address space gets its number."""
+        ...
+
+    def in_temporary_mm(self, w: "World", cpu: int, inside: "Step") -> None:
+        """use_temporary_mm, the step `inside`, unuse_temporary_mm: all with interrupts disabled."""
         ...
 
     def boot(self, w: "World", cpu: int, mm: int) -> None:

@@ -38,16 +38,22 @@ def munmap_vma(w: World, cpu: int, s: Step) -> bool:
 
 def unmap_region(w: World, cpu: int, mm: int, first: int, count: int) -> None:
     """Remove the regions of the pages, under mmap_lock for writing; zap what is mapped there and free its tables."""
+    mask = remove_regions(w, mm, first, count)
+    if mask:
+        zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
+        frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
+        push(w, cpu, (gather_begin, mm), *zaps, *frees, (gather_finish,))
+
+
+def remove_regions(w: World, mm: int, first: int, count: int) -> int:
+    """Remove the regions of the pages, with nobody looking on; return the mask of the pages that had one."""
     mask = 0
     for page in range(first, first + count):
         if w.vma[mm][page]:
             w.vma[mm][page] = 0
             w.observer.region(mm, page, -1)
             mask |= 1 << page
-    if mask:
-        zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
-        frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
-        push(w, cpu, (gather_begin, mm), *zaps, *frees, (gather_finish,))
+    return mask
 
 
 @step("free_pgtables", "free")

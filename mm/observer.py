@@ -17,6 +17,9 @@ class Observer(Protocol):
     def region(self, mm: int, page: int, rights: int) -> None:
         """The region (VMA) of the page now allows `rights`; -1 when the page belongs to no region."""
 
+    def exited(self, mm: int) -> None:
+        """The last thread of `mm` has exited; when the operation that does it has closed, `mm` may name another."""
+
     def object_new(self, mm: int, page: int, frame: int) -> None:
         """The page begins a new object of zeros in `frame`."""
 
@@ -76,6 +79,9 @@ class Observer(Protocol):
 
     def table_freed(self, mm: int, index: int, frame: int) -> None:
         """The frame of a page table, entry `index` of the PMD table of `mm`, is about to be free."""
+
+    def table_loaded(self, cpu: int, mm: int, root: int) -> None:
+        """The CPU has loaded `root`, the top-level table of `mm`."""
 
     def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
         """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""

@@ -7,6 +7,7 @@ from mm.access import start_exec, start_read, start_write
 from mm.age import start_age
 from mm.clear_refs import start_clear_refs
 from mm.context import leave_lazy, start_lazy, start_switch
+from mm.exit import start_exit
 from mm.fork import start_fork
 from mm.khugepaged import start_collapse
 from mm.madvise import start_dontneed, start_free
@@ -17,6 +18,7 @@ from mm.mremap import start_mremap
 from mm.munmap import start_munmap
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
+from mm.text_poke import start_poke
 from mm.userfaultfd import start_protect, start_register, start_unprotect
 from mm.world import World
 from mm.writeback import start_writeback
@@ -48,6 +50,8 @@ STARTS: Final[dict[str, Start]] = {
     "writeback": start_writeback,
     "punch": start_punch,
     "collapse": start_collapse,
+    "exit": start_exit,
+    "poke": start_poke,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -62,6 +66,8 @@ EXCLUSIVE: Final = frozenset(
     }
 )
 """Operations that hold mmap_lock for writing from their first step to their last."""
+ALONE: Final = frozenset({"exit"})
+"""Operations that hold no lock, and begin only when nobody else runs in the address space."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
 BY_KERNEL_THREAD: Final = frozenset(
@@ -74,6 +80,7 @@ BY_KERNEL_THREAD: Final = frozenset(
         "writeback",
         "punch",
         "collapse",
+        "poke",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
@@ -85,5 +92,5 @@ def begin(w: World, cpu: int, start: Start, number: int, page: int, count: int, 
     w.op[cpu] = number
     w.op_page[cpu] = page
     start(w, cpu, page, count, arg)
-    if w.lazy[cpu] and start not in _KERNEL_STARTS:
+    if w.kthread[cpu] and start not in _KERNEL_STARTS:
         leave_lazy(w, cpu)

@@ -45,8 +45,12 @@ def pmd_at(w: World, mm: int, index: int) -> int:
 
 
 def pmd_of(w: World, mm: int, index: int) -> int:
-    """Return entry `index` of the PMD table of `mm`."""
-    return w.machine.memory[w.root[mm] << 2 | index]
+    """Return entry `index` of the PMD table of `mm`; 0 when there is no such address space.
+
+    A kernel thread that has found an entry through the rmap may come too late: exit has freed the tables meanwhile.
+    """
+    root = w.root[mm]
+    return w.machine.memory[root << 2 | index] if root >= 0 else 0
 
 
 def pte_at(w: World, mm: int, page: int) -> int:
@@ -58,9 +62,12 @@ def pte_at(w: World, mm: int, page: int) -> int:
 
 
 def pte_of(w: World, mm: int, page: int) -> int:
-    """Return the page's PTE, 0 when no page table covers the page."""
+    """Return the page's PTE, 0 when no page table covers the page, or when there is no such address space."""
     memory = w.machine.memory
-    pmd = memory[w.root[mm] << 2 | page >> 2]
+    root = w.root[mm]
+    if root < 0:
+        return 0
+    pmd = memory[root << 2 | page >> 2]
     if pmd & (PRESENT | PSE) != PRESENT:
         return 0
     return memory[((pmd >> 19) & 60 | (pmd >> 12) & 3) << 2 | page & 3]

@@ -14,6 +14,10 @@ MMS: Final = 3
 """Address spaces: the first one and two more that fork can make."""
 INIT_MM: Final = -1
 SWITCHING: Final = -2
+GONE_MM: Final = -3
+"""In loaded_mm: an address space whose last thread has exited while this CPU still has its top-level table loaded."""
+POKING_MM: Final = -4
+"""In loaded_mm: the temporary address space of the kernel."""
 NOBODY: Final = -1
 WRITER: Final = -1
 
@@ -56,7 +60,9 @@ class World:
         "flush_state",
         "free_frames",
         "freed",
+        "gone",
         "irqs_off",
+        "kthread",
         "lazy",
         "lazy_free",
         "live",
@@ -69,6 +75,7 @@ class World:
         "page_lock",
         "pages",
         "pmd_lock",
+        "poking",
         "ptl",
         "refs",
         "rmap",
@@ -112,8 +119,14 @@ class World:
         self.loaded_mm: list[int] = [INIT_MM] * cpus
         self.lazy: list[bool] = [False] * cpus
         self.irqs_off: list[bool] = [False] * cpus
+        # A kernel thread runs, and the thread of task_mm sleeps; `lazy` is what the flush code knows of it (is_lazy).
+        self.kthread: list[bool] = [False] * cpus
         self.root: list[int] = [-1] * MMS
         self.live: list[bool] = [False] * MMS
+        # Top-level tables of address spaces that are no more, each with its number, until no CPU has them loaded.
+        self.gone: list[tuple[int, int]] = []
+        # The top-level table of the temporary address space, -1 before its first use.
+        self.poking = -1
         self.vma: list[list[int]] = [[0] * PAGES, [0] * PAGES, [0] * PAGES]
         self.mmap_lock: list[int] = [0] * MMS
         self.pmd_lock: list[int] = [NOBODY] * MMS
@@ -159,8 +172,11 @@ class World:
         self.loaded_mm = known.loaded_mm.copy()
         self.lazy = known.lazy.copy()
         self.irqs_off = known.irqs_off.copy()
+        self.kthread = known.kthread.copy()
         self.root = known.root.copy()
         self.live = known.live.copy()
+        self.gone = known.gone.copy()
+        self.poking = known.poking
         self.vma = [regions.copy() for regions in known.vma]
         self.mmap_lock = known.mmap_lock.copy()
         self.pmd_lock = known.pmd_lock.copy()
@@ -193,8 +209,11 @@ class World:
             tuple(self.loaded_mm),
             tuple(self.lazy),
             tuple(self.irqs_off),
+            tuple(self.kthread),
             tuple(self.root),
             tuple(self.live),
+            tuple(self.gone),
+            self.poking,
             tuple(tuple(regions) for regions in self.vma),
             tuple(self.mmap_lock),
             tuple(self.pmd_lock),

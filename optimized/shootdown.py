@@ -21,7 +21,7 @@ from optimized.state import X86State
 
 NO_GENERATION: Final = 0
 """TLB_GENERATION_INVALID: a flush of what the CPU has loaded, whatever that is."""
-ANY_MM: Final = -3
+ANY_MM: Final = -5
 """The address space of such a flush (info->mm is NULL)."""
 
 
@@ -150,7 +150,11 @@ def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, gener
     loaded = w.loaded_mm[target]
     if loaded == INIT_MM:
         return
-    if mm not in (ANY_MM, loaded):
+    if mm == ANY_MM:
+        if loaded < 0:
+            # A space that is gone, whose table is loaded lazily: nothing of it is used again.
+            return
+    elif loaded != mm:
         state.cpumask[mm] &= ~(1 << target)
         return
     if w.lazy[target]:

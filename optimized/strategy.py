@@ -17,6 +17,7 @@ from mm.world import World
 from optimized.shootdown import NO_GENERATION, batch_flush, flush_send, should_flush_tlb
 from optimized.state import Gather, X86State
 from optimized.switch import push_switch
+from optimized.temporary import back_from, load_in_next_slot, use_temporary_mm
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -51,6 +52,19 @@ class GatherFlush:
         state.cpumask[mm] |= 1 << cpu
         w.machine.load_cr3(cpu, w.root[mm], 0, noflush=True)
         w.loaded_mm[cpu] = mm
+
+    def mm_freed(self, w: World, mm: int) -> None:
+        """Forget which slots were the context's: Linux leaves its ctx_id there, which no later context ever has.
+
+        So a new address space of this number finds no slot, as in Linux, and takes one that is flushed; its mask is
+        empty. The generation goes on, because only how far a slot is behind it is ever asked.
+        """
+        state: X86State = w.flush_state
+        for owners in state.ctx_mm:
+            if mm in owners:
+                owners[owners.index(mm)] = -1
+        state.cpumask[mm] = 0
+        state.batched[mm] = state.batched_flushed[mm] = 0
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
         """A store by itself invalidates nothing."""
@@ -122,6 +136,12 @@ class GatherFlush:
         gather.freed_tables = True
         gather.tables.append((index, frame))
 
+    def upper_tables_removed(self, w: World, cpu: int) -> None:
+        """Flush everything, on lazy CPUs as well."""
+        gather = self.gather_of(w, cpu)
+        gather.record(0, PAGES)
+        gather.freed_tables = True
+
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
         push(w, cpu, *self.flush_of(gather), *free_of(gather))
@@ -140,8 +160,7 @@ class GatherFlush:
         if self.is_nested(w, gather.mm):
             # Another gather of this address space is open: its changes, which this operation may have seen and passed
             # over, are not flushed yet. Flush everything, recorded or not (99baac21e458).
-            gather.record(0, PAGES)
-            gather.freed_tables = True
+            self.upper_tables_removed(w, cpu)
         push(w, cpu, *self.finish_steps(gather))
 
     def finish_steps(self, gather: Gather) -> list[Step]:
@@ -217,6 +236,17 @@ class GatherFlush:
 
     def switch_mm(self, w: World, cpu: int, mm: int) -> None:
         push_switch(w, cpu, mm)
+
+    def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
+        push(w, cpu, (use_temporary_mm, *inside))
+
+    def way_back(self, w: World, cpu: int) -> Step:
+        """Leave what the CPU has loaded, and return the step that ends the temporary address space."""
+        return back_from(w, cpu)
+
+    def load_temporary(self, w: World, cpu: int) -> None:
+        """Load the temporary address space."""
+        load_in_next_slot(w, cpu)
 
     def flush_recycled_asid(self) -> bool:
         """Return whether an ASID that is given to another address space is flushed."""

@@ -1,5 +1,6 @@
 """switch_mm_irqs_off in its steps, and ASID allocation (linux-tlb B.3)."""
 
+from mm.mmdrop import mmdrop_gone
 from mm.step import Step, push, step
 from mm.world import FULL, SWITCHING, World
 from optimized.shootdown import delivery_of
@@ -76,6 +77,13 @@ def load_cr3(w: World, cpu: int, s: Step) -> None:
         w.costs[FULL] += 1
     state.ctx_gen[cpu][slot] = generation
     state.asid[cpu] = slot
-    w.machine.load_cr3(cpu, w.root[mm], slot, noflush=not flush)
+    load_table(w, cpu, mm, w.root[mm], slot, flush=bool(flush))
     w.loaded_mm[cpu] = mm
     w.irqs_off[cpu] = False
+    mmdrop_gone(w, cpu)
+
+
+def load_table(w: World, cpu: int, mm: int, root: int, slot: int, *, flush: bool) -> None:
+    """Write CR3: the top-level table of `mm`, under an ASID; a table that is no more is a violation."""
+    w.machine.load_cr3(cpu, root, slot, noflush=not flush)
+    w.observer.table_loaded(cpu, mm, root)

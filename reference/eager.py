@@ -6,10 +6,12 @@ No window is ever open, nothing is batched, deferred or skipped, and a context s
 from machine.geometry import FANOUT
 from machine.x86 import NO_ROOT
 from mm.frames import free_table, put_page
+from mm.mmdrop import mmdrop_gone
 from mm.page_cache import remove_rmap
 from mm.step import Step, push, step
+from mm.text_poke import poking_root
 from mm.thp import mkinvalid
-from mm.world import FLUSHES, INVALIDATED, IPIS, MMS, World
+from mm.world import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, World
 
 
 class EagerState:
@@ -52,6 +54,9 @@ class EagerFlush:
     def boot(self, w: World, cpu: int, mm: int) -> None:
         w.machine.load_cr3(cpu, w.root[mm], mm, noflush=False)
         w.loaded_mm[cpu] = mm
+
+    def mm_freed(self, w: World, mm: int) -> None:
+        """Every switch flushes, so the next context of this number finds nothing."""
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
         machine = w.machine
@@ -97,6 +102,9 @@ class EagerFlush:
             self.pte_stored(w, cpu, mm, index * FANOUT + i)
         _state(w).tables[cpu].append((mm, index, frame))
 
+    def upper_tables_removed(self, w: World, cpu: int) -> None:
+        """The model has no such tables, and nothing is cached that led to one."""
+
     def gather_flush(self, w: World, cpu: int) -> None:
         push(w, cpu, (eager_free,))
 
@@ -135,6 +143,12 @@ class EagerFlush:
         w.lazy[cpu] = False
         w.loaded_mm[cpu] = mm
         w.machine.load_cr3(cpu, w.root[mm] if mm >= 0 else NO_ROOT, mm, noflush=False)
+        if mm >= 0:
+            w.observer.table_loaded(cpu, mm, w.root[mm])
+        mmdrop_gone(w, cpu)
+
+    def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
+        push(w, cpu, (eager_temporary, *inside))
 
     def quiesce(self, w: World) -> None:
         """Nothing was put off."""
@@ -167,3 +181,21 @@ def eager_free(w: World, cpu: int, _s: Step) -> None:
         free_table(w, mm, index, frame)
     state.pages[cpu].clear()
     state.tables[cpu].clear()
+
+
+@step("use_temporary_mm", "switch")
+def eager_temporary(w: World, cpu: int, s: Step) -> None:
+    """Under a PCID of its own, which every load empties; a lazy CPU does not come back to what it has borrowed."""
+    back = INIT_MM if w.lazy[cpu] else w.loaded_mm[cpu]
+    w.irqs_off[cpu] = True
+    w.loaded_mm[cpu] = POKING_MM
+    w.machine.load_cr3(cpu, poking_root(w), MMS, noflush=False)
+    push(w, cpu, s[1:], (eager_back, back))
+
+
+@step("unuse_temporary_mm", "switch")
+def eager_back(w: World, cpu: int, s: Step) -> None:
+    mm = s[1]
+    w.loaded_mm[cpu] = mm
+    w.machine.load_cr3(cpu, w.root[mm] if mm >= 0 else NO_ROOT, max(mm, 0), noflush=False)
+    w.irqs_off[cpu] = False

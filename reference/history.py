@@ -276,6 +276,10 @@ class History:
         self.tracked[mm] = False
         self.open_tracking[cpu] = mm
 
+    def exited(self, mm: int) -> None:
+        """Who comes after it under the same number was never asked for marks."""
+        self.tracked[mm] = False
+
     def page_moved(self, mm: int, page: int) -> None:
         # What the same mremap has unmapped there counts no more either, although it has not returned.
         slot = mm * PAGES + page

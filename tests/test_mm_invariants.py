@@ -13,6 +13,7 @@ from machine.x86 import POISON_FREE
 from mm.flush import FlushStrategy
 from mm.tables import is_migration, pmd_of, pte_of
 from mm.world import (
+    GONE_MM,
     MMS,
     VM_EXEC,
     VM_MAPPED,
@@ -55,12 +56,16 @@ def test_references_are_mappings(scenario: Scenario) -> None:
     for w in rested(scenario):
         mapped = Counter(frame_of(entry) for _, _, entry in leaves(w))
         mapped.update(frame for frame in w.shared if frame >= 0)
-        tables = {root for root in w.root if root >= 0} | {
+        roots = [*w.root, *(root for _, root in w.gone)]
+        tables = {root for root in roots if root >= 0} | {
             frame_of(pmd_of(w, mm, index))
             for mm in range(MMS)
             for index in range(TABLES)
             if w.root[mm] >= 0 and pmd_of(w, mm, index) & (PRESENT | PSE) == PRESENT
         }
+        if w.poking >= 0:
+            table = frame_of(w.machine.read_entry(w.poking, 0))
+            tables |= {w.poking, table, frame_of(w.machine.read_entry(table, 0))}
         del mapped[ZERO_FRAME]
 
         for frame in range(1, FRAMES):
@@ -130,5 +135,8 @@ def test_a_cpu_has_loaded_what_it_runs(strategy: FlushStrategy, scenario: Scenar
     for cpu in range(w.cpus):
         loaded = w.loaded_mm[cpu]
 
-        assert w.machine.cr3[cpu] == (w.root[loaded] if loaded >= 0 else -1)
+        if loaded == GONE_MM:
+            assert w.machine.cr3[cpu] in [root for _, root in w.gone]
+        else:
+            assert w.machine.cr3[cpu] == (w.root[loaded] if loaded >= 0 else -1)
         assert w.lazy[cpu] or loaded == w.task_mm[cpu]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fuzz.engines.strategies import scenarios
 from fuzz.scenario import Record, Scenario, decode, encode, kinds, mutate
 from fuzz.scenario.binary import WIDTH
-from fuzz.scenario.races import OPERATIONS
+from fuzz.scenario.races import NEEDS, OPERATIONS
 
 BYTES = st.binary(max_size=4 + 20 * 4 + 3)
 LIMITS = st.integers(1, 16)
@@ -127,18 +127,21 @@ def test_retargeting_moves_all_records_of_one_target(
 def test_another_operation_keeps_its_place_and_brings_what_it_needs(
     scenario: Scenario, seed: int
 ) -> None:
-    """One record has another kind, with its CPU, pause and pages; userfaultfd changes come behind a registration."""
+    """One record has another kind, with its CPU, pause and pages; what it cannot do without comes first."""
     after = decode(mutate.retype(random.Random(seed), encode(scenario), 1000))
     records = after.records
-    if len(records) > len(scenario.records):
-        assert records[0] == (kinds.UFFD_REGISTER, records[0][1], 0, 0, scenario.header.pages, 0)
-        records = records[1:]
+    brought, records = (
+        records[: len(records) - len(scenario.records)],
+        records[-len(scenario.records) :],
+    )
     changed = [(old, new) for old, new in zip(scenario.records, records, strict=True) if old != new]
 
     assert len(changed) <= 1
     for old, new in changed:
         assert new[0] in OPERATIONS
         assert old[1] == new[1]
+        pages = scenario.header.pages if NEEDS.get(new[0]) == kinds.UFFD_REGISTER else 1
+        assert brought in ((), ((NEEDS.get(new[0]), new[1], 0, 0, pages, 0),))
 
 
 def test_a_short_seed_grows_to_the_limit() -> None:

@@ -8,6 +8,7 @@ from fuzz.oracle import Oracle
 from fuzz.prove.canonical import key_of
 from machine.entry import ACCESSED, DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
+from mm.text_poke import poking_root
 from mm.world import NOBODY, VM_HUGE, WRITER, World
 from tests.kernel import Kernel, R, W, prot
 
@@ -221,9 +222,24 @@ def _written_back(w: World, _oracle: Oracle) -> None:
     w.disk[PAGES] = 1
 
 
+def _kernel_thread(w: World, _oracle: Oracle) -> None:
+    w.kthread[0] = True
+
+
+def _poked(w: World, _oracle: Oracle) -> None:
+    poking_root(w)
+
+
+def _gone(w: World, _oracle: Oracle) -> None:
+    w.gone.append((1, w.root[0]))
+
+
 DIFFERENCES = {
     "a reverse mapping": _mapped,
     "a backing store": _written_back,
+    "a kernel thread": _kernel_thread,
+    "a top-level table of no space": _gone,
+    "a temporary address space": _poked,
     "soft-dirty tracking": _tracked,
     "clear_refs in flight": _clearing,
     "content that may not come back": _may_not_come_back,

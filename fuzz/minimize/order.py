@@ -30,6 +30,8 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.WRITEBACK,
     kinds.PUNCH,
     kinds.COLLAPSE,
+    kinds.EXIT,
+    kinds.POKE,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

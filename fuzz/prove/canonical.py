@@ -84,8 +84,8 @@ class Canonical(Names):
         gather = state.gathers[cpu]
         deferred = state.deferred[cpu]
         unmap_mask = state.unmap_mask[cpu]
-        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 2
-        context = context << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
+        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 4
+        context = context << 3 | w.kthread[cpu] << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
         context = context << 7 | (self.frame(root) if root >= 0 else FRAMES)
         context = context << 6 | machine.pcid[cpu]
         out.append((context << 3 | state.asid[cpu]) << 3 | state.next_asid[cpu])
@@ -175,6 +175,18 @@ class Canonical(Names):
         memory = self.memory
         first, cpus = self.first, w.cpus
         tables = self.unhooked
+        out.append(len(w.gone) << 1 | (w.poking >= 0))
+        if w.poking >= 0:
+            table = frame_of(memory[w.poking << 2])
+            tables |= 1 << w.poking | 1 << table
+            out += (
+                self.frame(w.poking),
+                self.frame(table),
+                self.frame(frame_of(memory[table << 2])),
+            )
+        for mm, root in w.gone:
+            tables |= 1 << root
+            out += (mm, self.frame(root))
         for mm, root in enumerate(w.root):
             if root < 0:
                 out.append(-1)

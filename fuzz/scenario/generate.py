@@ -17,7 +17,7 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
     kinds.READ: 46,
-    kinds.WRITE: 51,
+    kinds.WRITE: 47,
     kinds.EXEC: 16,
     kinds.MPROTECT: 26,
     kinds.MUNMAP: 10,
@@ -40,6 +40,8 @@ _WEIGHTS: Final = {
     kinds.WRITEBACK: 4,
     kinds.PUNCH: 3,
     kinds.COLLAPSE: 4,
+    kinds.EXIT: 2,
+    kinds.POKE: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

@@ -32,6 +32,8 @@ CLEAR_REFS: Final = 21
 WRITEBACK: Final = 22
 PUNCH: Final = 23
 COLLAPSE: Final = 24
+EXIT: Final = 25
+POKE: Final = 26
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -121,6 +123,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     ),
     Kind("punch", "one", True, NO_ARGUMENT, "punch a hole into the file where it has a page"),
     Kind("collapse", "one", True, SPACE, "put a huge page in place of a table (khugepaged)"),
+    Kind("exit", "none", True, NO_ARGUMENT, "the last thread of the address space exits"),
+    Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -15,14 +15,19 @@ from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
     COLLAPSE,
     EXEC,
+    EXIT,
     FILL,
+    FORK,
     HUGE,
     KINDS,
+    LAZY,
     MMAP,
     MPROTECT,
     MREMAP,
+    POKE,
     READ,
     RUN,
+    SWITCH,
     UFFD_REGISTER,
     UFFD_UNWP,
     UFFD_WP,
@@ -31,32 +36,33 @@ from fuzz.scenario.kinds import (
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
-from mm.operations import BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
+from mm.operations import ALONE, BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
 
 OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
-NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER}
+NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
 ALL_PAGES: Final = PAGES - 1 << 3
 _WITHOUT_LOCK: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD - EXCLUSIVE
 ]
 _SHARING: Final = [
-    kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | BEGIN_EXCLUSIVE
+    kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | ALONE | BEGIN_EXCLUSIVE
 ]
 MEETS: Final = {
     kind: list(OPERATIONS)
     if kind in _WITHOUT_LOCK
     else _WITHOUT_LOCK
-    if KINDS[kind].name in EXCLUSIVE
+    if KINDS[kind].name in EXCLUSIVE | ALONE
     else _SHARING
     for kind in OPERATIONS
 }
 """By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
-without it, by the rmap or from the scheduler; drawn blindly, the second operation of such a round mostly waits."""
+without it, by the rmap or from the scheduler, and so does who is alone; drawn blindly, the second operation of such a
+round mostly waits."""
 ELSEWHERE: Final = 0.25
 ELSEWHERE_TOGETHER: Final = 0.6
 """How often the second operation goes to another page, because two operations share the generations and locks of a
@@ -79,6 +85,12 @@ def race_scenario(
     body = bytearray()
     for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
         body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
+    if EXIT in operations:
+        # Exit is refused while another CPU runs the address space: the others go to the child, or to a kernel thread.
+        first = draws.randrange(0, header.cpus)
+        for distance in range(1, header.cpus):
+            cpu = (first + distance) % header.cpus
+            body += bytes((draws.choice((SWITCH, LAZY)), cpu, 0, 1))
     while len(body) < WIDTH * records:
         _round(draws, header, operations, body)
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
@@ -100,6 +112,9 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
     first = draws.randrange(0, cpus)
     kind, arg = draws.choice(operations), draws.randrange(0, 256)
     cut = draws.choice(CUTS)
+    if kind == POKE and draws.random() < 0.5:
+        # A kernel thread patches text as well, and has somebody's page tables loaded.
+        body += bytes((LAZY, first, 0, 0))
     body += bytes((kind, first | cut << 3, _span(draws, page), arg))
     partners = [other for other in operations if other in MEETS[kind]] or MEETS[kind]
     meeting = arg % pages if kind == MREMAP else elsewhere

@@ -4,7 +4,7 @@ from typing import Final
 
 from machine.entry import NX
 from optimized import rules
-from optimized.faults import delivery, gather, huge
+from optimized.faults import delivery, gather, huge, temporary
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
 
@@ -206,5 +206,32 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=5,
         ),
         strategy=delivery.RangeSparesLazy,
+    ),
+    seed(
+        "borrowed-mm-restored",
+        Fault(
+            "C3",
+            "abee7c494d8c, docs/linux-tlb.md E.4 entry 42",
+            2020,
+            "a lazy CPU goes back from a temporary address space to the one that it had borrowed: text_poke is called "
+            "by a kernel thread, whose CPU still has the tables of a process loaded; while the temporary space is "
+            "loaded the process exits on another CPU, which finds nobody with its tables and frees them, and the "
+            "restored CR3 leads to a freed table, on a CPU that is no longer lazy",
+            shortest=5,
+        ),
+        strategy=temporary.RestoresBorrowed,
+    ),
+    seed(
+        "raw-cr3-restored",
+        Fault(
+            "C1",
+            "52a2af400c10, docs/linux-tlb.md E.4 entry 43",
+            2017,
+            "CR3 is saved, written and restored by code that knows no ASIDs: the page tables of an EFI call are loaded "
+            "under PCID 0, and when the call was made from an address space with another PCID, its translations stay "
+            "there, for the address space that has ASID 0 and is loaded next without a flush",
+            shortest=5,
+        ),
+        strategy=temporary.RawCr3,
     ),
 )

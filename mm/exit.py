@@ -1,0 +1,71 @@
+"""exit of the last thread of an address space: exit_mm, exit_mmap, and a switch to a thread of another one.
+
+Who still has the space loaded has it lazily.
+A lazy CPU leaves it in the flush that precedes the freeing of the page tables; what it has in CR3, the top-level table,
+lives until no CPU has it loaded (mm.mmdrop).
+The levels of tables in between, which this model does not have, are freed in the same gather wherever anything is
+mapped; so the flush is for everything and for lazy CPUs even if no page table of this model is freed (a huge page).
+No lock is taken: nobody else runs a thread in it (mm_users is 0), and whoever comes to its pages through the
+rmap takes the page-table locks.
+"""
+
+from machine.geometry import PAGES, TABLES
+from mm.context import leave_lazy
+from mm.munmap import free_pgtable, remove_regions
+from mm.operation import gather_begin, gather_finish, op_return
+from mm.page_mask import by_table
+from mm.step import Step, push, step
+from mm.tables import pmd_of
+from mm.world import GONE_MM, MMS, World
+from mm.zap import zap_pmd
+
+
+def start_exit(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
+    """Begin the exit of the CPU's thread and of all that sleep in its address space; the CPU goes on in another one.
+
+    Refused, without effect, while another CPU runs a thread of the space, which then lives on, and when it is the only
+    address space.
+    """
+    push(w, cpu, (exit_mm,), (op_return,))
+
+
+@step("exit_mm, mmput", "check")
+def exit_mm(w: World, cpu: int, _s: Step) -> None:
+    """The thread is a kernel thread from here, which borrows what is loaded (enter_lazy_tlb); nobody can be scheduled
+    in the space any more.
+
+    A thread that sleeps while its CPU runs a kernel thread is killed with the others, or was the one that exits and
+    has moved; its CPU will go on in the other address space.
+    """
+    mm = w.task_mm[cpu]
+    others = [other for other in range(MMS) if w.live[other] and other != mm]
+    sleepers = [c for c in range(w.cpus) if w.task_mm[c] == mm and c != cpu]
+    if not others or not all(w.kthread[c] for c in sleepers):
+        return
+    w.live[mm] = False
+    w.observer.exited(mm)
+    for c in (cpu, *sleepers):
+        w.task_mm[c] = others[0]
+    w.lazy[cpu] = w.kthread[cpu] = True
+    zaps = [(zap_pmd, mm, i, part) for i, part in by_table(remove_regions(w, mm, 0, PAGES))]
+    frees = [(free_pgtable, mm, i) for i in range(TABLES)]
+    upper = [(free_pgd_range,)] if any(pmd_of(w, mm, i) for i in range(TABLES)) else []
+    push(w, cpu, (gather_begin, mm), *zaps, *frees, *upper, (gather_finish,), (exit_end, mm))
+
+
+@step("free_pgd_range", "free")
+def free_pgd_range(w: World, cpu: int, _s: Step) -> None:
+    w.flush.upper_tables_removed(w, cpu)
+
+
+@step("mmdrop, schedule", "switch")
+def exit_end(w: World, cpu: int, s: Step) -> None:
+    """The number is free for a new address space; CPUs that still have the old table loaded have no space by name."""
+    mm = s[1]
+    w.gone.append((mm, w.root[mm]))
+    w.root[mm] = -1
+    for c in range(w.cpus):
+        if w.loaded_mm[c] == mm:
+            w.loaded_mm[c] = GONE_MM
+    w.flush.mm_freed(w, mm)
+    leave_lazy(w, cpu)

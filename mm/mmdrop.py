@@ -1,0 +1,24 @@
+"""mmdrop: the top-level table of an address space that is no more goes with the last CPU that has it loaded."""
+
+from mm.frames import free_table
+from mm.step import Step, push, step
+from mm.world import World
+
+
+def mmdrop_gone(w: World, cpu: int) -> None:
+    """Called when the CPU has loaded another page table: it may have been the last one to have the old one."""
+    if w.gone:
+        push(w, cpu, (mmdrop,))
+
+
+@step("finish_task_switch, mmdrop", "free")
+def mmdrop(w: World, _cpu: int, _s: Step) -> None:
+    """Free each top-level table that is in no CPU's CR3.
+
+    Linux counts who has it as active_mm (mm_count), and a CPU that a flush has sent to init_mm gives up its count at
+    its next switch; here it has none from then on, and whoever switches next frees the table.
+    """
+    for mm, root in w.gone.copy():
+        if root not in w.machine.cr3:
+            w.gone.remove((mm, root))
+            free_table(w, mm, 0, root)

@@ -1,0 +1,44 @@
+"""text_poke: the kernel writes through an address space of its own, which the CPU has loaded for a few steps only.
+
+So do EFI calls. Interrupts are disabled meanwhile.
+The temporary address space has no number: no flush is ever sent for it, and nothing in it changes.
+It maps one kernel page at every address, as the 1:1 mapping of EFI maps the low addresses whatever a process has there.
+The entries have the user bit, because this machine translates for users only; in the kernel it is its own copies from
+and to user memory that would go through such an entry.
+Two CPUs may be in it at once: text_mutex keeps them apart in Linux, and there is nothing here that they could disturb.
+"""
+
+from typing import Final
+
+from machine.entry import ACCESSED, DIRTY, PRESENT, RW, USER, WRITE
+from machine.geometry import FANOUT, FRAME_BITS, TABLES
+from mm.frames import alloc_zeroed
+from mm.operation import op_return
+from mm.step import Step, push, step
+from mm.tables import TABLE_BITS, new_table
+from mm.world import World
+
+_KERNEL_PAGE: Final = PRESENT | RW | USER | ACCESSED | DIRTY
+
+
+def start_poke(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
+    """Begin a write by the kernel, at the address of the page, through the temporary address space."""
+    push(w, cpu, (op_return,))
+    w.flush.in_temporary_mm(w, cpu, (text_poke_memcpy, page))
+
+
+@step("text_poke_memcpy", "copy")
+def text_poke_memcpy(w: World, cpu: int, s: Step) -> None:
+    """The store caches a translation, and what it writes is nobody's."""
+    w.machine.access(cpu, s[1], WRITE)
+
+
+def poking_root(w: World) -> int:
+    """Return the top-level table of the temporary address space, which the first call makes (poking_init)."""
+    if w.poking < 0:
+        w.poking = new_table(w)
+        table, page = new_table(w), alloc_zeroed(w)
+        memory = w.machine.memory
+        memory[w.poking << 2 : (w.poking << 2) + TABLES] = [FRAME_BITS[table] | TABLE_BITS] * TABLES
+        memory[table << 2 : (table << 2) + FANOUT] = [FRAME_BITS[page] | _KERNEL_PAGE] * FANOUT
+    return w.poking

@@ -1,0 +1,63 @@
+"""Faults around temporary address spaces: what is saved and restored."""
+
+from machine.x86 import NO_ROOT
+from mm.step import Step, step
+from mm.text_poke import poking_root
+from mm.world import GONE_MM, World
+from optimized.state import X86State
+from optimized.strategy import GatherFlush
+from optimized.switch import load_table, push_switch
+
+
+class RestoresBorrowed(GatherFlush):
+    """A lazy CPU goes back to the space that it had borrowed (before abee7c494d8c).
+
+    While it is away nothing says that it will: the switch of the day took the CPU out of the mask of the space that it
+    left (cpumask_clear_cpu), and CR3 is another one.
+    """
+
+    def way_back(self, w: World, cpu: int) -> Step:
+        mm = w.loaded_mm[cpu]
+        if not w.lazy[cpu] or mm < 0:
+            return super().way_back(w, cpu)
+        state: X86State = w.flush_state
+        state.cpumask[mm] &= ~(1 << cpu)
+        return (restore_borrowed, mm, w.machine.cr3[cpu])
+
+
+@step("unuse_temporary_mm: the borrowed mm", "switch", takes="mm frame")
+def restore_borrowed(w: World, cpu: int, s: Step) -> None:
+    """By the table that was loaded, because another address space may have the number meanwhile."""
+    _, mm, root = s
+    if w.root[mm] == root:
+        push_switch(w, cpu, mm)
+        return
+    w.loaded_mm[cpu] = GONE_MM
+    w.lazy[cpu] = w.irqs_off[cpu] = False
+    load_table(w, cpu, mm, root, w.machine.pcid[cpu], flush=True)
+
+
+class RawCr3(GatherFlush):
+    """The temporary space is loaded by hand, under PCID 0, and CR3 saved and put back (before 52a2af400c10).
+
+    Neither write of CR3 has bit 63 set, so each empties the PCID that it loads.
+    """
+
+    def way_back(self, w: World, cpu: int) -> Step:
+        machine = w.machine
+        if w.lazy[cpu] or machine.cr3[cpu] == NO_ROOT:
+            return super().way_back(w, cpu)
+        return (write_saved_cr3, machine.cr3[cpu], machine.pcid[cpu])
+
+    def load_temporary(self, w: World, cpu: int) -> None:
+        if w.lazy[cpu]:
+            super().load_temporary(w, cpu)
+        else:
+            w.machine.load_cr3(cpu, poking_root(w), 0, noflush=False)
+
+
+@step("write_cr3(saved)", "switch", takes="frame count")
+def write_saved_cr3(w: World, cpu: int, s: Step) -> None:
+    _, root, pcid = s
+    w.machine.load_cr3(cpu, root, pcid, noflush=False)
+    w.irqs_off[cpu] = False

@@ -1,0 +1,72 @@
+"""use_temporary_mm and unuse_temporary_mm: into an address space of the kernel and back, with interrupts disabled.
+
+A lazy CPU leaves the space that it has borrowed for good: nobody tells it, in between, that this space ends
+(abee7c494d8c).
+The temporary space takes the next slot, flushed, and leaves it to nobody; Linux gives it a context, whose generation
+every poke raises, so that its slot is flushed likewise.
+"""
+
+from typing import Any, Protocol
+
+from machine.x86 import NO_ROOT
+from mm.mmdrop import mmdrop_gone
+from mm.step import Step, push, step
+from mm.text_poke import poking_root
+from mm.world import INIT_MM, POKING_MM, World
+from optimized.state import X86State
+from optimized.switch import push_switch
+
+
+class Temporary(Protocol):
+    """The decisions that a strategy of this model takes around a temporary address space."""
+
+    def way_back(self, w: World, cpu: int) -> Step:
+        """Leave what the CPU has loaded, and return the step that ends the temporary address space."""
+        ...
+
+    def load_temporary(self, w: World, cpu: int) -> None:
+        """Load the temporary address space."""
+        ...
+
+
+def back_from(w: World, cpu: int) -> Step:
+    """Return the step behind which the CPU has its own address space loaded again; a borrowed one it does without."""
+    if w.lazy[cpu] or w.loaded_mm[cpu] < 0:
+        return (stay_in_init_mm,)
+    return (unuse_temporary_mm, w.loaded_mm[cpu])
+
+
+def load_in_next_slot(w: World, cpu: int) -> None:
+    """Load the temporary address space under the next ASID, as one that nobody has."""
+    state: X86State = w.flush_state
+    slot = state.next_asid[cpu]
+    state.next_asid[cpu] = (slot + 1) % state.asids
+    state.ctx_mm[cpu][slot] = -1
+    state.asid[cpu] = slot
+    w.loaded_mm[cpu] = POKING_MM
+    w.machine.load_cr3(cpu, poking_root(w), slot, noflush=False)
+
+
+@step("use_temporary_mm", "switch")
+def use_temporary_mm(w: World, cpu: int, s: Step) -> None:
+    """Arguments: the step to be carried out in the temporary address space."""
+    # Any, because a cast is a call.
+    strategy: Any = w.flush
+    temporary: Temporary = strategy
+    w.irqs_off[cpu] = True
+    back = temporary.way_back(w, cpu)
+    temporary.load_temporary(w, cpu)
+    push(w, cpu, s[1:], back)
+    mmdrop_gone(w, cpu)
+
+
+@step("unuse_temporary_mm", "switch")
+def unuse_temporary_mm(w: World, cpu: int, s: Step) -> None:
+    push_switch(w, cpu, s[1])
+
+
+@step("unuse_temporary_mm: init_mm", "switch")
+def stay_in_init_mm(w: World, cpu: int, _s: Step) -> None:
+    w.loaded_mm[cpu] = INIT_MM
+    w.machine.load_cr3(cpu, NO_ROOT, w.machine.pcid[cpu], noflush=True)
+    w.irqs_off[cpu] = False

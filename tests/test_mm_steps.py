@@ -30,8 +30,9 @@ WORDS = {
     "page",
     "place",
     "slot",
+    "table",
 }
-NAMED = {"cpu", "entry", "frame", "generation"}
+NAMED = {"cpu", "entry", "frame", "generation", "table"}
 SMALLEST_ENTRY = 4096
 
 

@@ -116,22 +116,34 @@ def escape_by_layout(reducer: Reducer) -> None:
 
 
 def escape_by_laziness(reducer: Reducer) -> None:
-    """Variant: every switch to another space is lazy mode, every switch back a load, and no space is made.
+    """Variants: every switch to another space is lazy mode, or a poke, every switch back a load, and no space is made;
+    and every exit a switch back.
 
-    A CPU that is away misses flushes in either way, and lazy mode needs no second space.
+    A CPU that is away misses flushes in either way, and lazy mode needs no second space; nor does the temporary one of
+    the kernel, which recycles an ASID as a switch does.
     """
     best = reducer.best
+    if any(record[KIND] == kinds.EXIT for record in best.records):
+        back = [
+            as_call(record, best.header, kinds.SWITCH, 0) if record[KIND] == kinds.EXIT else record
+            for record in best.records
+        ]
+        reducer.consider(with_records(best, back))
     if not any(record[KIND] == kinds.SWITCH for record in best.records):
         return
-    records = []
-    for record in best.records:
-        if record[KIND] == kinds.SWITCH and record[ARG]:
-            records.append((kinds.LAZY, record[CPU], record[RUN], 0, 1, 0))
-        elif record[KIND] == kinds.SWITCH:
-            records.append((kinds.READ, record[CPU], record[RUN], 0, 1, 0))
-        elif record[KIND] != kinds.FORK:
-            records.append(record)
-    _escape(reducer, [with_records(best, records)], (drop_records, compact_pages))
+    page = next((record[PAGE] for record in best.records if record[KIND] in ACCESSES), 0)
+    variants = []
+    for away, at in ((kinds.LAZY, 0), (kinds.POKE, page)):
+        records = []
+        for record in best.records:
+            if record[KIND] == kinds.SWITCH and record[ARG]:
+                records.append((away, record[CPU], record[RUN], at, 1, 0))
+            elif record[KIND] == kinds.SWITCH:
+                records.append((kinds.READ, record[CPU], record[RUN], 0, 1, 0))
+            elif record[KIND] != kinds.FORK:
+                records.append(record)
+        variants.append(with_records(best, records))
+    _escape(reducer, variants, (drop_records, compact_pages))
 
 
 def escape_by_window(reducer: Reducer) -> None:

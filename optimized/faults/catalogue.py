@@ -170,7 +170,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "choose_new_asid in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3",
             0,
             "an ASID changes hands without a flush: the next address space uses the translations of the last one",
-            shortest=4,
+            shortest=2,
         ),
         strategy=delivery.RecycleAsid,
     ),

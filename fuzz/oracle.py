@@ -99,9 +99,14 @@ class Oracle(History):
             raise Violation("lost-store", slot, cpu, kind)
 
     def _refuse_untracked(self, mm: int, page: int, cpu: int) -> None:
-        """C5 for soft-dirty tracking: a store behind clear_refs leaves a mark, or its region counts as written."""
+        """C5 for soft-dirty tracking: a store behind clear_refs leaves a mark, or its region counts as written.
+
+        Or there is no region any more: munmap has taken it out and comes to the entry next, and nobody who asks which
+        pages were written is told of this one.
+        """
         w = self.world
-        if not (leaf_of(w, mm, page) & SOFT_DIRTY or w.vma[mm][page] & VM_SOFTDIRTY):
+        vma = w.vma[mm][page]
+        if vma and not (leaf_of(w, mm, page) & SOFT_DIRTY or vma & VM_SOFTDIRTY):
             raise Violation("write-untracked", mm * PAGES + page, cpu, WRITE)
 
     def _refuse_unseen(self, frame: int, slot: int, cpu: int) -> None:

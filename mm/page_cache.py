@@ -72,10 +72,14 @@ def is_changing(w: World, frame: int) -> bool:
 
 def to_be_written(w: World, frame: int) -> bool:
     """Return whether the folio or an entry that maps it is dirty: what is in it now will reach the backing store."""
-    return bool(w.dirty >> frame & 1) or any(
-        pte & (PRESENT | PROTNONE) and pte & DIRTY and frame_of(pte) == frame
-        for pte in (pte_of(w, *divmod(place, PAGES)) for place in mapped_at(w, frame))
-    )
+    if w.dirty >> frame & 1:
+        return True
+    for place in mapped_at(w, frame):
+        mm, page = divmod(place, PAGES)
+        pte = pte_of(w, mm, page)
+        if pte & (PRESENT | PROTNONE) and pte & DIRTY and frame_of(pte) == frame:
+            return True
+    return False
 
 
 @step("folio_lock", "lock", takes="frame")

@@ -89,8 +89,8 @@ def calls(scenario: Scenario) -> list[int]:
 
 
 def as_call(record: Record, header: Header, kind: int, arg: int) -> Record:
-    """The call as one of another kind; one that named no pages now names all."""
-    if not names_pages(record):
+    """The call as one of another kind; one that named no pages, or stands for a whole table, now names all."""
+    if not names_pages(record) or record[KIND] == kinds.COLLAPSE:
         record = revised(record, page=0, count=header.pages)
     return revised(record, kind=kind, arg=arg)
 

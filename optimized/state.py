@@ -35,6 +35,11 @@ class Gather:
             self.start = min(self.start, first)
             self.end = max(self.end, first + count)
 
+    def reset_range(self) -> None:
+        """__tlb_reset_range: what was recorded is flushed; pages and tables stay queued."""
+        self.end = 0
+        self.freed_tables = self.strict = False
+
     def copy(self) -> "Gather":
         """Return an equal gather that shares no list with this one."""
         other = Gather(self.mm)

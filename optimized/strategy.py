@@ -127,8 +127,7 @@ class GatherFlush:
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
         gather = self.gather_of(w, cpu)
         push(w, cpu, *self.flush_of(gather), (drop_rmap, mm, page))
-        gather.end = 0
-        gather.freed_tables = gather.strict = False
+        gather.reset_range()
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -145,8 +144,7 @@ class GatherFlush:
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
         push(w, cpu, *self.flush_of(gather), *free_of(gather))
-        gather.end = 0
-        gather.freed_tables = gather.strict = False
+        gather.reset_range()
 
     def flush_of(self, gather: Gather) -> list[Step]:
         """Return the flush that the gather's range asks for; none when nothing was recorded."""
@@ -157,7 +155,7 @@ class GatherFlush:
 
     def gather_finish(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
-        if self.is_nested(w, gather.mm):
+        if self.is_nested(w, gather):
             # Another gather of this address space is open: its changes, which this operation may have seen and passed
             # over, are not flushed yet. Flush everything, recorded or not (99baac21e458).
             self.upper_tables_removed(w, cpu)
@@ -167,10 +165,10 @@ class GatherFlush:
         """Return the end of a gather: flush, free, and only then say that nothing is pending any more."""
         return [*self.flush_of(gather), *free_of(gather), (gather_end,)]
 
-    def is_nested(self, w: World, mm: int) -> bool:
+    def is_nested(self, w: World, gather: Gather) -> bool:
         """mm_tlb_flush_nested: more than one gather of the address space is open."""
         state: X86State = w.flush_state
-        return state.pending[mm] > 1
+        return state.pending[gather.mm] > 1
 
     # Flushes outside a gather.
 

@@ -127,8 +127,6 @@ def random_scenario(draws: Draws, records: int = 32) -> Scenario:
     header = random_header(draws)
     if draws.random() < _RACES:
         kept = draws.sample(OPERATIONS, draws.choice(_RACING))
-        if kinds.WRITEBACK in kept or kinds.PUNCH in kept:
-            header = header._replace(layout=kinds.FILE)
         return race_scenario(draws, header, kept, records)
     body = bytearray(draws.randbytes(WIDTH * records))
     body[0::4] = body[0::4].translate(_KIND_OF_BYTE).translate(_swarm(draws))

@@ -16,6 +16,7 @@ from fuzz.scenario.kinds import (
     COLLAPSE,
     EXEC,
     EXIT,
+    FILE,
     FILL,
     FORK,
     HUGE,
@@ -25,6 +26,7 @@ from fuzz.scenario.kinds import (
     MPROTECT,
     MREMAP,
     POKE,
+    PUNCH,
     READ,
     RUN,
     SWITCH,
@@ -32,6 +34,7 @@ from fuzz.scenario.kinds import (
     UFFD_UNWP,
     UFFD_WP,
     WRITE,
+    WRITEBACK,
 )
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
@@ -45,6 +48,8 @@ _READ_WRITE: Final = 3
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
+LAYOUT_FOR: Final = {WRITEBACK: FILE, PUNCH: FILE, COLLAPSE: HUGE}
+"""What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
 ALL_PAGES: Final = PAGES - 1 << 3
 _WITHOUT_LOCK: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD - EXCLUSIVE
@@ -77,11 +82,14 @@ def race_scenario(
 
     What one of these kinds cannot do without comes first, over all pages: drawn as an operation of a round it would
     have to come on the right page, rounds before the race that needs it.
-    A collapse needs more, a region over 2 MiB that allows huge pages: with the header as drawn, one scenario in two
-    thousand collapsed anything.
+    Some need a layout, and a collapse a region over 2 MiB in it: with the header as drawn, one scenario in two thousand
+    collapsed anything.
     """
+    for kind, layout in LAYOUT_FOR.items():
+        if kind in operations:
+            header = header._replace(layout=layout)
     if COLLAPSE in operations:
-        header = header._replace(pages=max(header.pages, FANOUT), layout=HUGE)
+        header = header._replace(pages=max(header.pages, FANOUT))
     body = bytearray()
     for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
         body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))

@@ -13,7 +13,7 @@ from optimized.strategy import GatherFlush, free_of, gather_end
 class NeverNested(GatherFlush):
     """The end of a gather does not look for other open gathers (before 99baac21e458)."""
 
-    def is_nested(self, w: World, mm: int) -> bool:
+    def is_nested(self, w: World, gather: Gather) -> bool:
         return False
 
 
@@ -37,8 +37,7 @@ class LoseBatch(GatherFlush):
 
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
-        gather.end = 0
-        gather.freed_tables = False
+        gather.reset_range()
 
 
 class SkipDirtyClear(GatherFlush):
@@ -125,7 +124,7 @@ class NestedLevelLost(GatherFlush):
 
     def gather_finish(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
-        if self.is_nested(w, gather.mm):
+        if self.is_nested(w, gather):
             gather.start, gather.end, gather.freed_tables = 0, PAGES, False
             push(w, cpu, *self.finish_steps(gather))
         else:
@@ -164,9 +163,5 @@ class RmapBeforeFlush(GatherFlush):
 class EmptyNeverNested(GatherFlush):
     """A gather that has recorded nothing does not look for other open gathers (before 4647706ebeee)."""
 
-    def gather_finish(self, w: World, cpu: int) -> None:
-        gather = self.gather_of(w, cpu)
-        if gather.end:
-            super().gather_finish(w, cpu)
-        else:
-            push(w, cpu, *self.finish_steps(gather))
+    def is_nested(self, w: World, gather: Gather) -> bool:
+        return gather.end > 0 and super().is_nested(w, gather)

@@ -186,3 +186,14 @@ class Kernel:
 def prot(rights: int, kind: int = 0) -> int:
     """The argument of mmap for these rights and this kind of mapping."""
     return rights | kind << kinds.MAP_SHIFT
+
+
+def two_spaces(asids: int = 2, cpus: int = 2) -> Kernel:
+    """A parent and a child that share nothing: page 0 is 2 in the parent, 3 in the child."""
+    k = Kernel(asids=asids, cpus=cpus)
+    k.write(0)
+    k.run(0, "fork")
+    k.write(0)
+    k.run(1, "switch", arg=1)
+    k.write(1)
+    return k

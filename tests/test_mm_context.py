@@ -1,17 +1,6 @@
 """Context switches as operations: who runs where, and how a lazy CPU comes back."""
 
-from tests.kernel import Kernel
-
-
-def two_spaces(asids: int = 2, cpus: int = 2) -> Kernel:
-    """A parent and a child that share nothing: page 0 is 2 in the parent, 3 in the child."""
-    k = Kernel(asids=asids, cpus=cpus)
-    k.write(0)
-    k.run(0, "fork")
-    k.write(0)
-    k.run(1, "switch", arg=1)
-    k.write(1)
-    return k
+from tests.kernel import Kernel, two_spaces
 
 
 def test_a_cpu_sees_the_space_that_it_runs() -> None:

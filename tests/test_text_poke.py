@@ -11,20 +11,9 @@ from mm.step import run_steps
 from mm.world import INIT_MM, POKING_MM
 from optimized.switch import load_table
 from reference.eager import EagerFlush
-from tests.kernel import Kernel
+from tests.kernel import Kernel, two_spaces
 
 INSIDE = "text_poke_memcpy"
-
-
-def family(asids: int = 2) -> Kernel:
-    """A parent and a child that share nothing: page 0 is 2 in the parent on CPU 0, 3 in the child on CPU 1."""
-    k = Kernel(asids=asids)
-    k.write(0)
-    k.run(0, "fork")
-    k.write(0)
-    k.run(1, "switch", arg=1)
-    k.write(1)
-    return k
 
 
 def test_the_order_of_steps() -> None:
@@ -44,7 +33,7 @@ def test_the_order_of_steps() -> None:
 
 def test_interrupts_are_off_inside() -> None:
     """Until the old space is loaded again the CPU holds off flushes, and no address space is loaded by its number."""
-    k = family()
+    k = two_spaces()
     k.start(0, "poke")
     k.past(0, "use_temporary_mm")
     assert (k.w.loaded_mm[0], k.w.irqs_off[0]) == (POKING_MM, True)
@@ -58,7 +47,7 @@ def test_interrupts_are_off_inside() -> None:
 @pytest.mark.parametrize("asids", [1, 2, 3, 6])
 def test_nothing_of_it_is_left(asids: int) -> None:
     """Whatever ASID it took, each address space reads its own page behind it, the first time and later."""
-    k = family(asids)
+    k = two_spaces(asids)
     for _ in range(asids + 1):
         k.run(0, "poke")
         assert k.read(0) == 2
@@ -148,7 +137,7 @@ def test_it_is_made_once() -> None:
 
 def test_two_cpus_at_once() -> None:
     """Each has the temporary space loaded under an ASID of its own CPU."""
-    k = family()
+    k = two_spaces()
     for cpu in (0, 1):
         k.start(cpu, "poke")
         k.until(cpu, INSIDE)

@@ -108,6 +108,10 @@ class FlushStrategy(Protocol):
         """tlb_finish_mmu: flush, free and close the CPU's gather."""
         ...
 
+    def gather_finish_free(self, w: "World", cpu: int) -> None:
+        """As gather_finish, of a munmap or MADV_DONTNEED, by which the program has given up what it had there."""
+        ...
+
     def defer(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
         """Note that `count` pages from `first` were changed and must be flushed by the operation's next due point."""
         ...
@@ -142,6 +146,14 @@ class FlushStrategy(Protocol):
 
     def flush_range(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
         """flush_tlb_range, now; of a single page flush_tlb_page."""
+        ...
+
+    def tick(self, w: "World", cpu: int) -> None:
+        """The CPU has its timer interrupt."""
+        ...
+
+    def addresses_reused(self, w: "World", cpu: int, mm: int) -> None:
+        """Addresses of `mm` at which nothing is mapped are about to be mapped again, under mmap_lock for writing."""
         ...
 
     def switch_mm(self, w: "World", cpu: int, mm: int) -> None:

@@ -5,7 +5,13 @@ from typing import Final
 from machine.entry import ACCESSED, DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of
 from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, pte_unlock
-from mm.operation import gather_begin, gather_finish, pte_lock_batched, read_unlock_return
+from mm.operation import (
+    gather_begin,
+    gather_finish,
+    gather_finish_free,
+    pte_lock_batched,
+    read_unlock_return,
+)
 from mm.page_mask import by_table, mask_of, pages_in
 from mm.step import Step, push, step
 from mm.tables import pmd_of, pte_of, set_pte
@@ -47,8 +53,9 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
         if not vma & VM_MAPPED or (advice == FREE and vma & VM_SHARED):
             return False
     code = free_pmd if advice == FREE else zap_pmd
+    finish = (gather_finish,) if advice == FREE else (gather_finish_free,)
     passes = [(code, mm, i, mask) for i, mask in by_table(mask_of(first, count))]
-    push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
+    push(w, cpu, (gather_begin, mm), *passes, finish)
     return False
 
 

@@ -49,12 +49,13 @@ def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:
 
 
 @step("mmap_write_lock, mmap_region", "lock")
-def mmap_region(w: World, _cpu: int, s: Step) -> bool:
+def mmap_region(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count, arg = s
     if not mmap_write_trylock(w, mm):
         return True
     if not any(w.vma[mm][first : first + count]):
         map_pages(w, mm, range(first, first + count), arg & VM_RIGHTS, arg >> 3)
+        w.flush.addresses_reused(w, cpu, mm)
     return False
 
 

@@ -51,7 +51,7 @@ def mremap_to(w: World, cpu: int, s: Step) -> bool:
         return False
     push(w, cpu, (move_vma, *s[1:]))
     if any(regions[target : target + count]):
-        unmap_region(w, cpu, mm, target, count)
+        unmap_region(w, cpu, mm, target, count, (gather_finish,))
     return False
 
 
@@ -82,6 +82,7 @@ def move_vma(w: World, cpu: int, s: Step) -> None:
         (gather_finish,),
         (due_return,),
     )
+    w.flush.addresses_reused(w, cpu, mm)
 
 
 @step("move_page_tables", "check")

@@ -3,7 +3,7 @@
 from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, TABLES, frame_of
 from mm.locks import mmap_write_downgrade, mmap_write_trylock
-from mm.operation import gather_begin, gather_finish, read_unlock_return
+from mm.operation import gather_begin, gather_finish_free, read_unlock_return
 from mm.page_mask import by_table
 from mm.step import Step, push, step
 from mm.tables import clear_pmd, pmd_of
@@ -31,18 +31,21 @@ def munmap_vma(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count = s
     if not mmap_write_trylock(w, mm):
         return True
-    unmap_region(w, cpu, mm, first, count)
+    unmap_region(w, cpu, mm, first, count, (gather_finish_free,))
     mmap_write_downgrade(w, mm)
     return False
 
 
-def unmap_region(w: World, cpu: int, mm: int, first: int, count: int) -> None:
-    """Remove the regions of the pages, under mmap_lock for writing; zap what is mapped there and free its tables."""
+def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: Step) -> None:
+    """Remove the regions of the pages, under mmap_lock for writing; zap what is mapped there and free its tables.
+
+    `finish` is the end of the gather.
+    """
     mask = remove_regions(w, mm, first, count)
     if mask:
         zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
         frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
-        push(w, cpu, (gather_begin, mm), *zaps, *frees, (gather_finish,))
+        push(w, cpu, (gather_begin, mm), *zaps, *frees, finish)
 
 
 def remove_regions(w: World, mm: int, first: int, count: int) -> int:

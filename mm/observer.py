@@ -44,6 +44,12 @@ class Observer(Protocol):
     def object_copied(self, mm: int, old: int, new: int) -> None:
         """The content that `mm` (-1: every address space) has in frame `old` was copied to frame `new`."""
 
+    def postponed(self, cpu: int, epoch: int) -> None:
+        """What the CPU's operation has promised so far holds when the epoch has ended, not when it returns."""
+
+    def epoch_ended(self, epoch: int) -> None:
+        """What was postponed to the end of the epoch holds from here; the number may name another one."""
+
     def copying(self, frame: int) -> None:
         """The content of `frame` is about to be copied, for a mapping that will replace those of `frame`."""
 

@@ -48,6 +48,11 @@ def gather_finish(w: World, cpu: int, _s: Step) -> None:
     w.flush.gather_finish(w, cpu)
 
 
+@step("tlb_finish_mmu", "flush")
+def gather_finish_free(w: World, cpu: int, _s: Step) -> None:
+    w.flush.gather_finish_free(w, cpu)
+
+
 @step("flush before copy", "flush")
 def due_copy(w: World, cpu: int, _s: Step) -> None:
     w.flush.due(w, cpu, COPY)

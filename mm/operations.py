@@ -19,6 +19,7 @@ from mm.munmap import start_munmap
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
 from mm.text_poke import start_poke
+from mm.tick import start_tick
 from mm.userfaultfd import start_protect, start_register, start_unprotect
 from mm.world import World
 from mm.writeback import start_writeback
@@ -52,6 +53,7 @@ STARTS: Final[dict[str, Start]] = {
     "collapse": start_collapse,
     "exit": start_exit,
     "poke": start_poke,
+    "tick": start_tick,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -81,6 +83,7 @@ BY_KERNEL_THREAD: Final = frozenset(
         "punch",
         "collapse",
         "poke",
+        "tick",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from optimized import rules
 from optimized.arm64 import Arm64Flush
+from optimized.latr import LatrFlush
 from optimized.policy import Policy
 from optimized.relaxed import RelaxedFlush
 
@@ -45,6 +46,19 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
         "that widening a right is seen without a flush and the fault handler has no spurious fault to fix; on x86, "
         "as here, the fault itself drops the entry and the retry succeeds. It trusts nothing about software bits and "
         "flushes when one changes, and is asked only about present entries of user pages.",
+    ),
+    Policy(
+        "latr",
+        rules.linux,
+        "lazy shootdown: munmap and MADV_DONTNEED interrupt nobody, each CPU flushes at its next tick",
+        "Kumar et al., ASPLOS 2018",
+        huge_needs_flush=rules.linux_huge,
+        huge_inline=False,
+        strategy=LatrFlush,
+        trusts="That a program does not touch what it has given up until every CPU has had a tick or a context "
+        "switch: munmap returns before its promise holds, and stores through an old entry are lost with the page. That "
+        "frames are not freed and addresses not mapped again before that, and that whoever takes a page-table lock of "
+        "the space meanwhile looks for what is put off, because it finds entries gone and has nothing to flush itself.",
     ),
     Policy(
         "arm64",

@@ -29,8 +29,21 @@ def targets_of(w: World, cpu: int, mm: int, *, freed_tables: bool) -> int:
     """Return who of the CPU mask must handle a flush: bit d for the CPU at distance d from the sender."""
     state: X86State = w.flush_state
     mask = state.cpumask[mm]
+    if state.trim_due >> mm & 1:
+        # Whoever is interrupted for nothing leaves the mask, in flush_tlb_func.
+        state.trim_due &= ~(1 << mm)
+        return targets_to_trim(w, cpu, mask, freed_tables=freed_tables)
     own = mask >> cpu & 1 if w.loaded_mm[cpu] == mm else 0
     return own | others_of(w, cpu, mask, mm, freed_tables=freed_tables)
+
+
+def targets_to_trim(w: World, cpu: int, mask: int, *, freed_tables: bool) -> int:
+    """As targets_of, and all others of the mask that are not lazy."""
+    return sum(
+        1 << d
+        for d in range(w.cpus)
+        if mask >> (cpu + d) % w.cpus & 1 and (freed_tables or not w.lazy[(cpu + d) % w.cpus])
+    )
 
 
 def others_of(w: World, cpu: int, mask: int, mm: int, *, freed_tables: bool) -> int:

@@ -71,11 +71,13 @@ class X86State:
     """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B): World.flush_state under the optimized model.
 
     Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), the two halves of
-    tlb_flush_batched, `global_asid` (-1: none) and `transition` (a bit each: some CPU may still run it under another
-    ASID). `last_global` is the global ASID that was given out last, FIRST_GLOBAL - 1 before the first one.
+    tlb_flush_batched, `global_asid` (-1: none), `transition` (a bit each: some CPU may still run it under another
+    ASID), and `trim_due` (a bit each: the next flush drops from the mask whoever does not run it).
+    `last_global` is the global ASID that was given out last, FIRST_GLOBAL - 1 before the first one.
     Per CPU: `unmap_mask` (arch_tlbbatch: a bit for each CPU that its batch of unmaps must reach), `asid` loaded,
     `next_asid`, for each slot the context's address space and generation, and in `need_tlbsync` a bit: it has issued a
     broadcast that it has not waited for.
+    `lazy_frees` is what optimized.latr puts off.
     """
 
     __slots__ = (
@@ -91,11 +93,13 @@ class X86State:
         "gathers",
         "global_asid",
         "last_global",
+        "lazy_frees",
         "need_tlbsync",
         "next_asid",
         "pending",
         "tlb_gen",
         "transition",
+        "trim_due",
         "unmap_mask",
     )
 
@@ -122,6 +126,8 @@ class X86State:
         self.last_global = FIRST_GLOBAL - 1
         self.transition = 0
         self.need_tlbsync = 0
+        self.trim_due = 0
+        self.lazy_frees: list[tuple[int, ...]] = []
 
     def copy(self) -> "X86State":
         """Return an equal state that shares no mutable part with this one."""
@@ -144,6 +150,8 @@ class X86State:
         self.last_global = known.last_global
         self.transition = known.transition
         self.need_tlbsync = known.need_tlbsync
+        self.trim_due = known.trim_due
+        self.lazy_frees = known.lazy_frees.copy()
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value, equal for equal states."""
@@ -164,6 +172,8 @@ class X86State:
             self.last_global,
             self.transition,
             self.need_tlbsync,
+            self.trim_due,
+            tuple(self.lazy_frees),
         )
 
     def count_open(self, mm: int) -> int:

@@ -14,7 +14,7 @@ from mm.frames import free_table, put_page
 from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
-from mm.world import INVALIDATED, World
+from mm.world import INVALIDATED, MMS, World
 from optimized.broadcast import wait_tlbsync
 from optimized.flush_func import NO_GENERATION
 from optimized.shootdown import batch_flush, flush_send, should_flush_tlb
@@ -175,6 +175,9 @@ class GatherFlush:
         state: X86State = w.flush_state
         return state.pending[gather.mm] > 1
 
+    def gather_finish_free(self, w: World, cpu: int) -> None:
+        self.gather_finish(w, cpu)
+
     # Flushes outside a gather.
 
     def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
@@ -237,6 +240,14 @@ class GatherFlush:
 
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         push(w, cpu, (flush_send, mm, first, count, int(count > 1)))
+
+    def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
+        """Nothing: who has unmapped there has flushed."""
+
+    def tick(self, w: World, cpu: int) -> None:
+        """Time passes, so the next flush of each address space trims its mask (should_trim_cpumask: once a second)."""
+        state: X86State = w.flush_state
+        state.trim_due = (1 << MMS) - 1
 
     # Delivery and context switches.
 

@@ -139,6 +139,15 @@ class EagerFlush:
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         """Flushed already."""
 
+    def gather_finish_free(self, w: World, cpu: int) -> None:
+        self.gather_finish(w, cpu)
+
+    def tick(self, w: World, cpu: int) -> None:
+        """Nothing is put off."""
+
+    def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
+        """Nothing is cached there."""
+
     def switch_mm(self, w: World, cpu: int, mm: int) -> None:
         w.lazy[cpu] = False
         w.loaded_mm[cpu] = mm

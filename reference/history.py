@@ -50,6 +50,7 @@ class History:
         "open_drop",
         "open_free",
         "open_tracking",
+        "promised",
         "region_rights",
         "shadow",
         "shared_object",
@@ -96,6 +97,8 @@ class History:
         self.tracked: list[bool] = [False] * MMS
         self.open_tracking: dict[int, int] = {}
         self.open_drop: dict[int, list[tuple[int, int]]] = {}
+        # By epoch: visits and drops that count when it has ended.
+        self.promised: dict[int, tuple[list[tuple[int, int, int]], list[tuple[int, int]]]] = {}
 
     def _copy(self, known: "History") -> None:
         self.time = known.time
@@ -117,6 +120,7 @@ class History:
         self.tracked = known.tracked.copy()
         self.open_tracking = known.open_tracking.copy()
         self.open_drop = {cpu: drops.copy() for cpu, drops in known.open_drop.items()}
+        self.promised = {e: (v.copy(), drops.copy()) for e, (v, drops) in known.promised.items()}
 
     # Objects.
 
@@ -205,10 +209,7 @@ class History:
         """Raise the floors of what the CPU's operation visited: its promises hold from here."""
         visits = self.visits[cpu]
         if visits:
-            for slot, index, deny in visits:
-                for kind in (READ, WRITE, EXEC):
-                    if deny & kind and self.floor[kind][slot] < index:
-                        self.floor[kind][slot] = index
+            self._raise_floors(visits)
             visits.clear()
         freed = self.open_free[cpu]
         if freed:
@@ -219,6 +220,21 @@ class History:
             self.tracked[self.open_tracking.pop(cpu)] = True
         if cpu in self.open_drop:
             self.dropped.update(self.open_drop.pop(cpu))
+
+    def _raise_floors(self, visits: list[tuple[int, int, int]]) -> None:
+        for slot, index, deny in visits:
+            for kind in (READ, WRITE, EXEC):
+                if deny & kind and self.floor[kind][slot] < index:
+                    self.floor[kind][slot] = index
+
+    def postponed(self, cpu: int, epoch: int) -> None:
+        self.promised[epoch] = (self.visits[cpu].copy(), self.open_drop.pop(cpu, []))
+        self.visits[cpu].clear()
+
+    def epoch_ended(self, epoch: int) -> None:
+        visits, drops = self.promised.pop(epoch)
+        self._raise_floors(visits)
+        self.dropped.update(drops)
 
     # Answers.
 
@@ -284,7 +300,8 @@ class History:
         # What the same mremap has unmapped there counts no more either, although it has not returned.
         slot = mm * PAGES + page
         self.dropped.pop(slot, None)
-        for drops in self.open_drop.values():
+        open_drops = [*self.open_drop.values(), *(drops for _, drops in self.promised.values())]
+        for drops in open_drops:
             drops[:] = [drop for drop in drops if drop[0] != slot]
 
     def dispensable(self, owner: int) -> bool:

@@ -11,7 +11,7 @@ from mm.step import push
 from mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
 from optimized.flush_func import flush_tlb_func
 from optimized.shootdown import flush_send, should_flush_tlb
-from tests.kernel import Kernel
+from tests.kernel import Kernel, R, W
 
 
 def warm(cpus: int = 2, asids: int = 2) -> Kernel:
@@ -194,6 +194,26 @@ def test_generations_decide(
 
     assert flush_func(k, local, generation, newest) == left
     assert k.state.ctx_gen[1][k.state.asid[1]] == after
+
+
+def test_a_tick_has_the_next_flush_trim_the_mask() -> None:
+    """Who has left the space is interrupted once, to leave the mask as well; a lazy CPU is not."""
+    k = Kernel(cpus=3)
+    k.write(0)
+    k.run(0, "fork")
+    k.run(1, "switch", arg=1)
+    k.write(0)
+    k.run(2, "lazy")
+    before = k.w.costs[IPIS]
+    k.run(0, "mprotect", arg=R)
+    assert k.state.cpumask[0] == 0b111
+    assert k.w.costs[IPIS] == before
+    k.run(2, "tick")
+
+    k.run(0, "mprotect", arg=R | W)
+
+    assert k.state.cpumask[0] == 0b101
+    assert k.w.costs[IPIS] == before + 1
 
 
 def test_a_cpu_of_another_space_leaves_the_mask() -> None:

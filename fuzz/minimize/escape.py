@@ -98,14 +98,17 @@ def _with_resumptions(scenario: Scenario) -> Scenario:
 
 def escape_by_layout(reducer: Reducer) -> None:
     """Variants: each other layout, because a layout can stand for the calls that lead to it; a shared one with all
-    accesses reads, because a load maps a page of its own there; and in the layout of the file any call made the store
+    accesses reads, because a load maps a page of its own there, and a private one, because it maps none that would have
+    to be freed; and in the layout of the file any call made the store
     of another CPU, which makes an entry writable there as mprotect does elsewhere, and all accesses behind it stores.
     They are reduced by removing calls only.
     """
     header, records = reducer.best
     layouts = range(len(kinds.LAYOUTS))
     variants = [Scenario(header._replace(layout=layout), records) for layout in layouts]
-    variants.append(with_accesses(variants[kinds.SHARED], kinds.READ))
+    variants += [
+        with_accesses(variants[layout], kinds.READ) for layout in (kinds.SHARED, kinds.PRIVATE)
+    ]
     if header.cpus < kinds.MAX_CPUS:
         file = header._replace(layout=kinds.FILE, cpus=header.cpus + 1)
         for at in calls(reducer.best):

@@ -66,6 +66,8 @@ class Canonical(Names):
             self._file(w, oracle)
         if state.last_global >= FIRST_GLOBAL:
             self._broadcasts(w, state)
+        if state.trim_due or state.lazy_frees:
+            self._put_off(w, oracle, state)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
         for slot in sorted(oracle.dropped):
@@ -267,6 +269,20 @@ class Canonical(Names):
                 ((target - self.first) % cpus, key, entry) for target, key, entry in issued
             ):
                 self.out += (turned, key, self._issued(key, entry))
+
+    def _put_off(self, w: World, oracle: Oracle, state: X86State) -> None:
+        """Write which masks are to be trimmed, and what lazy shootdown has put off, in order."""
+        self.out += (-7, state.trim_due, len(state.lazy_frees))
+        for epoch, mm, first, count, generation, waiting, *frames in state.lazy_frees:
+            behind = state.tlb_gen[mm] - generation if self.names else generation
+            self.out += (mm, first, count, behind, self._turned(waiting, w.cpus), len(frames))
+            self.out += map(self.frame, frames)
+            visits, drops = oracle.promised[epoch]
+            for slot, index, deny in visits:
+                self.out += (slot, deny, len(oracle.versions[slot]) - index)
+            self.out.append(-3)
+            for slot, owner in drops:
+                self.out += (slot, self.owner(owner))
 
     def _issued(self, key: int, entry: int) -> int:
         if key & UPPER:

@@ -1,0 +1,15 @@
+"""The timer interrupt: nothing happens to any page table, but what is put off may be due (sched_tick)."""
+
+from mm.operation import op_return
+from mm.step import Step, push, step
+from mm.world import World
+
+
+def start_tick(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
+    """Begin a timer interrupt on the CPU, whatever runs there."""
+    push(w, cpu, (sched_tick,), (op_return,))
+
+
+@step("sched_tick", "check")
+def sched_tick(w: World, cpu: int, _s: Step) -> None:
+    w.flush.tick(w, cpu)

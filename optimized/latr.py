@@ -1,0 +1,108 @@
+"""Lazy shootdown: munmap and MADV_DONTNEED interrupt nobody; each CPU flushes at its next tick or context switch.
+
+After LATR (Kumar, Maass, Kashyap, Vesely, Yan, Kim, Bhattacharjee, Krishna: "LATR: Lazy Translation Coherence",
+ASPLOS 2018).
+The operation saves what has to be flushed, and who has to, and returns; its pages are freed when all of them have.
+That is the end of an epoch, and only there does the operation's promise hold (correctness.md section 1): until then a
+thread on another CPU may still use what the program has given up.
+Addresses are not handed out anew before, and whoever comes to the page tables of the space flushes at once, as behind a
+batched unmap.
+Everything else is flushed as in Linux, and so are page tables that are freed.
+"""
+
+from mm.frames import put_page
+from mm.step import Step, push, step
+from mm.world import FLUSHES, SWITCHING, World
+from optimized.flush_func import flush_tlb_func
+from optimized.shootdown import flush_send
+from optimized.state import X86State
+from optimized.strategy import GatherFlush
+
+EPOCH, SPACE, FIRST, COUNT, GENERATION, WAITING, PAGES_FROM = range(7)
+"""An element of X86State.lazy_frees: the number of its epoch, the address space, range and generation of the flush, a
+bit for each CPU that still has to carry it out, and the frames whose references are dropped behind that."""
+
+
+class LatrFlush(GatherFlush):
+    """Puts off what munmap and MADV_DONTNEED would interrupt others for."""
+
+    def gather_finish_free(self, w: World, cpu: int) -> None:
+        gather = self.gather_of(w, cpu)
+        state: X86State = w.flush_state
+        broadcast = state.global_asid[gather.mm] >= 0
+        if gather.freed_tables or not gather.end or broadcast or self.is_nested(w, gather):
+            self.gather_finish(w, cpu)
+        else:
+            push(w, cpu, (save_latr_state,))
+
+    def tick(self, w: World, cpu: int) -> None:
+        super().tick(w, cpu)
+        sweep(w, cpu)
+
+    def switch_mm(self, w: World, cpu: int, mm: int) -> None:
+        sweep(w, cpu)
+        super().switch_mm(w, cpu, mm)
+
+    def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
+        state: X86State = w.flush_state
+        if any(entry[SPACE] == mm for entry in state.lazy_frees):
+            push(w, cpu, (flush_send, mm, 0, w.pages, 0))
+
+    def quiesce(self, w: World) -> None:
+        for cpu in range(w.cpus):
+            sweep(w, cpu)
+        super().quiesce(w)
+
+
+@step("save LATR state", "flush")
+def save_latr_state(w: World, cpu: int, _s: Step) -> None:
+    """Close the gather with a flush of the own CPU alone."""
+    state: X86State = w.flush_state
+    gather = state.gathers[cpu]
+    assert gather is not None, "only steps of an open gather close it"
+    mm, first, count = gather.mm, gather.start, gather.end - gather.start
+    generation = state.tlb_gen[mm] = state.tlb_gen[mm] + 1
+    w.costs[FLUSHES] += 1
+    if w.loaded_mm[cpu] == mm:
+        flush_tlb_func(w, cpu, mm, first, count, generation)
+    # Who does not run the space now compares generations before it does.
+    waiting = sum(
+        1 << c
+        for c in range(w.cpus)
+        if c != cpu
+        and state.cpumask[mm] >> c & 1
+        and not w.lazy[c]
+        and w.loaded_mm[c] in (mm, SWITCHING)
+    )
+    taken = {entry[EPOCH] for entry in state.lazy_frees}
+    epoch = next(number for number in range(len(taken) + 1) if number not in taken)
+    w.observer.postponed(cpu, epoch)
+    state.lazy_frees.append((epoch, mm, first, count, generation, waiting, *gather.pages))
+    state.batched[mm] += 1
+    state.pending[mm] -= 1
+    state.gathers[cpu] = None
+    _end_epochs(w)
+
+
+def sweep(w: World, cpu: int) -> None:
+    """Carry out what the CPU has to flush for others."""
+    state: X86State = w.flush_state
+    for i, entry in enumerate(state.lazy_frees):
+        if entry[WAITING] >> cpu & 1:
+            mm = entry[SPACE]
+            if w.loaded_mm[cpu] == mm and not w.lazy[cpu]:
+                flush_tlb_func(w, cpu, mm, entry[FIRST], entry[COUNT], entry[GENERATION])
+            waiting = entry[WAITING] & ~(1 << cpu)
+            state.lazy_frees[i] = (*entry[:WAITING], waiting, *entry[PAGES_FROM:])
+    _end_epochs(w)
+
+
+def _end_epochs(w: World) -> None:
+    state: X86State = w.flush_state
+    ended = [entry for entry in state.lazy_frees if not entry[WAITING]]
+    if ended:
+        state.lazy_frees = [entry for entry in state.lazy_frees if entry[WAITING]]
+        for entry in ended:
+            w.observer.epoch_ended(entry[EPOCH])
+            for frame in entry[PAGES_FROM:]:
+                put_page(w, frame)

@@ -1,0 +1,138 @@
+"""Lazy shootdown: munmap and MADV_DONTNEED return without an interrupt, and their promise holds at the epoch's end."""
+
+import pytest
+
+from fuzz.execute import execute
+from fuzz.oracle import Violation
+from fuzz.scenario import corpus
+from fuzz.verdict import ILLEGAL
+from machine.entry import READ
+from mm.world import IPIS
+from optimized.policies import REGISTRY
+from tests.kernel import Kernel, R, prot
+
+SAVE = "save LATR state"
+
+
+def given_up(operation: str = "dontneed", cpus: int = 2) -> tuple[Kernel, int]:
+    """CPU 1 has page 0 cached, CPU 0 has given it up; and the frame it was in."""
+    k = Kernel("latr", cpus=cpus)
+    k.write(1)
+    frame = k.frame()
+    k.write(0, 1)
+    assert SAVE in k.run(0, operation)
+    return k, frame
+
+
+@pytest.mark.parametrize("operation", ["dontneed", "munmap"])
+def test_nobody_is_interrupted_and_the_frame_is_kept(operation: str) -> None:
+    """The other CPU goes on with the page, which is not handed out to anybody."""
+    k, frame = given_up(operation)
+
+    assert k.w.costs[IPIS] == 0
+    assert k.cached(1)
+    assert frame not in k.journal.freed_frames
+    assert k.read(1) == 1
+
+
+def test_the_tick_of_the_last_cpu_ends_the_epoch() -> None:
+    """Each CPU flushes at its own tick; behind the last one the frame is free and the old page gone."""
+    k, frame = given_up(cpus=3)
+    k.run(1, "tick")
+    assert not k.cached(1)
+    assert frame not in k.journal.freed_frames
+
+    k.run(2, "tick")
+
+    assert frame in k.journal.freed_frames
+    assert k.state.lazy_frees == []
+    assert k.read(1) == 0
+
+
+def test_a_context_switch_does_as_well() -> None:
+    """Another address space on the CPU: what it has put off it does first."""
+    k = Kernel("latr")
+    k.write(1)
+    k.run(0, "fork")
+    frame = k.frame()
+    k.run(0, "dontneed")
+    k.run(1, "switch", arg=1)
+
+    assert k.state.lazy_frees == []
+    assert frame not in k.journal.freed_frames, "the child has it"
+
+
+def test_what_a_thread_uses_behind_the_epoch_is_illegal() -> None:
+    """Until the epoch has ended an access by the old entry is legal; the same access behind it breaks C1."""
+    k, _ = given_up()
+    entry = dict(k.w.machine.tlb[1])
+    assert k.read(1) == 1
+    k.w.flush_state.lazy_frees[0] = (*k.w.flush_state.lazy_frees[0][:6],)
+    k.run(1, "tick")
+    k.w.machine.tlb[1].update(entry)
+
+    with pytest.raises(Violation, match="stale-grant"):
+        k.read(1)
+
+
+def test_who_takes_the_table_lock_flushes() -> None:
+    """Mprotect finds the entry gone and has nothing to flush itself; it must not return before the old one is dead."""
+    k, _ = given_up()
+    k.run(0, "mprotect", arg=R)
+
+    assert not k.cached(1)
+
+
+def test_addresses_are_not_mapped_again_before() -> None:
+    """A new mapping in the place of the old one: no thread sees the old page there any more."""
+    k, _ = given_up("munmap")
+    k.run(0, "mmap", arg=prot(READ))
+
+    assert not k.cached(1)
+    assert k.read(1) == 0
+
+
+def test_freed_tables_are_flushed_at_once() -> None:
+    """A walk by another CPU could use them."""
+    k = Kernel("latr")
+    k.write(1)
+
+    assert SAVE not in k.run(0, "munmap", count=4)
+    assert k.w.costs[IPIS] == 1
+
+
+def test_a_lazy_cpu_is_not_waited_for() -> None:
+    """It compares generations before it runs the space again."""
+    k = Kernel("latr")
+    k.write(1)
+    k.run(1, "lazy")
+    frame = k.frame()
+    k.run(0, "dontneed")
+
+    assert frame in k.journal.freed_frames
+    assert k.read(1) == 0
+
+
+def test_a_copied_world_ends_its_own_epochs() -> None:
+    """What the copy does ends nothing in the original, for the oracle either."""
+    k, frame = given_up()
+    w, oracle = k.journal.fork()
+    assert w.key() == k.w.key()
+    assert oracle.promised == k.journal.promised != {}
+    w.flush.tick(w, 1)
+
+    assert oracle.promised == {}
+    assert k.journal.promised != {}
+    assert w.refs[frame] == 0 != k.w.refs[frame]
+
+
+def test_stories_of_other_policies_are_legal_under_it() -> None:
+    """Every good scenario of the corpus."""
+    strategy = REGISTRY["latr"].make()
+    wrong = [
+        name
+        for name, story in corpus.load().items()
+        if name.startswith("good_") and execute(story.scenario, strategy).verdict == ILLEGAL
+    ]
+
+    assert not wrong

@@ -55,7 +55,12 @@ def run(
     *more: str,
 ) -> None:
     """Carry out every run that the file does not have yet."""
-    done = {(str(r["engine"]), str(r["fault"]), int(str(r["seed"]))) for r in load(out)}
+    seeded = "--no-corpus" not in more
+    done = {
+        (str(r["engine"]), str(r["fault"]), int(str(r["seed"])))
+        for r in load(out)
+        if r.get("seeded", True) == seeded
+    }
     todo = [
         (engine, fault, seed)
         for seed in range(1, seeds + 1)
@@ -111,15 +116,17 @@ def command(
     out: Path,
     table: Callable[[list[Run]], str],
     *more: str,
+    engines: str = "atheris,random,coverage",
 ) -> None:
     """Run what is missing, or print the table: the command line of a bench over faults, with its defaults."""
     parser = argparse.ArgumentParser(description=(document or "").splitlines()[0])
     parser.add_argument("what", choices=["run", "table"])
-    parser.add_argument("--engines", default="atheris,random,coverage")
+    parser.add_argument("--engines", default=engines)
     parser.add_argument("--faults", default=",".join(names))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--limit", type=float, default=limit, help="CPU seconds of one run")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--no-corpus", action="store_true", help="begin with no scenario at all")
     parser.add_argument("--out", type=Path, default=out)
     options = parser.parse_args()
     if options.what == "run":
@@ -131,6 +138,7 @@ def command(
             options.jobs,
             options.out,
             *more,
+            *(["--no-corpus"] if options.no_corpus else []),
         )
     print(table(load(options.out)))
 

@@ -100,6 +100,7 @@ def main() -> None:
         "engine": options.engine,
         "fault": options.fault,
         "seed": options.seed,
+        "seeded": not options.no_corpus,
         "found": "seconds" in found,
         "total_executions": session.executions,
         "reasons": reasons,

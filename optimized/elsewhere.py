@@ -1,11 +1,12 @@
-"""Rules that Linux on x86 does not have: proposals that were not merged, and those of other architectures.
+"""What Linux on a bare x86 does not have: rules that were not merged, those of other architectures, a guest's delivery.
 
-Each runs over the machinery and the processor of x86 here, so what is compared is the rule.
+Each runs over the machinery and the processor of x86 here, so what is compared is the rule or the delivery.
 """
 
 from typing import Final
 
 from optimized import rules
+from optimized.paravirt import ParavirtFlush
 from optimized.policy import Policy
 from optimized.relaxed import RelaxedFlush
 
@@ -53,5 +54,18 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
         trusts="That an entry which is not valid is in no TLB, which holds only when the flush that made it so is "
         "complete (who unmaps in batches must be waited for), and that the processor never looks at software bits. "
         "About rights it trusts nothing: every other change is flushed, promotions and the access flag included.",
+    ),
+    Policy(
+        "linux-pv",
+        rules.linux,
+        "linux in a guest: a CPU that does not run is flushed by the hypervisor, and no flush waits for it",
+        "KVM_FEATURE_PV_TLB_FLUSH, arch/x86/kernel/kvm.c",
+        huge_needs_flush=rules.linux_huge,
+        huge_inline=False,
+        strategy=ParavirtFlush,
+        trusts="That who reads page tables without a lock is waited for by something else than a flush: tables are "
+        "freed behind a grace period, a collapse sends an interrupt of its own, and a lockless walker looks at both "
+        "entries again when it has its reference. That a CPU which was flushed behind its back flushes again, because "
+        "its generation still says that it has to.",
     ),
 )

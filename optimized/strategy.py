@@ -215,11 +215,26 @@ class GatherFlush:
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         push(w, cpu, (flush_send, mm, first, count, int(count > 1)))
 
+    # Lockless walkers.
+
+    def collapse_syncs(self) -> bool:
+        return True
+
+    def collapse_defers_free(self) -> bool:
+        return True
+
+    def pmd_checked_again(self) -> bool:
+        return True
+
     # Delivery and context switches.
 
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
         """Return whether the flush interrupts a CPU of the mask: every one when tables were freed, lazy ones too."""
         return freed_tables or should_flush_tlb(w, target, mm)
+
+    def held_off(self, w: World, target: int) -> bool:
+        """Return whether a flush waits for a CPU that has interrupts disabled, as an interrupt does."""
+        return True
 
     def is_reached(self, generation: int, local: int) -> bool:
         """Return whether a context of generation `local` has what a flush of `generation` brings.
@@ -308,16 +323,20 @@ def free_of(gather: Gather) -> list[Step]:
 
 
 @step("free the gather's batch", "free")
-def gather_free(w: World, cpu: int, _s: Step) -> None:
+def gather_free(w: World, cpu: int, _s: Step) -> bool:
+    """Tables wait for lockless walkers, and the pages of the same batch with them (mm.lockless)."""
     state: X86State = w.flush_state
     gather = state.gathers[cpu]
     assert gather is not None, "only steps of an open gather free its batch"
+    if w.walkers and gather.tables:
+        return True
     for frame in gather.pages:
         put_page(w, frame)
     for index, frame in gather.tables:
         free_table(w, gather.mm, index, frame)
     gather.pages.clear()
     gather.tables.clear()
+    return False
 
 
 @step("dec_tlb_flush_pending", "return")

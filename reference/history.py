@@ -43,6 +43,7 @@ class History:
         "floor",
         "freed_upto",
         "generation",
+        "grabs",
         "home",
         "last_store",
         "memory",
@@ -57,6 +58,7 @@ class History:
         "tracked",
         "versions",
         "visits",
+        "walks",
     )
 
     def __init__(self, machine: Machine, cpus: int, known: "History | None" = None) -> None:
@@ -96,6 +98,10 @@ class History:
         self.tracked: list[bool] = [False] * MMS
         self.open_tracking: dict[int, int] = {}
         self.open_drop: dict[int, list[tuple[int, int]]] = {}
+        # Lockless walks by CPU: the page table that each reads, and whether the page was mapped as it found it when it
+        # took its reference, from there to its end.
+        self.walks: dict[int, int] = {}
+        self.grabs: dict[int, bool] = {}
 
     def _copy(self, known: "History") -> None:
         self.time = known.time
@@ -117,6 +123,8 @@ class History:
         self.tracked = known.tracked.copy()
         self.open_tracking = known.open_tracking.copy()
         self.open_drop = {cpu: drops.copy() for cpu, drops in known.open_drop.items()}
+        self.walks = known.walks.copy()
+        self.grabs = known.grabs.copy()
 
     # Objects.
 

@@ -27,7 +27,7 @@ def start_pin(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     push(w, cpu, (gup_fast_pmd, page), (op_return,))
 
 
-@step("local_irq_save, gup_fast_pmd_range", "check")
+@step("local_irq_save, gup_fast_pmd_range")
 def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
     """Disable interrupts and read the PMD; a huge one is the leaf.
 
@@ -47,7 +47,7 @@ def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (gup_fast_pte, page, pmd))
 
 
-@step("gup_fast_pte_range", "check", takes="page entry")
+@step("gup_fast_pte_range, pte_offset_map", "lock", takes="page entry")
 def gup_fast_pte(w: World, cpu: int, s: Step) -> None:
     """Read the PTE from the table that the PMD has named, wherever that is by now; the zero page is not taken."""
     _, page, pmd = s

@@ -18,7 +18,7 @@ from reference.eager import EagerFlush
 from tests.kernel import Kernel, R
 
 PMD = "local_irq_save, gup_fast_pmd_range"
-PTE = "gup_fast_pte_range"
+PTE = "gup_fast_pte_range, pte_offset_map"
 GRAB = "try_grab_folio_fast"
 CHECK = "gup_fast: PMD and PTE unchanged, local_irq_restore"
 READ = "read through the pin"

@@ -201,18 +201,22 @@ class Oracle(History):
         del self.walks[cpu]
         self.grabs.pop(cpu, None)
 
-    def grabbed(self, cpu: int, page: int, frame: int) -> None:
-        self.grabs[cpu] = self._shows(self.world.task_mm[cpu] * PAGES + page, frame)
+    def grabbed(self, cpu: int, frame: int) -> None:
+        self.grabs[cpu] = self._is_mapped(cpu, frame)
 
-    def _shows(self, slot: int, frame: int) -> bool:
-        """Return whether the page's newest version is of the frame, as it lives now."""
-        version = self.versions[slot][-1]
-        return version != 0 and version & PLACE == (self.generation[frame] << 6 | frame) << 3
+    def _is_mapped(self, cpu: int, frame: int) -> bool:
+        """Return whether the CPU's address space maps the frame, as it lives now, at any page: mremap moves a page and
+        asks nobody who has a reference.
+        """
+        first = self.world.task_mm[cpu] * PAGES
+        place = (self.generation[frame] << 6 | frame) << 3
+        newest = [versions[-1] for versions in self.versions[first : first + PAGES]]
+        return any(version and version & PLACE == place for version in newest)
 
     def pinned(self, cpu: int, page: int, frame: int) -> None:
         """C4 for who unmaps a page to move it: a reference that such an operation cannot have seen is not kept."""
-        slot = self.world.task_mm[cpu] * PAGES + page
-        if not self.grabs[cpu] and not self._shows(slot, frame):
+        if not self.grabs[cpu] and not self._is_mapped(cpu, frame):
+            slot = self.world.task_mm[cpu] * PAGES + page
             raise Violation("pinned-behind-unmapping", slot, cpu, READ)
 
     def pin_read(self, cpu: int, page: int, frame: int, value: int) -> None:

@@ -74,7 +74,7 @@ def try_grab_folio(w: World, cpu: int, s: Step) -> None:
         _leave(w, cpu)
         return
     get_page(w, frame)
-    w.observer.grabbed(cpu, page, frame)
+    w.observer.grabbed(cpu, frame)
     push(w, cpu, (gup_fast_check, page, pmd, pte))
 
 

@@ -89,8 +89,8 @@ class Observer(Protocol):
     def walk_ended(self, cpu: int) -> None:
         """The CPU has enabled interrupts again, behind a walk without locks; it reads no page table any more."""
 
-    def grabbed(self, cpu: int, page: int, frame: int) -> None:
-        """The walk on the CPU has taken a reference of the frame, for the page, and does not know yet if it may."""
+    def grabbed(self, cpu: int, frame: int) -> None:
+        """The walk on the CPU has taken a reference of the frame, and does not know yet if it may keep it."""
 
     def pinned(self, cpu: int, page: int, frame: int) -> None:
         """The walk on the CPU keeps its reference: the caller gets the frame for the page."""

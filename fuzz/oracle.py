@@ -153,7 +153,8 @@ class Oracle(History):
         """Raise Violation when a loaded translation to the frame has all of the flags.
 
         A lazy CPU, and one inside switch_mm with interrupts disabled, makes no user access, and compares generations
-        before it makes one again, so its entries do not count; for page tables they do.
+        before it makes one again, so its entries do not count; for page tables they do. A lockless walker, which has
+        interrupts disabled as well, compares nothing.
         (A flush that spares a lazy CPU may meet it between leaving lazy mode and comparing.)
         """
         w = self.world
@@ -161,7 +162,8 @@ class Oracle(History):
         wanted = self.generation[frame] << 6 | frame
         block = wanted & ~3
         for cpu, entries in enumerate(machine.tlb):
-            if w.lazy[cpu] or w.irqs_off[cpu] or machine.cr3[cpu] < 0:
+            switching = w.irqs_off[cpu] and not w.walkers >> cpu & 1
+            if w.lazy[cpu] or switching or machine.cr3[cpu] < 0:
                 continue
             tag = machine.pcid[cpu]
             for key, entry in entries.items():
@@ -174,6 +176,9 @@ class Oracle(History):
 
     def table_freed(self, mm: int, index: int, frame: int) -> None:
         machine = self.world.machine
+        for cpu, table in self.walks.items():
+            if table == frame:
+                raise Violation("freed-table-still-walked", mm * PAGES + index * FANOUT, cpu, 0)
         for cpu, entries in enumerate(machine.psc):
             if machine.cr3[cpu] < 0:
                 continue
@@ -188,6 +193,40 @@ class Oracle(History):
         w = self.world
         if w.root[mm] != root and (mm, root) not in w.gone:
             raise Violation("freed-table-loaded", mm * PAGES, cpu, 0)
+
+    def walk_began(self, cpu: int, table: int) -> None:
+        self.walks[cpu] = table
+
+    def walk_ended(self, cpu: int) -> None:
+        del self.walks[cpu]
+        self.grabs.pop(cpu, None)
+
+    def grabbed(self, cpu: int, frame: int) -> None:
+        self.grabs[cpu] = self._is_mapped(cpu, frame)
+
+    def _is_mapped(self, cpu: int, frame: int) -> bool:
+        """Return whether the CPU's address space maps the frame, as it lives now, at any page: mremap moves a page and
+        asks nobody who has a reference.
+        """
+        first = self.world.task_mm[cpu] * PAGES
+        place = (self.generation[frame] << 6 | frame) << 3
+        newest = [versions[-1] for versions in self.versions[first : first + PAGES]]
+        return any(version and version & PLACE == place for version in newest)
+
+    def pinned(self, cpu: int, page: int, frame: int) -> None:
+        """C4 for who unmaps a page to move it: a reference that such an operation cannot have seen is not kept."""
+        if not self.grabs[cpu] and not self._is_mapped(cpu, frame):
+            slot = self.world.task_mm[cpu] * PAGES + page
+            raise Violation("pinned-behind-unmapping", slot, cpu, READ)
+
+    def pin_read(self, cpu: int, page: int, frame: int, value: int) -> None:
+        """As a load by a program: the frame lives, and shows the object's content as long as the object is in it."""
+        mm = self.world.task_mm[cpu]
+        if self.world.free_frames >> frame & 1:
+            raise Violation("access-to-freed-frame", mm * PAGES + page, cpu, READ)
+        owner = self.objects[frame * MMS + mm]
+        if owner != NO_OBJECT and self.home[owner] == frame and self.shadow[owner] != value:
+            raise Violation("lost-store", mm * PAGES + page, cpu, READ)
 
     def discarded(self, mm: int, page: int, frame: int) -> None:
         owner = self.objects[frame * MMS + mm]

@@ -28,6 +28,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "a page table was freed while CR3 or a paging-structure cache held it",
     ),
     "freed-table-loaded": ("C3", "a CPU loaded a top-level page table that had been freed"),
+    "freed-table-still-walked": (
+        "C3",
+        "a page table was freed while a lockless walker was still reading it",
+    ),
     "lost-store": ("C4", "a load did not return the last value stored"),
     "copied-under-a-writer": (
         "C4",
@@ -40,6 +44,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "store-to-abandoned-frame": (
         "C4",
         "a store went to a frame that no longer holds the page's content",
+    ),
+    "pinned-behind-unmapping": (
+        "C4",
+        "a lockless walker returned a page that was no longer mapped when it took its reference",
     ),
     "dirty-lost": ("C5", "a page was dropped as clean although it had been written"),
     "write-untracked": ("C5", "a store behind clear_refs left no soft-dirty mark"),

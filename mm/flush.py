@@ -156,6 +156,18 @@ class FlushStrategy(Protocol):
         """Addresses of `mm` at which nothing is mapped are about to be mapped again, under mmap_lock for writing."""
         ...
 
+    def collapse_syncs(self) -> bool:
+        """Return whether a collapse that has taken a page table out waits for lockless walkers before it copies."""
+        ...
+
+    def collapse_defers_free(self) -> bool:
+        """Return whether a collapse waits for lockless walkers before it frees the page table."""
+        ...
+
+    def pmd_checked_again(self) -> bool:
+        """Return whether a lockless walker that has taken a reference looks at the PMD again."""
+        ...
+
     def switch_mm(self, w: "World", cpu: int, mm: int) -> None:
         """switch_mm_irqs_off: load `mm` on the CPU, leaving lazy mode."""
         ...

@@ -73,10 +73,14 @@ def put_page(w: World, frame: int) -> None:
 
 
 def free_table(w: World, mm: int, index: int, frame: int) -> None:
-    """Free the frame of the page table that was entry `index` of the PMD table of `mm`."""
-    w.refs[frame] = 0
+    """Drop the reference of the page table that was entry `index` of the PMD table of `mm`, and free its frame.
+
+    A lockless walker may hold another one: it takes it of whatever the frame has become, and then looks again.
+    """
     w.observer.table_freed(mm, index, frame)
-    _release(w, frame)
+    w.refs[frame] -= 1
+    if not w.refs[frame]:
+        _release(w, frame)
 
 
 def _release(w: World, frame: int) -> None:

@@ -3,6 +3,7 @@
 The order is: take the PMD out, flush, copy, free the small pages, map the huge one, free the table (linux-tlb C).
 The flush must reach lazy CPUs as well: they make no user access, but they walk, and through a cached PDE they would
 walk a freed table (3ef938c35035, CVE-2025-22045).
+Behind it an interrupt waits for lockless walkers, whom a flush need not have waited for (2ba99c5e0881).
 
 Of an anonymous region Linux keeps the table with the huge page (pgtable_trans_huge_deposit) and frees it when that goes
 or takes it for a split; of a file's region collapse_pte_mapped_thp frees it behind the same flush (pte_free_defer), and
@@ -16,6 +17,7 @@ PMD that is none; who walks by the rmap finds nothing there.
 from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
 from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
 from mm.frames import alloc_huge, free_table, put_page
+from mm.lockless import remove_table_sync
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock
 from mm.operation import op_return, write_unlock_return
 from mm.step import Step, push, step
@@ -58,6 +60,7 @@ def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
     walkers of the rmap and holds them off until the small pages are isolated.
     So to isolate them is part of this step, although Linux does it behind the flush and puts the table back when it
     fails: no walker sees the difference. Behind the step nobody finds the pages any more.
+    A lockless walker that has found one before takes its reference too late and drops it, as it looks at the PMD again.
     Linux allocates the huge page earlier still, and gives it back.
     """
     _, mm, index = s
@@ -74,6 +77,7 @@ def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
         w,
         cpu,
         (pmd_unlock, mm),
+        *([(remove_table_sync,)] if w.flush.collapse_syncs() else []),
         *[(collapse_copy, mm, index * FANOUT + i, table, new + i) for i in range(FANOUT)],
         (collapse_release, mm, table),
         (collapse_install, mm, index, new),
@@ -156,7 +160,11 @@ def collapse_install(w: World, cpu: int, s: Step) -> bool:
     return False
 
 
-@step("pte_free", "free", takes="mm index table")
-def collapse_end(w: World, _cpu: int, s: Step) -> None:
+@step("pte_free_defer", "free", takes="mm index table")
+def collapse_end(w: World, _cpu: int, s: Step) -> bool:
+    """Free the table when no lockless walker may read it any more."""
     _, mm, index, table = s
+    if w.walkers and w.flush.collapse_defers_free():
+        return True
     free_table(w, mm, index, table)
+    return False

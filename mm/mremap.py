@@ -1,11 +1,13 @@
-"""mremap: move mapped pages to a hole, entry by entry.
+"""mremap: move mapped pages to a hole: a whole page table or huge page by its PMD, else entry by entry.
 
 The old addresses are flushed before either page-table lock is released: once the new entry can be reached, the page
 can be freed or copied through it (eb66ae030829, CVE-2018-18281).
+A PMD is moved under its lock and the rmap locks (take_rmap_locks), which hold off whoever finds a page by the rmap
+until the old addresses are flushed. Here the locks of both tables do that.
 """
 
 from machine.entry import PRESENT, PROTNONE, PSE
-from machine.geometry import FANOUT
+from machine.geometry import FANOUT, frame_of
 from mm.fault import pte_alloc
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.munmap import free_pgtable, unmap_region
@@ -20,7 +22,7 @@ from mm.operation import (
 from mm.page_cache import move_rmap
 from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
-from mm.tables import pmd_of, pte_of, rights, set_pte
+from mm.tables import leaf_of, pmd_of, pte_of, rights, set_pmd_leaf, set_pmd_table, set_pte
 from mm.thp import split_huge
 from mm.world import VM_MAPPED, VM_RIGHTS, World
 
@@ -94,6 +96,18 @@ def move_extent(w: World, cpu: int, s: Step) -> None:
     if not pmd:
         for page in range(source, source + count):
             w.observer.visit(cpu, mm, page, VM_RIGHTS)
+    elif covers_both(source, place, count) and not pmd_of(w, mm, new):
+        indices = sorted({old, new})
+        push(
+            w,
+            cpu,
+            (pmd_lock, mm),
+            *[(pte_lock, mm, index) for index in indices],
+            (move_pmd, mm, old, new),
+            (due_unlock,),
+            *[(pte_unlock, mm, index) for index in reversed(indices)],
+            (pmd_unlock, mm),
+        )
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (split_huge, mm, old), (pmd_unlock, mm), s)
     elif not pmd_of(w, mm, new):
@@ -109,6 +123,37 @@ def move_extent(w: World, cpu: int, s: Step) -> None:
             (due_unlock,),
             *[(pte_unlock, mm, index) for index in reversed(indices)],
         )
+
+
+def covers_both(source: int, place: int, count: int) -> bool:
+    """Return whether `count` pages at both places are all that one PMD maps."""
+    return count == FANOUT and not source % FANOUT and not place % FANOUT
+
+
+@step("move_normal_pmd or move_huge_pmd", "change")
+def move_pmd(w: World, cpu: int, s: Step) -> None:
+    """Take the PMD out and put it in at the target, where nothing is; no entry of the table changes.
+
+    Whatever is cached for the old addresses has to go, the upper entry too: through it the table would be walked on,
+    which is another's by now.
+    """
+    _, mm, old, new = s
+    pmd = pmd_of(w, mm, old)
+    first, target = old * FANOUT, new * FANOUT
+    moved = [bool(leaf_of(w, mm, first + i)) for i in range(FANOUT)]
+    set_pmd_leaf(w, cpu, mm, old, 0)
+    for i in range(FANOUT):
+        if moved[i]:
+            w.observer.page_moved(mm, target + i)
+            if w.rmap:
+                move_rmap(w, mm, first + i, target + i)
+    if pmd & PSE:
+        set_pmd_leaf(w, cpu, mm, new, pmd)
+    else:
+        set_pmd_table(w, cpu, mm, new, frame_of(pmd))
+    w.flush.defer(w, cpu, mm, first, FANOUT)
+    for page in range(first, first + FANOUT):
+        w.observer.visit(cpu, mm, page, VM_RIGHTS)
 
 
 @step("move_ptes", "change")

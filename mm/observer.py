@@ -89,6 +89,21 @@ class Observer(Protocol):
     def table_loaded(self, cpu: int, mm: int, root: int) -> None:
         """The CPU has loaded `root`, the top-level table of `mm`."""
 
+    def walk_began(self, cpu: int, table: int) -> None:
+        """The CPU has disabled interrupts and reads the page table in frame `table`, without a lock, from here on."""
+
+    def walk_ended(self, cpu: int) -> None:
+        """The CPU has enabled interrupts again, behind a walk without locks; it reads no page table any more."""
+
+    def grabbed(self, cpu: int, frame: int) -> None:
+        """The walk on the CPU has taken a reference of the frame, and does not know yet if it may keep it."""
+
+    def pinned(self, cpu: int, page: int, frame: int) -> None:
+        """The walk on the CPU keeps its reference: the caller gets the frame for the page."""
+
+    def pin_read(self, cpu: int, page: int, frame: int, value: int) -> None:
+        """The kernel, or a device, has read `value` from the frame that is pinned for the page."""
+
     def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
         """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""
 

@@ -9,6 +9,7 @@ from mm.clear_refs import start_clear_refs
 from mm.context import leave_lazy, start_lazy, start_switch
 from mm.exit import start_exit
 from mm.fork import start_fork
+from mm.gup import start_pin
 from mm.khugepaged import start_collapse
 from mm.madvise import start_dontneed, start_free
 from mm.migrate import start_migrate
@@ -54,6 +55,7 @@ STARTS: Final[dict[str, Start]] = {
     "exit": start_exit,
     "poke": start_poke,
     "tick": start_tick,
+    "pin": start_pin,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -72,6 +74,8 @@ ALONE: Final = frozenset({"exit"})
 """Operations that hold no lock, and begin only when nobody else runs in the address space."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
+LOCKLESS: Final = frozenset({"pin"})
+"""Operations of a user thread that take no lock, and so overlap with every other."""
 BY_KERNEL_THREAD: Final = frozenset(
     {
         "switch",

@@ -85,6 +85,7 @@ class World:
         "steps",
         "task_mm",
         "vma",
+        "walkers",
         "watch",
     )
 
@@ -119,6 +120,8 @@ class World:
         self.loaded_mm: list[int] = [INIT_MM] * cpus
         self.lazy: list[bool] = [False] * cpus
         self.irqs_off: list[bool] = [False] * cpus
+        # CPUs that read page tables without a lock, with interrupts disabled, a bit each.
+        self.walkers = 0
         # A kernel thread runs, and the thread of task_mm sleeps; `lazy` is what the flush code knows of it (is_lazy).
         self.kthread: list[bool] = [False] * cpus
         self.root: list[int] = [-1] * MMS
@@ -172,6 +175,7 @@ class World:
         self.loaded_mm = known.loaded_mm.copy()
         self.lazy = known.lazy.copy()
         self.irqs_off = known.irqs_off.copy()
+        self.walkers = known.walkers
         self.kthread = known.kthread.copy()
         self.root = known.root.copy()
         self.live = known.live.copy()
@@ -209,6 +213,7 @@ class World:
             tuple(self.loaded_mm),
             tuple(self.lazy),
             tuple(self.irqs_off),
+            self.walkers,
             tuple(self.kthread),
             tuple(self.root),
             tuple(self.live),

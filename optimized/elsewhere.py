@@ -1,7 +1,7 @@
-"""Rules that Linux on x86 does not have: proposals that were not merged, and those of other architectures.
+"""What Linux on a bare x86 does not have: rules that were not merged, those of other architectures, other deliveries.
 
-Each runs over the processor of x86 here, and but for arm64, whose flushes are broadcast, over the machinery of x86, so
-what is compared is the rule.
+Each runs over the processor of x86 here, and but for those that name a strategy over the machinery of x86, so what is
+compared is the rule or the delivery.
 """
 
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from optimized import rules
 from optimized.arm64 import Arm64Flush
 from optimized.latr import LatrFlush
+from optimized.paravirt import ParavirtFlush
 from optimized.policy import Policy
 from optimized.relaxed import RelaxedFlush
 
@@ -71,5 +72,18 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
         "complete: an unmap in a batch issues its invalidation (TLBI) and waits for it later (DSB), and the wait of "
         "another CPU says nothing about it. That the processor never looks at software bits. "
         "About rights it trusts nothing: every other change is flushed, promotions and the access flag included.",
+    ),
+    Policy(
+        "linux-pv",
+        rules.linux,
+        "linux in a guest: a CPU that does not run is flushed by the hypervisor, and no flush waits for it",
+        "KVM_FEATURE_PV_TLB_FLUSH, arch/x86/kernel/kvm.c",
+        huge_needs_flush=rules.linux_huge,
+        huge_inline=False,
+        strategy=ParavirtFlush,
+        trusts="That who reads page tables without a lock is waited for by something else than a flush: tables are "
+        "freed behind a grace period, a collapse sends an interrupt of its own, and a lockless walker looks at both "
+        "entries again when it has its reference. That a CPU which was flushed behind its back flushes again, because "
+        "its generation still says that it has to.",
     ),
 )

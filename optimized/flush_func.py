@@ -25,6 +25,10 @@ class Delivery(Protocol):
         """Return whether the flush interrupts a CPU of the mask."""
         ...
 
+    def held_off(self, w: World, target: int) -> bool:
+        """Return whether a flush waits for a CPU that has interrupts disabled; if not, the CPU has been flushed."""
+        ...
+
     def is_reached(self, generation: int, local: int) -> bool:
         """Return whether a context of generation `local` has what a flush of `generation` brings."""
         ...
@@ -55,7 +59,7 @@ def flush_ack(w: World, cpu: int, s: Step) -> bool:
     """The target handles the flush; held off while it has interrupts disabled."""
     target = s[1]
     if target != cpu and w.irqs_off[target]:
-        return True
+        return delivery_of(w).held_off(w, target)
     flush_tlb_func(w, target, s[2], s[3], s[4], s[5])
     return False
 
@@ -65,7 +69,7 @@ def batch_ack(w: World, cpu: int, s: Step) -> bool:
     """As flush_ack, for whatever the target has loaded."""
     target = s[1]
     if target != cpu and w.irqs_off[target]:
-        return True
+        return delivery_of(w).held_off(w, target)
     flush_tlb_func(w, target, ANY_MM, 0, PAGES, NO_GENERATION)
     return False
 

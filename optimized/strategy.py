@@ -10,13 +10,13 @@ from mypy_extensions import mypyc_attr
 
 from machine.broadcast import invlpgb
 from machine.geometry import FANOUT, PAGES
-from mm.frames import free_table, put_page
 from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
 from mm.world import INVALIDATED, MMS, World
 from optimized.broadcast import wait_tlbsync
 from optimized.flush_func import NO_GENERATION
+from optimized.gather_end import free_of, gather_end
 from optimized.shootdown import batch_flush, flush_send, should_flush_tlb
 from optimized.state import FIRST_GLOBAL, Gather, X86State
 from optimized.switch import push_switch
@@ -249,11 +249,26 @@ class GatherFlush:
         state: X86State = w.flush_state
         state.trim_due = (1 << MMS) - 1
 
+    # Lockless walkers.
+
+    def collapse_syncs(self) -> bool:
+        return True
+
+    def collapse_defers_free(self) -> bool:
+        return True
+
+    def pmd_checked_again(self) -> bool:
+        return True
+
     # Delivery and context switches.
 
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
         """Return whether the flush interrupts a CPU of the mask: every one when tables were freed, lazy ones too."""
         return freed_tables or should_flush_tlb(w, target, mm)
+
+    def held_off(self, w: World, target: int) -> bool:
+        """Return whether a flush waits for a CPU that has interrupts disabled, as an interrupt does."""
+        return True
 
     def is_reached(self, generation: int, local: int) -> bool:
         """Return whether a context of generation `local` has what a flush of `generation` brings.
@@ -348,33 +363,6 @@ def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
         low, high, any_freed = hulls.get(mm, (first, first + count, 0))
         hulls[mm] = (min(low, first), max(high, first + count), any_freed | freed)
     return [(flush_send, mm, low, high - low, freed) for mm, (low, high, freed) in hulls.items()]
-
-
-def free_of(gather: Gather) -> list[Step]:
-    """Return the step that frees what the gather has queued; none when nothing is."""
-    return [(gather_free,)] if gather.pages or gather.tables else []
-
-
-@step("free the gather's batch", "free")
-def gather_free(w: World, cpu: int, _s: Step) -> None:
-    state: X86State = w.flush_state
-    gather = state.gathers[cpu]
-    assert gather is not None, "only steps of an open gather free its batch"
-    for frame in gather.pages:
-        put_page(w, frame)
-    for index, frame in gather.tables:
-        free_table(w, gather.mm, index, frame)
-    gather.pages.clear()
-    gather.tables.clear()
-
-
-@step("dec_tlb_flush_pending", "return")
-def gather_end(w: World, cpu: int, _s: Step) -> None:
-    state: X86State = w.flush_state
-    gather = state.gathers[cpu]
-    assert gather is not None, "only steps of an open gather close it"
-    state.pending[gather.mm] -= 1
-    state.gathers[cpu] = None
 
 
 @step("flush_tlb_batched_pending done", "check")

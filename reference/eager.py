@@ -148,6 +148,15 @@ class EagerFlush:
     def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
         """Nothing is cached there."""
 
+    def collapse_syncs(self) -> bool:
+        return True
+
+    def collapse_defers_free(self) -> bool:
+        return True
+
+    def pmd_checked_again(self) -> bool:
+        return True
+
     def switch_mm(self, w: World, cpu: int, mm: int) -> None:
         w.lazy[cpu] = False
         w.loaded_mm[cpu] = mm
@@ -182,14 +191,18 @@ def _state(w: World) -> EagerState:
 
 
 @step("free the batch", "free")
-def eager_free(w: World, cpu: int, _s: Step) -> None:
+def eager_free(w: World, cpu: int, _s: Step) -> bool:
+    """To flush at once tells no lockless walker that a table goes."""
     state = _state(w)
+    if w.walkers and state.tables[cpu]:
+        return True
     for frame in state.pages[cpu]:
         put_page(w, frame)
     for mm, index, frame in state.tables[cpu]:
         free_table(w, mm, index, frame)
     state.pages[cpu].clear()
     state.tables[cpu].clear()
+    return False
 
 
 @step("use_temporary_mm", "switch")

@@ -43,6 +43,7 @@ class History:
         "floor",
         "freed_upto",
         "generation",
+        "grabs",
         "home",
         "last_store",
         "memory",
@@ -58,6 +59,7 @@ class History:
         "tracked",
         "versions",
         "visits",
+        "walks",
     )
 
     def __init__(self, machine: Machine, cpus: int, known: "History | None" = None) -> None:
@@ -99,6 +101,10 @@ class History:
         self.open_drop: dict[int, list[tuple[int, int]]] = {}
         # By epoch: visits and drops that count when it has ended.
         self.promised: dict[int, tuple[list[tuple[int, int, int]], list[tuple[int, int]]]] = {}
+        # Lockless walks by CPU: the page table that each reads, and whether the page was mapped as it found it when it
+        # took its reference, from there to its end.
+        self.walks: dict[int, int] = {}
+        self.grabs: dict[int, bool] = {}
 
     def _copy(self, known: "History") -> None:
         self.time = known.time
@@ -121,6 +127,8 @@ class History:
         self.open_tracking = known.open_tracking.copy()
         self.open_drop = {cpu: drops.copy() for cpu, drops in known.open_drop.items()}
         self.promised = {e: (v.copy(), drops.copy()) for e, (v, drops) in known.promised.items()}
+        self.walks = known.walks.copy()
+        self.grabs = known.grabs.copy()
 
     # Objects.
 

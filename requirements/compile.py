@@ -22,6 +22,7 @@ HOT = (
     "reference/history.py",
     "optimized/broadcast.py",
     "optimized/flush_func.py",
+    "optimized/gather_end.py",
     "optimized/global_asid.py",
     "optimized/shootdown.py",
     "optimized/state.py",

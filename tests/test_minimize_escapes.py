@@ -131,6 +131,12 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
             story("cpu0 write p1\ncpu0 read p0", layout="readonly"),
         ),
         (
+            escape.escape_by_split,
+            story("cpu0 dontneed p0\ncpu0 write p0\ncpu1 pin p0", layout="huge"),
+            story("cpu0 dontneed p0\ncpu0 write p1\ncpu1 pin p1", layout="huge"),
+            story("cpu0 dontneed p0\ncpu1 pin p1", layout="huge"),
+        ),
+        (
             escape.escape_by_laziness,
             story("cpu0 switch mm1\ncpu1 munmap p0\ncpu1 read p0"),
             story("cpu0 lazy\ncpu1 munmap p0\ncpu1 read p0"),
@@ -176,7 +182,18 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
             story("cpu1 free p0 until ack\ncpu0 fork\ncpu1 read p0", cpus=2),
         ),
     ],
-    ids=["kind", "kinds", "layout", "laziness", "window", "window-cpu", "dropping", "place", "cpu"],
+    ids=[
+        "kind",
+        "kinds",
+        "layout",
+        "split",
+        "laziness",
+        "window",
+        "window-cpu",
+        "dropping",
+        "place",
+        "cpu",
+    ],
 )
 def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) -> None:
     """A scenario that is not simpler leads to one with fewer records, and only then is left."""

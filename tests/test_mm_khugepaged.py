@@ -32,10 +32,11 @@ def test_the_order_of_steps() -> None:
         "flush_tlb_func",
         "flush_tlb_func",
         "pmd_unlock",
+        "tlb_remove_table_sync_one",
         *COPIES,
         "__collapse_huge_page_copy_succeeded",
         "set_pmd_at",
-        "pte_free",
+        "pte_free_defer",
         "mmap_write_unlock, return",
     ]
 
@@ -206,7 +207,7 @@ def test_refused_with_no_effect(what: str) -> None:
     before, flushes, copies = k.w.key(), k.w.costs[FLUSHES], k.journal.freed_frames.copy()
     names = k.run(0, "collapse")
 
-    assert not {*COPIES, "pte_free"} & {*names}
+    assert not {*COPIES, "pte_free_defer"} & {*names}
     assert k.w.key() == before
     assert k.w.costs[FLUSHES] == flushes
     assert k.journal.freed_frames == copies

@@ -2,7 +2,8 @@
 
 import pytest
 
-from machine.entry import PROTNONE, PSE, UFFD_WP
+from machine.entry import DIRTY, PROTNONE, PSE, UFFD_WP
+from machine.geometry import PAGES, frame_of
 from mm.world import NOBODY
 from tests.kernel import Kernel, R, W, X
 
@@ -175,16 +176,92 @@ def test_every_page_of_the_source_is_denied() -> None:
     assert [visit[1:] for visit in k.journal.visited] == [(0, p, R | W | X) for p in range(3)]
 
 
-def test_a_huge_page_is_split() -> None:
-    """A huge page moves as four small ones."""
+def test_a_huge_page_moves_as_one() -> None:
+    """From one aligned place to another the PMD goes, and the huge page stays whole."""
     k = Kernel(layout="huge", pages=8)
     value = k.write(0, 3)
+    pmd = k.pmd()
     k.run(0, "munmap", 4, 4)
     k.run(0, "mremap", 0, 4, 4)
 
-    assert not k.pmd(1) & PSE
+    assert (k.pmd(), k.pmd(1)) == (0, pmd)
     assert k.read(1, 7) == value
     assert k.read(1, 3) == "MAPERR"
+
+
+def test_a_part_of_a_huge_page_is_split_off() -> None:
+    """What is not all that a PMD maps, moves as small pages."""
+    k = Kernel(layout="huge", pages=8)
+    value = k.write(0, 3)
+    k.run(0, "munmap", 4, 4)
+    k.run(0, "mremap", 3, 1, 7)
+
+    assert not (k.pmd(0) | k.pmd(1)) & PSE
+    assert k.read(1, 7) == value
+    assert k.read(1, 3) == "MAPERR"
+
+
+def test_a_whole_table_moves_by_its_pmd() -> None:
+    """The table keeps its entries, and what is not mapped stays so; nothing of the old place is left in a TLB."""
+    k = kernel_with_hole()
+    table, entries = frame_of(k.pmd()), [k.pte(page) for page in range(4)]
+    k.read(1)
+    names = k.run(0, "mremap", 0, 4, 4)
+
+    assert (k.pmd(), frame_of(k.pmd(1))) == (0, table)
+    assert [k.pte(page) for page in range(4, 8)] == entries
+    assert k.journal.freed_tables == []
+    assert k.w.machine.tlb == [{}, {}]
+    assert not any(k.w.machine.psc)
+    assert [k.read(1, page) for page in (0, 4, 5, 6)] == ["MAPERR", 1, 2, 0]
+    assert names[names.index("pmd_lock") : names.index("pmd_unlock") + 1] == [
+        "pmd_lock",
+        "pte_lock",
+        "pte_lock",
+        "move_normal_pmd or move_huge_pmd",
+        "flush before unlock",
+        "flush_tlb_mm_range",
+        "flush_tlb_func",
+        "flush_tlb_func",
+        "pte_unlock",
+        "pte_unlock",
+        "pmd_unlock",
+    ]
+
+
+@pytest.mark.parametrize(("page", "count", "target"), [(0, 3, 4), (1, 4, 0), (0, 4, 2)])
+def test_what_is_no_whole_table_moves_by_its_entries(page: int, count: int, target: int) -> None:
+    """Too few pages; a place that is not aligned; ranges that overlap move not at all."""
+    k = kernel_with_hole()
+
+    assert "move_normal_pmd or move_huge_pmd" not in k.run(0, "mremap", page, count, target)
+
+
+def test_a_move_of_a_table_waits_for_the_rmap() -> None:
+    """Who has found a page by the rmap has the table's lock, and the move begins behind it."""
+    k = kernel_with_hole()
+    k.start(1, "migrate")
+    k.past(1, "pte_lock")
+    k.start(0, "mremap", 0, 4, 4)
+    while k.step(0):
+        pass
+    assert k.next(0) == "pte_lock"
+    k.finish(1)
+    k.finish(0)
+
+    assert [k.read(0, page) for page in (4, 5)] == [1, 2]
+
+
+def test_dirty_pages_of_the_file_move_with_their_table() -> None:
+    """The rmap finds them at the new place, where writeback cleans them."""
+    k = Kernel(layout="file", pages=8)
+    k.run(0, "munmap", 4, 4)
+    value = k.write(0, 1)
+    k.run(0, "mremap", 0, 4, 4)
+    k.run(1, "writeback", 1)
+
+    assert k.w.disk[PAGES + 1] == value
+    assert not k.pte(5) & DIRTY
 
 
 def test_a_shared_page_keeps_its_place_in_the_object() -> None:

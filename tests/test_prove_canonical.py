@@ -234,7 +234,17 @@ def _gone(w: World, _oracle: Oracle) -> None:
     w.gone.append((1, w.root[0]))
 
 
+def _grabbed(_w: World, oracle: Oracle) -> None:
+    oracle.grabs[0] = True
+
+
+def _grabbed_late(_w: World, oracle: Oracle) -> None:
+    oracle.grabs[0] = False
+
+
 DIFFERENCES = {
+    "a reference of a mapped page": _grabbed,
+    "a reference that came too late": _grabbed_late,
     "a reverse mapping": _mapped,
     "a backing store": _written_back,
     "a kernel thread": _kernel_thread,

@@ -32,6 +32,7 @@ from fuzz.minimize.escape import (
     escape_by_layout,
     escape_by_laziness,
     escape_by_place,
+    escape_by_split,
     escape_by_window,
 )
 from fuzz.minimize.escape_pages import drop_with_page, repeat_paused_access, undo_moves
@@ -114,6 +115,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     escape_by_kind,
     escape_by_place,
     escape_by_layout,
+    escape_by_split,
     move_pauses,
     reorder_records,
     align_grant,

@@ -118,6 +118,34 @@ def escape_by_layout(reducer: Reducer) -> None:
     _escape(reducer, variants, (drop_calls, compact_pages))
 
 
+def escape_by_split(reducer: Reducer) -> None:
+    """Variants, in the layout of huge pages: each call drops its first page, and what comes behind it on that page goes
+    to the page beside it.
+
+    A call on one page splits the huge page, whichever page that is; the page that it leaves alone is the one to go on
+    with.
+    """
+    best = reducer.best
+    if best.header.layout != kinds.HUGE:
+        return
+    variants = []
+    for at in calls(best):
+        page = best.records[at][PAGE]
+        if page ^ 1 >= best.header.pages:
+            continue
+        beside = [
+            revised(record, page=page ^ 1)
+            if kinds.KINDS[record[KIND]].pages == "one" and record[PAGE] == page
+            else record
+            for record in best.records[at + 1 :]
+        ]
+        call = revised(
+            as_call(best.records[at], best.header, kinds.DONTNEED, 0), page=page, count=1
+        )
+        variants.append(with_records(best, (*best.records[:at], call, *beside)))
+    _escape(reducer, variants, (drop_records,))
+
+
 def escape_by_laziness(reducer: Reducer) -> None:
     """Variants: every switch to another space is lazy mode, or a poke, every switch back a load, and no space is made;
     and every exit a switch back.

@@ -33,6 +33,7 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.EXIT,
     kinds.POKE,
     kinds.TICK,
+    kinds.PIN,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

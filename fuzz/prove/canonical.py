@@ -307,6 +307,7 @@ class Canonical(Names):
         if freed:
             out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))
+        out += [-7 - oracle.grabs[cpu]] if cpu in oracle.grabs else []
         out += [-4 - oracle.open_tracking[cpu]] if cpu in oracle.open_tracking else []
         for slot, owner in oracle.open_drop.get(cpu, ()):
             out += (-3, slot, self.owner(owner))

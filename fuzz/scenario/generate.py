@@ -19,7 +19,7 @@ _WEIGHTS: Final = {
     kinds.READ: 45,
     kinds.WRITE: 46,
     kinds.EXEC: 16,
-    kinds.MPROTECT: 26,
+    kinds.MPROTECT: 24,
     kinds.MUNMAP: 10,
     kinds.MMAP: 10,
     kinds.DONTNEED: 10,
@@ -43,6 +43,7 @@ _WEIGHTS: Final = {
     kinds.EXIT: 2,
     kinds.POKE: 2,
     kinds.TICK: 2,
+    kinds.PIN: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

@@ -35,6 +35,7 @@ COLLAPSE: Final = 24
 EXIT: Final = 25
 POKE: Final = 26
 TICK: Final = 27
+PIN: Final = 28
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -127,6 +128,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("exit", "none", True, NO_ARGUMENT, "the last thread of the address space exits"),
     Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
     Kind("tick", "none", True, NO_ARGUMENT, "the timer interrupt of a CPU: time passes"),
+    Kind("pin", "one", True, NO_ARGUMENT, "the kernel pins a page without locks and reads it"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

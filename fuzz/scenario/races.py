@@ -39,7 +39,7 @@ from fuzz.scenario.kinds import (
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
-from mm.operations import ALONE, BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
+from mm.operations import ALONE, BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE, LOCKLESS
 
 OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
@@ -52,7 +52,7 @@ LAYOUT_FOR: Final = {WRITEBACK: FILE, PUNCH: FILE, COLLAPSE: HUGE}
 """What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
 ALL_PAGES: Final = PAGES - 1 << 3
 _WITHOUT_LOCK: Final = [
-    kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD - EXCLUSIVE
+    kind for kind in OPERATIONS if KINDS[kind].name in (BY_KERNEL_THREAD | LOCKLESS) - EXCLUSIVE
 ]
 _SHARING: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | ALONE | BEGIN_EXCLUSIVE
@@ -66,8 +66,8 @@ MEETS: Final = {
     for kind in OPERATIONS
 }
 """By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
-without it, by the rmap or from the scheduler, and so does who is alone; drawn blindly, the second operation of such a
-round mostly waits."""
+without it, by the rmap, from the scheduler or without any lock, and so does who is alone; drawn blindly, the second
+operation of such a round mostly waits."""
 ELSEWHERE: Final = 0.25
 ELSEWHERE_TOGETHER: Final = 0.6
 """How often the second operation goes to another page, because two operations share the generations and locks of a

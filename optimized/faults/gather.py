@@ -6,8 +6,9 @@ from mm.frames import free_table
 from mm.page_cache import drop_rmap, remove_rmap
 from mm.step import Step, push, step
 from mm.world import World
+from optimized.gather_end import free_of, gather_end
 from optimized.state import Gather, X86State
-from optimized.strategy import GatherFlush, free_of, gather_end
+from optimized.strategy import GatherFlush
 
 
 class NeverNested(GatherFlush):

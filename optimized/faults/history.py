@@ -4,7 +4,7 @@ from typing import Final
 
 from machine.entry import NX
 from optimized import rules
-from optimized.faults import broadcast, delivery, gather, huge, temporary
+from optimized.faults import broadcast, delivery, gather, huge, lockless, temporary
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
 
@@ -275,5 +275,31 @@ HISTORY: Final[tuple[Policy, ...]] = (
         needs_flush=rules.arm64,
         huge_needs_flush=rules.arm64,
         strategy=broadcast.WaitByAnother,
+    ),
+    seed(
+        "collapse-without-sync",
+        Fault(
+            "C3",
+            "2ba99c5e0881, docs/linux-tlb.md E.3 entry 32",
+            2022,
+            "a collapse does not wait for lockless walkers: GUP-fast has read the PMD, with interrupts disabled, on a "
+            "virtual CPU that the host has preempted; khugepaged takes the page table out, the hypervisor flushes "
+            "without an interrupt to wait for, and the table is freed under the walker, who reads it next",
+            shortest=5,
+        ),
+        strategy=lockless.CollapseWithoutSync,
+    ),
+    seed(
+        "pmd-unchecked",
+        Fault(
+            "C4",
+            "70cbc3cc78a9, docs/linux-tlb.md E.3 entry 32",
+            2022,
+            "GUP-fast looks only at the PTE again when it has its reference: khugepaged has taken the whole page table "
+            "out of the PMD meanwhile, found the page unpinned, and leaves the entry in the table as it is, so the "
+            "walker returns a page that is being copied away, and a device goes on with the old one",
+            shortest=6,
+        ),
+        strategy=lockless.PmdUnchecked,
     ),
 )

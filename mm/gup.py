@@ -1,0 +1,112 @@
+"""pin_user_pages_fast: take a reference of a page by a walk without locks, read the page through it, give it back.
+
+The walk has interrupts disabled, and reads each level in a step of its own. What it has read may be changed meanwhile,
+so it takes the reference first and then looks again: if both entries are what they were, the page was mapped while the
+reference was there, and who unmaps it to move it finds the reference.
+
+The pin is read-only (no FOLL_WRITE), so it takes a page however it is mapped for the user, and breaks no copy-on-write.
+As long as it is held the page counts as shared: a write fault copies it, migration, reclaim and khugepaged leave it
+alone. Linux knows who owns the page (PageAnonExclusive) and lets the fault reuse it.
+Where the walk finds nothing that it may take, Linux goes on with locks and faults (__gup_longterm_locked); here the
+operation ends.
+"""
+
+from machine.entry import PRESENT, PSE, USER
+from machine.geometry import FANOUT, frame_of
+from mm.frames import get_page, put_page
+from mm.operation import op_return
+from mm.step import Step, push, step
+from mm.tables import pmd_of
+from mm.world import ZERO_FRAME, World
+
+_MAPPED = PRESENT | USER
+
+
+def start_pin(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
+    """Begin to pin the page for reading; without effect where it is not mapped for the user, or is the zero page."""
+    push(w, cpu, (gup_fast_pmd, page), (op_return,))
+
+
+@step("local_irq_save, gup_fast_pmd_range")
+def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
+    """Disable interrupts and read the PMD; a huge one is the leaf.
+
+    Whoever would free the table that the PMD names waits from here on.
+    """
+    page = s[1]
+    pmd = pmd_of(w, w.task_mm[cpu], page // FANOUT)
+    if pmd & _MAPPED != _MAPPED:
+        return
+    w.irqs_off[cpu] = True
+    w.walkers |= 1 << cpu
+    if pmd & PSE:
+        w.observer.walk_began(cpu, w.root[w.task_mm[cpu]])
+        push(w, cpu, (try_grab_folio, page, pmd, 0))
+    else:
+        w.observer.walk_began(cpu, frame_of(pmd))
+        push(w, cpu, (gup_fast_pte, page, pmd))
+
+
+@step("gup_fast_pte_range, pte_offset_map", "lock", takes="page entry")
+def gup_fast_pte(w: World, cpu: int, s: Step) -> None:
+    """Read the PTE from the table that the PMD has named, wherever that is by now; the zero page is not taken."""
+    _, page, pmd = s
+    pte = w.machine.memory[frame_of(pmd) << 2 | page % FANOUT]
+    if pte & _MAPPED == _MAPPED and frame_of(pte) != ZERO_FRAME:
+        push(w, cpu, (try_grab_folio, page, pmd, pte))
+    else:
+        _leave(w, cpu)
+
+
+def _leave(w: World, cpu: int) -> None:
+    """The walk ends: enable interrupts."""
+    w.irqs_off[cpu] = False
+    w.walkers &= ~(1 << cpu)
+    w.observer.walk_ended(cpu)
+
+
+@step("try_grab_folio_fast", "change", takes="page entry entry")
+def try_grab_folio(w: World, cpu: int, s: Step) -> None:
+    """Take a reference, of whatever the frame is by now, unless it is free."""
+    _, page, pmd, pte = s
+    frame = _frame(page, pmd, pte)
+    if not w.refs[frame]:
+        _leave(w, cpu)
+        return
+    get_page(w, frame)
+    w.observer.grabbed(cpu, frame)
+    push(w, cpu, (gup_fast_check, page, pmd, pte))
+
+
+def _frame(page: int, pmd: int, pte: int) -> int:
+    return frame_of(pte) if pte else frame_of(pmd) + page % FANOUT
+
+
+@step("gup_fast: PMD and PTE unchanged, local_irq_restore", "commit", takes="page entry entry")
+def gup_fast_check(w: World, cpu: int, s: Step) -> None:
+    """Keep the reference if both entries are what was read, else drop it.
+
+    The PTE alone does not say so: the table may be out of the PMD with its entries still there (70cbc3cc78a9).
+    """
+    _, page, pmd, pte = s
+    frame = _frame(page, pmd, pte)
+    kept = not pte or w.machine.memory[frame_of(pmd) << 2 | page % FANOUT] == pte
+    if kept and (w.flush.pmd_checked_again() or not pte):
+        kept = pmd_of(w, w.task_mm[cpu], page // FANOUT) == pmd
+    if kept:
+        w.observer.pinned(cpu, page, frame)
+        push(w, cpu, (read_pinned, page, frame), (unpin_user_page, frame))
+    _leave(w, cpu)
+    if not kept:
+        put_page(w, frame)
+
+
+@step("read through the pin", "copy", takes="page frame")
+def read_pinned(w: World, cpu: int, s: Step) -> None:
+    _, page, frame = s
+    w.observer.pin_read(cpu, page, frame, w.machine.memory[frame << 2])
+
+
+@step("unpin_user_page", "free", takes="frame")
+def unpin_user_page(w: World, _cpu: int, s: Step) -> None:
+    put_page(w, s[1])

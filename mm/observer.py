@@ -83,8 +83,8 @@ class Observer(Protocol):
     def table_loaded(self, cpu: int, mm: int, root: int) -> None:
         """The CPU has loaded `root`, the top-level table of `mm`."""
 
-    def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
-        """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""
+    def lazy_freed(self, cpu: int, mm: int, frame: int) -> None:
+        """The operation open on `cpu` declared what `mm` has in the frame dispensable (MADV_FREE)."""
 
     def content_dropped(self, cpu: int, mm: int, page: int) -> None:
         """The operation open on `cpu` ends what the private page contains, and found nothing mapped there."""

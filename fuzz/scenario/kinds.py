@@ -34,6 +34,7 @@ PUNCH: Final = 23
 COLLAPSE: Final = 24
 EXIT: Final = 25
 POKE: Final = 26
+NUMA_SCAN: Final = 27
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -74,6 +75,7 @@ MAPPING: Final = Argument(
     tuple(f"{protection} {kind}" for kind in MAP_TYPES for protection in PROTECTIONS),
 )
 SPACE: Final = Argument("an address space (mm0, mm1, mm2)", ("mm0", "mm1", "mm2"))
+PLACEMENT: Final = Argument("where the pages are to be (stay, move)", ("stay", "move"))
 # Only the names of pages that the scenario has are values of this argument.
 DESTINATION: Final = Argument(
     "'to' and a destination page of the scenario",
@@ -125,6 +127,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("collapse", "one", True, SPACE, "put a huge page in place of a table (khugepaged)"),
     Kind("exit", "none", True, NO_ARGUMENT, "the last thread of the address space exits"),
     Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
+    Kind("numa_scan", "range", True, PLACEMENT, "make the next access to each page a NUMA hint"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -41,7 +41,7 @@ def migrate_page_copy(w: World, _cpu: int, s: Step) -> None:
     w.machine.memory[new << 2] = w.machine.memory[old << 2]
 
 
-@step("migrate_misplaced_transhuge_page, pmd_same", "check", takes="mm index entry frame")
+@step("pmd_same, page_ref_freeze", "check", takes="mm index entry frame")
 def replace_pmd(w: World, cpu: int, s: Step) -> None:
     """Entered with the PMD lock; every way out releases it. Look again, and give the copy up if anything has changed.
 

@@ -30,15 +30,21 @@ def migrate_huge(w: World, cpu: int, mm: int, index: int, pmd: int, new: int) ->
     w.page_lock |= folio_bits(first)
     for i in range(FANOUT):
         get_page(w, first + i)
-    copies = [(migrate_page_copy, first + i, new + i) for i in range(FANOUT)]
+    copies = [(migrate_page_copy, mm, index, pmd, i, new) for i in range(FANOUT)]
     push(w, cpu, *copies, (pmd_lock, mm), (replace_pmd, mm, index, pmd, new))
 
 
-@step("migrate_page_copy", "copy", takes="frame frame")
+@step("migrate_page_copy", "copy", takes="mm index entry place frame")
 def migrate_page_copy(w: World, _cpu: int, s: Step) -> None:
-    _, old, new = s
-    w.observer.copying(old)
-    w.machine.memory[new << 2] = w.machine.memory[old << 2]
+    """Copy one of the frames, without a lock.
+
+    A PMD that is split meanwhile gives its pages back to stores, but then no mapping will get the copy: it is given up.
+    """
+    _, mm, index, pmd, i, new = s
+    old = frame_of(pmd) + i
+    if pmd_of(w, mm, index) == pmd:
+        w.observer.copying(old)
+    w.machine.memory[new + i << 2] = w.machine.memory[old << 2]
 
 
 @step("pmd_same, page_ref_freeze", "check", takes="mm index entry frame")

@@ -243,7 +243,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "a PROTNONE entry counts as in no TLB although its flush is pending: the NUMA scan takes PRESENT away and "
             "will flush at its end, a hint fault on another CPU migrates the page and sees nothing to flush, and a "
             "third CPU goes on to store to the old page through the entry that it has cached; its store is lost",
-            shortest=5,
+            shortest=4,
         ),
         strategy=delivery.ProtnoneUncached,
     ),
@@ -256,7 +256,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "whether a flush is pending is asked without the page-table lock: the migration of a misplaced huge page "
             "put the question off until it held no lock any more, so nothing orders it behind the scan's change of "
             "the entry; the answer is of a time before the scan, and the page is copied under a CPU that stores to it",
-            shortest=8,
+            shortest=7,
         ),
         strategy=huge.AsksUnlocked,
     ),

@@ -2,7 +2,8 @@
 
 No mmap_lock: only the page lock and, entry by entry, the PTL.
 The flush of the unmapping is deferred and must be done before the copy, else a CPU with a writable entry goes on
-writing to the old frame (20841405940e).
+writing to the old frame.
+A PROTNONE entry needs it as well while the flush of what made it so is pending (20841405940e).
 """
 
 from machine.entry import (

@@ -11,6 +11,8 @@ import os
 import sys
 import time
 
+from fuzz.engines.instrument import INSTRUMENTED, instrument_models
+
 
 def main() -> None:
     """Run and print."""
@@ -25,9 +27,7 @@ def main() -> None:
         "--stages", action="store_true", help="tell also when the fault was reached and triggered"
     )
     options = parser.parse_args()
-    if options.engine == "coverage":
-        from fuzz.engines.instrument import instrument_models  # noqa: PLC0415
-
+    if options.engine in INSTRUMENTED:
         instrument_models()
     # Behind the instrumentation, which must see the first import of the models.
     from bench.stages import Stages  # noqa: PLC0415

@@ -17,8 +17,9 @@ from optimized.strategy import GatherFlush
 
 def without_fault(policy: Policy) -> Policy:
     """Return what the policy is like with its fault mended."""
-    rule = rules.v1 if policy.needs_flush is rules.v1 else rules.linux
-    huge = None if rule is rules.v1 else rules.linux_huge
+    sound = (rules.v1, rules.arm64)
+    rule = policy.needs_flush if policy.needs_flush in sound else rules.linux
+    huge = rules.linux_huge if rule is rules.linux else None
     return replace(
         policy,
         needs_flush=rule,
@@ -27,7 +28,7 @@ def without_fault(policy: Policy) -> Policy:
         exec_check=True,
         report_spurious=False,
         soft_dirty_check=True,
-        strategy=GatherFlush,
+        strategy=GatherFlush if policy.strategy is GatherFlush else policy.strategy.__bases__[0],
         fault=None,
     )
 

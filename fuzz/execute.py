@@ -79,6 +79,7 @@ def boot(
         amd=bool(switches & kinds.AMD),
         stray_dirty=bool(switches & kinds.STRAY_DIRTY),
         blind_dirty=bool(switches & kinds.NO_DIRTY_REWALK),
+        invlpgb=bool(switches & kinds.INVLPGB),
     )
     oracle = oracle_type(machine, header.cpus)
     w = World(

@@ -62,6 +62,8 @@ class Machine:
         "cr3",
         "generation",
         "has_global",
+        "invlpgb",
+        "issued",
         "memory",
         "pcid",
         "psc",
@@ -78,6 +80,7 @@ class Machine:
         amd: bool = False,
         stray_dirty: bool = False,
         blind_dirty: bool = False,
+        invlpgb: bool = False,
     ) -> None:
         """Start `cpus` processors with empty TLBs and no page table loaded; or begin with all that `known` holds.
 
@@ -85,8 +88,10 @@ class Machine:
         `stray_dirty`: a write that races with the clearing of RW may leave DIRTY set (before CET, SDM 4.8).
         `blind_dirty`: setting DIRTY through a clean cached entry does not re-check the entry in memory; no x86 does
         so, the switch exists to show who relies on the re-walk.
+        `invlpgb`: the processor says that it has broadcast invalidation (machine.broadcast).
         """
         self.amd = amd
+        self.invlpgb = invlpgb
         self.stray_dirty = stray_dirty
         self.blind_dirty = blind_dirty
         if known is not None:
@@ -99,11 +104,18 @@ class Machine:
         self.cr3: list[int] = [NO_ROOT] * cpus
         self.pcid: list[int] = [0] * cpus
         self.has_global = False
+        # By processor: what it has issued and not waited for yet.
+        self.issued: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
 
     def copy(self) -> "Machine":
         """Return an equal machine that shares no mutable state with this one."""
         return Machine(
-            0, self, amd=self.amd, stray_dirty=self.stray_dirty, blind_dirty=self.blind_dirty
+            0,
+            self,
+            amd=self.amd,
+            stray_dirty=self.stray_dirty,
+            blind_dirty=self.blind_dirty,
+            invlpgb=self.invlpgb,
         )
 
     def _copy(self, known: "Machine") -> None:
@@ -114,6 +126,7 @@ class Machine:
         self.cr3 = known.cr3.copy()
         self.pcid = known.pcid.copy()
         self.has_global = known.has_global
+        self.issued = [pending.copy() for pending in known.issued]
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value that is equal for equal machines."""
@@ -124,6 +137,7 @@ class Machine:
             tuple(tuple(sorted(entries.items())) for entries in self.psc),
             tuple(self.cr3),
             tuple(self.pcid),
+            tuple(tuple(pending) for pending in self.issued),
         )
 
     # Translation.

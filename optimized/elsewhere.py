@@ -1,11 +1,13 @@
 """Rules that Linux on x86 does not have: proposals that were not merged, and those of other architectures.
 
-Each runs over the machinery and the processor of x86 here, so what is compared is the rule.
+Each runs over the processor of x86 here, and but for arm64, whose flushes are broadcast, over the machinery of x86, so
+what is compared is the rule.
 """
 
 from typing import Final
 
 from optimized import rules
+from optimized.arm64 import Arm64Flush
 from optimized.policy import Policy
 from optimized.relaxed import RelaxedFlush
 
@@ -47,11 +49,13 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
     Policy(
         "arm64",
         rules.arm64,
-        "arm64 since v6.19: skips entries that were not valid, and software bits",
+        "arm64 since v6.19: skips entries that were not valid, and software bits; every flush is broadcast",
         "arm64/mm: Elide TLB flush in certain pte protection transitions",
         huge_inline=False,
+        strategy=Arm64Flush,
         trusts="That an entry which is not valid is in no TLB, which holds only when the flush that made it so is "
-        "complete (who unmaps in batches must be waited for), and that the processor never looks at software bits. "
+        "complete: an unmap in a batch issues its invalidation (TLBI) and waits for it later (DSB), and the wait of "
+        "another CPU says nothing about it. That the processor never looks at software bits. "
         "About rights it trusts nothing: every other change is flushed, promotions and the access flag included.",
     ),
 )

@@ -8,8 +8,9 @@ from machine.geometry import FANOUT
 from mm.step import Step, step
 from mm.world import FLUSHES, FULL, INVALIDATED, World
 from optimized import rules
-from optimized.shootdown import flush_tlb_func
-from optimized.state import Gather, X86State
+from optimized.flush_func import flush_tlb_func
+from optimized.shootdown import send
+from optimized.state import FIRST_GLOBAL, Gather, X86State
 from optimized.strategy import GatherFlush
 
 
@@ -47,7 +48,7 @@ class RelaxedFlush(GatherFlush):
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         state: X86State = w.flush_state
         slot = state.asid[cpu]
-        if state.ctx_gen[cpu][slot] != state.tlb_gen[mm]:
+        if slot < FIRST_GLOBAL and state.ctx_gen[cpu][slot] != state.tlb_gen[mm]:
             w.machine.invpcid_context(cpu, slot)
             w.costs[FULL] += 1
             w.costs[INVALIDATED] += w.pages
@@ -56,9 +57,15 @@ class RelaxedFlush(GatherFlush):
 
 @step("flush_tlb_mm_range, relaxed", "flush")
 def flush_relaxed(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, first page, count."""
+    """Arguments: mm, first page, count.
+
+    What is broadcast cannot be sent to one CPU only, so with a global ASID it goes to all.
+    """
     _, mm, first, count = s
     state: X86State = w.flush_state
+    if state.global_asid[mm] >= 0:
+        send(w, cpu, mm, first, count, 0)
+        return
     generation = state.tlb_gen[mm] = state.tlb_gen[mm] + 1
     w.costs[FLUSHES] += 1
     if w.loaded_mm[cpu] == mm:

@@ -1,6 +1,11 @@
 """The mutable part of the optimized model, plain data in the world: gathers, deferred flushes, generations, ASIDs."""
 
+from typing import Final
+
 from mm.world import MMS
+
+FIRST_GLOBAL: Final = 8
+"""ASIDs from here on are those of an address space on all CPUs (optimized.global_asid)."""
 
 
 class Gather:
@@ -65,10 +70,12 @@ class Gather:
 class X86State:
     """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B): World.flush_state under the optimized model.
 
-    Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), and the two halves of
-    tlb_flush_batched.
+    Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), the two halves of
+    tlb_flush_batched, `global_asid` (-1: none) and `transition` (a bit each: some CPU may still run it under another
+    ASID). `last_global` is the global ASID that was given out last, FIRST_GLOBAL - 1 before the first one.
     Per CPU: `unmap_mask` (arch_tlbbatch: a bit for each CPU that its batch of unmaps must reach), `asid` loaded,
-    `next_asid`, and for each slot the context's address space and generation.
+    `next_asid`, for each slot the context's address space and generation, and in `need_tlbsync` a bit: it has issued a
+    broadcast that it has not waited for.
     """
 
     __slots__ = (
@@ -82,9 +89,13 @@ class X86State:
         "ctx_mm",
         "deferred",
         "gathers",
+        "global_asid",
+        "last_global",
+        "need_tlbsync",
         "next_asid",
         "pending",
         "tlb_gen",
+        "transition",
         "unmap_mask",
     )
 
@@ -107,6 +118,10 @@ class X86State:
         self.ctx_gen = [[0] * asids for _ in range(cpus)]
         self.gathers: list[Gather | None] = [None] * cpus
         self.deferred: list[list[tuple[int, int, int, int]]] = [[] for _ in range(cpus)]
+        self.global_asid = [-1] * MMS
+        self.last_global = FIRST_GLOBAL - 1
+        self.transition = 0
+        self.need_tlbsync = 0
 
     def copy(self) -> "X86State":
         """Return an equal state that shares no mutable part with this one."""
@@ -125,6 +140,10 @@ class X86State:
         self.ctx_gen = [slots.copy() for slots in known.ctx_gen]
         self.gathers = [gather.copy() if gather else None for gather in known.gathers]
         self.deferred = [ranges.copy() for ranges in known.deferred]
+        self.global_asid = known.global_asid.copy()
+        self.last_global = known.last_global
+        self.transition = known.transition
+        self.need_tlbsync = known.need_tlbsync
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value, equal for equal states."""
@@ -141,6 +160,10 @@ class X86State:
             tuple(tuple(slots) for slots in self.ctx_gen),
             tuple(gather.key() if gather else None for gather in self.gathers),
             tuple(tuple(ranges) for ranges in self.deferred),
+            tuple(self.global_asid),
+            self.last_global,
+            self.transition,
+            self.need_tlbsync,
         )
 
     def count_open(self, mm: int) -> int:

@@ -8,15 +8,18 @@ from collections.abc import Callable
 
 from mypy_extensions import mypyc_attr
 
+from machine.broadcast import invlpgb
 from machine.entry import PRESENT
 from machine.geometry import FANOUT, PAGES
 from mm.frames import free_table, put_page
 from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
-from mm.world import World
-from optimized.shootdown import NO_GENERATION, batch_flush, flush_send, should_flush_tlb
-from optimized.state import Gather, X86State
+from mm.world import INVALIDATED, World
+from optimized.broadcast import wait_tlbsync
+from optimized.flush_func import NO_GENERATION
+from optimized.shootdown import batch_flush, flush_send, should_flush_tlb
+from optimized.state import FIRST_GLOBAL, Gather, X86State
 from optimized.switch import push_switch
 from optimized.temporary import back_from, load_in_next_slot, use_temporary_mm
 
@@ -66,6 +69,8 @@ class GatherFlush:
                 owners[owners.index(mm)] = -1
         state.cpumask[mm] = 0
         state.batched[mm] = state.batched_flushed[mm] = 0
+        state.global_asid[mm] = -1
+        state.transition &= ~(1 << mm)
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
         """A store by itself invalidates nothing."""
@@ -182,9 +187,19 @@ class GatherFlush:
         state.deferred[cpu].append((mm, page, 1, 0))
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
-        """arch_tlbbatch_add_pending: raise the generation now, and add the address space's CPUs to the task's batch."""
+        """arch_tlbbatch_add_pending: raise the generation now, and add the address space's CPUs to the task's batch.
+
+        With a global ASID issue a broadcast instead; in transition do both, for those that have not come to it yet.
+        """
         state: X86State = w.flush_state
         state.batched[mm] += 1
+        asid = state.global_asid[mm]
+        if asid >= 0:
+            invlpgb(w.machine, cpu, asid, page)
+            w.costs[INVALIDATED] += w.cpus
+            state.need_tlbsync |= 1 << cpu
+            if not state.transition >> mm & 1:
+                return
         state.tlb_gen[mm] += 1
         state.unmap_mask[cpu] |= state.cpumask[mm]
 
@@ -197,8 +212,16 @@ class GatherFlush:
         if ranges:
             push(w, cpu, *merged(ranges))
             state.deferred[cpu] = []
-        if state.unmap_mask[cpu]:
-            push(w, cpu, (batch_flush,))
+        if state.unmap_mask[cpu] or state.need_tlbsync:
+            push(w, cpu, *self.unmap_flush(w, cpu))
+
+    def unmap_flush(self, w: World, cpu: int) -> list[Step]:
+        """arch_tlbbatch_flush: wait for what was broadcast, and interrupt those whose address space has no global ASID;
+        a batch may need both.
+        """
+        state: X86State = w.flush_state
+        wait: list[Step] = [(wait_tlbsync,)] if state.need_tlbsync >> cpu & 1 else []
+        return [*wait, (batch_flush,)] if state.unmap_mask[cpu] else wait
 
     def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
         state: X86State = w.flush_state
@@ -262,6 +285,10 @@ class GatherFlush:
         """Return whether an ASID that is given to another address space is flushed."""
         return True
 
+    def has_only_global_asids(self) -> bool:
+        """Return whether every address space has a global ASID from the first time that it is loaded."""
+        return False
+
     def quiesce(self, w: World) -> None:
         state: X86State = w.flush_state
         for cpu in range(w.cpus):
@@ -272,9 +299,17 @@ class GatherFlush:
                     state.ctx_gen[cpu][slot] = state.tlb_gen[mm]
 
     def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
+        """An address space that has a global ASID is not loaded under another one again."""
         state: X86State = w.flush_state
+        if pcid >= FIRST_GLOBAL:
+            return state.global_asid.index(pcid) if pcid in state.global_asid else -1
         slots = state.ctx_mm[cpu]
-        return slots[pcid] if pcid < len(slots) else -1
+        owner = slots[pcid] if pcid < len(slots) else -1
+        return (
+            -1
+            if owner >= 0 and state.global_asid[owner] >= 0 and pcid != state.asid[cpu]
+            else owner
+        )
 
     def variable(self, w: World, cpu: int) -> int:
         """Whether the CPU's gather has recorded anything, and what is deferred."""
@@ -287,6 +322,8 @@ class GatherFlush:
 
     def behind(self, w: World, mm: int) -> tuple[int, int]:
         state: X86State = w.flush_state
+        if state.global_asid[mm] >= 0:
+            return min(state.need_tlbsync.bit_count(), 3), 0
         newest = state.tlb_gen[mm]
         flying = owed = 0
         for cpu, owners in enumerate(state.ctx_mm):

@@ -3,8 +3,9 @@
 from mm.mmdrop import mmdrop_gone
 from mm.step import Step, push, step
 from mm.world import FULL, SWITCHING, World
-from optimized.shootdown import delivery_of
-from optimized.state import X86State
+from optimized.flush_func import delivery_of
+from optimized.global_asid import adopt, assign
+from optimized.state import FIRST_GLOBAL, X86State
 
 
 def push_switch(w: World, cpu: int, mm: int) -> None:
@@ -35,7 +36,10 @@ def unlazy_check(w: World, cpu: int, s: Step) -> None:
     mm = s[1]
     state: X86State = w.flush_state
     slot = state.asid[cpu]
-    if state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
+    if state.global_asid[mm] >= 0:
+        if slot < FIRST_GLOBAL:
+            adopt(w, cpu, mm)
+    elif state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
         w.machine.invpcid_context(cpu, slot)
         w.costs[FULL] += 1
         state.ctx_gen[cpu][slot] = state.tlb_gen[mm]
@@ -53,12 +57,20 @@ def switch_begin(w: World, cpu: int, s: Step) -> None:
 
 @step("choose_new_asid", "switch")
 def choose_asid(w: World, cpu: int, s: Step) -> None:
-    """Find the context's slot, or take the next one round robin; the generation is read here and trusted below."""
+    """Find the context's slot, or take the next one round robin; the generation is read here and trusted below.
+
+    A global ASID needs neither a slot nor a flush.
+    """
     mm = s[1]
     state: X86State = w.flush_state
     generation = state.tlb_gen[mm]
     owners = state.ctx_mm[cpu]
-    if mm in owners:
+    if state.global_asid[mm] < 0 and delivery_of(w).has_only_global_asids():
+        assign(w, cpu, mm)
+    if state.global_asid[mm] >= 0:
+        slot = state.global_asid[mm]
+        flush = False
+    elif mm in owners:
         slot = owners.index(mm)
         flush = state.ctx_gen[cpu][slot] < generation
     else:
@@ -72,10 +84,11 @@ def choose_asid(w: World, cpu: int, s: Step) -> None:
 def load_cr3(w: World, cpu: int, s: Step) -> None:
     _, mm, slot, flush, generation = s
     state: X86State = w.flush_state
-    state.ctx_mm[cpu][slot] = mm
+    if slot < FIRST_GLOBAL:
+        state.ctx_mm[cpu][slot] = mm
+        state.ctx_gen[cpu][slot] = generation
     if flush:
         w.costs[FULL] += 1
-    state.ctx_gen[cpu][slot] = generation
     state.asid[cpu] = slot
     load_table(w, cpu, mm, w.root[mm], slot, flush=bool(flush))
     w.loaded_mm[cpu] = mm

@@ -82,9 +82,10 @@ class Kernel:
         layout: str = "private",
         asids: int = 2,
         batch: int = 4,
+        machine: int = 0,
     ) -> None:
         strategy = REGISTRY[policy].make() if isinstance(policy, str) else policy
-        header = Header(cpus, pages, kinds.LAYOUTS.index(layout), 0, asids, batch)
+        header = Header(cpus, pages, kinds.LAYOUTS.index(layout), machine, asids, batch)
         self.w, journal = boot(header, strategy, Journal)
         assert isinstance(journal, Journal)
         self.journal = journal

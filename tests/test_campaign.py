@@ -279,7 +279,7 @@ def options(*more: str) -> tuple[str, ...]:
     return ("fuzz", "--policy", "v1", *ONE, "--name", "again", "--seed", "7", *more)
 
 
-@pytest.mark.parametrize("engine", ["random", "hypothesis", "coverage"])
+@pytest.mark.parametrize("engine", ["random", "hypothesis", "coverage", "stock"])
 def test_every_engine_stops_at_its_limit(tmp_path: Path, engine: str) -> None:
     """Every engine runs as many executions as asked for, over all workers, and ends."""
     summary = document(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from machine.geometry import PAGES
 from mm.step import push
 from mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
-from optimized.shootdown import flush_send, flush_tlb_func, should_flush_tlb
+from optimized.flush_func import flush_tlb_func
+from optimized.shootdown import flush_send, should_flush_tlb
 from tests.kernel import Kernel
 
 

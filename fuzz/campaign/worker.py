@@ -10,6 +10,7 @@ import sys
 
 from fuzz.campaign.job import Job, parse_job
 from fuzz.campaign.orphan import watch_parent
+from fuzz.engines.instrument import INSTRUMENTED, instrument_models
 
 
 def main() -> None:
@@ -36,10 +37,8 @@ def _first_line() -> bytes:
 
 
 def _work(job: Job, channel: int) -> None:
-    # Imported late: the engine `coverage` instruments the models before anything loads them.
-    if job.engine == "coverage":
-        from fuzz.engines.instrument import instrument_models  # noqa: PLC0415 - see above
-
+    # Imported late: some engines instrument the models before anything loads them.
+    if job.engine in INSTRUMENTED:
         instrument_models()
     from fuzz.campaign.work import Work  # noqa: PLC0415 - see above
 

@@ -20,6 +20,7 @@ from fuzz.cli.options import Duration, db_option, json_option
 from fuzz.cli.output import print_json
 from fuzz.cli.settle import settle
 from fuzz.compiled import is_compiled
+from fuzz.engines.instrument import INSTRUMENTED
 from fuzz.engines.registry import DEFAULT_ENGINE, ENGINES
 from fuzz.store import find_campaign, list_campaigns, load_corpus, open_store
 
@@ -91,9 +92,9 @@ def command(
     """
     if name is not None and not (name.isprintable() and name.strip()):
         raise click.UsageError("A campaign's name is printable and not empty.")
-    if engine == "coverage" and is_compiled():
+    if engine in INSTRUMENTED and is_compiled():
         raise click.UsageError(
-            "Compiled models have no bytecode to instrument: run --engine coverage without the compiled tree."
+            f"Compiled models have no bytecode to instrument: run --engine {engine} without the compiled tree."
         )
     seeds = () if no_seeds else seed_corpus(exclude_seed)
     left: list[bytes] = []

@@ -2,7 +2,8 @@
 
 libFuzzer keeps the corpus and picks; inputs are changed as whole records by our own mutator and crossover, and never
 trimmed: its byte mutations and its preference for short inputs are a poor fit for scenarios.
-A process can do this once.
+Beside that the stock way, for comparison: code coverage, and libFuzzer's own mutations of the bytes.
+A process can do one of them once.
 """
 
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from fuzz.engines.session import Finished, Session
 from fuzz.features import FEATURES
@@ -21,6 +23,9 @@ FIRST = 20
 """Random scenarios that start a corpus."""
 INTERRUPTED = 130
 """What Fuzz() exits with after KeyboardInterrupt in the target, its clean end."""
+
+_QUIET: Final = ("-rss_limit_mb=0", "-timeout=3600", "-verbosity=0")
+_KEEP_LONG: Final = ("-len_control=0", "-reduce_inputs=0")
 
 
 class MutatorSilentError(Exception):
@@ -47,6 +52,17 @@ def fuzz_atheris(session: Session) -> None:
 
 def fuzz_coverage(session: Session) -> None:
     """Fuzz with code coverage of the models, which fuzz.engines.instrument has instrumented."""
+    _fuzz_covered(session, by_record=True)
+
+
+def fuzz_stock(session: Session) -> None:
+    """As fuzz_coverage, with libFuzzer's own mutations and nothing generated: what one gets without knowing what a
+    scenario is, but for its encoding, in which every byte string is one.
+    """
+    _fuzz_covered(session, by_record=False)
+
+
+def _fuzz_covered(session: Session, *, by_record: bool) -> None:
     import atheris  # noqa: PLC0415 - see fuzz_atheris
 
     spare = atheris._reserve_counter()  # noqa: SLF001 - a run that bumps nothing would end the campaign
@@ -55,10 +71,10 @@ def fuzz_coverage(session: Session) -> None:
         atheris._trace_branch(spare)  # noqa: SLF001
         session.run(data)
 
-    _fuzz(session, target)
+    _fuzz(session, target, by_record=by_record)
 
 
-def _fuzz(session: Session, target: Callable[[bytes], None]) -> None:
+def _fuzz(session: Session, target: Callable[[bytes], None], *, by_record: bool = True) -> None:
     import atheris  # noqa: PLC0415 - see fuzz_atheris
 
     calls = 0
@@ -82,25 +98,23 @@ def _fuzz(session: Session, target: Callable[[bytes], None]) -> None:
     rng = Random(session.seed)
     with tempfile.TemporaryDirectory(prefix="shootdown-") as folder:
         first = [encode(random_scenario(rng, session.records)) for _ in range(FIRST)]
-        for i, data in enumerate([*session.corpus, *first]):
+        for i, data in enumerate([*session.corpus, *(first if by_record else ())]):
             (Path(folder) / f"seed{i:05}").write_bytes(data[:size])
-        options = [
-            f"-max_len={size}",
-            f"-seed={session.seed % 2**31 + 1}",
-            "-len_control=0",
-            "-reduce_inputs=0",
-            "-rss_limit_mb=0",
-            "-timeout=3600",
-            "-verbosity=0",
-        ]
-        atheris.Setup(
-            [sys.argv[0], *options, folder], guarded, custom_mutator=change, custom_crossover=cross
-        )
+        options = [f"-max_len={size}", f"-seed={session.seed % 2**31 + 1}", *_QUIET]
+        if by_record:
+            atheris.Setup(
+                [sys.argv[0], *options, *_KEEP_LONG, folder],
+                guarded,
+                custom_mutator=change,
+                custom_crossover=cross,
+            )
+        else:
+            atheris.Setup([sys.argv[0], *options, folder], guarded)
         try:
             atheris.Fuzz()
         except SystemExit as end:
             if end.code != INTERRUPTED:
                 raise
     # Twice the seeds: libFuzzer may run a seed again, and a campaign may end while it is still reading them.
-    if not calls and session.executions > 2 * (len(session.corpus) + FIRST):
+    if by_record and not calls and session.executions > 2 * (len(session.corpus) + FIRST):
         raise MutatorSilentError(MutatorSilentError.__doc__)

@@ -4,6 +4,8 @@ import importlib
 import sys
 from typing import Final
 
+INSTRUMENTED: Final = frozenset({"coverage", "stock"})
+"""Engines that want the models instrumented."""
 MODELS: Final = ("machine", "mm", "optimized", "reference")
 
 

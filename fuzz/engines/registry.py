@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage
+from fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage, fuzz_stock
 from fuzz.engines.hypothesis_engine import fuzz_hypothesis
 from fuzz.engines.loop_engine import fuzz_loop
 from fuzz.engines.random_engine import fuzz_random
@@ -18,6 +18,7 @@ ENGINES: Final[dict[str, Engine]] = {
     "random": fuzz_random,
     "hypothesis": fuzz_hypothesis,
     "coverage": fuzz_coverage,
+    "stock": fuzz_stock,
 }
 DEFAULT_ENGINE: Final = "atheris"
 FEEDBACK: Final = frozenset({"atheris", "loop"})

@@ -14,7 +14,7 @@ from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
 from mm.fault import fault_enter
 from mm.step import NAMES, Step, Watch
 from mm.world import FLUSHES, IPIS, World
-from optimized.shootdown import flush_ack
+from optimized.flush_func import flush_ack
 from reference.history import SLOTS
 
 Said: TypeAlias = tuple[str, range, str]

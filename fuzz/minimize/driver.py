@@ -35,6 +35,7 @@ from fuzz.minimize.escape import (
     escape_by_scan,
     escape_by_window,
 )
+from fuzz.minimize.escape_pages import drop_with_page, repeat_paused_access, undo_moves
 from fuzz.minimize.fields import (
     clear_protections,
     lower_arguments,
@@ -103,6 +104,9 @@ LOWER: Final[tuple[Pass, ...]] = (
 """What leaves as much, and makes it simpler."""
 
 ESCAPE: Final[tuple[Pass, ...]] = (
+    undo_moves,
+    drop_with_page,
+    repeat_paused_access,
     resume_by_access,
     align_accesses,
     align_promotion,

@@ -170,19 +170,24 @@ def escape_by_window(reducer: Reducer) -> None:
     Another pause ends at a step of its operation, and moves when a record before it goes: an operation that finds
     something to unmap has an unlock more. A window is where it is, but only other CPUs open one; and all return.
     """
-    best = reducer.best
-    variants = []
-    for at, record in enumerate(best.records):
+    _escape(reducer, with_windows(reducer.best), (drop_records, compact_pages))
+
+
+def with_windows(scenario: Scenario) -> list[Scenario]:
+    """Return the variants of escape_by_window."""
+    variants: list[Scenario] = []
+    for at, record in enumerate(scenario.records):
         if not record[RUN] or record[RUN] == kinds.WINDOW:
             continue
         variants += [
-            replaced(best, at, revised(record, run=run)) for run in (_RETURN, kinds.WINDOW)
+            replaced(scenario, at, revised(record, run=run)) for run in (_RETURN, kinds.WINDOW)
         ]
-        for other in range(used_cpus(best)):
+        for other in range(used_cpus(scenario)):
             if other != record[CPU]:
                 exchanged = rename_cpus(variants[-1], {record[CPU]: other, other: record[CPU]})
-                variants.append(with_records(best, best.records[:at] + exchanged.records[at:]))
-    _escape(reducer, variants, (drop_records, compact_pages))
+                records = scenario.records[:at] + exchanged.records[at:]
+                variants.append(with_records(scenario, records))
+    return variants
 
 
 def escape_by_place(reducer: Reducer) -> None:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Final
 
 from fuzz.oracle import Oracle
+from fuzz.prove.alive import explaining
 from fuzz.prove.names import Names
 from fuzz.prove.packing import (
     CPU,
@@ -27,10 +28,11 @@ from fuzz.prove.packing import (
     packed,
 )
 from fuzz.prove.rotation import FIRST, starts_of
-from machine.entry import EXEC, PRESENT, PSE, READ, WRITE
+from machine.broadcast import UPPER
+from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from mm.world import MMS, World
-from optimized.state import X86State
+from optimized.state import FIRST_GLOBAL, X86State
 
 _IS_FREE: Final = -1 << 31
 
@@ -41,12 +43,13 @@ class Canonical(Names):
     `out` holds the world as small integers: facts that have few values share one, and a list comes behind its length.
     """
 
-    __slots__ = ("_alive", "first", "memory", "out", "unhooked")
+    __slots__ = ("_alive", "first", "generation", "memory", "out", "unhooked")
 
     def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
         super().__init__(names=names, number_frames=huge or not names)
         self.first = first
         self.memory = w.machine.memory
+        self.generation = w.machine.generation
         self.out: list[int] = []
         # Frames of page tables that only their operation still names, a bit each.
         self.unhooked = 0
@@ -61,6 +64,8 @@ class Canonical(Names):
             self.out.append(self.frame(frame) if frame >= 0 else -1)
         if w.rmap or w.file_frames or w.disk:
             self._file(w, oracle)
+        if state.last_global >= FIRST_GLOBAL:
+            self._broadcasts(w, state)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
         for slot in sorted(oracle.dropped):
@@ -88,7 +93,7 @@ class Canonical(Names):
         context = context << 3 | w.kthread[cpu] << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
         context = context << 7 | (self.frame(root) if root >= 0 else FRAMES)
         context = context << 6 | machine.pcid[cpu]
-        out.append((context << 3 | state.asid[cpu]) << 3 | state.next_asid[cpu])
+        out.append((context << 4 | state.asid[cpu]) << 3 | state.next_asid[cpu])
         out.append(
             (len(stack) << 8 | len(tlb)) << 14
             | len(psc) << 9
@@ -231,47 +236,11 @@ class Canonical(Names):
             out.append(self.version(version))
 
     def alive(self, oracle: Oracle, slot: int) -> list[tuple[int, int]]:
-        """Return the older versions that explain something, with their positions, the newest first.
-
-        A version explains nothing that its frame's present incarnation, a newer version or a floor takes from it.
-        """
+        """Return fuzz.prove.alive.explaining(oracle, slot), computed once."""
         known = self._alive.get(slot)
-        if known is not None:
-            return known
-        versions = oracle.versions[slot]
-        readable = oracle.floor[READ][slot]
-        writable = oracle.floor[WRITE][slot]
-        executable = oracle.floor[EXEC][slot]
-        index = len(versions) - 1
-        lowest = min(readable, writable, executable)
-        found: list[tuple[int, int]] = []
-        self._alive[slot] = found
-        if index <= lowest:
-            return found
-        generation = oracle.generation
-        last = versions[index]
-        covered = {last >> 3 & 0x1FFFFF: last & 7}
-        while index > lowest:
-            index -= 1
-            version = versions[index]
-            grants = version & 7
-            if not grants:
-                continue
-            place = version >> 3 & 0x1FFFFF
-            if generation[place & 63] != place >> 6:
-                continue
-            if index < readable:
-                grants &= ~READ
-            if index < writable:
-                grants &= ~WRITE
-            if index < executable:
-                grants &= ~EXEC
-            old = covered.get(place, 0)
-            grants &= ~old
-            if grants:
-                covered[place] = old | grants
-                found.append((index, version & ~7 | grants))
-        return found
+        if known is None:
+            known = self._alive[slot] = explaining(oracle, slot)
+        return known
 
     def _file(self, w: World, oracle: Oracle) -> None:
         """Write the page cache, the backing store and the reverse map."""
@@ -284,6 +253,26 @@ class Canonical(Names):
         self.out.append(len(w.rmap))
         for place in sorted(w.rmap):
             self.out += (place, self.frame(w.rmap[place]))
+
+    def _broadcasts(self, w: World, state: X86State) -> None:
+        """Write the global ASIDs, and what each CPU has issued and not waited for."""
+        self.out += (-6, *state.global_asid, state.last_global, state.transition)
+        cpus = w.cpus
+        self.out.append(self._turned(state.need_tlbsync, cpus))
+        for distance in range(cpus):
+            issued = w.machine.issued[(self.first + distance) % cpus]
+            self.out.append(len(issued))
+            # By target and key, because the order in which they are carried out makes no difference.
+            for turned, key, entry in sorted(
+                ((target - self.first) % cpus, key, entry) for target, key, entry in issued
+            ):
+                self.out += (turned, key, self._issued(key, entry))
+
+    def _issued(self, key: int, entry: int) -> int:
+        if key & UPPER:
+            return self.entry(entry)
+        fresh = entry >> 14 == self.generation[entry >> 8 & 63]
+        return (self.frame(entry >> 8 & 63) << 8 | entry & 0xFF) << 1 | fresh
 
     def _promises(self, oracle: Oracle, cpu: int, distance: int) -> None:
         """Write what the operation in flight on a CPU will deny when it closes."""

@@ -168,7 +168,7 @@ READONLY: Final = 4
 FILE: Final = 5
 
 # Machine switches: bit i is SWITCHES[i].
-SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk")
+SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk", "invlpgb")
 AMD: Final = 1
 """The CPU walks the page tables again before it delivers a fault that a TLB entry caused."""
 STRAY_DIRTY: Final = 2
@@ -176,3 +176,5 @@ STRAY_DIRTY: Final = 2
 NO_DIRTY_REWALK: Final = 4
 """The CPU sets the dirty bit without checking the entry again. No known CPU does; only a scenario
 written by hand asks for it, and no generator or mutator of this package sets it."""
+INVLPGB: Final = 8
+"""The CPU has INVLPGB and TLBSYNC, and a kernel that knows them gives busy address spaces a global ASID."""

@@ -36,9 +36,17 @@ class AttributeMachine(Machine):
         amd: bool = False,
         stray_dirty: bool = False,
         blind_dirty: bool = False,
+        invlpgb: bool = False,
     ) -> None:
         """As Machine."""
-        super().__init__(cpus, known, amd=amd, stray_dirty=stray_dirty, blind_dirty=blind_dirty)
+        super().__init__(
+            cpus,
+            known,
+            amd=amd,
+            stray_dirty=stray_dirty,
+            blind_dirty=blind_dirty,
+            invlpgb=invlpgb,
+        )
         self.attributes: list[dict[int, int]] = (
             [{} for _ in range(cpus)]
             if known is None
@@ -48,7 +56,12 @@ class AttributeMachine(Machine):
     def copy(self) -> "AttributeMachine":
         """Return an equal machine that shares no mutable state with this one."""
         return AttributeMachine(
-            0, self, amd=self.amd, stray_dirty=self.stray_dirty, blind_dirty=self.blind_dirty
+            0,
+            self,
+            amd=self.amd,
+            stray_dirty=self.stray_dirty,
+            blind_dirty=self.blind_dirty,
+            invlpgb=self.invlpgb,
         )
 
     def access(self, cpu: int, page: int, kind: int) -> int:

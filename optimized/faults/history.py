@@ -4,7 +4,7 @@ from typing import Final
 
 from machine.entry import NX
 from optimized import rules
-from optimized.faults import delivery, gather, huge, temporary
+from optimized.faults import broadcast, delivery, gather, huge, temporary
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
 
@@ -272,5 +272,47 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=5,
         ),
         strategy=huge.NoneBeforeCopy,
+    ),
+    seed(
+        "batch-broadcast-only",
+        Fault(
+            "C4",
+            "INVLPGB series of December 2024, mended in its v2, docs/linux-tlb.md E.4 entry 45",
+            2024,
+            "a batch of unmaps that was broadcast interrupts nobody: it held pages of an address space with a global "
+            "ASID, for which INVLPGB was issued, and of others, whose CPUs are in the batch's mask; the flush waited "
+            "for the first with TLBSYNC, took that for all, and the others store to the frame while it is copied",
+            shortest=3,
+        ),
+        strategy=broadcast.BatchBroadcastOnly,
+    ),
+    seed(
+        "batch-transition-missed",
+        Fault(
+            "C4",
+            "INVLPGB series, mended in its v5 (a race between reclaim and ASID transition), docs/linux-tlb.md E.4 "
+            "entry 45",
+            2025,
+            "a batched unmap forgets the stragglers: the address space has just been given a global ASID, so the unmap "
+            "is broadcast under that, but a CPU that still runs it under an ASID of its own has to be interrupted as "
+            "well, and keeps its translation",
+            shortest=3,
+        ),
+        strategy=broadcast.BatchTransitionMissed,
+    ),
+    seed(
+        "wait-by-another",
+        Fault(
+            "C1",
+            "4b634918384c, docs/linux-tlb.md E.4 entry 49",
+            2025,
+            "who finds a batched unmap waits for an invalidation that another CPU has issued: on arm64 reclaim issues "
+            "a TLBI for each page and one DSB at the end, and mprotect, which comes in between, executed a DSB of its "
+            "own; that completes what its own CPU has issued, and a thread goes on through the entry",
+            shortest=5,
+        ),
+        needs_flush=rules.arm64,
+        huge_needs_flush=rules.arm64,
+        strategy=broadcast.WaitByAnother,
     ),
 )

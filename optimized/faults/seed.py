@@ -11,6 +11,7 @@ def seed(
     *,
     strategy: type[GatherFlush] = GatherFlush,
     needs_flush: NeedFlush = rules.linux,
+    huge_needs_flush: NeedFlush = rules.linux_huge,
     report_spurious: bool = False,
     soft_dirty_check: bool = True,
 ) -> Policy:
@@ -20,7 +21,7 @@ def seed(
         needs_flush=needs_flush,
         summary=fault.mechanism.split(": ")[0],
         source=fault.origin,
-        huge_needs_flush=rules.linux_huge,
+        huge_needs_flush=huge_needs_flush,
         huge_inline=False,
         report_spurious=report_spurious,
         soft_dirty_check=soft_dirty_check,

@@ -1,0 +1,74 @@
+"""Ways out of a minimum in which something lies on another page, or an access was paused, than in a simpler one.
+
+Each drops or adds a record and renames or moves others at once; neither half is interesting by itself.
+"""
+
+from fuzz.minimize.escape import with_windows
+from fuzz.minimize.reducer import Reducer
+from fuzz.minimize.rewrite import (
+    ACCESSES,
+    ARG,
+    COUNT,
+    CPU,
+    KIND,
+    PAGE,
+    RUN,
+    calls,
+    rename_pages,
+    revised,
+    with_records,
+    without,
+)
+from fuzz.scenario import Scenario, kinds
+
+_BY_OFFSET = (kinds.PUNCH, kinds.WRITEBACK)
+"""Kinds whose page is an offset in the file, which stays when a mapping moves."""
+
+
+def undo_moves(reducer: Reducer) -> None:
+    """For each mremap, has tried to do without it, with what comes behind it named by where it was before, and with the
+    pauses as they are or in windows.
+
+    Where nothing has been moved away something has to be unmapped first, and a pause may come to lie in that.
+    """
+    for at, record in enumerate(reducer.best.records):
+        if record[KIND] == kinds.MREMAP:
+            header, records = reducer.best
+            names = list(range(header.pages))
+            names[record[PAGE]], names[record[ARG]] = record[ARG], record[PAGE]
+            renamed = rename_pages(Scenario(header, records[at + 1 :]), names, header.pages).records
+            behind = [
+                old if old[KIND] in _BY_OFFSET else new
+                for old, new in zip(records[at + 1 :], renamed, strict=True)
+            ]
+            moved = Scenario(header, (*records[:at], *behind))
+            if any(map(reducer.consider, (moved, *with_windows(moved)))):
+                return
+
+
+def drop_with_page(reducer: Reducer) -> None:
+    """For each call on one page, has tried to drop the call and to make that page and its neighbour one.
+
+    Two pages are there where an operation on the one spares what it does to the other.
+    """
+    best = reducer.best
+    pages = best.header.pages
+    for low in range(pages - 1):
+        names = [page - (page > low) for page in range(pages)]
+        for at in calls(best):
+            alone = best.records[at][COUNT] == 1 and best.records[at][PAGE] in (low, low + 1)
+            if alone and reducer.consider(rename_pages(without(best, {at}), names, pages - 1)):
+                return
+
+
+def repeat_paused_access(reducer: Reducer) -> None:
+    """For each paused access, has tried to complete it, and to repeat it where its CPU goes on."""
+    best = reducer.best
+    for at, record in enumerate(best.records):
+        if record[KIND] in ACCESSES and record[RUN]:
+            again = revised(record, run=0)
+            behind = list(best.records[at + 1 :])
+            on = (i for i, other in enumerate(behind) if other[CPU] == record[CPU])
+            behind.insert(next(on, len(behind)), again)
+            if reducer.consider(with_records(best, (*best.records[:at], again, *behind))):
+                return

@@ -1,0 +1,23 @@
+"""arm64: every invalidation is broadcast, and only its issuer knows when it is complete (TLBI, DSB).
+
+There are no interrupts, no lazy CPUs that would have to catch up, and no generations that anybody looks at; each
+address space has one ASID for all CPUs.
+Over the machine of x86, whose INVLPGB stands for TLBI and TLBSYNC for DSB: the walks, rights and faults are not Arm's.
+"""
+
+from mm.world import World
+from optimized.global_asid import adopt, assign
+from optimized.strategy import GatherFlush
+
+
+class Arm64Flush(GatherFlush):
+    """Every address space has a global ASID from its first use on."""
+
+    def has_only_global_asids(self) -> bool:
+        return True
+
+    def boot(self, w: World, cpu: int, mm: int) -> None:
+        if w.flush_state.global_asid[mm] < 0:
+            assign(w, cpu, mm)
+        w.loaded_mm[cpu] = mm
+        adopt(w, cpu, mm)

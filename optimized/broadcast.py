@@ -1,0 +1,60 @@
+"""Flushes of an address space with a global ASID: issued for all CPUs at once, and waited for (linux-tlb B.3).
+
+The order is: entries changed, generation raised, INVLPGB, stragglers interrupted, TLBSYNC.
+"""
+
+from machine.broadcast import invlpgb, invlpgb_context, tlbsync
+from machine.geometry import PAGES
+from mm.step import Step, push, step
+from mm.world import FULL, INVALIDATED, IPIS, SWITCHING, World
+from optimized.flush_func import flush_ack
+from optimized.state import X86State
+
+
+def broadcast(w: World, cpu: int, mm: int, first: int, count: int, generation: int) -> None:
+    """broadcast_tlb_flush: issue the invalidation, and push what is still to be done."""
+    state: X86State = w.flush_state
+    asid = state.global_asid[mm]
+    if count < PAGES:
+        for page in range(first, first + count):
+            invlpgb(w.machine, cpu, asid, page)
+        w.costs[INVALIDATED] += count * w.cpus
+    else:
+        invlpgb_context(w.machine, cpu, asid)
+        w.costs[FULL] += w.cpus
+        w.costs[INVALIDATED] += w.pages * w.cpus
+    state.need_tlbsync |= 1 << cpu
+    push(w, cpu, (wait_tlbsync,))
+    if state.transition >> mm & 1:
+        push(w, cpu, (finish_asid_transition, mm, first, count, generation))
+
+
+@step("TLBSYNC", "ack")
+def wait_tlbsync(w: World, cpu: int, _s: Step) -> None:
+    state: X86State = w.flush_state
+    tlbsync(w.machine, cpu)
+    state.need_tlbsync &= ~(1 << cpu)
+
+
+@step("finish_asid_transition", "flush", takes="mm page count generation")
+def finish_asid_transition(w: World, cpu: int, s: Step) -> bool:
+    """Interrupt all CPUs of the mask if one still runs the space under an ASID of its own; if none does, the transition
+    is over.
+
+    A CPU that is switching may be about to load the space under an ASID that it chose before.
+    """
+    _, mm, first, count, generation = s
+    state: X86State = w.flush_state
+    mask = state.cpumask[mm]
+    if any(
+        mask >> c & 1 and w.loaded_mm[c] == mm and state.asid[c] != state.global_asid[mm]
+        for c in range(w.cpus)
+    ):
+        targets = [(cpu + d) % w.cpus for d in range(w.cpus) if mask >> (cpu + d) % w.cpus & 1]
+        w.costs[IPIS] += sum(target != cpu for target in targets)
+        push(w, cpu, *[(flush_ack, target, mm, first, count, generation) for target in targets])
+        return False
+    if any(mask >> c & 1 and w.loaded_mm[c] == SWITCHING for c in range(w.cpus)):
+        return True
+    state.transition &= ~(1 << mm)
+    return False

@@ -1,0 +1,40 @@
+"""Faults in broadcast flushes: what is waited for, by whom, and who has to be interrupted besides."""
+
+from mm.step import Step, push
+from mm.world import World
+from optimized.arm64 import Arm64Flush
+from optimized.broadcast import wait_tlbsync
+from optimized.state import X86State
+from optimized.strategy import GatherFlush
+
+
+class BatchBroadcastOnly(GatherFlush):
+    """A batch that has broadcast anything waits for that, and interrupts nobody (INVLPGB series, before its v2)."""
+
+    def unmap_flush(self, w: World, cpu: int) -> list[Step]:
+        state: X86State = w.flush_state
+        if not state.need_tlbsync >> cpu & 1:
+            return super().unmap_flush(w, cpu)
+        state.unmap_mask[cpu] = 0
+        return [(wait_tlbsync,)]
+
+
+class BatchTransitionMissed(GatherFlush):
+    """A batched unmap in an address space with a global ASID is broadcast only, in transition too (before its v5)."""
+
+    def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
+        state: X86State = w.flush_state
+        transition = state.transition
+        if state.global_asid[mm] >= 0:
+            state.transition = 0
+        super().defer_unmap(w, cpu, mm, page)
+        state.transition = transition
+
+
+class WaitByAnother(Arm64Flush):
+    """Who finds a batched unmap waits itself for what another CPU has issued (DSB, before 4b634918384c)."""
+
+    def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
+        state: X86State = w.flush_state
+        if state.batched[mm] != state.batched_flushed[mm]:
+            push(w, cpu, (wait_tlbsync,))

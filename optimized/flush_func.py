@@ -1,0 +1,112 @@
+"""What a CPU does for a flush that reaches it: flush_tlb_func (linux-tlb B.3).
+
+Invariant: a CPU's TLB holds nothing for a context that is older than the context's generation on that CPU.
+"""
+
+from typing import Any, Final, Protocol
+
+from machine.geometry import PAGES
+from machine.x86 import NO_ROOT
+from mm.step import Step, step
+from mm.world import FULL, INIT_MM, INVALIDATED, World
+from optimized.global_asid import adopt
+from optimized.state import FIRST_GLOBAL, X86State
+
+NO_GENERATION: Final = 0
+"""TLB_GENERATION_INVALID: a flush of what the CPU has loaded, whatever that is."""
+ANY_MM: Final = -5
+"""The address space of such a flush (info->mm is NULL)."""
+
+
+class Delivery(Protocol):
+    """The decisions that a strategy of this model takes while a flush is delivered."""
+
+    def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
+        """Return whether the flush interrupts a CPU of the mask."""
+        ...
+
+    def is_reached(self, generation: int, local: int) -> bool:
+        """Return whether a context of generation `local` has what a flush of `generation` brings."""
+        ...
+
+    def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
+        """Return whether invalidating the flush's own range brings the context up to date."""
+        ...
+
+    def flush_recycled_asid(self) -> bool:
+        """Return whether an ASID that is given to another address space is flushed."""
+        ...
+
+    def has_only_global_asids(self) -> bool:
+        """Return whether every address space has a global ASID from the first time that it is loaded."""
+        ...
+
+
+def delivery_of(w: World) -> Delivery:
+    """Return the strategy of a world that runs the optimized model."""
+    # Any, because a cast is one more call, ten times an execution.
+    strategy: Any = w.flush
+    delivery: Delivery = strategy
+    return delivery
+
+
+@step("flush_tlb_func", "ack", takes="cpu mm page count generation")
+def flush_ack(w: World, cpu: int, s: Step) -> bool:
+    """The target handles the flush; held off while it has interrupts disabled."""
+    target = s[1]
+    if target != cpu and w.irqs_off[target]:
+        return True
+    flush_tlb_func(w, target, s[2], s[3], s[4], s[5])
+    return False
+
+
+@step("flush_tlb_func, batch", "ack", takes="cpu")
+def batch_ack(w: World, cpu: int, s: Step) -> bool:
+    """As flush_ack, for whatever the target has loaded."""
+    target = s[1]
+    if target != cpu and w.irqs_off[target]:
+        return True
+    flush_tlb_func(w, target, ANY_MM, 0, PAGES, NO_GENERATION)
+    return False
+
+
+def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, generation: int) -> None:
+    """Bring the target's loaded context up to date for a flush that was given `generation` (NO_GENERATION: a batch's).
+
+    Only the range is invalidated when this flush is the next and the newest one; else everything.
+    """
+    state: X86State = w.flush_state
+    loaded = w.loaded_mm[target]
+    if loaded == INIT_MM:
+        return
+    if mm == ANY_MM:
+        if loaded < 0:
+            # A space that is gone, whose table is loaded lazily: nothing of it is used again.
+            return
+    elif loaded != mm:
+        state.cpumask[mm] &= ~(1 << target)
+        return
+    if w.lazy[target]:
+        w.loaded_mm[target] = INIT_MM
+        w.machine.load_cr3(target, NO_ROOT, w.machine.pcid[target], noflush=True)
+        return
+    slot = state.asid[target]
+    if state.global_asid[loaded] >= 0:
+        # Broadcasts keep a global ASID up to date; who has not come to it yet does so now.
+        if slot < FIRST_GLOBAL:
+            adopt(w, target, loaded)
+        return
+    local = state.ctx_gen[target][slot]
+    newest = state.tlb_gen[loaded]
+    strategy = delivery_of(w)
+    if strategy.is_reached(generation, local) or local == newest:
+        return
+    if count < PAGES and strategy.partial_is_enough(generation, local, newest):
+        for page in range(first, first + count):
+            w.machine.invlpg(target, page)
+        w.costs[INVALIDATED] += count
+    else:
+        w.machine.invpcid_context(target, slot)
+        w.costs[FULL] += 1
+        w.costs[INVALIDATED] += w.pages
+    state.ctx_gen[target][slot] = newest

@@ -1,0 +1,57 @@
+"""Global ASIDs: one PCID for an address space on all CPUs, which broadcasts keep up to date (linux-tlb B.3).
+
+An address space that is active on several CPUs gets one at the end of a flush that had to interrupt somebody.
+From then on every CPU that loads the space uses it; those that have the space loaded under an ASID of their own are
+stragglers, and as long as there are any the space is in transition: a flush is broadcast, and interrupts them as well.
+A number that an address space has given back is not handed out before everything was flushed, when the numbers have
+been used up once.
+"""
+
+from typing import Final
+
+from machine.broadcast import invlpgb_nonglobals, tlbsync
+from mm.step import Step, step
+from mm.world import World
+from optimized.state import FIRST_GLOBAL, X86State
+
+LAST_GLOBAL: Final = FIRST_GLOBAL + 3
+"""There must be more of them than address spaces; Linux has 2,048 or 4,096."""
+ACTIVE: Final = 1
+"""On more CPUs than this an address space must run at once to be given one; Linux has 3, of many more CPUs."""
+
+
+@step("consider_global_asid", "ack")
+def consider_global_asid(w: World, cpu: int, s: Step) -> None:
+    """Linux looks once in 32 jiffies or so; here at every flush that had to interrupt somebody."""
+    mm = s[1]
+    state: X86State = w.flush_state
+    active = sum(
+        loaded == mm and not lazy for loaded, lazy in zip(w.loaded_mm, w.lazy, strict=True)
+    )
+    if active > ACTIVE and w.live[mm] and state.global_asid[mm] < 0:
+        assign(w, cpu, mm)
+        state.transition |= 1 << mm
+
+
+def assign(w: World, cpu: int, mm: int) -> None:
+    """Give the address space a global ASID under which no CPU has cached anything."""
+    state: X86State = w.flush_state
+    asid = _next_free(state, state.last_global + 1)
+    if asid > LAST_GLOBAL:
+        invlpgb_nonglobals(w.machine, cpu)
+        tlbsync(w.machine, cpu)
+        asid = _next_free(state, FIRST_GLOBAL)
+    state.global_asid[mm] = state.last_global = asid
+
+
+def _next_free(state: X86State, asid: int) -> int:
+    while asid in state.global_asid:
+        asid += 1
+    return asid
+
+
+def adopt(w: World, cpu: int, mm: int) -> None:
+    """Have a CPU that has `mm` loaded use its global ASID; what it has cached under another one is not used again."""
+    state: X86State = w.flush_state
+    asid = state.asid[cpu] = state.global_asid[mm]
+    w.machine.load_cr3(cpu, w.root[mm], asid, noflush=True)

@@ -45,7 +45,7 @@ def fault_on_huge(w: World, cpu: int, page: int, pmd: int) -> None:
     push(w, cpu, (pmd_lock, mm), (do_huge_pmd_numa_page, page, pmd, asked))
 
 
-@step("do_huge_pmd_numa_page", "install", takes="page entry asked")
+@step("do_huge_pmd_numa_page", "install", takes="page entry flush")
 def do_huge_pmd_numa_page(w: World, cpu: int, s: Step) -> None:
     """Entered with the PMD lock; every way out releases it.
 

@@ -4,7 +4,7 @@ x86 does not flush for a 4 KiB page, because a lost accessed bit costs only a wr
 flushes for a huge one (pmdp_clear_flush_young).
 """
 
-from machine.entry import ACCESSED, PRESENT, PSE
+from machine.entry import ACCESSED, PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT
 from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.operation import op_return
@@ -35,7 +35,7 @@ def age_begin(w: World, cpu: int, s: Step) -> None:
 def age_pte(w: World, cpu: int, s: Step) -> None:
     _, mm, page = s
     pte = pte_of(w, mm, page)
-    if pte & PRESENT and pte & ACCESSED:
+    if pte & (PRESENT | PROTNONE) and pte & ACCESSED:
         set_pte(w, cpu, mm, page, pte & ~ACCESSED)
 
 
@@ -43,6 +43,6 @@ def age_pte(w: World, cpu: int, s: Step) -> None:
 def age_huge(w: World, cpu: int, s: Step) -> None:
     _, mm, index = s
     pmd = pmd_of(w, mm, index)
-    if pmd & PSE and pmd & PRESENT and pmd & ACCESSED:
+    if pmd & PSE and pmd & (PRESENT | PROTNONE) and pmd & ACCESSED:
         set_pmd_leaf(w, cpu, mm, index, pmd & ~ACCESSED)
         w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)

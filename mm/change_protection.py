@@ -1,4 +1,4 @@
-"""change_protection: the walk that mprotect and userfaultfd write-protection share.
+"""change_protection: the walk that mprotect, userfaultfd write-protection and the NUMA scan share.
 
 Per page table: PTL, flush_tlb_batched_pending, then for each present entry an atomic exchange with 0 and the commit of
 the new value, which is recorded in the gather (linux-tlb part C).
@@ -36,6 +36,8 @@ from mm.world import VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
 MPROTECT: Final = 0
 UFFD_PROTECT: Final = 1
 UFFD_RESOLVE: Final = 2
+PROT_NUMA: Final = 3
+"""On whose behalf entries change (MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE, MM_CP_PROT_NUMA, or none of them)."""
 
 KEPT: Final = PFN_MASK | PWT | PCD | PAT | SOFTW1 | ACCESSED | DIRTY | SOFT_DIRTY | UFFD_WP
 """_PAGE_CHG_MASK: what pte_modify keeps of the old entry."""
@@ -70,13 +72,15 @@ def change_pte(w: World, cpu: int, s: Step) -> None:
     _, mm, page, deny, mode = s
     at = pte_at(w, mm, page)
     old = w.machine.memory[at] if at >= 0 else 0
+    if mode == PROT_NUMA and not is_migration(old) and not takes_hint(w, mm, page, old):
+        return
     if old & (PRESENT | PROTNONE):
         set_pte(w, cpu, mm, page, 0)
         push(w, cpu, (change_pte_commit, mm, page, deny, mode, old))
         return
     if is_migration(old):
         # Changed in place and not recorded: who unmapped the page owes the flush (flush_tlb_batched_pending).
-        if mode == MPROTECT:
+        if mode in (MPROTECT, PROT_NUMA):
             set_pte(w, cpu, mm, page, old & ~MIGRATION_WRITE)
         elif mode == UFFD_PROTECT:
             set_pte(w, cpu, mm, page, old & ~MIGRATION_WRITE | SWP_UFFD_WP)
@@ -106,8 +110,35 @@ def changed_entry(old: int, vma: int, mode: int) -> int:
         return old & ~RW | UFFD_WP
     if mode == UFFD_RESOLVE:
         return old & ~UFFD_WP
+    if mode == PROT_NUMA:
+        return old & (KEPT | RW) | ACCESSED | PROTNONE
     new = old & KEPT | page_prot(vma)
     return new & ~RW if new & UFFD_WP else new
+
+
+def hinted_entry(entry: int, vma: int) -> int:
+    """Return what stands again, behind a hint fault, for an entry that the NUMA scan made PROTNONE.
+
+    RW was left in the entry (pte_mk_savedwrite, until Linux 6.1). Newer kernels forget it and go by
+    can_change_pte_writable, which is safe as they never copy an exclusive page. Here a write fault copies one that
+    somebody has pinned, as until 5.18: with RW forgotten it would copy under a CPU whose writable entry the scan has
+    not flushed yet.
+    """
+    return changed_entry(entry, vma, MPROTECT) | entry & RW
+
+
+def takes_hint(w: World, mm: int, page: int, pte: int) -> bool:
+    """Return whether the NUMA scan makes the page's entry PROTNONE.
+
+    Not one that is so already, nor that of the zero page, of a private page that fork has shared, or of a dirty folio
+    of the file, none of which would be migrated.
+    """
+    frame = frame_of(pte)
+    if not pte & PRESENT or frame == ZERO_FRAME:
+        return False
+    if w.file_frames >> frame & 1:
+        return not w.dirty >> frame & 1
+    return bool(w.vma[mm][page] & VM_SHARED) or w.refs[frame] == 1
 
 
 def can_change_writable(w: World, vma: int, new: int, *, pages: int) -> bool:
@@ -135,6 +166,8 @@ def change_huge_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pmd_unlock, mm), (change_pmd, *s[1:]))
     elif mask != WHOLE_TABLE:
         push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm), (change_pmd, *s[1:]))
+    elif mode == PROT_NUMA and not pmd & PRESENT:
+        push(w, cpu, (pmd_unlock, mm))
     else:
         set_pmd_leaf(w, cpu, mm, index, w.flush.huge_invalid(pmd))
         push(w, cpu, (change_huge_commit, mm, index, deny, mode, pmd), (pmd_unlock, mm))

@@ -25,6 +25,7 @@ from mm.cow import do_wp_page, wp_huge
 from mm.deliver import deliver_signal, give_up
 from mm.frames import alloc_zeroed, get_page
 from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.numa_fault import do_numa_page, fault_on_huge
 from mm.page_cache import map_folio, read_folio
 from mm.step import Step, push, step
 from mm.tables import (
@@ -113,6 +114,8 @@ def handle_mm_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None
             push(w, cpu, (pte_alloc, mm, index), (fault_again, page, kind, code))
     elif not pmd & PSE:
         handle_pte_fault(w, cpu, page, kind, code)
+    elif pmd & PROTNONE and not pmd & PRESENT:
+        fault_on_huge(w, cpu, page, pmd)
     elif not pmd & PRESENT:
         # Invalidated by a split or a protection change that holds the PMD lock: wait for it, then try again.
         push(w, cpu, (pmd_lock, mm), (pmd_unlock, mm))
@@ -199,6 +202,9 @@ def fault_present(w: World, cpu: int, s: Step) -> None:
     pte = pte_of(w, mm, page)
     if pte != seen:
         push(w, cpu, (pte_unlock, mm, index))
+    elif not pte & PRESENT:
+        # PROTNONE in a region that allows the access: a hint.
+        push(w, cpu, (do_numa_page, page, pte))
     elif kind == WRITE and not pte & RW:
         push(w, cpu, (do_wp_page, page, pte))
     elif code & PF_PROT and w.flush.report_spurious:

@@ -140,6 +140,18 @@ class FlushStrategy(Protocol):
         """mm_tlb_flush_pending: some gather of `mm` is open."""
         ...
 
+    def pte_accessible(self, w: "World", mm: int, entry: int) -> bool:
+        """pte_accessible: a TLB may hold the entry, which is PRESENT, or PROTNONE with a flush pending."""
+        ...
+
+    def asks_unlocked(self) -> bool:
+        """Return whether a hint fault on a huge page asks pte_accessible in front of the PMD lock and not under it."""
+        ...
+
+    def replacing_huge(self, w: "World", cpu: int, mm: int, index: int) -> None:
+        """Called under the PMD lock before the entry of a migrated huge page, in no TLB, gives way to its copy's."""
+        ...
+
     def spurious_fault(self, w: "World", cpu: int, mm: int) -> None:
         """flush_tlb_fix_spurious_fault: the handler has found nothing to change."""
         ...

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from machine.entry import ACCESSED, DIRTY, PRESENT, PSE
+from machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT, frame_of
 from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import (
@@ -77,10 +77,10 @@ def free_pte(w: World, cpu: int, s: Step) -> None:
     _, mm, page = s
     old = pte_of(w, mm, page)
     frame = frame_of(old)
-    if not old & PRESENT or frame == ZERO_FRAME or w.refs[frame] != 1:
+    if not old & (PRESENT | PROTNONE) or frame == ZERO_FRAME or w.refs[frame] != 1:
         return
     w.lazy_free |= 1 << frame
-    w.observer.lazy_freed(cpu, mm, page)
+    w.observer.lazy_freed(cpu, mm, frame)
     new = old & ~(ACCESSED | DIRTY)
     if new != old:
         set_pte(w, cpu, mm, page, new)

@@ -2,7 +2,8 @@
 
 No mmap_lock: only the page lock and, entry by entry, the PTL.
 The flush of the unmapping is deferred and must be done before the copy, else a CPU with a writable entry goes on
-writing to the old frame (20841405940e).
+writing to the old frame.
+A PROTNONE entry needs it as well while the flush of what made it so is pending (20841405940e).
 """
 
 from machine.entry import (
@@ -41,11 +42,17 @@ def migrate_begin(w: World, cpu: int, s: Step) -> None:
     if not w.live[mm]:
         return
     pte = pte_of(w, mm, page)
-    frame = frame_of(pte)
-    if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or not trylock_page(w, frame):
-        return
+    if pte & (PRESENT | PROTNONE):
+        isolate_and_migrate(w, cpu, frame_of(pte))
+
+
+def isolate_and_migrate(w: World, cpu: int, frame: int) -> bool:
+    """Begin to migrate a mapped frame; return False, with no effect, when it cannot be or is in other hands."""
+    if frame == ZERO_FRAME or not trylock_page(w, frame):
+        return False
     get_page(w, frame)
     push(w, cpu, (unmap_next, frame), (due_copy,), (migrate_copy, frame))
+    return True
 
 
 @step("try_to_migrate", "check", takes="frame")
@@ -84,7 +91,8 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
         remove_rmap(w, mm, page)
         if pte & DIRTY:
             w.dirty |= 1 << frame
-    w.flush.defer_unmap(w, cpu, mm, page)
+    if w.flush.pte_accessible(w, mm, pte):
+        w.flush.defer_unmap(w, cpu, mm, page)
     set_pte(w, cpu, mm, page, entry)
     w.refs[frame] -= 1
 

@@ -104,8 +104,8 @@ class Observer(Protocol):
     def pin_read(self, cpu: int, page: int, frame: int, value: int) -> None:
         """The kernel, or a device, has read `value` from the frame that is pinned for the page."""
 
-    def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
-        """The operation open on `cpu` declared the page's content dispensable (MADV_FREE)."""
+    def lazy_freed(self, cpu: int, mm: int, frame: int) -> None:
+        """The operation open on `cpu` declared what `mm` has in the frame dispensable (MADV_FREE)."""
 
     def content_dropped(self, cpu: int, mm: int, page: int) -> None:
         """The operation open on `cpu` ends what the private page contains, and found nothing mapped there."""

@@ -17,6 +17,7 @@ from mm.mmap import start_mmap
 from mm.mprotect import start_mprotect
 from mm.mremap import start_mremap
 from mm.munmap import start_munmap
+from mm.numa_scan import start_numa_scan
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
 from mm.text_poke import start_poke
@@ -56,6 +57,7 @@ STARTS: Final[dict[str, Start]] = {
     "poke": start_poke,
     "tick": start_tick,
     "pin": start_pin,
+    "numa_scan": start_numa_scan,
 }
 
 EXCLUSIVE: Final = frozenset(

@@ -1,6 +1,6 @@
 """Reclaim of one lazily freed page (MADV_FREE): dropped when it is clean, kept when it was written again."""
 
-from machine.entry import DIRTY, PRESENT
+from machine.entry import DIRTY, PRESENT, PROTNONE
 from machine.geometry import FANOUT, frame_of
 from mm.frames import put_page
 from mm.locks import pte_lock, pte_unlock
@@ -23,7 +23,7 @@ def reclaim_begin(w: World, cpu: int, s: Step) -> None:
         return
     pte = pte_of(w, mm, page)
     frame = frame_of(pte)
-    if pte & PRESENT and w.lazy_free >> frame & 1 and trylock_page(w, frame):
+    if pte & (PRESENT | PROTNONE) and w.lazy_free >> frame & 1 and trylock_page(w, frame):
         index = page // FANOUT
         push(w, cpu, (pte_lock, mm, index), (reclaim_unmap, mm, page, frame))
 
@@ -38,14 +38,15 @@ def reclaim_unmap(w: World, cpu: int, s: Step) -> None:
     _, mm, page, frame = s
     unlock = (pte_unlock, mm, page // FANOUT)
     pte = pte_of(w, mm, page)
-    mapped = pte & PRESENT and frame_of(pte) == frame
+    mapped = pte & (PRESENT | PROTNONE) and frame_of(pte) == frame
     if not mapped or w.refs[frame] != 1:
         push(w, cpu, unlock, (reclaim_keep, frame))
     elif pte & DIRTY:
         w.lazy_free &= ~(1 << frame)
         push(w, cpu, unlock, (reclaim_keep, frame))
     else:
-        w.flush.defer_unmap(w, cpu, mm, page)
+        if w.flush.pte_accessible(w, mm, pte):
+            w.flush.defer_unmap(w, cpu, mm, page)
         set_pte(w, cpu, mm, page, 0)
         push(w, cpu, unlock, (due_free,), (reclaim_end, mm, page, frame))
 

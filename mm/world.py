@@ -68,6 +68,7 @@ class World:
         "live",
         "loaded_mm",
         "machine",
+        "misplaced",
         "mmap_lock",
         "observer",
         "op",
@@ -139,6 +140,8 @@ class World:
         self.refs: list[int] = [0] * FRAMES
         self.lazy_free = 0
         self.page_lock = 0
+        # Frames on another node than the threads that use them, a bit each: a hint fault would migrate them.
+        self.misplaced = 0
         # The frames of shared memory: of the anonymous object's pages, then of the file's (its page cache).
         self.shared: list[int] = [-1] * (2 * PAGES)
         # Of the file: its frames and those that are to be written back (PG_dirty), a bit each; what its backing store
@@ -190,6 +193,7 @@ class World:
         self.refs = known.refs.copy()
         self.lazy_free = known.lazy_free
         self.page_lock = known.page_lock
+        self.misplaced = known.misplaced
         self.shared = known.shared.copy()
         self.file_frames = known.file_frames
         self.dirty = known.dirty
@@ -228,6 +232,7 @@ class World:
             tuple(self.refs),
             self.lazy_free,
             self.page_lock,
+            self.misplaced,
             tuple(self.shared),
             self.file_frames,
             self.dirty,

@@ -68,7 +68,8 @@ def mkclean_clear(w: World, cpu: int, s: Step) -> None:
     if not pte & (RW | DIRTY) or frame_of(pte) != frame:
         return
     set_pte(w, cpu, mm, page, 0)
-    w.flush.defer_page(w, cpu, mm, page)
+    if w.flush.pte_accessible(w, mm, pte):
+        w.flush.defer_page(w, cpu, mm, page)
     push(w, cpu, (due_install,), (mkclean_set, mm, page, pte))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from mypy_extensions import mypyc_attr
 
 from machine.broadcast import invlpgb
+from machine.entry import PRESENT
 from machine.geometry import FANOUT, PAGES
 from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
@@ -234,6 +235,17 @@ class GatherFlush:
     def flush_pending(self, w: World, mm: int) -> bool:
         state: X86State = w.flush_state
         return state.pending[mm] > 0
+
+    def pte_accessible(self, w: World, mm: int, entry: int) -> bool:
+        """What made an entry PROTNONE counts as pending until it has flushed (20841405940e)."""
+        state: X86State = w.flush_state
+        return bool(entry & PRESENT) or state.pending[mm] > 0
+
+    def asks_unlocked(self) -> bool:
+        return False
+
+    def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
+        """Overwrite the entry: no TLB holds it, and none in between would be taken for a hole (d7c3393413fe)."""
 
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         """The fault has dropped the entry that caused it, and nothing else is stale that denies."""

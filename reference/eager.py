@@ -3,6 +3,7 @@
 No window is ever open, nothing is batched, deferred or skipped, and a context switch keeps nothing.
 """
 
+from machine.entry import PRESENT
 from machine.geometry import FANOUT
 from machine.x86 import NO_ROOT
 from mm.frames import free_table, put_page
@@ -132,6 +133,16 @@ class EagerFlush:
     def flush_pending(self, w: World, mm: int) -> bool:
         del w, mm
         return False
+
+    def pte_accessible(self, w: World, mm: int, entry: int) -> bool:
+        del w, mm
+        return bool(entry & PRESENT)
+
+    def asks_unlocked(self) -> bool:
+        return False
+
+    def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
+        """Overwrite the entry."""
 
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         """Nothing is ever stale."""

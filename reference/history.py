@@ -280,9 +280,8 @@ class History:
                 self.shadow[other] = value
                 self.last_store[other] = self.time
 
-    def lazy_freed(self, cpu: int, mm: int, page: int) -> None:
-        version = self.versions[mm * PAGES + page][-1]
-        self.open_free[cpu].append(version >> 24)
+    def lazy_freed(self, cpu: int, mm: int, frame: int) -> None:
+        self.open_free[cpu].append(self.objects[frame * MMS + mm])
 
     def content_dropped(self, cpu: int, mm: int, page: int) -> None:
         """Note what the page showed last, if it is private and still lives."""

@@ -349,7 +349,7 @@ def test_content_is_dispensable_from_madv_free_on() -> None:
     mine = owner(h, 0, A)
     store(h, 0, A, 5)
     assert not h.dispensable(mine)
-    h.lazy_freed(1, 0, 0)
+    h.lazy_freed(1, 0, A)
     store(h, 0, A, 6)
     assert h.dispensable(mine)
     h.close(1)
@@ -365,7 +365,7 @@ def test_a_childs_content_is_as_dispensable_as_the_parents() -> None:
     h.commit(0, 0, entry(A, READ | WRITE))
     store(h, 0, A, 5)
     h.object_fork(0, 1, A)
-    h.lazy_freed(1, 0, 0)
+    h.lazy_freed(1, 0, A)
     h.close(1)
     h.object_fork(0, 2, A)
 

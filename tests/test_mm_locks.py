@@ -28,7 +28,7 @@ from tests.kernel import Kernel, R, Told
 from tests.strategies import any_scenario
 
 WRITE_LOCKED = sorted(EXCLUSIVE)
-READ_LOCKED = ["dontneed", "free", "uffd_wp", "uffd_unwp"]
+READ_LOCKED = ["dontneed", "free", "numa_scan", "uffd_wp", "uffd_unwp"]
 UNLOCKED = sorted(BY_KERNEL_THREAD - EXCLUSIVE)
 
 
@@ -166,7 +166,7 @@ def test_changes_of_regions_hold_the_mmap_lock_for_writing(name: str) -> None:
 
 @pytest.mark.parametrize("name", READ_LOCKED)
 def test_changes_of_entries_alone_hold_it_for_reading(name: str) -> None:
-    """MADV_DONTNEED, MADV_FREE and userfaultfd's changes run beside page faults."""
+    """MADV_DONTNEED, MADV_FREE, the NUMA scan and userfaultfd's changes run beside page faults."""
     k = Kernel()
     k.write(0, 1)
     k.run(0, "uffd_register", 1)

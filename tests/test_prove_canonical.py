@@ -8,6 +8,7 @@ from fuzz.oracle import Oracle
 from fuzz.prove.canonical import key_of
 from machine.entry import ACCESSED, DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
+from mm.tables import pte_of
 from mm.text_poke import poking_root
 from mm.world import NOBODY, VM_HUGE, WRITER, World
 from tests.kernel import Kernel, R, W, prot
@@ -230,6 +231,10 @@ def _poked(w: World, _oracle: Oracle) -> None:
     poking_root(w)
 
 
+def _misplaced(w: World, _oracle: Oracle) -> None:
+    w.misplaced |= 1 << frame_of(pte_of(w, 0, 0))
+
+
 def _gone(w: World, _oracle: Oracle) -> None:
     w.gone.append((1, w.root[0]))
 
@@ -258,6 +263,7 @@ DIFFERENCES = {
     "a TLB entry more": _fill_elsewhere,
     "accessed": _flip(ACCESSED),
     "dirty": _flip(DIRTY),
+    "a page on another node": _misplaced,
     "PMD lock": _hold_pmd,
     "PTL of CPU 0": _hold_pte,
     "PTL of CPU 1": _other_holds_pte,

@@ -32,6 +32,7 @@ from fuzz.minimize.escape import (
     escape_by_layout,
     escape_by_laziness,
     escape_by_place,
+    escape_by_scan,
     escape_by_split,
     escape_by_window,
 )
@@ -77,10 +78,11 @@ REMOVE: Final[tuple[Pass, ...]] = (
     compact_cpus,
     merge_cpus,
     escape_by_laziness,
+    escape_by_scan,
     escape_by_dropping,
     resume_by_waiting,
 )
-"""What leaves less: records, pauses, pages, CPUs; from the largest steps to the smallest. The last three apply to few
+"""What leaves less: records, pauses, pages, CPUs; from the largest steps to the smallest. The last four apply to few
 scenarios, and ask once or twice there; among the ESCAPE passes they came so late that what they shorten had been
 lowered first for nothing, which took 100 of 350 runs where two flushes overlap.
 """

@@ -177,6 +177,23 @@ def escape_by_laziness(reducer: Reducer) -> None:
     _escape(reducer, variants, (drop_records, compact_pages))
 
 
+def escape_by_scan(reducer: Reducer) -> None:
+    """Variant: every write-protection of userfaultfd is a NUMA scan, and the last CPU loads its first page at the end.
+
+    A scan makes entries change as well, and needs no registration; but what comes back behind it is seen by its fault.
+    """
+    best = reducer.best
+    protected = [record for record in best.records if record[KIND] == kinds.UFFD_WP]
+    if not protected:
+        return
+    records = [
+        revised(record, kind=kinds.NUMA_SCAN, arg=0) if record[KIND] == kinds.UFFD_WP else record
+        for record in best.records
+    ]
+    look = (kinds.READ, best.records[-1][CPU], 0, protected[0][PAGE], 1, 0)
+    _escape(reducer, [with_records(best, [*records, look])], (drop_records, compact_pages))
+
+
 def escape_by_window(reducer: Reducer) -> None:
     """Variants: each pause one "until return"; and each one "until window", with the records as they are, and from the
     one that pauses on with its CPU exchanged with each other.

@@ -34,6 +34,7 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.POKE,
     kinds.TICK,
     kinds.PIN,
+    kinds.NUMA_SCAN,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

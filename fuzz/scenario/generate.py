@@ -16,8 +16,8 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 45,
-    kinds.WRITE: 46,
+    kinds.READ: 43,
+    kinds.WRITE: 44,
     kinds.EXEC: 16,
     kinds.MPROTECT: 24,
     kinds.MUNMAP: 10,
@@ -44,6 +44,7 @@ _WEIGHTS: Final = {
     kinds.POKE: 2,
     kinds.TICK: 2,
     kinds.PIN: 2,
+    kinds.NUMA_SCAN: 4,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

@@ -36,6 +36,7 @@ EXIT: Final = 25
 POKE: Final = 26
 TICK: Final = 27
 PIN: Final = 28
+NUMA_SCAN: Final = 29
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -76,6 +77,7 @@ MAPPING: Final = Argument(
     tuple(f"{protection} {kind}" for kind in MAP_TYPES for protection in PROTECTIONS),
 )
 SPACE: Final = Argument("an address space (mm0, mm1, mm2)", ("mm0", "mm1", "mm2"))
+PLACEMENT: Final = Argument("where the pages are to be (stay, move)", ("stay", "move"))
 # Only the names of pages that the scenario has are values of this argument.
 DESTINATION: Final = Argument(
     "'to' and a destination page of the scenario",
@@ -129,6 +131,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
     Kind("tick", "none", True, NO_ARGUMENT, "the timer interrupt of a CPU: time passes"),
     Kind("pin", "one", True, NO_ARGUMENT, "the kernel pins a page without locks and reads it"),
+    Kind("numa_scan", "range", True, PLACEMENT, "make the next access to each page a NUMA hint"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -25,6 +25,7 @@ from fuzz.scenario.kinds import (
     MMAP,
     MPROTECT,
     MREMAP,
+    NUMA_SCAN,
     POKE,
     PUNCH,
     READ,
@@ -50,6 +51,10 @@ NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
 LAYOUT_FOR: Final = {WRITEBACK: FILE, PUNCH: FILE, COLLAPSE: HUGE}
 """What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
+HUGE_HINTS: Final = 0.5
+"""How often NUMA hints are for huge pages, whose hint faults are others than those of small pages."""
+HINT_FAULTS: Final = 0.5
+"""How often what is in flight in a round of a NUMA scan is not the scan but a fault behind it."""
 ALL_PAGES: Final = PAGES - 1 << 3
 _WITHOUT_LOCK: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name in (BY_KERNEL_THREAD | LOCKLESS) - EXCLUSIVE
@@ -85,10 +90,13 @@ def race_scenario(
     Some need a layout, and a collapse a region over 2 MiB in it: with the header as drawn, one scenario in two thousand
     collapsed anything.
     """
+    hints_are_huge = NUMA_SCAN in operations and draws.random() < HUGE_HINTS
+    if hints_are_huge:
+        header = header._replace(layout=HUGE)
     for kind, layout in LAYOUT_FOR.items():
         if kind in operations:
             header = header._replace(layout=layout)
-    if COLLAPSE in operations:
+    if COLLAPSE in operations or hints_are_huge:
         header = header._replace(pages=max(header.pages, FANOUT))
     body = bytearray()
     for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
@@ -123,7 +131,14 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
     if kind == POKE and draws.random() < 0.5:
         # A kernel thread patches text as well, and has somebody's page tables loaded.
         body += bytes((LAZY, first, 0, 0))
-    body += bytes((kind, first | cut << 3, _span(draws, page), arg))
+    if kind == NUMA_SCAN and draws.random() < HINT_FAULTS:
+        # The scan is over, and what others meet is a hint fault, sometimes when one of them has had its own.
+        body += bytes((kind, first, _span(draws, page), arg))
+        body += bytes((draws.choice((READ, WRITE)), first | cut << 3, page, 0))
+        if draws.random() < 0.5:
+            body += bytes((draws.choice((READ, WRITE)), draws.randrange(0, cpus), page, 0))
+    else:
+        body += bytes((kind, first | cut << 3, _span(draws, page), arg))
     partners = [other for other in operations if other in MEETS[kind]] or MEETS[kind]
     meeting = arg % pages if kind == MREMAP else elsewhere
     other = first

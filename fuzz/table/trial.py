@@ -162,7 +162,7 @@ class Trial:
         for page in range(self.pages):
             oracle.visit(0, 0, page, deny)
             if old & new & PRESENT and old & ~new & DIRTY:
-                oracle.lazy_freed(0, 0, page)
+                oracle.lazy_freed(0, 0, self._frame(new) + page)
         if flush:
             for cpu in range(CPUS):
                 w.machine.toggle_pge(cpu)

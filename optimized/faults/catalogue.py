@@ -122,8 +122,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
         "copy-before-flush",
         Fault(
             "C4",
-            "20841405940e, docs/linux-tlb.md E.1 entry 11",
-            2013,
+            "try_to_unmap_flush in mm/migrate.c, docs/linux-tlb.md C",
+            0,
             "migration copies before the flush: a store through the old entry is not in the copy",
             shortest=2,
         ),

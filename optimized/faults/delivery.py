@@ -1,5 +1,6 @@
 """Faults in delivery: who is interrupted, what is invalidated, which tag is reused."""
 
+from machine.entry import PRESENT
 from mm.flush import COPY, UNLOCK
 from mm.step import Step, push, step
 from mm.world import World
@@ -23,11 +24,18 @@ class RangeSparesLazy(GatherFlush):
 
 
 class CopyBeforeFlush(GatherFlush):
-    """Migration copies the page before the flush of its unmapping (before 20841405940e)."""
+    """Migration copies the page before the flush of its unmapping."""
 
     def due(self, w: World, cpu: int, point: int) -> None:
         if point != COPY:
             super().due(w, cpu, point)
+
+
+class ProtnoneUncached(GatherFlush):
+    """A PROTNONE entry is taken for one that no TLB holds, whoever still has to flush it (before 20841405940e)."""
+
+    def pte_accessible(self, w: World, mm: int, entry: int) -> bool:
+        return bool(entry & PRESENT)
 
 
 class UnlockBeforeFlush(GatherFlush):

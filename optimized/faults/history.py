@@ -235,6 +235,45 @@ HISTORY: Final[tuple[Policy, ...]] = (
         strategy=temporary.RawCr3,
     ),
     seed(
+        "protnone-unflushed",
+        Fault(
+            "C4",
+            "20841405940e, docs/linux-tlb.md E.1 entry 11",
+            2013,
+            "a PROTNONE entry counts as in no TLB although its flush is pending: the NUMA scan takes PRESENT away and "
+            "will flush at its end, a hint fault on another CPU migrates the page and sees nothing to flush, and a "
+            "third CPU goes on to store to the old page through the entry that it has cached; its store is lost",
+            shortest=4,
+        ),
+        strategy=delivery.ProtnoneUncached,
+    ),
+    seed(
+        "pending-asked-unlocked",
+        Fault(
+            "C4",
+            "a9b802500ebb, b0943d61b8fa, docs/linux-tlb.md E.1 entry 9",
+            2017,
+            "whether a flush is pending is asked without the page-table lock: the migration of a misplaced huge page "
+            "put the question off until it held no lock any more, so nothing orders it behind the scan's change of "
+            "the entry; the answer is of a time before the scan, and the page is copied under a CPU that stores to it",
+            shortest=7,
+        ),
+        strategy=huge.AsksUnlocked,
+    ),
+    seed(
+        "pmd-none-before-copy",
+        Fault(
+            "C1",
+            "d7c3393413fe, 7066f0f933a1, docs/linux-tlb.md E.3 entry 30",
+            2018,
+            "a huge PMD is none between a page and its copy: the migration of a misplaced huge page clears the entry "
+            "and flushes it before it stores the new one, and MADV_DONTNEED, which looks without the lock, takes it "
+            "for a hole, skips it, and returns; then the copy of the old content is mapped",
+            shortest=5,
+        ),
+        strategy=huge.NoneBeforeCopy,
+    ),
+    seed(
         "batch-broadcast-only",
         Fault(
             "C4",

@@ -1,5 +1,8 @@
 """Faults in the handling of huge pages."""
 
+from machine.geometry import FANOUT
+from mm.tables import set_pmd_leaf
+from mm.world import World
 from optimized.strategy import GatherFlush
 
 
@@ -8,3 +11,18 @@ class NoneInBetween(GatherFlush):
 
     def huge_invalid(self, pmd: int) -> int:
         return 0
+
+
+class NoneBeforeCopy(GatherFlush):
+    """The PMD of a misplaced huge page is cleared and flushed before its copy is mapped (before d7c3393413fe)."""
+
+    def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
+        set_pmd_leaf(w, cpu, mm, index, 0)
+        self.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
+
+
+class AsksUnlocked(GatherFlush):
+    """A hint fault asks without the PMD lock whether the scan's flush is pending (b0943d61b8fa)."""
+
+    def asks_unlocked(self) -> bool:
+        return True

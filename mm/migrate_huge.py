@@ -1,0 +1,92 @@
+"""Migration of a misplaced huge page in a hint fault, as migrate_misplaced_transhuge_page did it until Linux 5.14.
+
+No migration entry: the PMD stays PROTNONE while the page is copied, so an access faults and waits for the page lock.
+Before the copy no TLB may hold the entry any more, which is the caller's part.
+Then the new entry is stored over the old one, which is never none: MADV_DONTNEED looks without the lock and would take
+it for a hole (d7c3393413fe).
+"""
+
+from machine.entry import PFN_MASK
+from machine.geometry import FANOUT, FRAME_BITS, frame_of
+from mm.change_protection import hinted_entry
+from mm.frames import get_page, put_page
+from mm.locks import pmd_lock, pmd_unlock
+from mm.step import Step, push, step
+from mm.tables import pmd_of, set_pmd_leaf
+from mm.world import World
+
+
+def folio_bits(first: int) -> int:
+    """Return the bits of the huge page's frames in World.page_lock."""
+    return (1 << FANOUT) - 1 << first
+
+
+def migrate_huge(w: World, cpu: int, mm: int, index: int, pmd: int, new: int) -> None:
+    """Begin to migrate, under the PMD lock, what a PROTNONE PMD maps to the block of frames from `new`.
+
+    The page is nobody else's: its frames are not locked and have one reference each. The steps begin without the lock.
+    """
+    first = frame_of(pmd)
+    w.page_lock |= folio_bits(first)
+    for i in range(FANOUT):
+        get_page(w, first + i)
+    copies = [(migrate_page_copy, mm, index, pmd, i, new) for i in range(FANOUT)]
+    push(w, cpu, *copies, (pmd_lock, mm), (replace_pmd, mm, index, pmd, new))
+
+
+@step("migrate_page_copy", "copy", takes="mm index entry place frame")
+def migrate_page_copy(w: World, _cpu: int, s: Step) -> None:
+    """Copy one of the frames, without a lock.
+
+    A PMD that is split meanwhile gives its pages back to stores, but then no mapping will get the copy: it is given up.
+    """
+    _, mm, index, pmd, i, new = s
+    old = frame_of(pmd) + i
+    if pmd_of(w, mm, index) == pmd:
+        w.observer.copying(old)
+    w.machine.memory[new + i << 2] = w.machine.memory[old << 2]
+
+
+@step("pmd_same, page_ref_freeze", "check", takes="mm index entry frame")
+def replace_pmd(w: World, cpu: int, s: Step) -> None:
+    """Entered with the PMD lock; every way out releases it. Look again, and give the copy up if anything has changed.
+
+    The references were frozen at two by page_ref_freeze: the mapping's and the migration's.
+    """
+    _, mm, index, pmd, new = s
+    first = frame_of(pmd)
+    if pmd_of(w, mm, index) != pmd or w.refs[first : first + FANOUT] != [2] * FANOUT:
+        push(w, cpu, (pmd_unlock, mm), (migrate_huge_end, first, new))
+        return
+    push(
+        w,
+        cpu,
+        (install_copy, mm, index, pmd, new),
+        (pmd_unlock, mm),
+        (migrate_huge_end, first, first),
+    )
+    w.flush.replacing_huge(w, cpu, mm, index)
+
+
+@step("set_pmd_at", "install", takes="mm index entry frame")
+def install_copy(w: World, cpu: int, s: Step) -> None:
+    _, mm, index, pmd, new = s
+    first = frame_of(pmd)
+    for i in range(FANOUT):
+        w.observer.object_copied(mm, first + i, new + i)
+    entry = hinted_entry(pmd, w.vma[mm][index * FANOUT])
+    set_pmd_leaf(w, cpu, mm, index, entry & ~PFN_MASK | FRAME_BITS[new])
+    for frame in range(first, first + FANOUT):
+        put_page(w, frame)
+
+
+@step("put_page", "free", takes="frame frame")
+def migrate_huge_end(w: World, _cpu: int, s: Step) -> None:
+    """Arguments: the first frame of the old page; that of a copy given up, or the old one's again."""
+    _, first, unused = s
+    w.page_lock &= ~folio_bits(first)
+    for frame in range(first, first + FANOUT):
+        put_page(w, frame)
+    if unused != first:
+        for frame in range(unused, unused + FANOUT):
+            put_page(w, frame)

@@ -1,0 +1,59 @@
+"""The NUMA scan (task_numa_work, change_prot_numa): entries become PROTNONE, so that the next access to each page is a
+fault, which shows on which node the page is used.
+
+The scan promises the program nothing, so it denies nothing; what it takes away, the hint fault gives back
+(mm/numa_fault.py).
+mmap_lock is held for reading, so faults, MADV_DONTNEED, MADV_FREE and userfaultfd meet entries whose flush is pending.
+"""
+
+from typing import Final
+
+from machine.entry import PRESENT, PROTNONE
+from machine.geometry import frame_of
+from mm.change_protection import PROT_NUMA, change_pmd
+from mm.locks import mmap_read_trylock
+from mm.operation import gather_begin, gather_finish, read_unlock_return
+from mm.page_mask import by_table
+from mm.step import Step, push, step
+from mm.tables import accessible, leaf_of
+from mm.world import VM_READ, VM_SHARED, VM_WRITE, ZERO_FRAME, World
+
+STAY: Final = 0
+MOVE: Final = 1
+
+
+def start_numa_scan(w: World, cpu: int, page: int, count: int, where: int) -> None:
+    """Begin the scan of a range by a thread of the CPU's address space; regions without hints are left out.
+
+    `where`: STAY, the pages are on the node of the threads that use them; MOVE, the threads have moved to another node.
+    """
+    mm = w.task_mm[cpu]
+    push(w, cpu, (task_numa_work, mm, page, count, where), (read_unlock_return, mm))
+
+
+def takes_hints(vma: int) -> bool:
+    """Return whether a region is scanned: accessible, and no read-only mapping of a file, shared memory included."""
+    return accessible(vma) and not (vma & VM_SHARED and vma & (VM_READ | VM_WRITE) == VM_READ)
+
+
+@step("mmap_read_lock, task_numa_work", "lock")
+def task_numa_work(w: World, cpu: int, s: Step) -> bool:
+    _, mm, first, count, where = s
+    if not mmap_read_trylock(w, mm):
+        return True
+    mask = 0
+    for page in range(first, first + count):
+        if takes_hints(w.vma[mm][page]):
+            mask |= 1 << page
+            _place(w, leaf_of(w, mm, page), where)
+    if mask:
+        passes = [(change_pmd, mm, i, part, 0, PROT_NUMA) for i, part in by_table(mask)]
+        push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
+    return False
+
+
+def _place(w: World, leaf: int, where: int) -> None:
+    """Note on which node the page is, seen from the threads that use it."""
+    frame = frame_of(leaf)
+    if leaf & (PRESENT | PROTNONE) and frame != ZERO_FRAME:
+        w.misplaced = w.misplaced & ~(1 << frame) | where << frame

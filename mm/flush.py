@@ -18,8 +18,9 @@ INSTALL: Final = 1
 UNLOCK: Final = 2
 FREE: Final = 3
 RETURN: Final = 4
+PAGEOUT: Final = 5
 """Points at which a deferred flush may be due: before a frame is copied, before a new entry is installed, before a lock
-is released, before a frame is freed, before the operation returns."""
+is released, before a frame is freed, before the operation returns, before a dirty page is written to swap."""
 
 
 class FlushState(Protocol):

@@ -26,7 +26,7 @@ from mm.operation import due_copy, due_free, op_return
 from mm.page_cache import add_rmap, remove_rmap, replace_folio
 from mm.rmap import find_mapping, trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import is_migration, page_prot, pte_of, set_pte
+from mm.tables import is_migration, maps, page_prot, pte_of, set_pte
 from mm.world import ZERO_FRAME, World
 
 
@@ -69,7 +69,7 @@ def unmap_next(w: World, cpu: int, s: Step) -> None:
 def unmap_one(w: World, cpu: int, s: Step) -> None:
     _, mm, page, frame = s
     pte = pte_of(w, mm, page)
-    if not pte & (PRESENT | PROTNONE) or frame_of(pte) != frame:
+    if not maps(pte, frame):
         return
     entry = FRAME_BITS[frame] | MIGRATION
     if pte & RW:

@@ -18,6 +18,7 @@ from mm.mremap import start_mremap
 from mm.munmap import start_munmap
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
+from mm.swap_out import start_swapout
 from mm.text_poke import start_poke
 from mm.userfaultfd import start_protect, start_register, start_unprotect
 from mm.world import World
@@ -52,6 +53,7 @@ STARTS: Final[dict[str, Start]] = {
     "collapse": start_collapse,
     "exit": start_exit,
     "poke": start_poke,
+    "swapout": start_swapout,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -81,6 +83,7 @@ BY_KERNEL_THREAD: Final = frozenset(
         "punch",
         "collapse",
         "poke",
+        "swapout",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""

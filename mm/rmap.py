@@ -6,9 +6,9 @@ A walk ends when nothing is left to find, so an entry that mremap moves in front
 as the order of the regions in the kernel's tree guarantees.
 """
 
-from machine.entry import PRESENT, PROTNONE, PSE
+from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, TABLES, frame_of
-from mm.tables import is_migration
+from mm.tables import is_migration, maps
 from mm.world import MMS, World
 
 
@@ -25,8 +25,7 @@ def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | 
             table = frame_of(pmd) << 2
             for i in range(FANOUT):
                 pte = memory[table | i]
-                found = is_migration(pte) if migration else pte & (PRESENT | PROTNONE)
-                if found and frame_of(pte) == frame:
+                if is_migration(pte) and frame_of(pte) == frame if migration else maps(pte, frame):
                     return mm, index * FANOUT + i
     return None
 

@@ -24,6 +24,9 @@ PLACE: Final = 0xFFFFF8
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""
 NO_OBJECT: Final = -1
+NOWHERE: Final = -1
+IN_SWAP: Final = -2
+"""Homes of objects that live in no frame: not mapped yet, or in a swap slot."""
 _ABSENT: Final = [[0]] * SLOTS
 
 
@@ -53,6 +56,7 @@ class History:
         "region_rights",
         "shadow",
         "shared_object",
+        "swapped",
         "time",
         "tracked",
         "versions",
@@ -84,6 +88,8 @@ class History:
         self.shared_object: list[int] = [NO_OBJECT] * FRAMES
         self.shadow: list[int] = [0]
         self.home: list[int] = [ZERO_FRAME]
+        # By slot * MMS + mm: the object of an address space that lives in a swap slot and in no frame.
+        self.swapped: dict[int, int] = {}
         self.last_store: list[int] = [0]
         self.freed_upto: list[int] = [0]
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
@@ -108,6 +114,7 @@ class History:
         self.shared_object = known.shared_object.copy()
         self.shadow = known.shadow.copy()
         self.home = known.home.copy()
+        self.swapped = known.swapped.copy()
         self.last_store = known.last_store.copy()
         self.freed_upto = known.freed_upto.copy()
         self.open_free = [owners.copy() for owners in known.open_free]
@@ -123,7 +130,7 @@ class History:
     def new_object(self, content: int) -> int:
         """Return a new object with the content."""
         self.shadow.append(content)
-        self.home.append(-1)
+        self.home.append(NOWHERE)
         self.last_store.append(0)
         self.freed_upto.append(0)
         return len(self.shadow) - 1
@@ -153,16 +160,41 @@ class History:
 
     def object_fork(self, parent: int, child: int, frame: int) -> None:
         if frame != ZERO_FRAME:
-            original = self.objects[frame * MMS + parent]
-            self.objects[frame * MMS + child] = copy = self.new_object(self.shadow[original])
-            self.home[copy] = self.home[original]
-            self.last_store[copy] = self.last_store[original]
-            self.freed_upto[copy] = self.freed_upto[original]
+            self.objects[frame * MMS + child] = self._snapshot(self.objects[frame * MMS + parent])
+
+    def _snapshot(self, original: int) -> int:
+        copy = self.new_object(self.shadow[original])
+        self.home[copy] = self.home[original]
+        self.last_store[copy] = self.last_store[original]
+        self.freed_upto[copy] = self.freed_upto[original]
+        return copy
 
     def object_copied(self, mm: int, old: int, new: int) -> None:
         self.shared_object[new] = self.shared_object[old]
         for owner in range(MMS) if mm < 0 else (mm,):
             self.objects[new * MMS + owner] = self.objects[old * MMS + owner]
+
+    def swapped_out(self, frame: int, slot: int) -> None:
+        for mm in range(MMS):
+            owner = self.objects[frame * MMS + mm]
+            if owner != NO_OBJECT:
+                self.objects[frame * MMS + mm] = NO_OBJECT
+                self.swapped[slot * MMS + mm] = owner
+                self.home[owner] = IN_SWAP
+
+    def swapped_in(self, slot: int, frame: int) -> None:
+        for mm in range(MMS):
+            self.objects[frame * MMS + mm] = self.swapped.pop(slot * MMS + mm, NO_OBJECT)
+
+    def slot_left(self, mm: int, slot: int) -> None:
+        self.swapped.pop(slot * MMS + mm, None)
+
+    def slot_fork(self, parent: int, child: int, slot: int) -> None:
+        self.swapped[slot * MMS + child] = self._snapshot(self.swapped[slot * MMS + parent])
+
+    def lives(self, owner: int) -> bool:
+        """Return whether some address space still has the object, in a frame or in a swap slot."""
+        return owner in self.objects or owner in self.swapped.values()
 
     def object_left(self, mm: int, frame: int) -> None:
         # A shared object may be mapped twice by one address space (mremap, then mmap again): it stays until freed.
@@ -266,8 +298,7 @@ class History:
         for version in reversed(self.versions[slot]):
             if version:
                 owner = version >> 24
-                alive = owner != ZERO_OBJECT and owner in self.objects
-                if alive and owner not in self.shared_object:
+                if owner != ZERO_OBJECT and self.lives(owner) and owner not in self.shared_object:
                     self.open_drop.setdefault(cpu, []).append((slot, owner))
                 return
 

@@ -32,6 +32,7 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.COLLAPSE,
     kinds.EXIT,
     kinds.POKE,
+    kinds.SWAPOUT,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

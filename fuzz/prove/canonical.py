@@ -5,7 +5,7 @@ Renamed are: frames, objects and stored values; generations, by how far they are
 because acknowledgements begin at the sender and go round.
 Left out is what no run can show: costs, time, versions that no access may show any more, the age of a dead incarnation.
 Not renamed are pages and address spaces: a range is worked through upwards and fork takes the lowest free space, so an
-exchange of two of them is another world.
+exchange of two of them is another world. Neither are swap slots: the lowest free one is taken.
 
 A frame is free to be renamed because the allocator knows none by its number (mm.frames).
 With huge pages it does, by blocks; then frames keep their numbers.
@@ -61,11 +61,13 @@ class Canonical(Names):
             self.out.append(self.frame(frame) if frame >= 0 else -1)
         if w.rmap or w.file_frames or w.disk:
             self._file(w, oracle)
+        if w.swap_map or w.swap_cache:
+            self._swap(w, oracle)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
         for slot in sorted(oracle.dropped):
             owner = oracle.dropped[slot]
-            if owner in oracle.objects:
+            if oracle.lives(owner):
                 self.out += (-3, slot, self.owner(owner))
         self._contents(w, oracle, tables)
         self._free(w)
@@ -285,6 +287,17 @@ class Canonical(Names):
         for place in sorted(w.rmap):
             self.out += (place, self.frame(w.rmap[place]))
 
+    def _swap(self, w: World, oracle: Oracle) -> None:
+        """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""
+        self.out.append(-7)
+        for slot in sorted(w.swap_map.keys() | w.swap_cache.keys()):
+            frame = w.swap_cache.get(slot, -1)
+            self.out += (slot, w.swap_map.get(slot, 0), self.frame(frame) if frame >= 0 else -1)
+            self.out.append(self.value(w.swap[slot]) if slot in w.swap else -1)
+            for mm in range(MMS):
+                self.out.append(self.owner(oracle.swapped.get(slot * MMS + mm, -1)))
+        self.out.append(-1)
+
     def _promises(self, oracle: Oracle, cpu: int, distance: int) -> None:
         """Write what the operation in flight on a CPU will deny when it closes."""
         out = self.out
@@ -346,7 +359,7 @@ class Canonical(Names):
                 owner_at += 1
                 home = oracle.home[owner]
                 given_up = oracle.last_store[owner] <= oracle.freed_upto[owner]
-                name = self.frame(home) if home >= 0 else FRAMES
+                name = self.frame(home) if home >= 0 else home
                 out += (self.value(oracle.shadow[owner]), name << 1 | given_up)
             else:
                 return

@@ -16,8 +16,8 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 46,
-    kinds.WRITE: 47,
+    kinds.READ: 44,
+    kinds.WRITE: 45,
     kinds.EXEC: 16,
     kinds.MPROTECT: 26,
     kinds.MUNMAP: 10,
@@ -42,6 +42,7 @@ _WEIGHTS: Final = {
     kinds.COLLAPSE: 4,
     kinds.EXIT: 2,
     kinds.POKE: 2,
+    kinds.SWAPOUT: 4,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

@@ -34,6 +34,7 @@ PUNCH: Final = 23
 COLLAPSE: Final = 24
 EXIT: Final = 25
 POKE: Final = 26
+SWAPOUT: Final = 27
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -125,6 +126,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("collapse", "one", True, SPACE, "put a huge page in place of a table (khugepaged)"),
     Kind("exit", "none", True, NO_ARGUMENT, "the last thread of the address space exits"),
     Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
+    Kind("swapout", "one", True, SPACE, "write a page to swap and free its frame"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

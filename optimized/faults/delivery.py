@@ -1,6 +1,6 @@
 """Faults in delivery: who is interrupted, what is invalidated, which tag is reused."""
 
-from mm.flush import COPY, UNLOCK
+from mm.flush import COPY, PAGEOUT, UNLOCK
 from mm.step import Step, push, step
 from mm.world import World
 from optimized.shootdown import flush_send, send, should_flush_tlb, targets_of
@@ -27,6 +27,14 @@ class CopyBeforeFlush(GatherFlush):
 
     def due(self, w: World, cpu: int, point: int) -> None:
         if point != COPY:
+            super().due(w, cpu, point)
+
+
+class PageoutBeforeFlush(GatherFlush):
+    """Reclaim writes a dirty page to swap before the flush of its unmapping."""
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        if point != PAGEOUT:
             super().due(w, cpu, point)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from machine.entry import ACCESSED, EXEC, NX, PRESENT, READ, RW, USER, WRITE
 from machine.geometry import FRAME_BITS
 from machine.x86 import Machine
-from reference.history import NO_OBJECT, ZERO_OBJECT, History
+from reference.history import IN_SWAP, NO_OBJECT, ZERO_OBJECT, History
 
 KINDS = (READ, WRITE, EXEC)
 ALL = READ | WRITE | EXEC
@@ -330,6 +330,26 @@ def test_an_object_lives_where_it_was_mapped_last() -> None:
     h.commit(0, 0, entry(9, READ))
 
     assert h.home[mine] == 9
+
+
+def test_an_object_in_swap_lives_in_no_frame() -> None:
+    """From frame to slot and back it stays the same object, of each space its own; a fork in between is a snapshot."""
+    h = history()
+    h.object_fork(0, 1, A)
+    mine, theirs = owner(h, 0, A), owner(h, 1, A)
+    store(h, 0, A, 5)
+    h.swapped_out(A, 3)
+    h.forget_frame(A)
+
+    assert h.home[mine] == h.home[theirs] == IN_SWAP
+    assert h.lives(mine)
+    h.slot_fork(0, 2, 3)
+    h.slot_left(1, 3)
+    assert not h.lives(theirs)
+    h.swapped_in(3, B)
+    assert (owner(h, 0, B), owner(h, 1, B)) == (mine, NO_OBJECT)
+    assert owner(h, 2, B) not in (mine, theirs, NO_OBJECT)
+    assert h.shadow[owner(h, 2, B)] == 5
 
 
 def test_a_freed_frame_holds_nothing() -> None:

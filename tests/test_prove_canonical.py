@@ -222,6 +222,20 @@ def _written_back(w: World, _oracle: Oracle) -> None:
     w.disk[PAGES] = 1
 
 
+def _in_swap(w: World, oracle: Oracle) -> None:
+    w.swap[1], w.swap_map[1] = w.stamp, 1
+    oracle.swapped[3] = oracle.versions[0][-1] >> 24
+
+
+def _named_twice(w: World, oracle: Oracle) -> None:
+    _in_swap(w, oracle)
+    w.swap_map[1] = 2
+
+
+def _dirty_in_the_swap_cache(w: World, _oracle: Oracle) -> None:
+    w.swap_map[1], w.swap_cache[1] = 1, frame_of(w.machine.memory[w.root[0] * FANOUT])
+
+
 def _kernel_thread(w: World, _oracle: Oracle) -> None:
     w.kthread[0] = True
 
@@ -237,6 +251,9 @@ def _gone(w: World, _oracle: Oracle) -> None:
 DIFFERENCES = {
     "a reverse mapping": _mapped,
     "a backing store": _written_back,
+    "content in swap": _in_swap,
+    "content in swap twice": _named_twice,
+    "a page in the swap cache": _dirty_in_the_swap_cache,
     "a kernel thread": _kernel_thread,
     "a top-level table of no space": _gone,
     "a temporary address space": _poked,

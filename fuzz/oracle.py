@@ -149,6 +149,12 @@ class Oracle(History):
         writable = RW if self.world.machine.blind_dirty else RW | DIRTY
         self._refuse_holders(frame, writable, "copied-under-a-writer")
 
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """C4: what was compared is still what the page contains."""
+        if self.shadow[self.objects[old * MMS + mm]] != self.memory[new << 2]:
+            raise Violation("copy-missed-a-store", mm * PAGES + page, -1, WRITE)
+        super().merged(mm, page, old, new)
+
     def _refuse_holders(self, frame: int, flags: int, reason: str) -> None:
         """Raise Violation when a loaded translation to the frame has all of the flags.
 

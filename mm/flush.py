@@ -137,6 +137,10 @@ class FlushStrategy(Protocol):
         """mm_tlb_flush_pending: some gather of `mm` is open."""
         ...
 
+    def pending_before_merge(self, w: "World", mm: int) -> bool:
+        """mm_tlb_flush_pending, as write_protect_page asks it of an entry that looks clean and read-only."""
+        ...
+
     def spurious_fault(self, w: "World", cpu: int, mm: int) -> None:
         """flush_tlb_fix_spurious_fault: the handler has found nothing to change."""
         ...

@@ -24,7 +24,7 @@ from mm.frames import alloc_frame, get_page, put_page
 from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_copy, due_free, op_return
 from mm.page_cache import add_rmap, remove_rmap, replace_folio
-from mm.rmap import find_mapping, trylock_page, unlock_page
+from mm.rmap import find_mapping, is_merged, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.tables import is_migration, maps, page_prot, pte_of, set_pte
 from mm.world import ZERO_FRAME, World
@@ -42,7 +42,9 @@ def migrate_begin(w: World, cpu: int, s: Step) -> None:
         return
     pte = pte_of(w, mm, page)
     frame = frame_of(pte)
-    if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or not trylock_page(w, frame):
+    if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or is_merged(w, frame):
+        return
+    if not trylock_page(w, frame):
         return
     get_page(w, frame)
     push(w, cpu, (unmap_next, frame), (due_copy,), (migrate_copy, frame))

@@ -59,6 +59,9 @@ class Observer(Protocol):
     def slot_fork(self, parent: int, child: int, slot: int) -> None:
         """As object_fork, of the parent's object in a swap slot."""
 
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """The page is about to map frame `new`, whose content is that of its own in `old`, which it leaves."""
+
     def object_left(self, mm: int, frame: int) -> None:
         """`mm` no longer maps `frame` (its rmap was removed)."""
 

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Final
 
-from mm.access import start_exec, start_read, start_write
+from mm.access import start_copy, start_exec, start_read, start_write
 from mm.age import start_age
 from mm.clear_refs import start_clear_refs
 from mm.context import leave_lazy, start_lazy, start_switch
 from mm.exit import start_exit
 from mm.fork import start_fork
 from mm.khugepaged import start_collapse
+from mm.ksm import start_ksm
 from mm.madvise import start_dontneed, start_free
 from mm.migrate import start_migrate
 from mm.mmap import start_mmap
@@ -54,6 +55,8 @@ STARTS: Final[dict[str, Start]] = {
     "exit": start_exit,
     "poke": start_poke,
     "swapout": start_swapout,
+    "copy": start_copy,
+    "ksm": start_ksm,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -84,9 +87,12 @@ BY_KERNEL_THREAD: Final = frozenset(
         "collapse",
         "poke",
         "swapout",
+        "ksm",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
+LOCKS_FOR_READING: Final = frozenset({"ksm"})
+"""Of these, what takes mmap_lock for reading."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)
 
 

@@ -20,7 +20,7 @@ from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.frames import get_page, put_page
 from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_free, due_pageout, op_return
-from mm.rmap import find_mapping, trylock_page, unlock_page
+from mm.rmap import find_mapping, is_merged, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.swap import add_to_swap, count_entry, slot_of
 from mm.tables import maps, pte_of, set_pte
@@ -44,7 +44,7 @@ def swap_out_begin(w: World, cpu: int, s: Step) -> None:
     frame = frame_of(pte)
     if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or frame in w.shared:
         return
-    if w.lazy_free >> frame & 1 or not trylock_page(w, frame):
+    if w.lazy_free >> frame & 1 or is_merged(w, frame) or not trylock_page(w, frame):
         return
     get_page(w, frame)
     slot = slot_of(w, frame)

@@ -209,6 +209,10 @@ class GatherFlush:
         state: X86State = w.flush_state
         return state.pending[mm] > 0
 
+    def pending_before_merge(self, w: World, mm: int) -> bool:
+        state: X86State = w.flush_state
+        return state.pending[mm] > 0
+
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         """The fault has dropped the entry that caused it, and nothing else is stale that denies."""
 

@@ -133,6 +133,10 @@ class EagerFlush:
         del w, mm
         return False
 
+    def pending_before_merge(self, w: World, mm: int) -> bool:
+        del w, mm
+        return False
+
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         """Nothing is ever stale."""
 

@@ -47,6 +47,7 @@ class History:
         "freed_upto",
         "generation",
         "home",
+        "joined",
         "last_store",
         "memory",
         "objects",
@@ -88,6 +89,8 @@ class History:
         self.shared_object: list[int] = [NO_OBJECT] * FRAMES
         self.shadow: list[int] = [0]
         self.home: list[int] = [ZERO_FRAME]
+        # By frame * MMS + mm: at how many further pages the address space has the object, by merges with this one.
+        self.joined: dict[int, int] = {}
         # By slot * MMS + mm: the object of an address space that lives in a swap slot and in no frame.
         self.swapped: dict[int, int] = {}
         self.last_store: list[int] = [0]
@@ -114,6 +117,7 @@ class History:
         self.shared_object = known.shared_object.copy()
         self.shadow = known.shadow.copy()
         self.home = known.home.copy()
+        self.joined = known.joined.copy()
         self.swapped = known.swapped.copy()
         self.last_store = known.last_store.copy()
         self.freed_upto = known.freed_upto.copy()
@@ -160,7 +164,11 @@ class History:
 
     def object_fork(self, parent: int, child: int, frame: int) -> None:
         if frame != ZERO_FRAME:
-            self.objects[frame * MMS + child] = self._snapshot(self.objects[frame * MMS + parent])
+            at = frame * MMS + child
+            if self.objects[at] == NO_OBJECT:
+                self.objects[at] = self._snapshot(self.objects[frame * MMS + parent])
+            else:
+                self.joined[at] = self.joined.get(at, 0) + 1
 
     def _snapshot(self, original: int) -> int:
         copy = self.new_object(self.shadow[original])
@@ -172,7 +180,11 @@ class History:
     def object_copied(self, mm: int, old: int, new: int) -> None:
         self.shared_object[new] = self.shared_object[old]
         for owner in range(MMS) if mm < 0 else (mm,):
-            self.objects[new * MMS + owner] = self.objects[old * MMS + owner]
+            original = self.objects[old * MMS + owner]
+            if self.joined and old * MMS + owner in self.joined:
+                # One of the pages that were merged goes its own way.
+                original = self._snapshot(original)
+            self.objects[new * MMS + owner] = original
 
     def swapped_out(self, frame: int, slot: int) -> None:
         for mm in range(MMS):
@@ -196,10 +208,37 @@ class History:
         """Return whether some address space still has the object, in a frame or in a swap slot."""
         return owner in self.objects or owner in self.swapped.values()
 
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """The page keeps its object, unless `mm` has one in the new frame already: then it is one for both pages.
+
+        Nobody may store to the frame before one of them is copied, and a copy begins an object of its own.
+        """
+        self.page_moved(mm, page)
+        at = new * MMS + mm
+        owner = self.objects[old * MMS + mm]
+        into = self.objects[at]
+        shared = old * MMS + mm in self.joined
+        if into == NO_OBJECT:
+            self.objects[at] = self._snapshot(owner) if shared else owner
+        else:
+            self.joined[at] = self.joined.get(at, 0) + 1
+            self.last_store[into] = max(self.last_store[into], self.last_store[owner])
+            if not shared:
+                self.home[owner] = NOWHERE
+        self.object_left(mm, old)
+
     def object_left(self, mm: int, frame: int) -> None:
         # A shared object may be mapped twice by one address space (mremap, then mmap again): it stays until freed.
-        if self.shared_object[frame] == NO_OBJECT:
+        if self.joined and frame * MMS + mm in self.joined:
+            self._part(frame * MMS + mm)
+        elif self.shared_object[frame] == NO_OBJECT:
             self.objects[frame * MMS + mm] = NO_OBJECT
+
+    def _part(self, at: int) -> None:
+        if self.joined[at] > 1:
+            self.joined[at] -= 1
+        else:
+            del self.joined[at]
 
     def forget_frame(self, frame: int) -> None:
         """The frame is free: it contains no object."""

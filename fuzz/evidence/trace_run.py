@@ -92,6 +92,11 @@ class TracingOracle(Oracle):
         self.trace.says(f"swap slot s{slot} read into f{frame}")
         super().swapped_in(slot, frame)
 
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """Tell which frame stays."""
+        self.trace.says(f"f{old} merged into f{new}")
+        super().merged(mm, page, old, new)
+
     def object_copied(self, mm: int, old: int, new: int) -> None:
         """Tell that the content has moved."""
         self.trace.says(f"f{old} copied to f{new}")

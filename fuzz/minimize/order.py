@@ -33,6 +33,8 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.EXIT,
     kinds.POKE,
     kinds.SWAPOUT,
+    kinds.COPY,
+    kinds.KSM,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

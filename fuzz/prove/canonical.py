@@ -352,6 +352,9 @@ class Canonical(Names):
                     for owner in objects[frame * MMS : frame * MMS + MMS]:
                         if owner >= 0:
                             out.append(self.owner(owner))
+                    if oracle.joined:
+                        for at in range(frame * MMS, frame * MMS + MMS):
+                            out.append(oracle.joined.get(at, 0))
                     if shared >= 0:
                         out.append(self.owner(shared))
             elif owner_at < len(owners):

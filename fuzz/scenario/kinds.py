@@ -35,6 +35,8 @@ COLLAPSE: Final = 24
 EXIT: Final = 25
 POKE: Final = 26
 SWAPOUT: Final = 27
+COPY: Final = 28
+KSM: Final = 29
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -127,6 +129,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("exit", "none", True, NO_ARGUMENT, "the last thread of the address space exits"),
     Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
     Kind("swapout", "one", True, SPACE, "write a page to swap and free its frame"),
+    Kind("copy", "one", True, DESTINATION, "user load from a page and store to another one"),
+    Kind("ksm", "one", True, SPACE, "merge a page with one that has the same content"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -14,13 +14,16 @@ from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
     COLLAPSE,
+    COPY,
     EXEC,
     EXIT,
     FILE,
     FILL,
     FORK,
+    FREE,
     HUGE,
     KINDS,
+    KSM,
     LAZY,
     MMAP,
     MPROTECT,
@@ -39,7 +42,13 @@ from fuzz.scenario.kinds import (
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
-from mm.operations import ALONE, BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE
+from mm.operations import (
+    ALONE,
+    BEGIN_EXCLUSIVE,
+    BY_KERNEL_THREAD,
+    EXCLUSIVE,
+    LOCKS_FOR_READING,
+)
 
 OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
@@ -52,7 +61,9 @@ LAYOUT_FOR: Final = {WRITEBACK: FILE, PUNCH: FILE, COLLAPSE: HUGE}
 """What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
 ALL_PAGES: Final = PAGES - 1 << 3
 _WITHOUT_LOCK: Final = [
-    kind for kind in OPERATIONS if KINDS[kind].name in BY_KERNEL_THREAD - EXCLUSIVE
+    kind
+    for kind in OPERATIONS
+    if KINDS[kind].name in BY_KERNEL_THREAD - EXCLUSIVE - LOCKS_FOR_READING
 ]
 _SHARING: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | ALONE | BEGIN_EXCLUSIVE
@@ -90,6 +101,10 @@ def race_scenario(
             header = header._replace(layout=layout)
     if COLLAPSE in operations:
         header = header._replace(pages=max(header.pages, FANOUT))
+    if KSM in operations:
+        header = header._replace(pages=max(header.pages, 2))
+        # A merge asks whether an entry is clean and read-only: it takes two calls to make it look so for a while.
+        operations = [*operations, FREE, UFFD_WP]
     body = bytearray()
     for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
         body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
@@ -117,6 +132,9 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
         warm, cpu = draws.choice(_WARM), draws.randrange(0, cpus)
         for at in sorted({page, elsewhere}):
             body += bytes((warm, cpu, at, 0))
+    if KSM in operations:
+        # The contents of stores differ, so two pages are alike only when one was copied to the other.
+        body += bytes((COPY, draws.randrange(0, cpus), page, draws.randrange(0, pages)))
     first = draws.randrange(0, cpus)
     kind, arg = draws.choice(operations), draws.randrange(0, 256)
     cut = draws.choice(CUTS)

@@ -27,7 +27,7 @@ from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
 from machine.x86 import tlb_grants
 from mm.step import POINTS
-from mm.tables import leaf_of
+from mm.tables import is_swap, leaf_of
 from mm.world import World
 from reference.history import History
 
@@ -119,7 +119,7 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
             own = held
         elif held > other:
             other = held
-        elif not held and frame and other < ALIAS:
+        elif not held and frame and other < ALIAS and not is_swap(entry):
             for cached in tlb.values():
                 if cached >> 8 & 63 == frame:
                     other = ALIAS

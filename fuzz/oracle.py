@@ -10,7 +10,7 @@ from machine.x86 import GLOBAL_TAG, tlb_grants
 from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of
 from mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
-from reference.history import NO_OBJECT, PLACE, SLOTS, History
+from reference.history import NO_OBJECT, NOWHERE, PLACE, SLOTS, History
 
 NO_SKIP: Final = (-1, 0, 0)
 
@@ -70,7 +70,7 @@ class Oracle(History):
             if self.dropped and self.dropped.get(slot) == owner:
                 raise Violation("dropped-page-comes-back", slot, -1, READ)
             if self.home[owner] != frame:
-                if self.home[owner] >= 0 and self.memory[frame << 2] != self.shadow[owner]:
+                if self.home[owner] != NOWHERE and self.memory[frame << 2] != self.shadow[owner]:
                     raise Violation("copy-missed-a-store", slot, -1, WRITE)
                 self.home[owner] = frame
         self.armed[slot] = entry & UFFD_WP
@@ -148,6 +148,12 @@ class Oracle(History):
         """
         writable = RW if self.world.machine.blind_dirty else RW | DIRTY
         self._refuse_holders(frame, writable, "copied-under-a-writer")
+
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """C4: what was compared is still what the page contains."""
+        if self.shadow[self.objects[old * MMS + mm]] != self.memory[new << 2]:
+            raise Violation("copy-missed-a-store", mm * PAGES + page, -1, WRITE)
+        super().merged(mm, page, old, new)
 
     def _refuse_holders(self, frame: int, flags: int, reason: str) -> None:
         """Raise Violation when a loaded translation to the frame has all of the flags.

@@ -38,13 +38,19 @@ NX: Final = 1 << 63
 PFN_MASK: Final = ((1 << 52) - 1) & ~0xFFF
 """Bits 12 to 51: the frame number."""
 
-# A non-present, non-zero entry that is neither PROTNONE nor an invalidated PMD is a migration entry.
+# A non-present, non-zero entry that is neither PROTNONE nor an invalidated PMD is a migration entry or a swap entry.
 # Linux packs a swap type and an inverted offset; the layout below keeps the frame number in place instead, because
 # no rule looks inside such an entry except at PRESENT, PROTNONE and, in bits 1 and 2, the swap forms of SOFT_DIRTY and
 # UFFD_WP.
 MIGRATION: Final = 1 << 61
 MIGRATION_WRITE: Final = 1 << 60
 MIGRATION_DIRTY: Final = 1 << 59
+SWAP: Final = 1 << 62
+"""With PRESENT clear, the mark of a swap entry, which has its slot in the place of the frame number.
+
+Linux tells the two kinds apart by the swap type, in bits 59 to 63; MIGRATION and its two companions are three bits of
+that field, and this is another one, so that neither kind passes for the other.
+"""
 SWP_UFFD_WP: Final = USER
 SWP_SOFT_DIRTY: Final = RW
 

@@ -31,6 +31,11 @@ def start_exec(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     w.steps[cpu].append((user_access, page, EXEC, 0))
 
 
+def start_copy(w: World, cpu: int, page: int, _count: int, target: int) -> None:
+    """Begin an instruction that loads from the page and stores the value to another one (movs)."""
+    w.steps[cpu].append((user_copy, page, target, 0))
+
+
 @step("access")
 def user_access(w: World, cpu: int, s: Step) -> None:
     _, page, kind, tries = s
@@ -50,3 +55,27 @@ def user_access(w: World, cpu: int, s: Step) -> None:
         steps = w.steps[cpu]
         steps.append((user_access, page, kind, tries + 1))
         steps.append((fault_enter, page, kind, -entry))
+
+
+@step("access, movs")
+def user_copy(w: World, cpu: int, s: Step) -> None:
+    """Both accesses, or a fault of one, after which the instruction begins anew."""
+    _, page, target, tries = s
+    machine = w.machine
+    source = machine.access(cpu, page, READ)
+    entry = machine.access(cpu, target, WRITE) if source >= 0 else -1
+    if source >= 0 and entry >= 0:
+        value = machine.memory[(source >> 6) & 0xFC]
+        w.op[cpu] = IDLE_OP
+        w.observer.access(cpu, page, READ, source >> 8, value)
+        machine.memory[(entry >> 6) & 0xFC] = value
+        w.observer.access(cpu, target, WRITE, entry >> 8, value)
+        return
+    at, kind, code = (page, READ, source) if source < 0 else (target, WRITE, entry)
+    if tries == 2 * RETRIES:
+        w.op[cpu] = IDLE_OP
+        w.observer.unhealed(cpu, at, kind)
+    else:
+        steps = w.steps[cpu]
+        steps.append((user_copy, page, target, tries + 1))
+        steps.append((fault_enter, at, kind, -code))

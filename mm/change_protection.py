@@ -29,7 +29,7 @@ from mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
-from mm.tables import is_migration, page_prot, pmd_of, pte_at, set_pmd_leaf, set_pte
+from mm.tables import is_migration, is_swap, page_prot, pmd_of, pte_at, set_pmd_leaf, set_pte
 from mm.thp import split_huge
 from mm.world import VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
 
@@ -86,6 +86,10 @@ def change_pte(w: World, cpu: int, s: Step) -> None:
             set_pte(w, cpu, mm, page, old & ~MIGRATION_WRITE | SWP_UFFD_WP)
         else:
             set_pte(w, cpu, mm, page, old & ~SWP_UFFD_WP)
+    elif is_swap(old) and mode != MPROTECT:
+        # The rights come from the region when the page is read in; the mark of userfaultfd is kept in the entry.
+        mark = SWP_UFFD_WP if mode == UFFD_PROTECT else 0
+        set_pte(w, cpu, mm, page, old & ~SWP_UFFD_WP | mark)
     w.observer.visit(cpu, mm, page, deny)
 
 

@@ -19,7 +19,7 @@ from machine.geometry import FANOUT, PAGES, TABLES
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.operation import due_return, gather_begin, gather_finish, write_unlock_return
 from mm.step import Step, push, step
-from mm.tables import is_migration, pmd_of, pte_of, set_pmd_leaf, set_pte
+from mm.tables import is_migration, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
 from mm.world import VM_MAPPED, VM_SOFTDIRTY, VM_WRITE, World
 
 
@@ -62,7 +62,8 @@ def clear_refs_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("clear_soft_dirty", "change")
 def clear_soft_dirty(w: World, cpu: int, s: Step) -> None:
-    """In one exchange clear RW and SOFT_DIRTY; of a migration entry the mark and the right to write as well.
+    """In one exchange clear RW and SOFT_DIRTY; of a migration entry the mark and the right to write as well, of a swap
+    entry the mark.
 
     Linux leaves a migration entry writable here, and so maps the copy writable and without the mark: a store behind the
     migration is not seen. That is a gap in the tracking that no flush could close, so it is not modelled.
@@ -73,6 +74,8 @@ def clear_soft_dirty(w: World, cpu: int, s: Step) -> None:
         new = pte & ~(RW | SOFT_DIRTY)
     elif is_migration(pte):
         new = pte & ~(MIGRATION_WRITE | SWP_SOFT_DIRTY)
+    elif is_swap(pte):
+        new = pte & ~SWP_SOFT_DIRTY
     else:
         new = pte
     if new != pte:

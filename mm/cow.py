@@ -3,7 +3,7 @@
 from machine.entry import ACCESSED, DIRTY, PSE, RW, SOFT_DIRTY, UFFD_WP
 from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.deliver import deliver_signal
-from mm.frames import alloc_frame, get_page, put_page
+from mm.frames import alloc_frame, free_swap, get_page, put_page
 from mm.locks import pmd_unlock, pte_lock, pte_unlock
 from mm.operation import due_install
 from mm.page_cache import wait_folio
@@ -46,6 +46,9 @@ def wp_page(w: World, cpu: int, s: Step) -> None:
             push(w, cpu, (pte_unlock, mm, index), (wait_folio, frame))
             return
         w.dirty |= 1 << frame
+    if w.swap_cache and w.refs[frame] == 2:
+        # The second reference may be that of a copy in swap that nobody needs any more.
+        free_swap(w, frame)
     if w.vma[mm][page] & VM_SHARED or (frame != ZERO_FRAME and w.refs[frame] == 1):
         set_pte(w, cpu, mm, page, pte_of(w, mm, page) | RW | DIRTY | ACCESSED | SOFT_DIRTY)
         push(w, cpu, (pte_unlock, mm, index))

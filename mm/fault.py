@@ -10,7 +10,6 @@ A fault that finds nothing to change was spurious; on x86 the fault itself has d
 from machine.entry import (
     ACCESSED,
     DIRTY,
-    MIGRATION,
     PRESENT,
     PROTNONE,
     PSE,
@@ -28,8 +27,11 @@ from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.numa_fault import do_numa_page, fault_on_huge
 from mm.page_cache import map_folio, read_folio
 from mm.step import Step, push, step
+from mm.swap_in import do_swap_page
 from mm.tables import (
     accessible,
+    is_migration,
+    is_swap,
     new_table,
     page_prot,
     pmd_of,
@@ -149,14 +151,15 @@ def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int) -> Non
         push(w, cpu, (fault_missing, page, kind))
     elif pte & (PRESENT | PROTNONE):
         push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, code, pte))
+    elif is_swap(pte):
+        push(w, cpu, (do_swap_page, page, kind, pte))
     else:
         push(w, cpu, (migration_entry_wait, mm, page))
 
 
 @step("migration_entry_wait", "lock")
 def migration_entry_wait(w: World, _cpu: int, s: Step) -> bool:
-    pte = pte_of(w, s[1], s[2])
-    return not pte & (PRESENT | PROTNONE) and bool(pte & MIGRATION)
+    return is_migration(pte_of(w, s[1], s[2]))
 
 
 @step("do_anonymous_page", "install")

@@ -18,8 +18,9 @@ INSTALL: Final = 1
 UNLOCK: Final = 2
 FREE: Final = 3
 RETURN: Final = 4
+PAGEOUT: Final = 5
 """Points at which a deferred flush may be due: before a frame is copied, before a new entry is installed, before a lock
-is released, before a frame is freed, before the operation returns."""
+is released, before a frame is freed, before the operation returns, before a dirty page is written to swap."""
 
 
 class FlushState(Protocol):
@@ -150,6 +151,10 @@ class FlushStrategy(Protocol):
 
     def replacing_huge(self, w: "World", cpu: int, mm: int, index: int) -> None:
         """Called under the PMD lock before the entry of a migrated huge page, in no TLB, gives way to its copy's."""
+        ...
+
+    def pending_before_merge(self, w: "World", mm: int) -> bool:
+        """mm_tlb_flush_pending, as write_protect_page asks it of an entry that looks clean and read-only."""
         ...
 
     def spurious_fault(self, w: "World", cpu: int, mm: int) -> None:

@@ -19,7 +19,17 @@ from mm.frames import get_page
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.operation import due_return, write_unlock_return
 from mm.step import Step, push, step
-from mm.tables import new_table, pmd_of, pte_of, rights, set_pmd_leaf, set_pmd_table, set_pte
+from mm.swap import copy_swap_entry
+from mm.tables import (
+    is_swap,
+    new_table,
+    pmd_of,
+    pte_of,
+    rights,
+    set_pmd_leaf,
+    set_pmd_table,
+    set_pte,
+)
 from mm.world import MMS, VM_MAPPED, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
 
 
@@ -94,6 +104,10 @@ def copy_pte(w: World, cpu: int, s: Step) -> None:
     if vma & VM_WRITE:
         w.observer.visit(cpu, mm, page, VM_WRITE)
     if not pte:
+        return
+    if is_swap(pte):
+        copy_swap_entry(w, mm, child, pte)
+        set_pte(w, cpu, child, page, pte & ~SWP_UFFD_WP)
         return
     if not pte & (PRESENT | PROTNONE):
         set_pte(w, cpu, mm, page, pte & ~MIGRATION_WRITE)

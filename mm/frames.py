@@ -1,7 +1,7 @@
 """Page frames: allocation, references, poison.
 
 A frame is free again when its last reference goes; references are mappings, pins taken while a frame is copied, places
-in a gather's batch, and the page cache's own for shared memory.
+in a gather's batch, and the page cache's own for shared memory and the swap cache's for what has a slot.
 The frame freed last is handed out first, as from the page allocator's lists of each CPU, so a stale translation to it
 shows at once; frames that were never in use come after all others, the lowest first.
 """
@@ -70,6 +70,22 @@ def put_page(w: World, frame: int) -> None:
     if not w.refs[frame]:
         w.observer.freed(frame)
         _release(w, frame)
+    elif w.swap_cache and w.refs[frame] == 1:
+        free_swap(w, frame)
+
+
+def free_swap(w: World, frame: int) -> None:
+    """folio_free_swap: take the frame out of the swap cache and free its slot, if no swap entry names the slot.
+
+    Without effect on a frame that is not there, and on one whose folio is locked: who has the lock needs the slot.
+    """
+    for slot, cached in w.swap_cache.items():
+        if cached == frame:
+            if slot not in w.swap_map and not w.page_lock >> frame & 1:
+                del w.swap_cache[slot]
+                w.swap.pop(slot, None)
+                put_page(w, frame)
+            return
 
 
 def free_table(w: World, mm: int, index: int, frame: int) -> None:

@@ -21,7 +21,7 @@ from mm.lockless import remove_table_sync
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock
 from mm.operation import op_return, write_unlock_return
 from mm.step import Step, push, step
-from mm.tables import page_prot, pmd_of, set_pmd_leaf
+from mm.tables import maps, page_prot, pmd_of, set_pmd_leaf
 from mm.thp import huge_possible
 from mm.world import NOBODY, VM_RIGHTS, VM_UFFD_WP, VM_WRITE, ZERO_FRAME, World
 
@@ -90,7 +90,8 @@ def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
 def can_isolate(w: World, pmd: int) -> bool:
     """__collapse_huge_page_isolate: the entry points to a table whose pages are this mapping's alone.
 
-    Absent entries and the zero page are welcome beside one page at least (max_ptes_none), migration entries are not.
+    Absent entries and the zero page are welcome beside one page at least (max_ptes_none).
+    Migration and swap entries are not, although Linux reads in some of the latter (max_ptes_swap).
     A page that is locked or has a second reference is in the hands of migration or reclaim, or shared by fork; of the
     latter Linux takes some (max_ptes_shared).
     """
@@ -100,7 +101,7 @@ def can_isolate(w: World, pmd: int) -> bool:
     found = False
     for pte in w.machine.memory[table << 2 : (table << 2) + FANOUT]:
         frame = frame_of(pte)
-        if not pte or frame == ZERO_FRAME:
+        if not pte or maps(pte, ZERO_FRAME):
             continue
         if not pte & (PRESENT | PROTNONE) or w.refs[frame] != 1 or w.page_lock >> frame & 1:
             return False

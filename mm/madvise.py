@@ -14,7 +14,8 @@ from mm.operation import (
 )
 from mm.page_mask import by_table, mask_of, pages_in
 from mm.step import Step, push, step
-from mm.tables import pmd_of, pte_of, set_pte
+from mm.swap import free_swap_entry
+from mm.tables import is_swap, pmd_of, pte_of, set_pte
 from mm.thp import split_huge
 from mm.world import VM_MAPPED, VM_SHARED, ZERO_FRAME, World
 from mm.zap import zap_pmd
@@ -73,9 +74,16 @@ def free_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("pte_mkold, pte_mkclean", "change")
 def free_pte(w: World, cpu: int, s: Step) -> None:
-    """Clear A and D of an exclusive page in one exchange, and mark the page as lazily free."""
+    """Clear A and D of an exclusive page in one exchange, and mark the page as lazily free; drop a swap entry at once.
+
+    A page with a copy in swap is left alone; Linux gives up the copy first if no other entry names it.
+    """
     _, mm, page = s
     old = pte_of(w, mm, page)
+    if is_swap(old):
+        set_pte(w, cpu, mm, page, 0)
+        free_swap_entry(w, mm, old)
+        return
     frame = frame_of(old)
     if not old & (PRESENT | PROTNONE) or frame == ZERO_FRAME or w.refs[frame] != 1:
         return

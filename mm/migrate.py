@@ -25,9 +25,9 @@ from mm.frames import alloc_frame, get_page, put_page
 from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_copy, due_free, op_return
 from mm.page_cache import add_rmap, remove_rmap, replace_folio
-from mm.rmap import find_mapping, trylock_page, unlock_page
+from mm.rmap import find_mapping, is_merged, trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import is_migration, page_prot, pte_of, set_pte
+from mm.tables import is_migration, maps, page_prot, pte_of, set_pte
 from mm.world import ZERO_FRAME, World
 
 
@@ -48,7 +48,7 @@ def migrate_begin(w: World, cpu: int, s: Step) -> None:
 
 def isolate_and_migrate(w: World, cpu: int, frame: int) -> bool:
     """Begin to migrate a mapped frame; return False, with no effect, when it cannot be or is in other hands."""
-    if frame == ZERO_FRAME or not trylock_page(w, frame):
+    if frame == ZERO_FRAME or is_merged(w, frame) or not trylock_page(w, frame):
         return False
     get_page(w, frame)
     push(w, cpu, (unmap_next, frame), (due_copy,), (migrate_copy, frame))
@@ -76,7 +76,7 @@ def unmap_next(w: World, cpu: int, s: Step) -> None:
 def unmap_one(w: World, cpu: int, s: Step) -> None:
     _, mm, page, frame = s
     pte = pte_of(w, mm, page)
-    if not pte & (PRESENT | PROTNONE) or frame_of(pte) != frame:
+    if not maps(pte, frame):
         return
     entry = FRAME_BITS[frame] | MIGRATION
     if pte & RW:

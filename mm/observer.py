@@ -53,6 +53,21 @@ class Observer(Protocol):
     def copying(self, frame: int) -> None:
         """The content of `frame` is about to be copied, for a mapping that will replace those of `frame`."""
 
+    def swapped_out(self, frame: int, slot: int) -> None:
+        """Whatever lives in `frame`, of any address space, lives in the swap slot alone from here on."""
+
+    def swapped_in(self, slot: int, frame: int) -> None:
+        """What lives in the slot was read into `frame` and lives there."""
+
+    def slot_left(self, mm: int, slot: int) -> None:
+        """`mm` has dropped its swap entry of a slot whose content is in no frame."""
+
+    def slot_fork(self, parent: int, child: int, slot: int) -> None:
+        """As object_fork, of the parent's object in a swap slot."""
+
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """The page is about to map frame `new`, whose content is that of its own in `old`, which it leaves."""
+
     def object_left(self, mm: int, frame: int) -> None:
         """`mm` no longer maps `frame` (its rmap was removed)."""
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from machine.geometry import TABLES
-from mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
+from mm.flush import COPY, FREE, INSTALL, PAGEOUT, RETURN, UNLOCK
 from mm.step import Step, step
 from mm.world import NOBODY, World
 
@@ -66,6 +66,11 @@ def due_install(w: World, cpu: int, _s: Step) -> None:
 @step("flush before unlock", "flush")
 def due_unlock(w: World, cpu: int, _s: Step) -> None:
     w.flush.due(w, cpu, UNLOCK)
+
+
+@step("try_to_unmap_flush_dirty", "flush")
+def due_pageout(w: World, cpu: int, _s: Step) -> None:
+    w.flush.due(w, cpu, PAGEOUT)
 
 
 @step("flush before free", "flush")

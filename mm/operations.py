@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from mm.access import start_exec, start_read, start_write
+from mm.access import start_copy, start_exec, start_read, start_write
 from mm.age import start_age
 from mm.clear_refs import start_clear_refs
 from mm.context import leave_lazy, start_lazy, start_switch
@@ -11,6 +11,7 @@ from mm.exit import start_exit
 from mm.fork import start_fork
 from mm.gup import start_pin
 from mm.khugepaged import start_collapse
+from mm.ksm import start_ksm
 from mm.madvise import start_dontneed, start_free
 from mm.migrate import start_migrate
 from mm.mmap import start_mmap
@@ -20,6 +21,7 @@ from mm.munmap import start_munmap
 from mm.numa_scan import start_numa_scan
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
+from mm.swap_out import start_swapout
 from mm.text_poke import start_poke
 from mm.tick import start_tick
 from mm.userfaultfd import start_protect, start_register, start_unprotect
@@ -58,6 +60,9 @@ STARTS: Final[dict[str, Start]] = {
     "tick": start_tick,
     "pin": start_pin,
     "numa_scan": start_numa_scan,
+    "swapout": start_swapout,
+    "copy": start_copy,
+    "ksm": start_ksm,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -90,9 +95,13 @@ BY_KERNEL_THREAD: Final = frozenset(
         "collapse",
         "poke",
         "tick",
+        "swapout",
+        "ksm",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
+LOCKS_FOR_READING: Final = frozenset({"ksm"})
+"""Of these, what takes mmap_lock for reading."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)
 
 

@@ -6,11 +6,11 @@ The reverse map of a folio is kept apart from the page tables, because the kerne
 who finds a folio unmapped looks at no page table (5df397dec7c4).
 """
 
-from machine.entry import DIRTY, PRESENT, PROTNONE
-from machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from machine.entry import DIRTY
+from machine.geometry import FANOUT, PAGES, TABLES
 from mm.frames import alloc_zeroed
 from mm.step import Step, step
-from mm.tables import pte_of
+from mm.tables import maps, pte_of
 from mm.world import NOBODY, World
 
 
@@ -77,7 +77,7 @@ def to_be_written(w: World, frame: int) -> bool:
     for place in mapped_at(w, frame):
         mm, page = divmod(place, PAGES)
         pte = pte_of(w, mm, page)
-        if pte & (PRESENT | PROTNONE) and pte & DIRTY and frame_of(pte) == frame:
+        if pte & DIRTY and maps(pte, frame):
             return True
     return False
 

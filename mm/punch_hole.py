@@ -5,14 +5,14 @@ released the page-table locks (CVE-2018-18281).
 Faults on the page wait for the folio's lock, which stands for the invalidate_lock of the mapping as well.
 """
 
-from machine.geometry import FANOUT, PAGES, frame_of
+from machine.geometry import FANOUT, PAGES
 from mm.frames import put_page
 from mm.locks import pte_unlock
 from mm.operation import gather_begin, gather_finish, op_return, pte_lock_batched
 from mm.page_cache import mapped_at
 from mm.rmap import trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import pte_of
+from mm.tables import maps, pte_of
 from mm.world import World
 from mm.zap import zap_pte
 
@@ -59,7 +59,7 @@ def unmap_mapping_next(w: World, cpu: int, s: Step) -> None:
 def unmap_mapping_pte(w: World, cpu: int, s: Step) -> None:
     """Look again under the PTL: mremap may have moved the mapping."""
     _, mm, page, frame = s
-    if frame_of(pte_of(w, mm, page)) == frame:
+    if maps(pte_of(w, mm, page), frame):
         push(w, cpu, (zap_pte, mm, page))
 
 

@@ -6,9 +6,9 @@ A walk ends when nothing is left to find, so an entry that mremap moves in front
 as the order of the regions in the kernel's tree guarantees.
 """
 
-from machine.entry import PRESENT, PROTNONE, PSE
-from machine.geometry import FANOUT, TABLES, frame_of
-from mm.tables import is_migration
+from machine.entry import PRESENT, PSE
+from machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from mm.tables import is_migration, maps, pte_of
 from mm.world import MMS, World
 
 
@@ -25,10 +25,22 @@ def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | 
             table = frame_of(pmd) << 2
             for i in range(FANOUT):
                 pte = memory[table | i]
-                found = is_migration(pte) if migration else pte & (PRESENT | PROTNONE)
-                if found and frame_of(pte) == frame:
+                if is_migration(pte) and frame_of(pte) == frame if migration else maps(pte, frame):
                     return mm, index * FANOUT + i
     return None
+
+
+def mapcount(w: World, frame: int, of: range = range(MMS)) -> int:
+    """folio_mapcount: how many 4 KiB entries of these address spaces map the frame."""
+    return sum(maps(pte_of(w, mm, page), frame) for mm in of for page in range(PAGES))
+
+
+def is_merged(w: World, frame: int) -> bool:
+    """Return whether an address space maps the frame at two pages, which only ksmd brings about.
+
+    Such a frame is neither migrated nor swapped out here; Linux does both.
+    """
+    return any(mapcount(w, frame, range(mm, mm + 1)) > 1 for mm in range(MMS))
 
 
 def trylock_page(w: World, frame: int) -> bool:

@@ -16,9 +16,10 @@ from machine.entry import (
     PROTNONE,
     PSE,
     RW,
+    SWAP,
     USER,
 )
-from machine.geometry import FANOUT, FRAME_BITS
+from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.frames import alloc_zeroed
 from mm.world import (
     VM_EXEC,
@@ -87,6 +88,16 @@ def leaf_of(w: World, mm: int, page: int) -> int:
 def is_migration(entry: int) -> bool:
     """Return whether the entry is a migration entry: not present, and marked."""
     return not entry & (PRESENT | PROTNONE) and bool(entry & MIGRATION)
+
+
+def is_swap(entry: int) -> bool:
+    """Return whether the entry is a swap entry, whose slot frame_of returns."""
+    return not entry & (PRESENT | PROTNONE) and bool(entry & SWAP)
+
+
+def maps(entry: int, frame: int) -> bool:
+    """Return whether the entry maps the frame: present or PROTNONE; a swap entry may have a slot of the same number."""
+    return bool(entry & (PRESENT | PROTNONE)) and frame_of(entry) == frame
 
 
 def set_pte(w: World, cpu: int, mm: int, page: int, entry: int) -> None:

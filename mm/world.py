@@ -84,6 +84,9 @@ class World:
         "shared",
         "stamp",
         "steps",
+        "swap",
+        "swap_cache",
+        "swap_map",
         "task_mm",
         "vma",
         "walkers",
@@ -150,6 +153,11 @@ class World:
         self.dirty = 0
         self.disk: dict[int, int] = {}
         self.rmap: dict[int, int] = {}
+        # By swap slot: the content, while it is what the page contains; how many swap entries name it; the frame of its
+        # folio in the swap cache.
+        self.swap: dict[int, int] = {}
+        self.swap_map: dict[int, int] = {}
+        self.swap_cache: dict[int, int] = {}
         self.stamp = 0
         self.executed = 0
         self.watch: Watch | None = None
@@ -199,6 +207,9 @@ class World:
         self.dirty = known.dirty
         self.disk = known.disk.copy()
         self.rmap = known.rmap.copy()
+        self.swap = known.swap.copy()
+        self.swap_map = known.swap_map.copy()
+        self.swap_cache = known.swap_cache.copy()
         self.stamp = known.stamp
         self.executed = known.executed
         self.watch = known.watch
@@ -238,6 +249,9 @@ class World:
             self.dirty,
             tuple(sorted(self.disk.items())),
             tuple(sorted(self.rmap.items())),
+            tuple(sorted(self.swap.items())),
+            tuple(sorted(self.swap_map.items())),
+            tuple(sorted(self.swap_cache.items())),
             self.stamp,
         )
 

@@ -6,13 +6,13 @@ would be lost (linux-tlb C, page_mkclean).
 """
 
 from machine.entry import DIRTY, RW
-from machine.geometry import FANOUT, PAGES, frame_of
+from machine.geometry import FANOUT, PAGES
 from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_install, op_return
 from mm.page_cache import is_changing, mapped_at
 from mm.rmap import trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import pte_of, set_pte
+from mm.tables import maps, pte_of, set_pte
 from mm.world import VM_WRITE, World
 
 
@@ -47,7 +47,7 @@ def mkclean_next(w: World, cpu: int, s: Step) -> bool:
     for place in sorted(mapped_at(w, frame)):
         mm, page = divmod(place, PAGES)
         pte = pte_of(w, mm, page)
-        if pte & (RW | DIRTY) and frame_of(pte) == frame:
+        if pte & (RW | DIRTY) and maps(pte, frame):
             index = page // FANOUT
             push(
                 w,
@@ -65,7 +65,7 @@ def mkclean_next(w: World, cpu: int, s: Step) -> bool:
 def mkclean_clear(w: World, cpu: int, s: Step) -> None:
     _, mm, page, frame = s
     pte = pte_of(w, mm, page)
-    if not pte & (RW | DIRTY) or frame_of(pte) != frame:
+    if not pte & (RW | DIRTY) or not maps(pte, frame):
         return
     set_pte(w, cpu, mm, page, 0)
     if w.flush.pte_accessible(w, mm, pte):

@@ -7,7 +7,8 @@ from mm.operation import gather_flush, pte_lock_batched
 from mm.page_cache import remove_rmap
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
-from mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
+from mm.swap import free_swap_entry
+from mm.tables import is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
 from mm.thp import split_huge
 from mm.world import VM_RIGHTS, ZERO_FRAME, World
 
@@ -41,6 +42,8 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
         set_pte(w, cpu, mm, page, 0)
     if not old & (PRESENT | PROTNONE):
         _visit_unmapped(w, cpu, mm, page)
+        if is_swap(old):
+            free_swap_entry(w, mm, old)
         return
     w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.flush.entry_cleared(w, cpu, mm, page, 1, old, 0)

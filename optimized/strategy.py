@@ -247,6 +247,10 @@ class GatherFlush:
     def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
         """Overwrite the entry: no TLB holds it, and none in between would be taken for a hole (d7c3393413fe)."""
 
+    def pending_before_merge(self, w: World, mm: int) -> bool:
+        state: X86State = w.flush_state
+        return state.pending[mm] > 0
+
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         """The fault has dropped the entry that caused it, and nothing else is stale that denies."""
 

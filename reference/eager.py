@@ -144,6 +144,10 @@ class EagerFlush:
     def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
         """Overwrite the entry."""
 
+    def pending_before_merge(self, w: World, mm: int) -> bool:
+        del w, mm
+        return False
+
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
         """Nothing is ever stale."""
 

@@ -24,6 +24,9 @@ PLACE: Final = 0xFFFFF8
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""
 NO_OBJECT: Final = -1
+NOWHERE: Final = -1
+IN_SWAP: Final = -2
+"""Homes of objects that live in no frame: not mapped yet, or in a swap slot."""
 _ABSENT: Final = [[0]] * SLOTS
 
 
@@ -45,6 +48,7 @@ class History:
         "generation",
         "grabs",
         "home",
+        "joined",
         "last_store",
         "memory",
         "objects",
@@ -55,6 +59,7 @@ class History:
         "region_rights",
         "shadow",
         "shared_object",
+        "swapped",
         "time",
         "tracked",
         "versions",
@@ -87,6 +92,10 @@ class History:
         self.shared_object: list[int] = [NO_OBJECT] * FRAMES
         self.shadow: list[int] = [0]
         self.home: list[int] = [ZERO_FRAME]
+        # By frame * MMS + mm: at how many further pages the address space has the object, by merges with this one.
+        self.joined: dict[int, int] = {}
+        # By slot * MMS + mm: the object of an address space that lives in a swap slot and in no frame.
+        self.swapped: dict[int, int] = {}
         self.last_store: list[int] = [0]
         self.freed_upto: list[int] = [0]
         self.open_free: list[list[int]] = [[] for _ in range(cpus)]
@@ -117,6 +126,8 @@ class History:
         self.shared_object = known.shared_object.copy()
         self.shadow = known.shadow.copy()
         self.home = known.home.copy()
+        self.joined = known.joined.copy()
+        self.swapped = known.swapped.copy()
         self.last_store = known.last_store.copy()
         self.freed_upto = known.freed_upto.copy()
         self.open_free = [owners.copy() for owners in known.open_free]
@@ -135,7 +146,7 @@ class History:
     def new_object(self, content: int) -> int:
         """Return a new object with the content."""
         self.shadow.append(content)
-        self.home.append(-1)
+        self.home.append(NOWHERE)
         self.last_store.append(0)
         self.freed_upto.append(0)
         return len(self.shadow) - 1
@@ -165,21 +176,81 @@ class History:
 
     def object_fork(self, parent: int, child: int, frame: int) -> None:
         if frame != ZERO_FRAME:
-            original = self.objects[frame * MMS + parent]
-            self.objects[frame * MMS + child] = copy = self.new_object(self.shadow[original])
-            self.home[copy] = self.home[original]
-            self.last_store[copy] = self.last_store[original]
-            self.freed_upto[copy] = self.freed_upto[original]
+            at = frame * MMS + child
+            if self.objects[at] == NO_OBJECT:
+                self.objects[at] = self._snapshot(self.objects[frame * MMS + parent])
+            else:
+                self.joined[at] = self.joined.get(at, 0) + 1
+
+    def _snapshot(self, original: int) -> int:
+        copy = self.new_object(self.shadow[original])
+        self.home[copy] = self.home[original]
+        self.last_store[copy] = self.last_store[original]
+        self.freed_upto[copy] = self.freed_upto[original]
+        return copy
 
     def object_copied(self, mm: int, old: int, new: int) -> None:
         self.shared_object[new] = self.shared_object[old]
         for owner in range(MMS) if mm < 0 else (mm,):
-            self.objects[new * MMS + owner] = self.objects[old * MMS + owner]
+            original = self.objects[old * MMS + owner]
+            if self.joined and old * MMS + owner in self.joined:
+                # One of the pages that were merged goes its own way.
+                original = self._snapshot(original)
+            self.objects[new * MMS + owner] = original
+
+    def swapped_out(self, frame: int, slot: int) -> None:
+        for mm in range(MMS):
+            owner = self.objects[frame * MMS + mm]
+            if owner != NO_OBJECT:
+                self.objects[frame * MMS + mm] = NO_OBJECT
+                self.swapped[slot * MMS + mm] = owner
+                self.home[owner] = IN_SWAP
+
+    def swapped_in(self, slot: int, frame: int) -> None:
+        for mm in range(MMS):
+            self.objects[frame * MMS + mm] = self.swapped.pop(slot * MMS + mm, NO_OBJECT)
+
+    def slot_left(self, mm: int, slot: int) -> None:
+        self.swapped.pop(slot * MMS + mm, None)
+
+    def slot_fork(self, parent: int, child: int, slot: int) -> None:
+        self.swapped[slot * MMS + child] = self._snapshot(self.swapped[slot * MMS + parent])
+
+    def lives(self, owner: int) -> bool:
+        """Return whether some address space still has the object, in a frame or in a swap slot."""
+        return owner in self.objects or owner in self.swapped.values()
+
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """The page keeps its object, unless `mm` has one in the new frame already: then it is one for both pages.
+
+        Nobody may store to the frame before one of them is copied, and a copy begins an object of its own.
+        """
+        self.page_moved(mm, page)
+        at = new * MMS + mm
+        owner = self.objects[old * MMS + mm]
+        into = self.objects[at]
+        shared = old * MMS + mm in self.joined
+        if into == NO_OBJECT:
+            self.objects[at] = self._snapshot(owner) if shared else owner
+        else:
+            self.joined[at] = self.joined.get(at, 0) + 1
+            self.last_store[into] = max(self.last_store[into], self.last_store[owner])
+            if not shared:
+                self.home[owner] = NOWHERE
+        self.object_left(mm, old)
 
     def object_left(self, mm: int, frame: int) -> None:
         # A shared object may be mapped twice by one address space (mremap, then mmap again): it stays until freed.
-        if self.shared_object[frame] == NO_OBJECT:
+        if self.joined and frame * MMS + mm in self.joined:
+            self._part(frame * MMS + mm)
+        elif self.shared_object[frame] == NO_OBJECT:
             self.objects[frame * MMS + mm] = NO_OBJECT
+
+    def _part(self, at: int) -> None:
+        if self.joined[at] > 1:
+            self.joined[at] -= 1
+        else:
+            del self.joined[at]
 
     def forget_frame(self, frame: int) -> None:
         """The frame is free: it contains no object."""
@@ -289,8 +360,7 @@ class History:
         for version in reversed(self.versions[slot]):
             if version:
                 owner = version >> 24
-                alive = owner != ZERO_OBJECT and owner in self.objects
-                if alive and owner not in self.shared_object:
+                if owner != ZERO_OBJECT and self.lives(owner) and owner not in self.shared_object:
                     self.open_drop.setdefault(cpu, []).append((slot, owner))
                 return
 

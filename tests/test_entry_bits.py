@@ -31,7 +31,14 @@ POSITIONS = {
 }
 
 
-MARKS = ["MIGRATION", "MIGRATION_WRITE", "MIGRATION_DIRTY", "SWP_SOFT_DIRTY", "SWP_UFFD_WP"]
+MARKS = [
+    "MIGRATION",
+    "MIGRATION_WRITE",
+    "MIGRATION_DIRTY",
+    "SWAP",
+    "SWP_SOFT_DIRTY",
+    "SWP_UFFD_WP",
+]
 
 
 @pytest.mark.parametrize("name", POSITIONS)

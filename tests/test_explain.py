@@ -14,7 +14,19 @@ from fuzz.evidence.skip import guilty_skip, skip_slug, takes_away
 from fuzz.execute import execute
 from fuzz.scenario import Scenario, corpus, parse, render
 from fuzz.verdict import ILLEGAL, REASONS, RULES
-from machine.entry import ACCESSED, DIRTY, GLOBAL, MIGRATION, NX, PRESENT, RW, USER
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    GLOBAL,
+    MIGRATION,
+    NX,
+    PRESENT,
+    RW,
+    SWAP,
+    SWP_SOFT_DIRTY,
+    SWP_UFFD_WP,
+    USER,
+)
 from machine.geometry import FRAME_BITS
 from optimized.policies import REGISTRY
 from tests.command import NX as NX_SCENARIO
@@ -255,6 +267,7 @@ def test_what_takes_away(old: int, new: int, *, takes: bool) -> None:
         (PRESENT_ENTRY | RW | DIRTY | NX, "f5 P RW A D NX"),
         (PRESENT | FRAME_BITS[5], "f5 P no-US"),
         (MIGRATION | FRAME_BITS[5], "migration f5"),
+        (SWAP | FRAME_BITS[1] | SWP_SOFT_DIRTY | SWP_UFFD_WP, "swap s1 SOFT_DIRTY UFFD_WP"),
         (GLOBAL | ACCESSED | FRAME_BITS[5], "f5 PROTNONE A"),
     ],
 )

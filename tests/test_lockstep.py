@@ -56,7 +56,7 @@ def test_two_sound_policies_show_the_same(scenario: Scenario, one: str, other: s
 def test_a_shallow_fault_differs(policy: str) -> None:
     """A fault that needs no interleaving is found by lockstep alone."""
     search = settings(
-        max_examples=4000,
+        max_examples=5000,
         derandomize=True,
         database=None,
         deadline=None,

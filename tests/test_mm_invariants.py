@@ -11,7 +11,7 @@ from machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, UFFD_WP, USER
 from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from machine.x86 import POISON_FREE
 from mm.flush import FlushStrategy
-from mm.tables import is_migration, pmd_of, pte_of
+from mm.tables import is_migration, is_swap, pmd_of, pte_of
 from mm.world import (
     GONE_MM,
     MMS,
@@ -36,7 +36,7 @@ def rested(scenario: Scenario) -> list[World]:
     return [outcome.world for outcome in outcomes if outcome.verdict == "legal"]
 
 
-def leaves(w: World) -> list[tuple[int, int, int]]:
+def entries(w: World) -> list[tuple[int, int, int]]:
     """(mm, page, entry) of every entry that is not none; a huge leaf is listed for each of its pages."""
     found = []
     for mm in range(MMS):
@@ -50,12 +50,18 @@ def leaves(w: World) -> list[tuple[int, int, int]]:
     return found
 
 
+def leaves(w: World) -> list[tuple[int, int, int]]:
+    """The entries that name a frame."""
+    return [found for found in entries(w) if not is_swap(found[2])]
+
+
 @given(any_scenario())
 def test_references_are_mappings(scenario: Scenario) -> None:
-    """A frame has a reference for each entry that maps it and one for the page cache: nothing leaks or dangles."""
+    """A frame has a reference for each entry that maps it and one for each cache: nothing leaks or dangles."""
     for w in rested(scenario):
         mapped = Counter(frame_of(entry) for _, _, entry in leaves(w))
         mapped.update(frame for frame in w.shared if frame >= 0)
+        mapped.update(w.swap_cache.values())
         roots = [*w.root, *(root for _, root in w.gone)]
         tables = {root for root in roots if root >= 0} | {
             frame_of(pmd_of(w, mm, index))
@@ -109,6 +115,24 @@ def test_who_may_have_rw(scenario: Scenario) -> None:
 
 
 @given(any_scenario())
+def test_slots_are_counted(scenario: Scenario) -> None:
+    """A slot counts the entries that name it, of mapped regions; it has its content in itself or in the swap cache, in
+    both the same; and in the cache is only what an entry maps or names.
+    """
+    for w in rested(scenario):
+        swapped = [(mm, page, entry) for mm, page, entry in entries(w) if is_swap(entry)]
+        mapped = {frame_of(entry) for _, _, entry in leaves(w)}
+
+        assert w.swap_map == Counter(frame_of(entry) for _, _, entry in swapped)
+        assert all(w.vma[mm][page] & VM_MAPPED for mm, page, _ in swapped)
+        assert w.swap_map.keys() <= w.swap.keys() | w.swap_cache.keys()
+        assert w.swap.keys() <= w.swap_map.keys() | w.swap_cache.keys()
+        for slot, frame in w.swap_cache.items():
+            assert slot in w.swap_map or frame in mapped
+            assert w.swap.get(slot) in (None, w.machine.read_entry(frame, 0))
+
+
+@given(any_scenario())
 def test_no_operation_leaves_marks(scenario: Scenario) -> None:
     """No migration entry, invalidated leaf, page lock or queued reference is left when every operation has ended."""
     for w in rested(scenario):
@@ -122,13 +146,14 @@ def test_no_operation_leaves_marks(scenario: Scenario) -> None:
 
 @given(any_scenario())
 def test_stores_leave_dirty(scenario: Scenario) -> None:
-    """A private frame with content other than zeros that nobody freed lazily is dirty in some entry."""
+    """A private frame with content other than zeros that nobody freed lazily is dirty in some entry, or in swap."""
     for w in rested(scenario):
         dirty = {frame_of(entry) for _, _, entry in leaves(w) if entry & DIRTY}
         for mm, page, entry in leaves(w):
             frame = frame_of(entry)
             if w.machine.read_entry(frame, 0) and not w.vma[mm][page] & VM_SHARED:
-                assert frame in dirty or w.lazy_free >> frame & 1
+                clean = [slot for slot, kept in w.swap_cache.items() if kept == frame]
+                assert frame in dirty or w.lazy_free >> frame & 1 or clean
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

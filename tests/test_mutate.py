@@ -159,7 +159,7 @@ def test_a_short_seed_grows_to_the_limit() -> None:
 def test_mutants_reach_every_kind_and_header() -> None:
     """From one scenario, every kind, pause and layout turns up, and no broken machine."""
     draws = random.Random(5)
-    drawn = [decode(mutate.mutate(draws, b"\1\0\4\0\0\0\0\0", 8)) for _ in range(8000)]
+    drawn = [decode(mutate.mutate(draws, b"\1\0\4\0\0\0\0\0", 8)) for _ in range(12_000)]
 
     assert set(range(len(kinds.KINDS))) == {r[0] for s in drawn for r in s.records}
     assert set(range(kinds.FIRST_POINT + len(kinds.POINTS))) == {

@@ -10,7 +10,7 @@ from machine.entry import ACCESSED, DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from mm.tables import pte_of
 from mm.text_poke import poking_root
-from mm.world import NOBODY, VM_HUGE, WRITER, World
+from mm.world import MMS, NOBODY, VM_HUGE, WRITER, World
 from tests.kernel import Kernel, R, W, prot
 
 Change = Callable[[World, Oracle], object]
@@ -223,6 +223,26 @@ def _written_back(w: World, _oracle: Oracle) -> None:
     w.disk[PAGES] = 1
 
 
+def _in_swap(w: World, oracle: Oracle) -> None:
+    w.swap[1], w.swap_map[1] = w.stamp, 1
+    oracle.swapped[3] = oracle.versions[0][-1] >> 24
+
+
+def _named_twice(w: World, oracle: Oracle) -> None:
+    _in_swap(w, oracle)
+    w.swap_map[1] = 2
+
+
+def _dirty_in_the_swap_cache(w: World, _oracle: Oracle) -> None:
+    w.swap_map[1], w.swap_cache[1] = 1, frame_of(w.machine.memory[w.root[0] * FANOUT])
+
+
+def _at_two_pages(w: World, oracle: Oracle) -> None:
+    oracle.joined[
+        frame_of(w.machine.memory[frame_of(w.machine.memory[w.root[0] << 2]) << 2]) * MMS
+    ] = 1
+
+
 def _kernel_thread(w: World, _oracle: Oracle) -> None:
     w.kthread[0] = True
 
@@ -252,6 +272,10 @@ DIFFERENCES = {
     "a reference that came too late": _grabbed_late,
     "a reverse mapping": _mapped,
     "a backing store": _written_back,
+    "content in swap": _in_swap,
+    "content in swap twice": _named_twice,
+    "a page in the swap cache": _dirty_in_the_swap_cache,
+    "an object at two pages": _at_two_pages,
     "a kernel thread": _kernel_thread,
     "a top-level table of no space": _gone,
     "a temporary address space": _poked,

@@ -37,7 +37,8 @@ def test_records_of_a_scope_are_canonical() -> None:
 def test_an_unknown_operation(name: str) -> None:
     """A name that starts nothing is one sentence, which lists those that do."""
     with pytest.raises(
-        UnknownOperation, match=r"^'.*' is no operation; there are read, .*pin, numa_scan\.$"
+        UnknownOperation,
+        match=r"^'.*' is no operation; there are read, .*pin, numa_scan, swapout, copy, ksm\.$",
     ):
         scope_of(Header(2, 2), 1, ["read", name])
 

@@ -97,6 +97,7 @@ ILLEGAL = [
     ("free-before-flush", "write p0, munmap p0", 2, 2),
     ("skip-lazy-tables", "read p0, munmap p0, lazy", 2, 3),
     ("copy-before-flush", "write p0, migrate p0 mm0", 2, 2),
+    ("swap-written-before-flush", "write p0, swapout p0 mm0", 1, 2),
     ("v1-pending-leak", "write p0, mprotect p0 r", 2, 2),
     ("skip-dirty-clear", "write p0, free p0, reclaim p0 mm0", 1, 4),
 ]

@@ -38,6 +38,7 @@ FAULTS = [
     ("v1", "read p0, exec p0, mprotect p0 r, mprotect p0 rx"),
     ("free-before-flush", "read p0, write p0, munmap p0, dontneed p0"),
     ("copy-before-flush", "write p0, migrate p0 mm0"),
+    ("swap-written-before-flush", "write p0, swapout p0 mm0"),
     ("v1-pending-leak", "write p0, mprotect p0 r"),
     ("skip-write-protect", "read p0, write p0, mprotect p0 r"),
     ("drop-last-page", "write p0, mprotect p0 r"),

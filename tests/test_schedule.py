@@ -148,7 +148,8 @@ def test_random_scenarios_have_the_intended_weights() -> None:
 
     assert set(range(len(kinds.KINDS))) == {record[0] for record in records}
     assert set(range(kinds.FIRST_POINT + len(kinds.POINTS))) == {record[2] for record in records}
-    accesses = sum(record[0] in (kinds.READ, kinds.WRITE, kinds.EXEC) for record in started)
+    access = (kinds.READ, kinds.WRITE, kinds.EXEC, kinds.COPY)
+    accesses = sum(record[0] in access for record in started)
     assert 0.45 < accesses / len(started) < 0.55
     assert sum(record[2] != 0 for record in records) / len(records) > 0.15
     cpus = Counter(scenario.header.cpus for scenario in drawn)

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Final
 
 from fuzz.evidence import flags
-from machine.entry import ACCESSED, DIRTY, MIGRATION, PRESENT, PROTNONE, RW, USER
+from machine.entry import ACCESSED, DIRTY, MIGRATION, PRESENT, PROTNONE, RW, SWAP, USER
 from machine.geometry import FRAME_BITS
 from optimized.policy import Policy
 from optimized.strategy import GatherFlush
@@ -25,6 +25,7 @@ _PROBES: Final = (
     _PAGE ^ FRAME_BITS[1],
     _PAGE ^ (PRESENT | PROTNONE),
     MIGRATION | FRAME_BITS[5],
+    SWAP | FRAME_BITS[5],
 )
 """Entries that a rule is asked about when it is loaded, each against each: every flag alone, and other frames."""
 

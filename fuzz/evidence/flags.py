@@ -22,12 +22,14 @@ from machine.entry import (
     RW,
     SOFT_DIRTY,
     SOFTW1,
+    SWP_SOFT_DIRTY,
     SWP_UFFD_WP,
     UFFD_WP,
     USER,
 )
 from machine.geometry import frame_of
 from machine.x86 import TLB_GLOBAL, TLB_NX
+from mm.tables import is_swap
 
 ENTRY_FLAGS: Final = (
     (PRESENT, "P"),
@@ -54,6 +56,8 @@ _MIGRATION_FLAGS: Final = (
     (MIGRATION_DIRTY, "dirty"),
     (SWP_UFFD_WP, "UFFD_WP"),
 )
+
+_SWAP_FLAGS: Final = ((SWP_SOFT_DIRTY, "SOFT_DIRTY"), (SWP_UFFD_WP, "UFFD_WP"))
 
 
 def names(entry: int) -> list[str]:
@@ -88,6 +92,9 @@ def describe_entry(entry: int) -> str:
         return " ".join(
             ["migration", frame, *(name for bit, name in _MIGRATION_FLAGS if entry & bit)]
         )
+    if is_swap(entry):
+        words = [name for bit, name in _SWAP_FLAGS if entry & bit]
+        return " ".join(["swap", f"s{frame_of(entry)}", *words])
     if entry & GLOBAL:
         return " ".join([frame, "PROTNONE", *(n for n in names(entry) if n not in ("G", "US"))])
     return " ".join([frame, "not-P", *(name for name in names(entry) if name != "US")])

@@ -82,6 +82,21 @@ class TracingOracle(Oracle):
         self.trace.says(f"drops f{frame} without write-back")
         super().discarded(mm, page, frame)
 
+    def swapped_out(self, frame: int, slot: int) -> None:
+        """Tell where the content is now."""
+        self.trace.says(f"f{frame} is in swap slot s{slot} alone")
+        super().swapped_out(frame, slot)
+
+    def swapped_in(self, slot: int, frame: int) -> None:
+        """Tell that the content was read in."""
+        self.trace.says(f"swap slot s{slot} read into f{frame}")
+        super().swapped_in(slot, frame)
+
+    def merged(self, mm: int, page: int, old: int, new: int) -> None:
+        """Tell which frame stays."""
+        self.trace.says(f"f{old} merged into f{new}")
+        super().merged(mm, page, old, new)
+
     def object_copied(self, mm: int, old: int, new: int) -> None:
         """Tell that the content has moved."""
         self.trace.says(f"f{old} copied to f{new}")

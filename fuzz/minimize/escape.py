@@ -41,7 +41,8 @@ _RETURN: Final = kinds.FIRST_POINT + kinds.POINTS.index("return")
 
 def escape_by_kind(reducer: Reducer) -> None:
     """Variants: all accesses reads, or all writes; each call one that drops its pages, and so all
-    calls of one kind, with all accesses reads.
+    calls of one kind, with all accesses reads; each swapout a migration, which unmaps by the rmap as
+    well; each copy the store that it ends with.
     """
     best = reducer.best
     variants = [with_accesses(best, access) for access in (kinds.READ, kinds.WRITE)]
@@ -50,6 +51,12 @@ def escape_by_kind(reducer: Reducer) -> None:
         for at in calls(best)
         for kind in _STRONG_CALLS
     ]
+    for at in calls(best):
+        kind, cpu, run, _, _, arg = record = best.records[at]
+        if kind == kinds.SWAPOUT:
+            variants.append(replaced(best, at, as_call(record, best.header, kinds.MIGRATE, arg)))
+        elif kind == kinds.COPY:
+            variants.append(replaced(best, at, (kinds.WRITE, cpu, run, arg, 1, 0)))
     reads = with_accesses(best, kinds.READ)
     counts = Counter(best.records[at][KIND] for at in calls(best))
     for same in sorted(kind for kind, count in counts.items() if count > 1):

@@ -35,6 +35,9 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.TICK,
     kinds.PIN,
     kinds.NUMA_SCAN,
+    kinds.SWAPOUT,
+    kinds.COPY,
+    kinds.KSM,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

@@ -5,7 +5,7 @@ Renamed are: frames, objects and stored values; generations, by how far they are
 because acknowledgements begin at the sender and go round.
 Left out is what no run can show: costs, time, versions that no access may show any more, the age of a dead incarnation.
 Not renamed are pages and address spaces: a range is worked through upwards and fork takes the lowest free space, so an
-exchange of two of them is another world.
+exchange of two of them is another world. Neither are swap slots: the lowest free one is taken.
 
 A frame is free to be renamed because the allocator knows none by its number (mm.frames).
 With huge pages it does, by blocks; then frames keep their numbers.
@@ -68,11 +68,13 @@ class Canonical(Names):
             self._broadcasts(w, state)
         if state.trim_due or state.lazy_frees:
             self._put_off(w, oracle, state)
+        if w.swap_map or w.swap_cache:
+            self._swap(w, oracle)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
         for slot in sorted(oracle.dropped):
             owner = oracle.dropped[slot]
-            if owner in oracle.objects:
+            if oracle.lives(owner):
                 self.out += (-3, slot, self.owner(owner))
         self._contents(w, oracle, tables)
         self._free(w)
@@ -290,6 +292,17 @@ class Canonical(Names):
         fresh = entry >> 14 == self.generation[entry >> 8 & 63]
         return (self.frame(entry >> 8 & 63) << 8 | entry & 0xFF) << 1 | fresh
 
+    def _swap(self, w: World, oracle: Oracle) -> None:
+        """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""
+        self.out.append(-8)
+        for slot in sorted(w.swap_map.keys() | w.swap_cache.keys()):
+            frame = w.swap_cache.get(slot, -1)
+            self.out += (slot, w.swap_map.get(slot, 0), self.frame(frame) if frame >= 0 else -1)
+            self.out.append(self.value(w.swap[slot]) if slot in w.swap else -1)
+            for mm in range(MMS):
+                self.out.append(self.owner(oracle.swapped.get(slot * MMS + mm, -1)))
+        self.out.append(-1)
+
     def _promises(self, oracle: Oracle, cpu: int, distance: int) -> None:
         """Write what the operation in flight on a CPU will deny when it closes."""
         out = self.out
@@ -347,6 +360,9 @@ class Canonical(Names):
                     for owner in objects[frame * MMS : frame * MMS + MMS]:
                         if owner >= 0:
                             out.append(self.owner(owner))
+                    if oracle.joined:
+                        for at in range(frame * MMS, frame * MMS + MMS):
+                            out.append(oracle.joined.get(at, 0))
                     if shared >= 0:
                         out.append(self.owner(shared))
             elif owner_at < len(owners):
@@ -354,7 +370,7 @@ class Canonical(Names):
                 owner_at += 1
                 home = oracle.home[owner]
                 given_up = oracle.last_store[owner] <= oracle.freed_upto[owner]
-                name = self.frame(home) if home >= 0 else FRAMES
+                name = self.frame(home) if home >= 0 else home
                 out += (self.value(oracle.shadow[owner]), name << 1 | given_up)
             else:
                 return

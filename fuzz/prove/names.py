@@ -3,8 +3,10 @@
 from typing import Final
 
 from fuzz.prove.packing import flags_of
+from machine.entry import SWAP
 from machine.geometry import FRAMES
 from machine.x86 import POISON_ALLOC, POISON_FREE
+from mm.tables import is_swap
 
 _UNNAMED: Final = -1
 
@@ -59,10 +61,12 @@ class Names:
         return name
 
     def entry(self, entry: int) -> int:
-        """Return a page-table entry with its frame renamed; 0 when all bits are clear."""
+        """Return a page-table entry with its frame renamed, or a swap entry as it is; 0 when all bits are clear."""
         if not entry:
             return 0
         known = flags_of(entry)
+        if entry & SWAP and is_swap(entry):
+            return known
         return known & ~63 | self.frame(known & 63)
 
     def version(self, version: int) -> int:

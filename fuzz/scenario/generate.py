@@ -16,20 +16,20 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 43,
-    kinds.WRITE: 44,
+    kinds.READ: 45,
+    kinds.WRITE: 45,
     kinds.EXEC: 16,
-    kinds.MPROTECT: 24,
-    kinds.MUNMAP: 10,
-    kinds.MMAP: 10,
-    kinds.DONTNEED: 10,
+    kinds.MPROTECT: 21,
+    kinds.MUNMAP: 7,
+    kinds.MMAP: 8,
+    kinds.DONTNEED: 8,
     kinds.FREE: 4,
     kinds.FORK: 8,
     kinds.UFFD_REGISTER: 5,
     kinds.UFFD_WP: 6,
     kinds.UFFD_UNWP: 6,
     kinds.MREMAP: 5,
-    kinds.SWITCH: 10,
+    kinds.SWITCH: 9,
     kinds.LAZY: 4,
     kinds.MIGRATE: 6,
     kinds.RECLAIM: 4,
@@ -45,6 +45,9 @@ _WEIGHTS: Final = {
     kinds.TICK: 2,
     kinds.PIN: 2,
     kinds.NUMA_SCAN: 4,
+    kinds.SWAPOUT: 4,
+    kinds.COPY: 2,
+    kinds.KSM: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

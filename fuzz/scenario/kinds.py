@@ -37,6 +37,9 @@ POKE: Final = 26
 TICK: Final = 27
 PIN: Final = 28
 NUMA_SCAN: Final = 29
+SWAPOUT: Final = 30
+COPY: Final = 31
+KSM: Final = 32
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -132,6 +135,9 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("tick", "none", True, NO_ARGUMENT, "the timer interrupt of a CPU: time passes"),
     Kind("pin", "one", True, NO_ARGUMENT, "the kernel pins a page without locks and reads it"),
     Kind("numa_scan", "range", True, PLACEMENT, "make the next access to each page a NUMA hint"),
+    Kind("swapout", "one", True, SPACE, "write a page to swap and free its frame"),
+    Kind("copy", "one", True, DESTINATION, "user load from a page and store to another one"),
+    Kind("ksm", "one", True, SPACE, "merge a page with one that has the same content"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -14,22 +14,29 @@ from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
     COLLAPSE,
+    COPY,
     EXEC,
     EXIT,
     FILE,
     FILL,
     FORK,
+    FREE,
     HUGE,
     KINDS,
+    KSM,
     LAZY,
+    MAX_SPACES,
     MMAP,
     MPROTECT,
     MREMAP,
     NUMA_SCAN,
     POKE,
+    PRIVATE,
     PUNCH,
     READ,
     RUN,
+    SPACE,
+    SWAPOUT,
     SWITCH,
     UFFD_REGISTER,
     UFFD_UNWP,
@@ -40,7 +47,14 @@ from fuzz.scenario.kinds import (
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
 from machine.geometry import FANOUT, PAGES
-from mm.operations import ALONE, BEGIN_EXCLUSIVE, BY_KERNEL_THREAD, EXCLUSIVE, LOCKLESS
+from mm.operations import (
+    ALONE,
+    BEGIN_EXCLUSIVE,
+    BY_KERNEL_THREAD,
+    EXCLUSIVE,
+    LOCKLESS,
+    LOCKS_FOR_READING,
+)
 
 OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
@@ -49,15 +63,26 @@ _READ_WRITE: Final = 3
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
-LAYOUT_FOR: Final = {WRITEBACK: FILE, PUNCH: FILE, COLLAPSE: HUGE}
+LAYOUT_FOR: Final = {
+    SWAPOUT: PRIVATE,
+    KSM: PRIVATE,
+    WRITEBACK: FILE,
+    PUNCH: FILE,
+    COLLAPSE: HUGE,
+}
 """What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
 HUGE_HINTS: Final = 0.5
 """How often NUMA hints are for huge pages, whose hint faults are others than those of small pages."""
 HINT_FAULTS: Final = 0.5
 """How often what is in flight in a round of a NUMA scan is not the scan but a fault behind it."""
 ALL_PAGES: Final = PAGES - 1 << 3
+THIRD: Final = 0.15
+"""How often two operations pause at one point on one page, each on its CPU, and a third one comes through: what a page
+looks like between two gathers that overlap, neither of them flushed (b3a81d0841a9, 16af97dc5a89)."""
 _WITHOUT_LOCK: Final = [
-    kind for kind in OPERATIONS if KINDS[kind].name in (BY_KERNEL_THREAD | LOCKLESS) - EXCLUSIVE
+    kind
+    for kind in OPERATIONS
+    if KINDS[kind].name in (BY_KERNEL_THREAD | LOCKLESS) - EXCLUSIVE - LOCKS_FOR_READING
 ]
 _SHARING: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | ALONE | BEGIN_EXCLUSIVE
@@ -98,6 +123,10 @@ def race_scenario(
             header = header._replace(layout=layout)
     if COLLAPSE in operations or hints_are_huge:
         header = header._replace(pages=max(header.pages, FANOUT))
+    if KSM in operations:
+        header = header._replace(pages=max(header.pages, 2), cpus=max(header.cpus, 3))
+        # A merge asks whether an entry is clean and read-only: it takes two calls to make it look so for a while.
+        operations = [*operations, FREE, UFFD_WP]
     body = bytearray()
     for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
         body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
@@ -125,8 +154,13 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
         warm, cpu = draws.choice(_WARM), draws.randrange(0, cpus)
         for at in sorted({page, elsewhere}):
             body += bytes((warm, cpu, at, 0))
+    if KSM in operations:
+        # The contents of stores differ, so two pages are alike only when one was copied to the other.
+        cpu, source = draws.randrange(0, cpus), (page + draws.randrange(1, pages)) % pages
+        body += bytes((WRITE, cpu, source, 0, COPY, cpu, source, page))
     first = draws.randrange(0, cpus)
-    kind, arg = draws.choice(operations), draws.randrange(0, 256)
+    kind = draws.choice(operations)
+    arg = _argument(draws, operations, kind)
     cut = draws.choice(CUTS)
     if kind == POKE and draws.random() < 0.5:
         # A kernel thread patches text as well, and has somebody's page tables loaded.
@@ -142,10 +176,18 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
     partners = [other for other in operations if other in MEETS[kind]] or MEETS[kind]
     meeting = arg % pages if kind == MREMAP else elsewhere
     other = first
-    for _ in range(draws.randrange(1, 3)):
-        other = (first + draws.randrange(1, max(cpus, 2))) % cpus
-        run = 0 if second == _NOWHERE else cut if second == _TOGETHER else draws.choice(CUTS)
-        kind, arg = draws.choice(partners), draws.randrange(0, 256)
+    third = cpus > 2 and draws.random() < THIRD
+    if third:
+        meeting = page
+    for turn in range(2 if third else draws.randrange(1, 3)):
+        if third:
+            other = (other + 1) % cpus
+            run = 0 if turn else cut
+        else:
+            other = (first + draws.randrange(1, max(cpus, 2))) % cpus
+            run = 0 if second == _NOWHERE else cut if second == _TOGETHER else draws.choice(CUTS)
+        kind = draws.choice(partners)
+        arg = _argument(draws, operations, kind)
         body += bytes((kind, other | run << 3, _span(draws, meeting), arg))
     for turn in range(draws.randrange(1, 4)):
         at = meeting if draws.random() < 0.5 else page
@@ -157,6 +199,15 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
         # What the round has taken away would leave the next one nothing to race for.
         repair = MMAP if draws.random() < 0.5 else MPROTECT
         body += bytes((repair, draws.randrange(0, cpus), page, _READ_WRITE))
+
+
+def _argument(draws: Draws, operations: Sequence[int], kind: int) -> int:
+    """Return the byte of an argument; an address space is mostly the first one, the only one without a fork."""
+    arg = draws.randrange(0, 256)
+    forks = FORK in operations or EXIT in operations
+    if forks or KINDS[kind].argument is not SPACE or draws.random() < 0.5:
+        return arg
+    return arg - arg % MAX_SPACES
 
 
 def _span(draws: Draws, page: int) -> int:

@@ -29,18 +29,17 @@ from machine.entry import (
     RW,
     SOFT_DIRTY,
     SOFTW1,
+    SWAP,
     UFFD_WP,
     USER,
 )
 from machine.geometry import FRAME_BITS
+from mm.tables import is_swap
 from mm.thp import mkinvalid
 
 OLD_FRAME: Final = 40
 NEW_FRAME: Final = 44
 """Both begin a block of 2 MiB, so they serve entries of either size."""
-
-SWAP: Final = MIGRATION | 1 << 62
-"""A swap entry: another type number than a migration entry has."""
 
 CONTEXT: Final = (RW, DIRTY, ACCESSED, NX)
 """Flags that decide what a cached translation grants, and how the processor uses it."""
@@ -96,7 +95,7 @@ def describe(entry: int, *, huge: bool) -> str:
     frame = "" if entry & PFN_MASK & ~PAT_LARGE == FRAME_BITS[OLD_FRAME] else "new PFN"
     if entry & PRESENT:
         kind = "P"
-    elif entry & SWAP == SWAP:
+    elif is_swap(entry):
         return "swap"
     elif entry & MIGRATION:
         return " ".join(["migration", *(["write"] if entry & MIGRATION_WRITE else [])])

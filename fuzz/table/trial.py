@@ -12,7 +12,7 @@ from fuzz.oracle import Oracle, Violation
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Header, Record
 from fuzz.table.attributes import AttributeMachine
-from fuzz.table.changes import NEW_FRAME, OLD_FRAME, SWAP
+from fuzz.table.changes import NEW_FRAME, OLD_FRAME
 from machine.entry import (
     ACCESSED,
     DIRTY,
@@ -31,6 +31,7 @@ from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.frames import put_page
 from mm.tables import (
     is_migration,
+    is_swap,
     new_table,
     pmd_at,
     pte_at,
@@ -135,7 +136,7 @@ class Trial:
         self._region(_region_rights(old, new), VM_HUGE if huge else 0)
         if not huge:
             set_pmd_table(w, 0, 0, 0, new_table(w))
-        if old and old & SWAP != SWAP:
+        if old and not is_swap(old):
             self._fresh(self._frame(old))
         self._store(old)
         if old & DIRTY and old & PRESENT:
@@ -154,7 +155,7 @@ class Trial:
         deny = READ | WRITE | EXEC if moved or not new & PRESENT else lost
         if new & PRESENT or new & PROTNONE:
             self._region(_granted(new), w.vma[0][0] & VM_HUGE)
-        if moved or (is_migration(old) and old & SWAP != SWAP and new):
+        if moved or (is_migration(old) and new):
             self._copy()
         elif new & PRESENT and not old & (PRESENT | PROTNONE | PSE):
             self._fresh(NEW_FRAME)
@@ -176,16 +177,16 @@ class Trial:
         if new & PSE and not new & (PRESENT | PROTNONE):
             # pmdp_invalidate: whoever wants the page waits for the lock.
             w.pmd_lock[0] = 0
-        elif moved or (old and not new and old & SWAP != SWAP):
+        elif moved or (old and not new and not is_swap(old)):
             self._leave()
-        elif is_migration(new):
+        elif is_migration(new) or is_swap(new):
             for frame in frames:
                 self.oracle.copying(frame)
-            if new & SWAP != SWAP:
+            if is_migration(new):
                 self._copy()
                 self._store(old & ~FRAME_BITS[OLD_FRAME] | FRAME_BITS[NEW_FRAME])
             self._leave()
-        elif is_migration(old) and old & SWAP != SWAP:
+        elif is_migration(old):
             self._leave()
 
     def _frame(self, entry: int) -> int:

@@ -130,6 +130,18 @@ FAULTS: Final[tuple[Policy, ...]] = (
         strategy=delivery.CopyBeforeFlush,
     ),
     seed(
+        "swap-written-before-flush",
+        Fault(
+            "C4",
+            "try_to_unmap_flush_dirty in mm/rmap.c (d950c9477d51), docs/linux-tlb.md B.2",
+            0,
+            "a dirty page is written to swap before the flush: a store through the old entry is not in the slot, and "
+            "gone when the frame is freed",
+            shortest=2,
+        ),
+        strategy=delivery.PageoutBeforeFlush,
+    ),
+    seed(
         "move-unlock-before-flush",
         Fault(
             "C3",

@@ -104,6 +104,13 @@ class PendingUnseen(GatherFlush):
         return False
 
 
+class PendingUnseenByMerge(GatherFlush):
+    """KSM takes an entry without RW and DIRTY for write-protected (before b3a81d0841a9)."""
+
+    def pending_before_merge(self, w: World, mm: int) -> bool:
+        return False
+
+
 class PendingCleared(GatherFlush):
     """tlb_flush_pending is a bool, which the first gather to end clears (before 16af97dc5a89)."""
 

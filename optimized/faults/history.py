@@ -30,6 +30,20 @@ HISTORY: Final[tuple[Policy, ...]] = (
         strategy=gather.PendingUnseen,
     ),
     seed(
+        "merge-pending-unseen",
+        Fault(
+            "C4",
+            "b3a81d0841a9, docs/linux-tlb.md E.1 entry 46",
+            2017,
+            "KSM takes a page for write-protected whose flush is pending: MADV_FREE has taken DIRTY away and another "
+            "call RW, neither has flushed, so write_protect_page finds a clean read-only entry and does not flush "
+            "either; the pages are compared, a thread stores through the entry that its CPU has cached, and the page "
+            "is replaced by the other one; the store is lost",
+            shortest=8,
+        ),
+        strategy=gather.PendingUnseenByMerge,
+    ),
+    seed(
         "batched-unmap-unseen",
         Fault(
             "C1",

@@ -1,0 +1,168 @@
+"""KSM: map one frame in the place of two that have the same content.
+
+Write-protect both pages, compare them, replace the entry of the one by the frame of the other, drop the old frame.
+What was compared must not change any more, so no TLB may have a writable entry by then. An entry that is read-only and
+clean says so only if no flush is pending: a gather may have taken RW and DIRTY away and not flushed yet (b3a81d0841a9).
+
+ksmd finds the other page in a tree that is sorted by content; here the page tables are searched, by address space and
+page. It holds mmap_lock of one address space at a time, for reading, and the locks of both folios throughout.
+"""
+
+from machine.entry import DIRTY, PRESENT, RW, SOFT_DIRTY, UFFD_WP
+from machine.geometry import FANOUT, FRAME_BITS, PAGES, frame_of
+from mm.frames import get_page, put_page
+from mm.locks import mmap_read_trylock, pte_lock, pte_unlock
+from mm.operation import due_install, op_return
+from mm.rmap import mapcount, trylock_page, unlock_page
+from mm.step import Step, push, step
+from mm.swap import slot_of
+from mm.tables import maps, page_prot, pte_of, set_pte
+from mm.world import MMS, VM_WRITE, ZERO_FRAME, World
+
+
+def start_ksm(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
+    """Begin merging, by ksmd, the page of `mm` with the first other page that has the same content, of any space.
+
+    Refused with no effect: the zero page, huge pages, shared memory, what is locked or in the swap cache; and as the
+    page that is to stay, one that was freed lazily.
+    """
+    push(w, cpu, (ksm_begin, mm, page), (op_return,))
+
+
+def mergeable(w: World, mm: int, page: int) -> int:
+    """Return the frame of an anonymous page that ksmd may look at, -1 for any other."""
+    pte = pte_of(w, mm, page)
+    frame = frame_of(pte)
+    refused = not pte & PRESENT or frame == ZERO_FRAME or frame in w.shared
+    if refused or w.page_lock >> frame & 1 or slot_of(w, frame) >= 0:
+        return -1
+    return frame
+
+
+@step("cmp_and_merge_page", "check")
+def ksm_begin(w: World, cpu: int, s: Step) -> None:
+    _, mm, page = s
+    frame = mergeable(w, mm, page) if w.live[mm] else -1
+    if frame < 0:
+        return
+    memory = w.machine.memory
+    for place in range(MMS * PAGES):
+        other, at = divmod(place, PAGES)
+        kept = mergeable(w, other, at) if w.live[other] else -1
+        if kept in (-1, frame) or w.lazy_free >> kept & 1:
+            continue
+        if memory[kept << 2] == memory[frame << 2]:
+            for each in (kept, frame):
+                trylock_page(w, each)
+                get_page(w, each)
+            lock = (ksm_mmap_lock, other), (pte_lock, other, at // FANOUT)
+            protect = (protect_kept, other, at, kept, mm, page, frame)
+            push(w, cpu, *lock, protect, (ksm_end, kept, frame))
+            return
+
+
+@step("mmap_read_lock", "lock")
+def ksm_mmap_lock(w: World, _cpu: int, s: Step) -> bool:
+    return not mmap_read_trylock(w, s[1])
+
+
+@step("mmap_read_unlock", "unlock")
+def ksm_mmap_unlock(w: World, _cpu: int, s: Step) -> None:
+    w.mmap_lock[s[1]] -= 1
+
+
+@step("write_protect_page, the page that stays", "change", takes="mm page frame mm page frame")
+def protect_kept(w: World, cpu: int, s: Step) -> None:
+    """Entered with the locks of its address space; every way out releases them."""
+    _, other, at, kept, mm, page, frame = s
+    unlock = (pte_unlock, other, at // FANOUT), (ksm_mmap_unlock, other)
+    if not maps(pte_of(w, other, at), kept):
+        push(w, cpu, *unlock)
+        return
+    lock = (ksm_mmap_lock, mm), (pte_lock, mm, page // FANOUT)
+    push(w, cpu, *unlock, *lock, (protect_merged, mm, page, frame, kept))
+    write_protect(w, cpu, other, at)
+
+
+@step("write_protect_page", "change", takes="mm page frame frame")
+def protect_merged(w: World, cpu: int, s: Step) -> None:
+    """Entered with the locks of its address space; every way out releases them."""
+    _, mm, page, frame, _ = s
+    unlock = (pte_unlock, mm, page // FANOUT)
+    if not maps(pte_of(w, mm, page), frame):
+        push(w, cpu, unlock, (ksm_mmap_unlock, mm))
+        return
+    push(w, cpu, unlock, (pages_identical, *s[1:]))
+    write_protect(w, cpu, mm, page)
+
+
+def write_protect(w: World, cpu: int, mm: int, page: int) -> None:
+    """Push the steps after which no CPU can store to the page, under the PTL.
+
+    DIRTY stays in the entry, where Linux moves it to the folio.
+    """
+    pte = pte_of(w, mm, page)
+    if pte & (RW | DIRTY) or w.flush.pending_before_merge(w, mm):
+        set_pte(w, cpu, mm, page, 0)
+        w.flush.defer_page(w, cpu, mm, page)
+        push(w, cpu, (due_install,), (protect_set, mm, page, pte & ~RW))
+    else:
+        push(w, cpu, (protect_set, mm, page, pte))
+
+
+@step("set_pte_at", "install", takes="mm page entry")
+def protect_set(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, pte = s
+    if pte_of(w, mm, page) != pte:
+        set_pte(w, cpu, mm, page, pte)
+    w.observer.visit(cpu, mm, page, VM_WRITE)
+
+
+@step("pages_identical", "copy", takes="mm page frame frame")
+def pages_identical(w: World, cpu: int, s: Step) -> None:
+    _, mm, page, frame, kept = s
+    w.observer.copying(kept)
+    w.observer.copying(frame)
+    if w.machine.memory[frame << 2] == w.machine.memory[kept << 2]:
+        push(w, cpu, (pte_lock, mm, page // FANOUT), (replace_page, *s[1:]))
+    else:
+        push(w, cpu, (ksm_mmap_unlock, mm))
+
+
+@step("replace_page", "change", takes="mm page frame frame")
+def replace_page(w: World, cpu: int, s: Step) -> None:
+    """ptep_clear_flush under the PTL, if the page is still mapped here; the folio's lock keeps it read-only."""
+    _, mm, page, frame, _ = s
+    pte = pte_of(w, mm, page)
+    unlock = (pte_unlock, mm, page // FANOUT), (ksm_mmap_unlock, mm)
+    if not maps(pte, frame):
+        push(w, cpu, *unlock)
+        return
+    set_pte(w, cpu, mm, page, 0)
+    w.flush.defer_page(w, cpu, mm, page)
+    push(w, cpu, (due_install,), (merge_install, *s[1:], pte), *unlock)
+
+
+@step("set_pte_at", "install", takes="mm page frame frame entry")
+def merge_install(w: World, cpu: int, s: Step) -> None:
+    """Map the page that stays, read-only; the marks of the entry are kept.
+
+    While somebody copies that page, the entry is put back: the copy is for one page, and this would be another one.
+    Linux looks for references when it write-protects, and merges under a copy-on-write break that begins behind that.
+    """
+    _, mm, page, frame, kept, pte = s
+    if w.refs[kept] != mapcount(w, kept) + 1:
+        set_pte(w, cpu, mm, page, pte)
+        return
+    get_page(w, kept)
+    w.observer.merged(mm, page, frame, kept)
+    marks = pte & (UFFD_WP | SOFT_DIRTY) | DIRTY
+    set_pte(w, cpu, mm, page, FRAME_BITS[kept] | page_prot(w.vma[mm][page]) | marks)
+    w.refs[frame] -= 1
+
+
+@step("folio_unlock, put_page", "free", takes="frame frame")
+def ksm_end(w: World, _cpu: int, s: Step) -> None:
+    for frame in s[1:]:
+        unlock_page(w, frame)
+        put_page(w, frame)

@@ -1,0 +1,67 @@
+"""do_swap_page: a fault on a swap entry maps the folio in the swap cache, or reads the content into a new one."""
+
+from machine.entry import (
+    DIRTY,
+    RW,
+    SOFT_DIRTY,
+    SWP_SOFT_DIRTY,
+    SWP_UFFD_WP,
+    UFFD_WP,
+    WRITE,
+)
+from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
+from mm.frames import free_swap, get_page
+from mm.step import Step, push, step
+from mm.swap import read_swap, uncount_entry
+from mm.tables import page_prot, pte_of, set_pte
+from mm.world import NOBODY, World
+
+
+def is_locked(w: World, frame: int) -> bool:
+    """Return whether somebody has the folio locked; -1 is no frame."""
+    return frame >= 0 and bool(w.page_lock >> frame & 1)
+
+
+@step("do_swap_page", "lock", takes="page kind entry")
+def do_swap_page(w: World, cpu: int, s: Step) -> bool:
+    """Find the folio, or read it in; wait while a reclaim or a migration has it locked (folio_lock_or_retry)."""
+    _, page, _, entry = s
+    if pte_of(w, w.task_mm[cpu], page) != entry:
+        return False
+    slot = frame_of(entry)
+    frame = w.swap_cache.get(slot, -1)
+    if is_locked(w, frame):
+        return True
+    if frame < 0:
+        read_swap(w, slot)
+    push(w, cpu, (swap_in_install, *s[1:]))
+    return False
+
+
+@step("set_pte_at", "install", takes="page kind entry")
+def swap_in_install(w: World, cpu: int, s: Step) -> bool:
+    """Under the folio's lock and the PTL, map the folio; if the entry or the folio is gone, the access faults again.
+
+    Writable only for a store to a page that nobody else has: then the copy in swap is given up. All others are mapped
+    read-only, and a store to them makes a fault on a present entry.
+    """
+    _, page, kind, entry = s
+    mm = w.task_mm[cpu]
+    slot = frame_of(entry)
+    frame = w.swap_cache.get(slot, -1)
+    if w.ptl[mm * TABLES + page // FANOUT] != NOBODY or is_locked(w, frame):
+        return True
+    if frame < 0 or pte_of(w, mm, page) != entry:
+        return False
+    get_page(w, frame)
+    uncount_entry(w, slot)
+    new = FRAME_BITS[frame] | page_prot(w.vma[mm][page])
+    if entry & SWP_SOFT_DIRTY:
+        new |= SOFT_DIRTY
+    if entry & SWP_UFFD_WP:
+        new |= UFFD_WP
+    elif kind == WRITE and slot not in w.swap_map and w.refs[frame] == 2:
+        free_swap(w, frame)
+        new |= RW | DIRTY | SOFT_DIRTY
+    set_pte(w, cpu, mm, page, new)
+    return False

@@ -1,0 +1,24 @@
+"""A version history without a kernel: what its tests begin with."""
+
+from machine.entry import ACCESSED, EXEC, NX, PRESENT, RW, USER, WRITE
+from machine.geometry import FRAME_BITS
+from machine.x86 import Machine
+from reference.history import History
+
+CPUS = 4
+A, B = 1, 2
+"""Two frames of data."""
+
+
+def entry(frame: int, grants: int) -> int:
+    """The PTE that maps the frame with these grants."""
+    rw = RW if grants & WRITE else 0
+    return FRAME_BITS[frame] | PRESENT | USER | ACCESSED | rw | (0 if grants & EXEC else NX)
+
+
+def history() -> History:
+    """A history of one machine, with an object in each of the two frames."""
+    h = History(Machine(CPUS), CPUS)
+    for frame in (A, B):
+        h.object_new(0, 0, frame)
+    return h

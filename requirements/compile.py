@@ -40,6 +40,7 @@ HOT = (
     "fuzz/prove/rotation.py",
     "fuzz/prove/search.py",
     "fuzz/prove/shortest.py",
+    "fuzz/prove/sparse.py",
     "fuzz/prove/visited.py",
 )
 """What a run spends its time in. Seeded faults and users' policies are subclasses, and stay interpreted."""

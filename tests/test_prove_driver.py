@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from fuzz.campaign.plan import CampaignError
 from fuzz.execute import execute
+from fuzz.prove import driver
 from fuzz.prove.checkpoint import load, save
 from fuzz.prove.counterexample import operations_in, scenario_of, without_idle_hardware
 from fuzz.prove.driver import FIRST_SLOTS, PATH_BYTES, Prover, Result, State
@@ -160,6 +162,26 @@ def test_a_lost_worker() -> None:
 
     with pytest.raises(CampaignError, match=r"^A worker of the proof was lost"):
         prover.run()
+    assert not multiprocessing.active_children()
+
+
+def test_workers_that_are_ended_before_they_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them is slow to give up the handlers of this process, which only take note of a SIGTERM."""
+    begin = driver._leave_interrupts_to_the_parent
+
+    def slowly() -> None:
+        time.sleep(0.5)
+        begin()
+
+    monkeypatch.setattr(driver, "_leave_interrupts_to_the_parent", slowly)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        pool = driver._pool(2)
+        pool.terminate()
+        pool.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
     assert not multiprocessing.active_children()
 
 

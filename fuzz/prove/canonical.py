@@ -16,7 +16,6 @@ from typing import Final
 
 from fuzz.oracle import Oracle
 from fuzz.prove.alive import explaining
-from fuzz.prove.names import Names
 from fuzz.prove.packing import (
     CPU,
     ENTRY,
@@ -28,7 +27,7 @@ from fuzz.prove.packing import (
     packed,
 )
 from fuzz.prove.rotation import FIRST, starts_of
-from machine.broadcast import UPPER
+from fuzz.prove.sparse import Sparse
 from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from mm.world import MMS, World
@@ -37,20 +36,17 @@ from optimized.state import FIRST_GLOBAL, X86State
 _IS_FREE: Final = -1 << 31
 
 
-class Canonical(Names):
+class Canonical(Sparse):
     """A walk over one world, from one CPU on.
 
     `out` holds the world as small integers: facts that have few values share one, and a list comes behind its length.
     """
 
-    __slots__ = ("_alive", "first", "generation", "memory", "out", "unhooked")
+    __slots__ = ("_alive", "memory", "unhooked")
 
     def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
-        super().__init__(names=names, number_frames=huge or not names)
-        self.first = first
+        super().__init__(w, first, names=names, number_frames=huge or not names)
         self.memory = w.machine.memory
-        self.generation = w.machine.generation
-        self.out: list[int] = []
         # Frames of page tables that only their operation still names, a bit each.
         self.unhooked = 0
         self._alive: dict[int, list[tuple[int, int]]] = {}
@@ -63,13 +59,13 @@ class Canonical(Names):
             frame = w.shared[page]
             self.out.append(self.frame(frame) if frame >= 0 else -1)
         if w.rmap or w.file_frames or w.disk:
-            self._file(w, oracle)
+            self.file(w, oracle)
         if state.last_global >= FIRST_GLOBAL:
-            self._broadcasts(w, state)
+            self.broadcasts(w, state)
         if state.trim_due or state.lazy_frees:
-            self._put_off(w, oracle, state)
+            self.put_off(w, oracle, state)
         if w.swap_map or w.swap_cache:
-            self._swap(w, oracle)
+            self.swap(w, oracle)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
         for slot in sorted(oracle.dropped):
@@ -106,7 +102,7 @@ class Canonical(Names):
             | (gather is not None)
         )
         if unmap_mask:
-            out.append(self._turned(unmap_mask, w.cpus))
+            out.append(self.turned(unmap_mask, w.cpus))
         for s in stack:
             takes = arguments_of(s[0])
             if takes:
@@ -148,10 +144,6 @@ class Canonical(Names):
                 out += (index, self.frame(frame))
         for ranges in deferred:
             out.extend(ranges)
-
-    def _turned(self, mask: int, cpus: int) -> int:
-        """Return a mask of CPUs whose lowest bit is the CPU that the walk began at."""
-        return (mask >> self.first | mask << cpus - self.first) & (1 << cpus) - 1
 
     def _step(self, w: World, state: X86State, s: tuple[int, ...], takes: list[int]) -> None:
         out = self.out
@@ -207,7 +199,7 @@ class Canonical(Names):
             for holder in (w.pmd_lock[mm], w.ptl[mm * TABLES], w.ptl[mm * TABLES + 1]):
                 locks = locks << 4 | ((holder - first) % cpus + 1 if holder >= 0 else 0)
             out += (
-                locks << 8 | self._turned(state.cpumask[mm], cpus),
+                locks << 8 | self.turned(state.cpumask[mm], cpus),
                 state.pending[mm],
                 state.batched[mm] - state.batched_flushed[mm],
             )
@@ -245,63 +237,6 @@ class Canonical(Names):
         if known is None:
             known = self._alive[slot] = explaining(oracle, slot)
         return known
-
-    def _file(self, w: World, oracle: Oracle) -> None:
-        """Write the page cache, the backing store and the reverse map."""
-        self.out.append(-5)
-        for place in range(PAGES, PAGES + w.pages):
-            frame = w.shared[place]
-            owner = oracle.file_objects.get(place, -1)
-            self.out.append(self.frame(frame) if frame >= 0 else -1)
-            self.out += (self.value(w.disk.get(place, 0)), self.owner(owner))
-        self.out.append(len(w.rmap))
-        for place in sorted(w.rmap):
-            self.out += (place, self.frame(w.rmap[place]))
-
-    def _broadcasts(self, w: World, state: X86State) -> None:
-        """Write the global ASIDs, and what each CPU has issued and not waited for."""
-        self.out += (-6, *state.global_asid, state.last_global, state.transition)
-        cpus = w.cpus
-        self.out.append(self._turned(state.need_tlbsync, cpus))
-        for distance in range(cpus):
-            issued = w.machine.issued[(self.first + distance) % cpus]
-            self.out.append(len(issued))
-            # By target and key, because the order in which they are carried out makes no difference.
-            for turned, key, entry in sorted(
-                ((target - self.first) % cpus, key, entry) for target, key, entry in issued
-            ):
-                self.out += (turned, key, self._issued(key, entry))
-
-    def _put_off(self, w: World, oracle: Oracle, state: X86State) -> None:
-        """Write which masks are to be trimmed, and what lazy shootdown has put off, in order."""
-        self.out += (-7, state.trim_due, len(state.lazy_frees))
-        for epoch, mm, first, count, generation, waiting, *frames in state.lazy_frees:
-            behind = state.tlb_gen[mm] - generation if self.names else generation
-            self.out += (mm, first, count, behind, self._turned(waiting, w.cpus), len(frames))
-            self.out += map(self.frame, frames)
-            visits, drops = oracle.promised[epoch]
-            for slot, index, deny in visits:
-                self.out += (slot, deny, len(oracle.versions[slot]) - index)
-            self.out.append(-3)
-            for slot, owner in drops:
-                self.out += (slot, self.owner(owner))
-
-    def _issued(self, key: int, entry: int) -> int:
-        if key & UPPER:
-            return self.entry(entry)
-        fresh = entry >> 14 == self.generation[entry >> 8 & 63]
-        return (self.frame(entry >> 8 & 63) << 8 | entry & 0xFF) << 1 | fresh
-
-    def _swap(self, w: World, oracle: Oracle) -> None:
-        """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""
-        self.out.append(-8)
-        for slot in sorted(w.swap_map.keys() | w.swap_cache.keys()):
-            frame = w.swap_cache.get(slot, -1)
-            self.out += (slot, w.swap_map.get(slot, 0), self.frame(frame) if frame >= 0 else -1)
-            self.out.append(self.value(w.swap[slot]) if slot in w.swap else -1)
-            for mm in range(MMS):
-                self.out.append(self.owner(oracle.swapped.get(slot * MMS + mm, -1)))
-        self.out.append(-1)
 
     def _promises(self, oracle: Oracle, cpu: int, distance: int) -> None:
         """Write what the operation in flight on a CPU will deny when it closes."""

@@ -211,9 +211,8 @@ class Prover:
             _of_this_process.clear()
             _of_this_process.append(self._search())
             # Forked, so that a policy from a user's file and the table of worlds are there.
-            fork = multiprocessing.get_context("fork")
             others = _children()
-            self.pool = fork.Pool(self.workers, initializer=_leave_interrupts_to_the_parent)
+            self.pool = _pool(self.workers)
             self.processes = _children() - others
         return self._answers_of_workers(self.pool, chunks, last=last)
 
@@ -317,8 +316,23 @@ def _expand_here(job: tuple[list[bytes], bool]) -> Answer:
     return expand(_of_this_process[0], chunk, last=last)
 
 
+def _pool(workers: int) -> Pool:
+    """Fork the workers with SIGTERM held off until each has given up this process's handlers.
+
+    A pool that ends as soon as it began, at a violation in its first chunk, would send it before: the handler that is
+    inherited takes note of it and returns, and the pool waits for ever for the worker.
+    """
+    fork = multiprocessing.get_context("fork")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return fork.Pool(workers, initializer=_leave_interrupts_to_the_parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_interrupts_to_the_parent() -> None:
     """Ctrl-C and a closed terminal reach the whole group; SIGTERM is how the pool ends its processes."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -33,7 +33,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
         "merge-pending-unseen",
         Fault(
             "C4",
-            "b3a81d0841a9, docs/linux-tlb.md E.1 entry 46",
+            "b3a81d0841a9, docs/linux-tlb.md E.1 entry 50",
             2017,
             "KSM takes a page for write-protected whose flush is pending: MADV_FREE has taken DIRTY away and another "
             "call RW, neither has flushed, so write_protect_page finds a clean read-only entry and does not flush "

@@ -1,0 +1,84 @@
+"""What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, what is put off."""
+
+from fuzz.oracle import Oracle
+from fuzz.prove.names import Names
+from machine.broadcast import UPPER
+from machine.geometry import PAGES
+from mm.world import MMS, World
+from optimized.state import X86State
+
+
+class Sparse(Names):
+    """Writes it to `out`; each method only where there is some, behind a mark of its own.
+
+    `first` is the CPU that the walk began at.
+    """
+
+    __slots__ = ("first", "generation", "out")
+
+    def __init__(self, w: World, first: int, *, names: bool, number_frames: bool) -> None:
+        super().__init__(names=names, number_frames=number_frames)
+        self.first = first
+        self.generation = w.machine.generation
+        self.out: list[int] = []
+
+    def turned(self, mask: int, cpus: int) -> int:
+        """Return a mask of CPUs whose lowest bit is the CPU that the walk began at."""
+        return (mask >> self.first | mask << cpus - self.first) & (1 << cpus) - 1
+
+    def file(self, w: World, oracle: Oracle) -> None:
+        """Write the page cache, the backing store and the reverse map."""
+        self.out.append(-5)
+        for place in range(PAGES, PAGES + w.pages):
+            frame = w.shared[place]
+            owner = oracle.file_objects.get(place, -1)
+            self.out.append(self.frame(frame) if frame >= 0 else -1)
+            self.out += (self.value(w.disk.get(place, 0)), self.owner(owner))
+        self.out.append(len(w.rmap))
+        for place in sorted(w.rmap):
+            self.out += (place, self.frame(w.rmap[place]))
+
+    def broadcasts(self, w: World, state: X86State) -> None:
+        """Write the global ASIDs, and what each CPU has issued and not waited for."""
+        self.out += (-6, *state.global_asid, state.last_global, state.transition)
+        cpus = w.cpus
+        self.out.append(self.turned(state.need_tlbsync, cpus))
+        for distance in range(cpus):
+            issued = w.machine.issued[(self.first + distance) % cpus]
+            self.out.append(len(issued))
+            # By target and key, because the order in which they are carried out makes no difference.
+            for turned, key, entry in sorted(
+                ((target - self.first) % cpus, key, entry) for target, key, entry in issued
+            ):
+                self.out += (turned, key, self._issued(key, entry))
+
+    def put_off(self, w: World, oracle: Oracle, state: X86State) -> None:
+        """Write which masks are to be trimmed, and what lazy shootdown has put off, in order."""
+        self.out += (-7, state.trim_due, len(state.lazy_frees))
+        for epoch, mm, first, count, generation, waiting, *frames in state.lazy_frees:
+            behind = state.tlb_gen[mm] - generation if self.names else generation
+            self.out += (mm, first, count, behind, self.turned(waiting, w.cpus), len(frames))
+            self.out += map(self.frame, frames)
+            visits, drops = oracle.promised[epoch]
+            for slot, index, deny in visits:
+                self.out += (slot, deny, len(oracle.versions[slot]) - index)
+            self.out.append(-3)
+            for slot, owner in drops:
+                self.out += (slot, self.owner(owner))
+
+    def _issued(self, key: int, entry: int) -> int:
+        if key & UPPER:
+            return self.entry(entry)
+        fresh = entry >> 14 == self.generation[entry >> 8 & 63]
+        return (self.frame(entry >> 8 & 63) << 8 | entry & 0xFF) << 1 | fresh
+
+    def swap(self, w: World, oracle: Oracle) -> None:
+        """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""
+        self.out.append(-8)
+        for slot in sorted(w.swap_map.keys() | w.swap_cache.keys()):
+            frame = w.swap_cache.get(slot, -1)
+            self.out += (slot, w.swap_map.get(slot, 0), self.frame(frame) if frame >= 0 else -1)
+            self.out.append(self.value(w.swap[slot]) if slot in w.swap else -1)
+            for mm in range(MMS):
+                self.out.append(self.owner(oracle.swapped.get(slot * MMS + mm, -1)))
+        self.out.append(-1)

@@ -36,7 +36,13 @@ from fuzz.minimize.escape import (
     escape_by_split,
     escape_by_window,
 )
-from fuzz.minimize.escape_pages import drop_with_page, repeat_paused_access, undo_moves
+from fuzz.minimize.escape_pages import (
+    drop_with_page,
+    repeat_paused_access,
+    split_copies,
+    undo_moves,
+    without_huge_pages,
+)
 from fuzz.minimize.fields import (
     clear_protections,
     lower_arguments,
@@ -94,6 +100,7 @@ LOWER: Final[tuple[Pass, ...]] = (
     lower_ranges,
     lower_runs,
     lower_layout,
+    split_copies,
     lower_kinds,
     lower_arguments,
     clear_protections,
@@ -108,6 +115,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     undo_moves,
     drop_with_page,
     repeat_paused_access,
+    without_huge_pages,
     resume_by_access,
     align_accesses,
     align_promotion,

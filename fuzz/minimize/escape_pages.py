@@ -1,4 +1,5 @@
-"""Ways out of a minimum in which something lies on another page, or an access was paused, than in a simpler one.
+"""Ways out of a minimum in which something lies on another page, or an access comes at another time, than in a simpler
+one.
 
 Each drops or adds a record and renames or moves others at once; neither half is interesting by itself.
 """
@@ -71,4 +72,37 @@ def repeat_paused_access(reducer: Reducer) -> None:
             on = (i for i, other in enumerate(behind) if other[CPU] == record[CPU])
             behind.insert(next(on, len(behind)), again)
             if reducer.consider(with_records(best, (*best.records[:at], again, *behind))):
+                return
+
+
+def split_copies(reducer: Reducer) -> None:
+    """For each copy that does not pause, has tried the load and the store that it is made of."""
+    best = reducer.best
+    for at, record in enumerate(best.records):
+        if record[KIND] == kinds.COPY and not record[RUN]:
+            load = (kinds.READ, record[CPU], 0, record[PAGE], 1, 0)
+            store = (kinds.WRITE, record[CPU], 0, record[ARG], 1, 0)
+            behind = best.records[at + 1 :]
+            if reducer.consider(with_records(best, (*best.records[:at], load, store, *behind))):
+                return
+
+
+def without_huge_pages(reducer: Reducer) -> None:
+    """Has tried small pages in the place of huge ones: single pages, with paused accesses at the end and to completion,
+    and each other pause at each point.
+
+    A huge page has one entry and another lock, so what pauses on it pauses elsewhere on a small page.
+    """
+    header, records = reducer.best
+    if header.layout != kinds.HUGE:
+        return
+    single = [revised(record, count=1) for record in records]
+    late = [record for record in single if record[KIND] in ACCESSES and record[RUN]]
+    small = [record for record in single if record not in late]
+    small += [revised(record, run=0) for record in late]
+    private = header._replace(layout=kinds.PRIVATE)
+    for at, record in enumerate(small):
+        for run in range(kinds.FIRST_POINT, kinds.WINDOW) if record[RUN] else ():
+            moved = (*small[:at], revised(record, run=run), *small[at + 1 :])
+            if reducer.consider(Scenario(private, moved)):
                 return

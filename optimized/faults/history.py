@@ -39,7 +39,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "call RW, neither has flushed, so write_protect_page finds a clean read-only entry and does not flush "
             "either; the pages are compared, a thread stores through the entry that its CPU has cached, and the page "
             "is replaced by the other one; the store is lost",
-            shortest=8,
+            shortest=9,
         ),
         strategy=gather.PendingUnseenByMerge,
     ),

@@ -75,8 +75,8 @@ Key: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], 
 
 
 def cost(record: Record) -> int:
-    """What a record adds to the length of a scenario: 1 for itself, 1 more if it is a copy, which is two accesses, and 1
-    more if it pauses.
+    """What a record adds to the length of a scenario: 1, with 1 more for the second access of a copy, and 1 more if it
+    pauses.
 
     A pause is a choice of the schedule like any other, and a reader has to follow it. If it were
     free, a fetch that pauses over the mprotect would be shorter than a load, the mprotect and the

@@ -5,49 +5,54 @@ The completion belongs to the issuer: who waits without having issued anything l
 others (Arm ARM, completion of TLB maintenance instructions; 4b634918384c).
 The hardware is adversarial here as well: what was cached when the invalidation was issued stays until its issuer has
 waited, and what is cached behind the issue stays for good.
+But each processor carries the invalidation out in one instant: what it has cached behind the issue by walking through
+an upper entry that is to go is gone with that, else a table that was taken out would live on in what was read from it.
 
 An invalidation that is on its way is (processor, key, entry) in `Machine.issued`; the key of an upper entry is above
-UPPER.
+UPPER, and the entry ANYTHING is whatever there is.
 """
 
 from typing import Final
 
+from machine.geometry import PAGES
 from machine.x86 import GLOBAL_TAG, Machine
 
 UPPER: Final = 1 << 10
+ANYTHING: Final = -1
+_PCIDS: Final = range(GLOBAL_TAG)
 
 
 def invlpgb(machine: Machine, cpu: int, pcid: int, page: int) -> None:
     """Issue, on every processor, an invalidation of what translates one page of one PCID, its upper entry included."""
-    keys = (pcid << 4 | page, pcid << 4 | 8 | page >> 2)
-    upper = pcid << 1 | page >> 2
-    issued = machine.issued[cpu]
-    for target, tlb in enumerate(machine.tlb):
-        for key in keys:
-            if key in tlb:
-                issued.append((target, key, tlb[key]))
-        if upper in machine.psc[target]:
-            issued.append((target, UPPER | upper, machine.psc[target][upper]))
+    for target in range(len(machine.tlb)):
+        _issue(machine, cpu, target, pcid, page)
 
 
 def invlpgb_context(machine: Machine, cpu: int, pcid: int) -> None:
     """Issue, on every processor, an invalidation of everything of one PCID, globals excepted."""
-    issued = machine.issued[cpu]
-    for target, tlb in enumerate(machine.tlb):
-        issued += [(target, key, entry) for key, entry in tlb.items() if key >> 4 == pcid]
-        issued += [
-            (target, UPPER | key, entry)
-            for key, entry in machine.psc[target].items()
-            if key >> 1 == pcid
-        ]
+    for target in range(len(machine.tlb)):
+        for page in range(PAGES):
+            _issue(machine, cpu, target, pcid, page)
 
 
 def invlpgb_nonglobals(machine: Machine, cpu: int) -> None:
     """Issue, on every processor, an invalidation of everything of every PCID, globals excepted."""
+    for pcid in _PCIDS:
+        invlpgb_context(machine, cpu, pcid)
+
+
+def _issue(machine: Machine, cpu: int, target: int, pcid: int, page: int) -> None:
+    tlb, psc = machine.tlb[target], machine.psc[target]
     issued = machine.issued[cpu]
-    for target, tlb in enumerate(machine.tlb):
-        issued += [(target, key, entry) for key, entry in tlb.items() if key >> 4 != GLOBAL_TAG]
-        issued += [(target, UPPER | key, entry) for key, entry in machine.psc[target].items()]
+    upper = pcid << 1 | page >> 2
+    walked = upper in psc
+    if walked:
+        issued.append((target, UPPER | upper, psc[upper]))
+    for key in (pcid << 4 | page, pcid << 4 | 8 | page >> 2):
+        if walked:
+            issued.append((target, key, ANYTHING))
+        elif key in tlb:
+            issued.append((target, key, tlb[key]))
 
 
 def tlbsync(machine: Machine, cpu: int) -> None:
@@ -56,6 +61,6 @@ def tlbsync(machine: Machine, cpu: int) -> None:
     for target, key, entry in issued:
         held = machine.psc[target] if key & UPPER else machine.tlb[target]
         place = key & ~UPPER
-        if held.get(place) == entry:
+        if place in held and entry in (ANYTHING, held[place]):
             del held[place]
     issued.clear()

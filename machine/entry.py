@@ -40,8 +40,8 @@ PFN_MASK: Final = ((1 << 52) - 1) & ~0xFFF
 
 # A non-present, non-zero entry that is neither PROTNONE nor an invalidated PMD is a migration entry or a swap entry.
 # Linux packs a swap type and an inverted offset; the layout below keeps the frame number in place instead, because
-# no rule looks inside such an entry except at PRESENT, PROTNONE and, in bits 1 and 2, the swap forms of SOFT_DIRTY and
-# UFFD_WP.
+# no rule looks inside such an entry except at PRESENT, PROTNONE and, in bits 1 to 3, the swap forms of SOFT_DIRTY,
+# UFFD_WP and PageAnonExclusive.
 MIGRATION: Final = 1 << 61
 MIGRATION_WRITE: Final = 1 << 60
 MIGRATION_DIRTY: Final = 1 << 59
@@ -53,6 +53,8 @@ that field, and this is another one, so that neither kind passes for the other.
 """
 SWP_UFFD_WP: Final = USER
 SWP_SOFT_DIRTY: Final = RW
+SWP_EXCLUSIVE: Final = PWT
+"""_PAGE_SWP_EXCLUSIVE: the page of a swap entry is nobody else's, whoever has a reference to its folio."""
 
 # Kinds of access, and rights in a VMA: the same three bits.
 READ: Final = 1

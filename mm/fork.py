@@ -11,6 +11,7 @@ from machine.entry import (
     PROTNONE,
     PSE,
     RW,
+    SWP_EXCLUSIVE,
     SWP_UFFD_WP,
     UFFD_WP,
 )
@@ -107,7 +108,9 @@ def copy_pte(w: World, cpu: int, s: Step) -> None:
         return
     if is_swap(pte):
         copy_swap_entry(w, mm, child, pte)
-        set_pte(w, cpu, child, page, pte & ~SWP_UFFD_WP)
+        if pte & SWP_EXCLUSIVE:
+            set_pte(w, cpu, mm, page, pte & ~SWP_EXCLUSIVE)
+        set_pte(w, cpu, child, page, pte & ~(SWP_UFFD_WP | SWP_EXCLUSIVE))
         return
     if not pte & (PRESENT | PROTNONE):
         set_pte(w, cpu, mm, page, pte & ~MIGRATION_WRITE)

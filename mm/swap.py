@@ -4,7 +4,8 @@ A slot has a count of the swap entries that name it (swap_map), and while a foli
 is what the page contains; without one the slot's content is.
 World.swap has the content of a slot only as long as it is not older than the folio: a folio without it is dirty.
 A frame in the swap cache is never mapped writable, but for the page that a reclaim in flight has just added: a write
-fault takes it out of the cache first, or copies it. So the content of a slot cannot become stale behind a mapping.
+fault takes it out of the cache first, or copies it, and so does who maps an exclusive page writable again. So the
+content of a slot cannot become stale behind a mapping.
 """
 
 from machine.geometry import frame_of

@@ -4,6 +4,7 @@ from machine.entry import (
     DIRTY,
     RW,
     SOFT_DIRTY,
+    SWP_EXCLUSIVE,
     SWP_SOFT_DIRTY,
     SWP_UFFD_WP,
     UFFD_WP,
@@ -14,7 +15,7 @@ from mm.frames import free_swap, get_page
 from mm.step import Step, push, step
 from mm.swap import read_swap, uncount_entry
 from mm.tables import page_prot, pte_of, set_pte
-from mm.world import NOBODY, World
+from mm.world import NOBODY, VM_SOFTDIRTY, VM_WRITE, World
 
 
 def is_locked(w: World, frame: int) -> bool:
@@ -42,8 +43,10 @@ def do_swap_page(w: World, cpu: int, s: Step) -> bool:
 def swap_in_install(w: World, cpu: int, s: Step) -> bool:
     """Under the folio's lock and the PTL, map the folio; if the entry or the folio is gone, the access faults again.
 
-    Writable only for a store to a page that nobody else has: then the copy in swap is given up. All others are mapped
-    read-only, and a store to them makes a fault on a present entry.
+    Writable for a store to a page that nobody else has: then the copy in swap is given up. All others are mapped
+    read-only, and a store to them makes a fault on a present entry, which copies a page that somebody has a reference
+    to. One that was writable when it was unmapped must not come to that, because a TLB may still have that entry while
+    the reclaim that has the reference is to flush: it becomes writable at once, if region and marks allow it.
     """
     _, page, kind, entry = s
     mm = w.task_mm[cpu]
@@ -60,8 +63,20 @@ def swap_in_install(w: World, cpu: int, s: Step) -> bool:
         new |= SOFT_DIRTY
     if entry & SWP_UFFD_WP:
         new |= UFFD_WP
-    elif kind == WRITE and slot not in w.swap_map and w.refs[frame] == 2:
+    elif slot not in w.swap_map and _may_write(w, w.vma[mm][page], kind, entry, frame):
         free_swap(w, frame)
-        new |= RW | DIRTY | SOFT_DIRTY
+        new |= RW | (DIRTY | SOFT_DIRTY if kind == WRITE else 0)
     set_pte(w, cpu, mm, page, new)
     return False
+
+
+def _may_write(w: World, vma: int, kind: int, entry: int, frame: int) -> bool:
+    """Return whether the only entry that names the slot becomes writable.
+
+    A load must leave the first store to a page that clear_refs waits for to a fault (pte_needs_soft_dirty_wp).
+    """
+    alone = w.refs[frame] == 2
+    if kind == WRITE:
+        return alone or bool(entry & SWP_EXCLUSIVE)
+    untracked = vma & VM_SOFTDIRTY or entry & SWP_SOFT_DIRTY
+    return not alone and bool(entry & SWP_EXCLUSIVE and vma & VM_WRITE and untracked)

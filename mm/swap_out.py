@@ -10,8 +10,10 @@ from machine.entry import (
     DIRTY,
     PRESENT,
     PROTNONE,
+    RW,
     SOFT_DIRTY,
     SWAP,
+    SWP_EXCLUSIVE,
     SWP_SOFT_DIRTY,
     SWP_UFFD_WP,
     UFFD_WP,
@@ -81,6 +83,10 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
         entry |= SWP_UFFD_WP
     if pte & SOFT_DIRTY:
         entry |= SWP_SOFT_DIRTY
+    if pte & RW:
+        # A TLB may still have a writable entry when a fault finds the folio in the swap cache: it must be mapped as it
+        # was, and not copied because somebody has a reference (a pin, say).
+        entry |= SWP_EXCLUSIVE
     if pte & DIRTY:
         w.swap.pop(slot, None)
     count_entry(w, slot)

@@ -377,8 +377,9 @@ class History:
         # What the same mremap has unmapped there counts no more either, although it has not returned.
         slot = mm * PAGES + page
         self.dropped.pop(slot, None)
-        open_drops = [*self.open_drop.values(), *(drops for _, drops in self.promised.values())]
-        for drops in open_drops:
+        for drops in self.open_drop.values():
+            drops[:] = [drop for drop in drops if drop[0] != slot]
+        for _, drops in self.promised.values():
             drops[:] = [drop for drop in drops if drop[0] != slot]
 
     def dispensable(self, owner: int) -> bool:

@@ -67,8 +67,9 @@ def test_another_processor_cannot_wait_for_it() -> None:
 
 
 def test_what_is_cached_behind_the_issue_stays() -> None:
-    """A walk behind the issue may cache what the tables say then, and the wait does not touch that."""
+    """A walk behind the issue that reads all tables caches what they say then, and the wait does not touch that."""
     m = warm()
+    m.psc[1].clear()
     invlpgb(m, 0, A, 0)
     set_leaf(m, LEAF, page=0, frame=OTHER)
     m.evict(1, 0)
@@ -78,6 +79,19 @@ def test_what_is_cached_behind_the_issue_stays() -> None:
 
     assert (A, 0) not in held(m, 0)
     assert (A, 0) in held(m, 1)
+
+
+def test_what_is_walked_through_an_upper_entry_that_is_to_go_goes_with_it() -> None:
+    """An invalidation is one instant on each processor: the upper entry and what was read through it."""
+    m = warm()
+    m.evict(1, 0)
+    invlpgb(m, 0, A, 0)
+    m.access(1, 0, READ)
+    assert (A, 0) in held(m, 1)
+
+    tlbsync(m, 0)
+
+    assert held(m, 1) == EVERYTHING - {(A, 0)}
 
 
 def test_a_copy_has_its_own_invalidations_on_their_way() -> None:

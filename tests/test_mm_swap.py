@@ -10,6 +10,7 @@ from machine.entry import (
     RW,
     SOFT_DIRTY,
     SWAP,
+    SWP_EXCLUSIVE,
     SWP_SOFT_DIRTY,
     SWP_UFFD_WP,
     UFFD_WP,
@@ -78,7 +79,7 @@ def test_a_page_in_swap() -> None:
 
     assert is_swap(k.pte())
     assert not is_migration(k.pte())
-    assert k.pte() == SWAP | FRAME_BITS[1] | SWP_SOFT_DIRTY
+    assert k.pte() == SWAP | FRAME_BITS[1] | SWP_SOFT_DIRTY | SWP_EXCLUSIVE
     assert (k.w.swap, k.w.swap_map, k.w.swap_cache) == ({1: 1}, {1: 1}, {})
     assert k.journal.freed_frames == [frame]
     assert k.w.machine.read_entry(frame, 0) == POISON_FREE

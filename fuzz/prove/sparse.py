@@ -2,7 +2,7 @@
 
 from fuzz.oracle import Oracle
 from fuzz.prove.names import Names
-from machine.broadcast import UPPER
+from machine.broadcast import ANYTHING, UPPER
 from machine.geometry import PAGES
 from mm.world import MMS, World
 from optimized.state import X86State
@@ -67,6 +67,8 @@ class Sparse(Names):
                 self.out += (slot, self.owner(owner))
 
     def _issued(self, key: int, entry: int) -> int:
+        if entry == ANYTHING:
+            return ANYTHING
         if key & UPPER:
             return self.entry(entry)
         fresh = entry >> 14 == self.generation[entry >> 8 & 63]

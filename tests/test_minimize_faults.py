@@ -8,7 +8,7 @@ import pytest
 from bench.inputs import failing_inputs, minimized, other_headers
 from fuzz.execute import execute
 from fuzz.minimize import Minimized, length
-from fuzz.scenario import Scenario, render
+from fuzz.scenario import Scenario, corpus, render
 from optimized.policies import REGISTRY
 
 INPUTS = 6
@@ -24,22 +24,32 @@ def results(name: str) -> list[tuple[str, Minimized]]:
     return [minimized(name, scenario, BUDGET) for scenario in failing_inputs(name, INPUTS, 1)]
 
 
+def told(name: str) -> str:
+    """The reason for which the shortest story of a fault fails under it, by the rule that the fault names."""
+    fault = REGISTRY[name].fault
+    stories = [
+        (length(parsed.scenario), each.reason)
+        for parsed in corpus.load().values()
+        for each in parsed.expectations
+        if fault and (each.policy, each.rule) == (name, fault.rule)
+    ]
+    return min(stories)[1]
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
     """Within 300 runs a failing input of 32 records becomes one that fails for the same reason and is as short as the
     shortest counterexample that the search has found, unless the runs are used up before, or it fails for another
-    reason than that one.
+    reason than the shortest story: the shortest is that of a rule, and its other reasons may need more (a store that
+    copy-before-flush loses through a clean entry, which is no danger to the copy by itself: 7 instead of 2).
     """
     fault = REGISTRY[name].fault
     assert fault
     assert len(results(name)) == INPUTS
-    final = [(reason, small) for reason, (small, _, complete) in results(name) if complete]
-    usual = {reason for reason, small in final if length(small) == fault.shortest}
-    assert usual or not final
     for reason, (small, runs, complete) in results(name):
         assert execute(small, REGISTRY[name].make()).reason == reason
         assert runs <= BUDGET
-        if complete and reason in usual:
+        if complete and reason == told(name):
             assert length(small) == fault.shortest, render(small)
         else:
             assert length(small) >= fault.shortest, render(small)

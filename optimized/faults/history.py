@@ -339,6 +339,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "virtual CPU that the host has preempted; khugepaged takes the page table out, the hypervisor flushes "
             "without an interrupt to wait for, and the table is freed under the walker, who reads it next",
             shortest=5,
+            shortest_open_from=4,
         ),
         strategy=lockless.CollapseWithoutSync,
     ),
@@ -352,6 +353,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "out of the PMD meanwhile, found the page unpinned, and leaves the entry in the table as it is, so the "
             "walker returns a page that is being copied away, and a device goes on with the old one",
             shortest=6,
+            shortest_open_from=5,
         ),
         strategy=lockless.PmdUnchecked,
     ),

@@ -20,12 +20,11 @@ from machine.entry import (
     SWP_UFFD_WP,
     UFFD_WP,
 )
-from machine.geometry import FANOUT, FRAME_BITS, frame_of
+from machine.geometry import FRAME_BITS, frame_of
 from mm.frames import alloc_frame, get_page, put_page
-from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_copy, due_free, op_return
 from mm.page_cache import add_rmap, remove_rmap, replace_folio
-from mm.rmap import find_mapping, is_merged, trylock_page, unlock_page
+from mm.rmap import is_merged, push_one, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.tables import is_migration, maps, page_prot, pte_of, set_pte
 from mm.world import ZERO_FRAME, World
@@ -57,19 +56,7 @@ def isolate_and_migrate(w: World, cpu: int, frame: int) -> bool:
 
 @step("try_to_migrate", "check", takes="frame")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
-    frame = s[1]
-    found = find_mapping(w, frame, migration=False)
-    if found:
-        mm, page = found
-        index = page // FANOUT
-        push(
-            w,
-            cpu,
-            (pte_lock, mm, index),
-            (unmap_one, mm, page, frame),
-            (pte_unlock, mm, index),
-            s,
-        )
+    push_one(w, cpu, s, unmap_one, migration=False)
 
 
 @step("try_to_migrate_one", "change", takes="mm page frame")
@@ -122,19 +109,7 @@ def migrate_copy(w: World, cpu: int, s: Step) -> None:
 
 @step("remove_migration_ptes", "check", takes="frame frame")
 def remap_next(w: World, cpu: int, s: Step) -> None:
-    _, old, new = s
-    found = find_mapping(w, old, migration=True)
-    if found:
-        mm, page = found
-        index = page // FANOUT
-        push(
-            w,
-            cpu,
-            (pte_lock, mm, index),
-            (remap_one, mm, page, old, new),
-            (pte_unlock, mm, index),
-            s,
-        )
+    push_one(w, cpu, s, remap_one, migration=True)
 
 
 @step("remove_migration_pte", "install", takes="mm page frame frame")

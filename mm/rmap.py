@@ -8,6 +8,8 @@ as the order of the regions in the kernel's tree guarantees.
 
 from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from mm.locks import pte_lock, pte_unlock
+from mm.step import Step, push
 from mm.tables import is_migration, maps, pte_of
 from mm.world import MMS, World
 
@@ -28,6 +30,20 @@ def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | 
                 if is_migration(pte) and frame_of(pte) == frame if migration else maps(pte, frame):
                     return mm, index * FANOUT + i
     return None
+
+
+def push_one(w: World, cpu: int, again: Step, one: int, *, migration: bool) -> None:
+    """rmap_walk: push the step `one` for the next entry of the frame that `again` names first, under the PTL, and then
+    `again`; nothing when there is no such entry any more.
+
+    Its arguments are the entry's mm and page, and those of `again`.
+    """
+    found = find_mapping(w, again[1], migration=migration)
+    if found:
+        mm, page = found
+        index = page // FANOUT
+        step = (one, mm, page, *again[1:])
+        push(w, cpu, (pte_lock, mm, index), step, (pte_unlock, mm, index), again)
 
 
 def mapcount(w: World, frame: int, of: range = range(MMS)) -> int:

@@ -18,11 +18,10 @@ from machine.entry import (
     SWP_UFFD_WP,
     UFFD_WP,
 )
-from machine.geometry import FANOUT, FRAME_BITS, frame_of
+from machine.geometry import FRAME_BITS, frame_of
 from mm.frames import get_page, put_page
-from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_free, due_pageout, op_return
-from mm.rmap import find_mapping, is_merged, trylock_page, unlock_page
+from mm.rmap import is_merged, push_one, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.swap import add_to_swap, count_entry, slot_of
 from mm.tables import maps, pte_of, set_pte
@@ -57,19 +56,7 @@ def swap_out_begin(w: World, cpu: int, s: Step) -> None:
 
 @step("try_to_unmap", "check", takes="frame slot")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
-    _, frame, slot = s
-    found = find_mapping(w, frame, migration=False)
-    if found:
-        mm, page = found
-        index = page // FANOUT
-        push(
-            w,
-            cpu,
-            (pte_lock, mm, index),
-            (unmap_one, mm, page, frame, slot),
-            (pte_unlock, mm, index),
-            s,
-        )
+    push_one(w, cpu, s, unmap_one, migration=False)
 
 
 @step("try_to_unmap_one", "change", takes="mm page frame slot")
@@ -90,7 +77,8 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
     if pte & DIRTY:
         w.swap.pop(slot, None)
     count_entry(w, slot)
-    w.flush.defer_unmap(w, cpu, mm, page)
+    if w.flush.pte_accessible(w, mm, pte):
+        w.flush.defer_unmap(w, cpu, mm, page)
     set_pte(w, cpu, mm, page, entry)
     w.refs[frame] -= 1
 

@@ -1,0 +1,27 @@
+"""Put the table of the history bench into the README, from the results file that the bench has written.
+
+python -m bench.readme
+"""
+
+from pathlib import Path
+
+from bench.faults import load
+from bench.history import DEFAULT_OUT, table
+
+README = Path("README.md")
+BEGIN = "<!-- bench-history: written by python -m bench.readme -->\n"
+END = "<!-- bench-history ends -->\n"
+
+
+def with_table(readme: str, results: Path) -> str:
+    """Return the README with what stands between the two marks made anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, end, behind = rest.partition(END)
+    if not end:
+        message = f"{README} lacks one of the marks {BEGIN.strip()} and {END.strip()}"
+        raise SystemExit(message)
+    return f"{before}{BEGIN}\n{table(load(results))}\n\n{end}{behind}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text(), DEFAULT_OUT))

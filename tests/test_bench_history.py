@@ -1,0 +1,100 @@
+"""The table of the history bench: medians with censored runs as longest, and the README that it is put into."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import readme
+from bench.faults import Run, load
+from bench.history import BASE, CATALOGUE, SEEDED, cell, summary, table
+
+
+def runs(*executions: int | None, engine: str = "atheris", seeded: bool = True) -> list[Run]:
+    """Runs of the first bug of the catalogue that detected it after so many executions, or not."""
+    return [
+        {
+            "engine": engine,
+            "seeded": seeded,
+            "fault": CATALOGUE[0],
+            "seed": seed,
+            "found": found is not None,
+            "executions": found,
+            "seconds": found and found / 1000,
+            "reached": 1,
+            "triggered": found,
+            "total_executions": found or 9000,
+            "limit": 9.0,
+        }
+        for seed, found in enumerate(executions)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("executions", "told"),
+    [
+        ((100, 300, 200), "200"),
+        ((100, 300, None), "300 (2 of 3)"),
+        ((100, None, None), "> 9,000 (1 of 3)"),
+        ((), "-"),
+    ],
+)
+def test_a_run_without_its_bug_is_longer_than_every_other(
+    executions: tuple[int | None, ...], told: str
+) -> None:
+    """The median is over all runs, and says how many found the bug."""
+    assert cell(runs(*executions), "executions") == told
+
+
+def test_the_row_of_a_bug() -> None:
+    """Entry, name, year and rule; with the corpus all stages, without it detection alone, by engine."""
+    every = [*runs(100), *runs(200, seeded=False), *runs(None, engine="stock", seeded=False)]
+    _, _, row, *_ = table(every).splitlines()
+
+    assert row.split(" | ")[4:] == [
+        "1",
+        "100",
+        "100",
+        "0.1",
+        "200",
+        "-",
+        "-",
+        "> 9,000 (0 of 1) |",
+    ]
+
+
+def test_engines_are_compared_without_the_corpus() -> None:
+    """The ratio is of medians of the same bug, by features from nothing."""
+    every = [
+        *runs(10),
+        *runs(200, seeded=False),
+        *runs(1400, engine="coverage", seeded=False),
+    ]
+    *_, last = summary(every)
+
+    assert last == (
+        "- coverage: 1 of 1 runs found their bug; median over the bugs 1,400 executions, 1.4 CPU s;"
+        " 7.0 times the executions of features in the median, 5 times and more for 1 of 1."
+    )
+    assert SEEDED != BASE
+
+
+def test_the_readme_has_a_place_for_the_table(tmp_path: Path) -> None:
+    """What stands between the marks is made anew from a results file, and nothing else is changed."""
+    text = readme.README.read_text()
+    results = tmp_path / "history.jsonl"
+    results.write_text("".join(json.dumps(run) + "\n" for run in runs(100, 300, 200)))
+
+    written = readme.with_table(text, results)
+
+    assert table(load(results)) in written
+    assert readme.with_table(written, results) == written
+    before, _, behind = text.partition(readme.BEGIN)
+    assert written.startswith(before)
+    assert written.endswith(behind.partition(readme.END)[2])
+
+
+def test_a_readme_without_marks(tmp_path: Path) -> None:
+    """It is left as it is, with a sentence."""
+    with pytest.raises(SystemExit, match="lacks one of the marks"):
+        readme.with_table("# shootdown\n", tmp_path / "none.jsonl")

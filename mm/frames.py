@@ -104,6 +104,7 @@ def _release(w: World, frame: int) -> None:
     w.machine.poison(frame, POISON_FREE)
     w.lazy_free &= ~(1 << frame)
     w.misplaced &= ~(1 << frame)
+    w.merged &= ~(1 << frame)
     if w.file_frames:
         w.file_frames &= ~(1 << frame)
         w.dirty &= ~(1 << frame)

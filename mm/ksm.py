@@ -13,7 +13,7 @@ from machine.geometry import FANOUT, FRAME_BITS, PAGES, frame_of
 from mm.frames import get_page, put_page
 from mm.locks import mmap_read_trylock, pte_lock, pte_unlock
 from mm.operation import due_install, op_return
-from mm.rmap import mapcount, trylock_page, unlock_page
+from mm.rmap import is_merged, mapcount, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.swap import slot_of
 from mm.tables import maps, page_prot, pte_of, set_pte
@@ -159,6 +159,8 @@ def merge_install(w: World, cpu: int, s: Step) -> None:
     marks = pte & (UFFD_WP | SOFT_DIRTY) | DIRTY
     set_pte(w, cpu, mm, page, FRAME_BITS[kept] | page_prot(w.vma[mm][page]) | marks)
     w.refs[frame] -= 1
+    if is_merged(w, frame) or mapcount(w, kept, range(mm, mm + 1)) > 1:
+        w.merged |= 1 << kept
 
 
 @step("folio_unlock, put_page", "free", takes="frame frame")

@@ -52,11 +52,12 @@ def mapcount(w: World, frame: int, of: range = range(MMS)) -> int:
 
 
 def is_merged(w: World, frame: int) -> bool:
-    """Return whether an address space maps the frame at two pages, which only ksmd brings about.
+    """PageKsm: an address space has had the frame at two pages, which only ksmd brings about.
 
-    Such a frame is neither migrated nor swapped out here; Linux does both.
+    Such a frame is neither migrated nor swapped out here; Linux does both. A mark and no look at the entries, because
+    one of them may be out of its table for a moment, in the hands of a protection change.
     """
-    return any(mapcount(w, frame, range(mm, mm + 1)) > 1 for mm in range(MMS))
+    return bool(w.merged >> frame & 1)
 
 
 def trylock_page(w: World, frame: int) -> bool:

@@ -68,6 +68,7 @@ class World:
         "live",
         "loaded_mm",
         "machine",
+        "merged",
         "misplaced",
         "mmap_lock",
         "observer",
@@ -145,6 +146,8 @@ class World:
         self.page_lock = 0
         # Frames on another node than the threads that use them, a bit each: a hint fault would migrate them.
         self.misplaced = 0
+        # Frames that ksmd has mapped at two pages of one address space (PageKsm), a bit each, until they are freed.
+        self.merged = 0
         # The frames of shared memory: of the anonymous object's pages, then of the file's (its page cache).
         self.shared: list[int] = [-1] * (2 * PAGES)
         # Of the file: its frames and those that are to be written back (PG_dirty), a bit each; what its backing store
@@ -202,6 +205,7 @@ class World:
         self.lazy_free = known.lazy_free
         self.page_lock = known.page_lock
         self.misplaced = known.misplaced
+        self.merged = known.merged
         self.shared = known.shared.copy()
         self.file_frames = known.file_frames
         self.dirty = known.dirty
@@ -244,6 +248,7 @@ class World:
             self.lazy_free,
             self.page_lock,
             self.misplaced,
+            self.merged,
             tuple(self.shared),
             self.file_frames,
             self.dirty,

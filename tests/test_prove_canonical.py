@@ -255,6 +255,10 @@ def _misplaced(w: World, _oracle: Oracle) -> None:
     w.misplaced |= 1 << frame_of(pte_of(w, 0, 0))
 
 
+def _merged(w: World, _oracle: Oracle) -> None:
+    w.merged |= 1 << frame_of(pte_of(w, 0, 0))
+
+
 def _gone(w: World, _oracle: Oracle) -> None:
     w.gone.append((1, w.root[0]))
 
@@ -288,6 +292,7 @@ DIFFERENCES = {
     "accessed": _flip(ACCESSED),
     "dirty": _flip(DIRTY),
     "a page on another node": _misplaced,
+    "a page of ksmd": _merged,
     "PMD lock": _hold_pmd,
     "PTL of CPU 0": _hold_pte,
     "PTL of CPU 1": _other_holds_pte,

@@ -266,7 +266,7 @@ class Canonical(Sparse):
         out = self.out
         frames, owners = self.frames, self.owners
         free, lazy_free, page_lock = w.free_frames, w.lazy_free, w.page_lock
-        misplaced = w.misplaced
+        misplaced, merged = w.misplaced, w.merged
         objects = oracle.objects
         frame_at = owner_at = 0
         while True:
@@ -278,7 +278,7 @@ class Canonical(Sparse):
                 if free >> frame & 1:
                     out.append(_IS_FREE)
                     continue
-                fact = w.refs[frame] << 1 | misplaced >> frame & 1
+                fact = w.refs[frame] << 2 | (merged >> frame & 1) << 1 | misplaced >> frame & 1
                 fact = fact << 2 | (lazy_free >> frame & 1) << 1 | page_lock >> frame & 1
                 if w.file_frames:
                     dirty = w.dirty >> frame & 1 | (oracle.being_cleaned >> frame & 1) << 1

@@ -38,6 +38,7 @@ from fuzz.minimize.escape import (
 )
 from fuzz.minimize.escape_pages import (
     drop_with_page,
+    last_of_two,
     repeat_paused_access,
     split_copies,
     undo_moves,
@@ -116,6 +117,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     drop_with_page,
     repeat_paused_access,
     without_huge_pages,
+    last_of_two,
     resume_by_access,
     align_accesses,
     align_promotion,

@@ -106,3 +106,22 @@ def without_huge_pages(reducer: Reducer) -> None:
             moved = (*small[:at], revised(record, run=run), *small[at + 1 :])
             if reducer.consider(Scenario(private, moved)):
                 return
+
+
+def last_of_two(reducer: Reducer) -> None:
+    """If two calls are of one kind, has tried to keep the last one alone, at each point: behind the first access, by
+    the same CPU, and in front of a load by the next one.
+
+    A fault in flight on what the first call has left behind may stand for a pause of the last one.
+    """
+    header, records = reducer.best
+    kinds_of_calls = [records[at][KIND] for at in calls(reducer.best)]
+    accesses = [r for r in records if r[KIND] in ACCESSES and not r[RUN]]
+    if len(kinds_of_calls) == len(set(kinds_of_calls)) or not accesses or header.cpus == 1:
+        return
+    first, last = accesses[0], records[calls(reducer.best)[-1]]
+    load = (kinds.READ, (first[CPU] + 1) % header.cpus, 0, last[PAGE], 1, 0)
+    for run in range(kinds.FIRST_POINT, kinds.WINDOW):
+        paused = revised(last, cpu=first[CPU], run=run)
+        if reducer.consider(Scenario(header, (first, paused, load))):
+            return

@@ -40,6 +40,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "either; the pages are compared, a thread stores through the entry that its CPU has cached, and the page "
             "is replaced by the other one; the store is lost",
             shortest=9,
+            shortest_open_from=1,
         ),
         strategy=gather.PendingUnseenByMerge,
     ),

@@ -65,6 +65,11 @@ def cell(runs: Sequence[Run], stage: str) -> str:
     return number if came == len(runs) else f"{number} ({came} of {len(runs)})"
 
 
+def number(value: float, digits: int) -> str:
+    """Return a median for a person to read; one that is censored is past every limit."""
+    return f"{value:,.{digits}f}" if value < CENSORED else "∞"
+
+
 def table(runs: Sequence[Run]) -> str:
     """Return the table in Markdown, a row for each fault, and what it comes to."""
     head = ["entry", "bug", "year", "rule", "reached", "triggered", "detected", "CPU s"]
@@ -94,7 +99,7 @@ def summary(runs: Sequence[Run]) -> list[str]:
         seconds = statistics.median_low(median(mine, "seconds") for mine in per_bug.values())
         line = (
             f"- {told}: {found} of {len(every)} runs found their bug; median over the bugs "
-            f"{statistics.median_low(middle.values()):,.0f} executions, {seconds:,.1f} CPU s"
+            f"{number(statistics.median_low(middle.values()), 0)} executions, {number(seconds, 1)} CPU s"
         )
         base = {
             name: median(ours, "executions") for name in middle if (ours := of(runs, BASE, name))
@@ -103,7 +108,7 @@ def summary(runs: Sequence[Run]) -> list[str]:
         if setting in OTHERS and ratios:
             over = sum(ratio >= FEWER for ratio in ratios)
             line += (
-                f"; {statistics.median_low(ratios):,.1f} times the executions of features in the median,"
+                f"; {number(statistics.median_low(ratios), 1)} times the executions of features in the median,"
                 f" {FEWER} times and more for {over} of {len(ratios)}"
             )
         lines.append(line + ".")

@@ -57,12 +57,12 @@ def cell(runs: Sequence[Run], stage: str) -> str:
     middle = median(runs, stage)
     digits = 1 if stage == "seconds" else 0
     if middle < CENSORED:
-        number = f"{middle:,.{digits}f}"
+        told = number(middle, digits)
     elif stage == "seconds":
-        number = f"> {float(str(runs[0]['limit'])):,.0f}"
+        told = f"> {float(str(runs[0]['limit'])):,.0f}"
     else:
-        number = f"> {median(runs, 'total_executions'):,.0f}"
-    return number if came == len(runs) else f"{number} ({came} of {len(runs)})"
+        told = f"> {median(runs, 'total_executions'):,.0f}"
+    return told if came == len(runs) else f"{told} ({came} of {len(runs)})"
 
 
 def number(value: float, digits: int) -> str:

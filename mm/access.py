@@ -48,13 +48,8 @@ def user_access(w: World, cpu: int, s: Step) -> None:
             machine.memory[at] = w.stamp
         w.op[cpu] = IDLE_OP
         w.observer.access(cpu, page, kind, entry >> 8, machine.memory[at])
-    elif tries == RETRIES:
-        w.op[cpu] = IDLE_OP
-        w.observer.unhealed(cpu, page, kind)
     else:
-        steps = w.steps[cpu]
-        steps.append((user_access, page, kind, tries + 1))
-        steps.append((fault_enter, page, kind, -entry))
+        _fault(w, cpu, (user_access, page, kind, tries), RETRIES, (fault_enter, page, kind, -entry))
 
 
 @step("access, movs")
@@ -72,10 +67,16 @@ def user_copy(w: World, cpu: int, s: Step) -> None:
         w.observer.access(cpu, target, WRITE, entry >> 8, value)
         return
     at, kind, code = (page, READ, source) if source < 0 else (target, WRITE, entry)
-    if tries == 2 * RETRIES:
+    _fault(w, cpu, (user_copy, page, target, tries), 2 * RETRIES, (fault_enter, at, kind, -code))
+
+
+def _fault(w: World, cpu: int, current: Step, limit: int, fault: Step) -> None:
+    """Push the fault, and behind it the access again, which counts its tries last; give up behind the last of them."""
+    code, first, second, tries = current
+    if tries == limit:
         w.op[cpu] = IDLE_OP
-        w.observer.unhealed(cpu, at, kind)
+        w.observer.unhealed(cpu, fault[1], fault[2])
     else:
         steps = w.steps[cpu]
-        steps.append((user_copy, page, target, tries + 1))
-        steps.append((fault_enter, at, kind, -code))
+        steps.append((code, first, second, tries + 1))
+        steps.append(fault)

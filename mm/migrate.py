@@ -26,7 +26,7 @@ from mm.operation import due_copy, due_free, op_return
 from mm.page_cache import add_rmap, remove_rmap, replace_folio
 from mm.rmap import is_merged, push_one, trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import is_migration, maps, page_prot, pte_of, set_pte
+from mm.tables import is_migration, maps, page_prot, pte_of, set_pte, swp_marks
 from mm.world import ZERO_FRAME, World
 
 
@@ -65,15 +65,11 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
     pte = pte_of(w, mm, page)
     if not maps(pte, frame):
         return
-    entry = FRAME_BITS[frame] | MIGRATION
+    entry = FRAME_BITS[frame] | MIGRATION | swp_marks(pte)
     if pte & RW:
         entry |= MIGRATION_WRITE
     if pte & DIRTY:
         entry |= MIGRATION_DIRTY
-    if pte & UFFD_WP:
-        entry |= SWP_UFFD_WP
-    if pte & SOFT_DIRTY:
-        entry |= SWP_SOFT_DIRTY
     if w.file_frames >> frame & 1:
         remove_rmap(w, mm, page)
         if pte & DIRTY:

@@ -7,7 +7,7 @@ from mm.locks import pte_lock, pte_unlock
 from mm.operation import due_free, op_return
 from mm.rmap import trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import pte_of, set_pte
+from mm.tables import maps, pte_of, set_pte
 from mm.world import World
 
 
@@ -38,8 +38,7 @@ def reclaim_unmap(w: World, cpu: int, s: Step) -> None:
     _, mm, page, frame = s
     unlock = (pte_unlock, mm, page // FANOUT)
     pte = pte_of(w, mm, page)
-    mapped = pte & (PRESENT | PROTNONE) and frame_of(pte) == frame
-    if not mapped or w.refs[frame] != 1:
+    if not maps(pte, frame) or w.refs[frame] != 1:
         push(w, cpu, unlock, (reclaim_keep, frame))
     elif pte & DIRTY:
         w.lazy_free &= ~(1 << frame)

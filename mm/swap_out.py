@@ -11,12 +11,8 @@ from machine.entry import (
     PRESENT,
     PROTNONE,
     RW,
-    SOFT_DIRTY,
     SWAP,
     SWP_EXCLUSIVE,
-    SWP_SOFT_DIRTY,
-    SWP_UFFD_WP,
-    UFFD_WP,
 )
 from machine.geometry import FRAME_BITS, frame_of
 from mm.frames import get_page, put_page
@@ -24,7 +20,7 @@ from mm.operation import due_free, due_pageout, op_return
 from mm.rmap import is_merged, push_one, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.swap import add_to_swap, count_entry, slot_of
-from mm.tables import maps, pte_of, set_pte
+from mm.tables import maps, pte_of, set_pte, swp_marks
 from mm.world import ZERO_FRAME, World
 
 
@@ -65,11 +61,7 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
     pte = pte_of(w, mm, page)
     if not maps(pte, frame):
         return
-    entry = FRAME_BITS[slot] | SWAP
-    if pte & UFFD_WP:
-        entry |= SWP_UFFD_WP
-    if pte & SOFT_DIRTY:
-        entry |= SWP_SOFT_DIRTY
+    entry = FRAME_BITS[slot] | SWAP | swp_marks(pte)
     if pte & RW:
         # A TLB may still have a writable entry when a fault finds the folio in the swap cache: it must be mapped as it
         # was, and not copied because somebody has a reference (a pin, say).

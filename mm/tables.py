@@ -16,7 +16,11 @@ from machine.entry import (
     PROTNONE,
     PSE,
     RW,
+    SOFT_DIRTY,
     SWAP,
+    SWP_SOFT_DIRTY,
+    SWP_UFFD_WP,
+    UFFD_WP,
     USER,
 )
 from machine.geometry import FANOUT, FRAME_BITS, frame_of
@@ -98,6 +102,11 @@ def is_swap(entry: int) -> bool:
 def maps(entry: int, frame: int) -> bool:
     """Return whether the entry maps the frame: present or PROTNONE; a swap entry may have a slot of the same number."""
     return bool(entry & (PRESENT | PROTNONE)) and frame_of(entry) == frame
+
+
+def swp_marks(pte: int) -> int:
+    """Return what a swap or migration entry keeps of the marks of userfaultfd and of soft-dirty tracking."""
+    return (SWP_UFFD_WP if pte & UFFD_WP else 0) | (SWP_SOFT_DIRTY if pte & SOFT_DIRTY else 0)
 
 
 def set_pte(w: World, cpu: int, mm: int, page: int, entry: int) -> None:

@@ -7,6 +7,9 @@ from machine.geometry import PAGES
 from mm.world import MMS, World
 from optimized.state import X86State
 
+_FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-104, -100)
+"""Marks that no other part of a key has."""
+
 
 class Sparse(Names):
     """Writes it to `out`; each method only where there is some, behind a mark of its own.
@@ -28,7 +31,7 @@ class Sparse(Names):
 
     def file(self, w: World, oracle: Oracle) -> None:
         """Write the page cache, the backing store and the reverse map."""
-        self.out.append(-5)
+        self.out.append(_FILE)
         for place in range(PAGES, PAGES + w.pages):
             frame = w.shared[place]
             owner = oracle.file_objects.get(place, -1)
@@ -40,7 +43,7 @@ class Sparse(Names):
 
     def broadcasts(self, w: World, state: X86State) -> None:
         """Write the global ASIDs, and what each CPU has issued and not waited for."""
-        self.out += (-6, *state.global_asid, state.last_global, state.transition)
+        self.out += (_BROADCASTS, *state.global_asid, state.last_global, state.transition)
         cpus = w.cpus
         self.out.append(self.turned(state.need_tlbsync, cpus))
         for distance in range(cpus):
@@ -54,7 +57,7 @@ class Sparse(Names):
 
     def put_off(self, w: World, oracle: Oracle, state: X86State) -> None:
         """Write which masks are to be trimmed, and what lazy shootdown has put off, in order."""
-        self.out += (-7, state.trim_due, len(state.lazy_frees))
+        self.out += (_PUT_OFF, state.trim_due, len(state.lazy_frees))
         for epoch, mm, first, count, generation, waiting, *frames in state.lazy_frees:
             behind = state.tlb_gen[mm] - generation if self.names else generation
             self.out += (mm, first, count, behind, self.turned(waiting, w.cpus), len(frames))
@@ -76,7 +79,7 @@ class Sparse(Names):
 
     def swap(self, w: World, oracle: Oracle) -> None:
         """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""
-        self.out.append(-8)
+        self.out.append(_SWAP)
         for slot in sorted(w.swap_map.keys() | w.swap_cache.keys()):
             frame = w.swap_cache.get(slot, -1)
             self.out += (slot, w.swap_map.get(slot, 0), self.frame(frame) if frame >= 0 else -1)

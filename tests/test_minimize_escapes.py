@@ -2,7 +2,7 @@
 
 import pytest
 
-from fuzz.minimize import escape, joint, resume
+from fuzz.minimize import escape, escape_pages, joint, resume
 from fuzz.minimize.reducer import Pass
 from fuzz.scenario import Scenario
 from tests.reducing import among, reduced
@@ -211,3 +211,18 @@ def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) ->
     """A scenario that is not simpler leads to one that is, and only then is left."""
     assert end == reduced(leave, start, among(start, above, end))
     assert start == reduced(leave, start, among(start, above))
+
+
+def test_join_ranges() -> None:
+    """Of two calls on halves of a range the last one does both."""
+    start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p1-p3 until flush", cpus=2, pages=4)
+    end = story("cpu1 read p0\ncpu0 munmap p0-p3 until flush", cpus=2, pages=4)
+
+    assert end == reduced(escape_pages.join_ranges, start, among(start, end))
+
+
+def test_join_ranges_that_do_not_touch() -> None:
+    """Calls with a page between them stay."""
+    start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p2-p3", cpus=2, pages=4)
+
+    assert start == reduced(escape_pages.join_ranges, start, lambda _: True)

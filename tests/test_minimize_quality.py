@@ -45,7 +45,7 @@ OTHERS = {"mask-early": 3}
 its window; no pass leads from the one to the other, which is shorter.
 """
 MEDIAN_RUNS = {
-    "skip-demotion": 60,
+    "skip-demotion": 65,
     "skip-absent": 120,
     "drop-last": 80,
     "lose-batch": 85,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fuzz.engines.strategies import scenarios
 from fuzz.scenario import Record, Scenario, decode, encode, kinds, mutate
 from fuzz.scenario.binary import WIDTH
-from fuzz.scenario.races import NEEDS, OPERATIONS
+from fuzz.scenario.race_round import OPERATIONS
+from fuzz.scenario.races import NEEDS
 
 BYTES = st.binary(max_size=4 + 20 * 4 + 3)
 LIMITS = st.integers(1, 16)

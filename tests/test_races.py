@@ -5,7 +5,8 @@ import random
 import pytest
 
 from fuzz.scenario import kinds
-from fuzz.scenario.races import MEETS, OPERATIONS, race_scenario
+from fuzz.scenario.race_round import MEETS, OPERATIONS
+from fuzz.scenario.races import race_scenario
 from fuzz.scenario.record import Header
 from tests.kernel import Kernel, prot
 

@@ -38,6 +38,7 @@ from fuzz.minimize.escape import (
 )
 from fuzz.minimize.escape_pages import (
     drop_with_page,
+    join_ranges,
     last_of_two,
     repeat_paused_access,
     split_copies,
@@ -88,8 +89,9 @@ REMOVE: Final[tuple[Pass, ...]] = (
     escape_by_scan,
     escape_by_dropping,
     resume_by_waiting,
+    join_ranges,
 )
-"""What leaves less: records, pauses, pages, CPUs; from the largest steps to the smallest. The last four apply to few
+"""What leaves less: records, pauses, pages, CPUs; from the largest steps to the smallest. The last five apply to few
 scenarios, and ask once or twice there; among the ESCAPE passes they came so late that what they shorten had been
 lowered first for nothing, which took 100 of 350 runs where two flushes overlap.
 """

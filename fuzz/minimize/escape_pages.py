@@ -4,6 +4,8 @@ one.
 Each drops or adds a record and renames or moves others at once; neither half is interesting by itself.
 """
 
+from itertools import combinations
+
 from fuzz.minimize.escape import with_windows
 from fuzz.minimize.reducer import Reducer
 from fuzz.minimize.rewrite import (
@@ -125,3 +127,23 @@ def last_of_two(reducer: Reducer) -> None:
         paused = revised(last, cpu=first[CPU], run=run)
         if reducer.consider(Scenario(header, (first, paused, load))):
             return
+
+
+def join_ranges(reducer: Reducer) -> None:
+    """For each two calls of one kind whose ranges touch, has tried to have the last one do it all.
+
+    What happens between the two needs the first one done only where it is the other half of the last one.
+    """
+    best = reducer.best
+    records = best.records
+    for at, behind in combinations(calls(best), 2):
+        first, last = records[at], records[behind]
+        low = min(first[PAGE], last[PAGE])
+        count = max(first[PAGE] + first[COUNT], last[PAGE] + last[COUNT]) - low
+        if first[KIND] == last[KIND] and count <= first[COUNT] + last[COUNT]:
+            whole = revised(last, page=low, count=count)
+            rest = without(
+                Scenario(best.header, (*records[:behind], whole, *records[behind + 1 :])), {at}
+            )
+            if reducer.consider(rest):
+                return

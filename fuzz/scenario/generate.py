@@ -5,14 +5,17 @@ operations are accesses, because only an access fills a TLB or shows what is in 
 pages, because the bugs that Linux had need two or three CPUs and meet on one page.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from fuzz.scenario import kinds
 from fuzz.scenario.binary import WIDTH, decode, encode
 from fuzz.scenario.draws import Draws
-from fuzz.scenario.races import OPERATIONS, race_scenario
+from fuzz.scenario.race_round import OPERATIONS
+from fuzz.scenario.races import race_scenario
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interleaving
+from fuzz.scenario.themes import DRAWN
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
@@ -83,7 +86,11 @@ _SWARM_SIZES: Final = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 7, 21)
 _ALWAYS: Final = (kinds.READ, kinds.WRITE, kinds.EXEC)
 _SOMETIMES: Final = tuple(kind for kind in _WEIGHTS if kind not in _ALWAYS)
 
-_RACES: Final = 0.6
+_RACES: Final = 0.7
+_THEMED: Final = 0.7
+"""How often the kinds of such a scenario are those of a theme; the others are for races that nobody has thought of."""
+_CROWDED: Final = 0.5
+"""How often it has as many CPUs as the deepest race of its theme."""
 _RACING: Final = (1, 2, 2, 2, 2, 3, 3, 3, 4, 6)
 """How many kinds of operation the rounds of one scenario use, repeated by weight."""
 
@@ -134,7 +141,13 @@ def random_scenario(draws: Draws, records: int = 32) -> Scenario:
     """
     header = random_header(draws)
     if draws.random() < _RACES:
-        kept = draws.sample(OPERATIONS, draws.choice(_RACING))
+        among: Sequence[int] = OPERATIONS
+        if draws.random() < _THEMED:
+            theme = draws.choice(DRAWN)
+            among = theme.kinds
+            if draws.random() < _CROWDED:
+                header = header._replace(cpus=max(header.cpus, theme.cpus))
+        kept = draws.sample(among, min(draws.choice(_RACING), len(among)))
         return race_scenario(draws, header, kept, records)
     body = bytearray(draws.randbytes(WIDTH * records))
     body[0::4] = body[0::4].translate(_KIND_OF_BYTE).translate(_swarm(draws))

@@ -22,7 +22,8 @@ from fuzz.scenario.kinds import (
     RUN,
     WRITE,
 )
-from fuzz.scenario.races import ALL_PAGES, ELSEWHERE, NEEDS, OPERATIONS
+from fuzz.scenario.race_round import ALL_PAGES, ELSEWHERE, OPERATIONS
+from fuzz.scenario.races import NEEDS
 from fuzz.scenario.record import Scenario
 from fuzz.scenario.schedule import CUTS
 

@@ -30,6 +30,15 @@ CUTS: Final = (
     *_WINDOW * 3,
 )
 """Run fields that pause, repeated by weight."""
+FAULT_CUTS: Final = (
+    *range(1, MAX_STEPS + 1),
+    *(1, 2, 3, 4) * 3,
+    *(
+        FIRST_POINT + POINTS.index(name)
+        for name in ("lock", "check", "change", "copy", "install", "unlock", "window")
+    ),
+)
+"""The same for an access that faults, whose windows are others."""
 
 
 def programs(scenario: Scenario) -> tuple[Program, ...]:

@@ -246,7 +246,7 @@ class Oracle(History):
         """C6, and the counters: call when no operation is in flight."""
         w = self.world
         w.flush.quiesce(w)
-        if w.file_frames:
+        if self.file_objects:
             self._files_at_rest()
         for cpu, entries in enumerate(w.machine.tlb):
             for key, entry in entries.items():
@@ -262,7 +262,8 @@ class Oracle(History):
         w = self.world
         for place, owner in self.file_objects.items():
             frame = w.shared[place]
-            if self.shadow[owner] != w.disk.get(place, 0) and not to_be_written(w, frame):
+            kept = frame >= 0 and to_be_written(w, frame)
+            if self.shadow[owner] != w.disk.get(place, 0) and not kept:
                 raise Violation("store-not-written-back", place % PAGES, -1, WRITE)
 
     def _entry_at_rest(self, cpu: int, mm: int, key: int, entry: int) -> None:

@@ -19,9 +19,9 @@ from mm.mprotect import start_mprotect
 from mm.mremap import start_mremap
 from mm.munmap import start_munmap
 from mm.numa_scan import start_numa_scan
+from mm.pageout import start_swapout
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
-from mm.swap_out import start_swapout
 from mm.text_poke import start_poke
 from mm.tick import start_tick
 from mm.userfaultfd import start_protect, start_register, start_unprotect

@@ -58,7 +58,7 @@ class Canonical(Sparse):
         for page in range(w.pages):
             frame = w.shared[page]
             self.out.append(self.frame(frame) if frame >= 0 else -1)
-        if w.rmap or w.file_frames or w.disk:
+        if oracle.file_objects or w.file_frames:
             self.file(w, oracle)
         if state.last_global >= FIRST_GLOBAL:
             self.broadcasts(w, state)

@@ -135,7 +135,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("tick", "none", True, NO_ARGUMENT, "the timer interrupt of a CPU: time passes"),
     Kind("pin", "one", True, NO_ARGUMENT, "the kernel pins a page without locks and reads it"),
     Kind("numa_scan", "range", True, PLACEMENT, "make the next access to each page a NUMA hint"),
-    Kind("swapout", "one", True, SPACE, "write a page to swap and free its frame"),
+    Kind("swapout", "one", True, SPACE, "write a page to swap or to its file and free its frame"),
     Kind("copy", "one", True, DESTINATION, "user load from a page and store to another one"),
     Kind("ksm", "one", True, SPACE, "merge a page with one that has the same content"),
 )

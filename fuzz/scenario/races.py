@@ -63,14 +63,15 @@ _READ_WRITE: Final = 3
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
-LAYOUT_FOR: Final = {
-    SWAPOUT: PRIVATE,
-    KSM: PRIVATE,
-    WRITEBACK: FILE,
-    PUNCH: FILE,
-    COLLAPSE: HUGE,
+LAYOUTS_FOR: Final = {
+    SWAPOUT: (PRIVATE, FILE),
+    KSM: (PRIVATE,),
+    WRITEBACK: (FILE,),
+    PUNCH: (FILE,),
+    COLLAPSE: (HUGE,),
 }
-"""What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
+"""What must be mapped, one of these, if an operation of this kind is to find anything; the last one that is among the
+kinds wins."""
 HUGE_HINTS: Final = 0.5
 """How often NUMA hints are for huge pages, whose hint faults are others than those of small pages."""
 HINT_FAULTS: Final = 0.5
@@ -118,9 +119,9 @@ def race_scenario(
     hints_are_huge = NUMA_SCAN in operations and draws.random() < HUGE_HINTS
     if hints_are_huge:
         header = header._replace(layout=HUGE)
-    for kind, layout in LAYOUT_FOR.items():
+    for kind, layouts in LAYOUTS_FOR.items():
         if kind in operations:
-            header = header._replace(layout=layout)
+            header = header._replace(layout=draws.choice(layouts))
     if COLLAPSE in operations or hints_are_huge:
         header = header._replace(pages=max(header.pages, FANOUT))
     if KSM in operations:

@@ -30,7 +30,7 @@ def unmap_next(w: World, cpu: int, s: Step) -> None:
 
 @step("try_to_unmap_one", "change", takes="mm page frame")
 def unmap_one(w: World, cpu: int, s: Step) -> None:
-    """Nothing is left in the entry: the file says where the page is. Its marks go as well, for there is no PTE marker."""
+    """Nothing is left in the entry: the file says where the page is. Its regions have no marks of userfaultfd."""
     _, mm, page, frame = s
     pte = pte_of(w, mm, page)
     if not maps(pte, frame):

@@ -64,8 +64,8 @@ class Oracle(History):
     def commit(self, mm: int, page: int, entry: int) -> None:
         slot = mm * PAGES + page
         version = self.version_of(mm, entry)
-        if version:
-            owner = version >> 24
+        owner = version >> 24
+        if owner:
             frame = version >> 3 & 63
             if self.dropped and self.dropped.get(slot) == owner:
                 raise Violation("dropped-page-comes-back", slot, -1, READ)

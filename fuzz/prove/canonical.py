@@ -60,6 +60,8 @@ class Canonical(Sparse):
             self.out.append(self.frame(frame) if frame >= 0 else -1)
         if oracle.file_objects or w.file_frames:
             self.file(w, oracle)
+        if w.huge_zero >= 0:
+            self.out += (-5, self.frame(w.huge_zero))
         if state.last_global >= FIRST_GLOBAL:
             self.broadcasts(w, state)
         if state.trim_due or state.lazy_frees:

@@ -22,6 +22,7 @@ from fuzz.scenario.kinds import (
     FORK,
     FREE,
     HUGE,
+    HUGE_ZERO,
     KINDS,
     KSM,
     LAZY,
@@ -35,6 +36,7 @@ from fuzz.scenario.kinds import (
     PUNCH,
     READ,
     RUN,
+    SHRINK,
     SPACE,
     SWAPOUT,
     SWITCH,
@@ -69,6 +71,7 @@ LAYOUTS_FOR: Final = {
     WRITEBACK: (FILE,),
     PUNCH: (FILE,),
     COLLAPSE: (HUGE,),
+    SHRINK: (HUGE,),
 }
 """What must be mapped, one of these, if an operation of this kind is to find anything; the last one that is among the
 kinds wins."""
@@ -122,7 +125,9 @@ def race_scenario(
     for kind, layouts in LAYOUTS_FOR.items():
         if kind in operations:
             header = header._replace(layout=draws.choice(layouts))
-    if COLLAPSE in operations or hints_are_huge:
+    if SHRINK in operations:
+        header = header._replace(machine=header.machine | HUGE_ZERO)
+    if COLLAPSE in operations or SHRINK in operations or hints_are_huge:
         header = header._replace(pages=max(header.pages, FANOUT))
     if KSM in operations:
         header = header._replace(pages=max(header.pages, 2), cpus=max(header.cpus, 3))

@@ -26,6 +26,8 @@ from fuzz.scenario.kinds import (
     KINDS,
     KSM,
     LAZY,
+    MAP_HUGE,
+    MAP_SHIFT,
     MAX_SPACES,
     MMAP,
     MPROTECT,
@@ -61,7 +63,9 @@ from mm.operations import (
 OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
+_LOOK_AT_ZEROS: Final = (READ, READ, FILL)
 _READ_WRITE: Final = 3
+_HUGE_READ_WRITE: Final = MAP_HUGE << MAP_SHIFT | _READ_WRITE
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
@@ -155,9 +159,13 @@ def _round(draws: Draws, header: Header, operations: Sequence[int], body: bytear
     second = draws.choice((_NOWHERE, _NOWHERE, _TOGETHER, _ANYWHERE))
     apart = ELSEWHERE_TOGETHER if second == _TOGETHER else ELSEWHERE
     elsewhere = draws.randrange(0, pages) if draws.random() < apart else page
+    zeros = SHRINK in operations
+    if zeros:
+        # Stores replace the huge zero page, and protection changes of a part split it: map it anew, whole.
+        body += bytes((MMAP, draws.randrange(0, cpus), _block(page), _HUGE_READ_WRITE))
     for _ in range(draws.randrange(1, 4)):
         # A CPU that holds one page alone misses the half of a batch that a lost range drops.
-        warm, cpu = draws.choice(_WARM), draws.randrange(0, cpus)
+        warm, cpu = draws.choice(_LOOK_AT_ZEROS if zeros else _WARM), draws.randrange(0, cpus)
         for at in sorted({page, elsewhere}):
             body += bytes((warm, cpu, at, 0))
     if KSM in operations:
@@ -221,4 +229,9 @@ def _span(draws: Draws, page: int) -> int:
     width = draws.random()
     if width < 0.7:
         return page
-    return page & ~(FANOUT - 1) | FANOUT - 1 << 3 if width < 0.9 else ALL_PAGES
+    return _block(page) if width < 0.9 else ALL_PAGES
+
+
+def _block(page: int) -> int:
+    """Return the byte of the range of the huge page that the page lies in."""
+    return page & ~(FANOUT - 1) | FANOUT - 1 << 3

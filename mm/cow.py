@@ -133,7 +133,7 @@ def wp_huge(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm))
 
 
-@step("do_huge_zero_wp_pmd", "change", takes="page")
+@step("do_huge_zero_wp_pmd", "change")
 def wp_huge_zero(w: World, cpu: int, s: Step) -> None:
     """Under the PMD lock, put 2 MiB of memory in the place of the huge zero page, or split it if there is none.
 

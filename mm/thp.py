@@ -11,7 +11,7 @@ from mm.frames import alloc_huge
 from mm.huge_zero import get_huge_zero, is_huge_zero, put_huge_zero
 from mm.step import Step, push, step
 from mm.tables import new_table, page_prot, pmd_of, set_pmd_leaf, set_pmd_table
-from mm.world import NO_HUGE_ZERO, VM_HUGE, VM_WRITE, ZERO_FRAME, World
+from mm.world import NO_HUGE_ZERO, VM_HUGE, VM_RIGHTS, VM_WRITE, ZERO_FRAME, World
 
 NOT_VALID: Final = ~(PRESENT | PROTNONE)
 
@@ -87,4 +87,7 @@ def split_populate(w: World, cpu: int, s: Step) -> None:
         w.machine.memory[table << 2 | i] = small | rest
     set_pmd_table(w, cpu, mm, index, table)
     if zeros:
+        # Another frame, of which the free does not say that nobody reads the old one: others may map that.
+        for page in range(index * FANOUT, (index + 1) * FANOUT):
+            w.observer.visit(cpu, mm, page, VM_RIGHTS)
         put_huge_zero(w)

@@ -58,7 +58,7 @@ class Canonical(Sparse):
         for page in range(w.pages):
             frame = w.shared[page]
             self.out.append(self.frame(frame) if frame >= 0 else -1)
-        if oracle.file_objects or w.file_frames:
+        if w.rmap or w.file_frames or w.disk or oracle.file_objects:
             self.file(w, oracle)
         if w.huge_zero >= 0:
             self.out += (-5, self.frame(w.huge_zero))

@@ -19,7 +19,7 @@ from mm.mmap import FILE, HUGE, PRIVATE, SHARED, map_pages
 from mm.operations import STARTS, begin
 from mm.step import Watch, run_steps
 from mm.tables import new_table
-from mm.world import VM_READ, VM_WRITE, World
+from mm.world import HUGE_ZERO_FREE, VM_READ, VM_WRITE, World
 
 STEP_LIMIT = 20_000
 """Steps of one run; the longest scenario that the generators make needs a tenth of them."""
@@ -91,6 +91,8 @@ def boot(
         asids=header.asids,
         batch=header.batch,
     )
+    if switches & kinds.HUGE_ZERO:
+        w.huge_zero = HUGE_ZERO_FREE
     oracle.attach(w)
     w.root[0] = new_table(w)
     w.live[0] = True

@@ -64,8 +64,8 @@ class Oracle(History):
     def commit(self, mm: int, page: int, entry: int) -> None:
         slot = mm * PAGES + page
         version = self.version_of(mm, entry)
-        if version:
-            owner = version >> 24
+        owner = version >> 24
+        if owner:
             frame = version >> 3 & 63
             if self.dropped and self.dropped.get(slot) == owner:
                 raise Violation("dropped-page-comes-back", slot, -1, READ)
@@ -246,7 +246,7 @@ class Oracle(History):
         """C6, and the counters: call when no operation is in flight."""
         w = self.world
         w.flush.quiesce(w)
-        if w.file_frames:
+        if self.file_objects:
             self._files_at_rest()
         for cpu, entries in enumerate(w.machine.tlb):
             for key, entry in entries.items():
@@ -262,7 +262,8 @@ class Oracle(History):
         w = self.world
         for place, owner in self.file_objects.items():
             frame = w.shared[place]
-            if self.shadow[owner] != w.disk.get(place, 0) and not to_be_written(w, frame):
+            kept = frame >= 0 and to_be_written(w, frame)
+            if self.shadow[owner] != w.disk.get(place, 0) and not kept:
                 raise Violation("store-not-written-back", place % PAGES, -1, WRITE)
 
     def _entry_at_rest(self, cpu: int, mm: int, key: int, entry: int) -> None:

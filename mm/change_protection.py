@@ -25,6 +25,7 @@ from machine.entry import (
     UFFD_WP,
 )
 from machine.geometry import FANOUT, frame_of
+from mm.huge_zero import is_huge_zero
 from mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
@@ -170,7 +171,7 @@ def change_huge_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pmd_unlock, mm), (change_pmd, *s[1:]))
     elif mask != WHOLE_TABLE:
         push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm), (change_pmd, *s[1:]))
-    elif mode == PROT_NUMA and not pmd & PRESENT:
+    elif mode == PROT_NUMA and (not pmd & PRESENT or is_huge_zero(w, pmd)):
         push(w, cpu, (pmd_unlock, mm))
     else:
         set_pmd_leaf(w, cpu, mm, index, w.flush.huge_invalid(pmd))

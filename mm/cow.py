@@ -3,7 +3,8 @@
 from machine.entry import ACCESSED, DIRTY, PSE, RW, SOFT_DIRTY, UFFD_WP
 from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.deliver import deliver_signal
-from mm.frames import alloc_frame, free_swap, get_page, put_page
+from mm.frames import alloc_frame, alloc_huge, free_swap, get_page, put_page
+from mm.huge_zero import is_huge_zero, put_huge_zero
 from mm.locks import pmd_unlock, pte_lock, pte_unlock
 from mm.operation import due_install
 from mm.page_cache import wait_folio
@@ -122,9 +123,44 @@ def wp_huge(w: World, cpu: int, s: Step) -> None:
         deliver_signal(w, cpu, mm, (pmd_unlock, mm))
         return
     first = frame_of(pmd)
-    if all(w.refs[first + i] == 1 for i in range(FANOUT)):
+    if is_huge_zero(w, pmd):
+        push(w, cpu, (wp_huge_zero, page), (pmd_unlock, mm))
+    elif all(w.refs[first + i] == 1 for i in range(FANOUT)):
         set_pmd_leaf(w, cpu, mm, index, pmd | RW | DIRTY | ACCESSED | SOFT_DIRTY)
         push(w, cpu, (pmd_unlock, mm))
     else:
         # Shared after fork: fall back to copying the one page that is written.
         push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm))
+
+
+@step("do_huge_zero_wp_pmd", "change")
+def wp_huge_zero(w: World, cpu: int, s: Step) -> None:
+    """Under the PMD lock, put 2 MiB of memory in the place of the huge zero page, or split it if there is none.
+
+    The entry is cleared and flushed first, as that of one page (pmdp_huge_clear_flush): else two CPUs see two pages.
+    """
+    page = s[1]
+    mm = w.task_mm[cpu]
+    index = page // FANOUT
+    new = alloc_huge(w)
+    if new < 0:
+        push(w, cpu, (split_huge, mm, index))
+        return
+    set_pmd_leaf(w, cpu, mm, index, 0)
+    push(w, cpu, (install_over_zeros, page, new))
+    w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
+
+
+@step("map_anon_folio_pmd", "install", takes="page frame")
+def install_over_zeros(w: World, cpu: int, s: Step) -> None:
+    """Map the new pages, and drop the reference of the mapping of zeros, which is flushed."""
+    _, page, new = s
+    mm = w.task_mm[cpu]
+    first = page & ~(FANOUT - 1)
+    for i in range(FANOUT):
+        w.observer.object_new(mm, first + i, new + i)
+    entry = FRAME_BITS[new] | page_prot(w.vma[mm][page]) | PSE | RW | DIRTY | SOFT_DIRTY
+    set_pmd_leaf(w, cpu, mm, page // FANOUT, entry)
+    for i in range(FANOUT):
+        w.observer.visit(cpu, mm, first + i, VM_RIGHTS)
+    put_huge_zero(w)

@@ -19,8 +19,10 @@ UNLOCK: Final = 2
 FREE: Final = 3
 RETURN: Final = 4
 PAGEOUT: Final = 5
+SUBMIT: Final = 6
 """Points at which a deferred flush may be due: before a frame is copied, before a new entry is installed, before a lock
-is released, before a frame is freed, before the operation returns, before a dirty page is written to swap."""
+is released, before a frame is freed, before the operation returns, before reclaim writes a dirty page to swap, before
+it writes one to its file."""
 
 
 class FlushState(Protocol):

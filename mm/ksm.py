@@ -17,7 +17,7 @@ from mm.rmap import is_merged, mapcount, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.swap import slot_of
 from mm.tables import maps, page_prot, pte_of, set_pte
-from mm.world import MMS, VM_WRITE, ZERO_FRAME, World
+from mm.world import MMS, VM_RIGHTS, VM_WRITE, ZERO_FRAME, World
 
 
 def start_ksm(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
@@ -158,6 +158,8 @@ def merge_install(w: World, cpu: int, s: Step) -> None:
     w.observer.merged(mm, page, frame, kept)
     marks = pte & (UFFD_WP | SOFT_DIRTY) | DIRTY
     set_pte(w, cpu, mm, page, FRAME_BITS[kept] | page_prot(w.vma[mm][page]) | marks)
+    # The old frame may live on for another page, so that its free does not say that nobody loads from it here.
+    w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.refs[frame] -= 1
     if is_merged(w, frame) or mapcount(w, kept, range(mm, mm + 1)) > 1:
         w.merged |= 1 << kept

@@ -4,6 +4,7 @@ from typing import Final
 
 from machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT, frame_of
+from mm.huge_zero import is_huge_zero
 from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import (
     gather_begin,
@@ -62,9 +63,11 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
 
 @step("madvise_free_pte_range", "check")
 def free_pmd(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, PMD index, mask of pages; a huge page is split first, whole or not."""
+    """Arguments: mm, PMD index, mask of pages; a huge page is split first, whole or not, but for that of zeros."""
     _, mm, index, mask = s
     pmd = pmd_of(w, mm, index)
+    if is_huge_zero(w, pmd):
+        return
     if pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (split_huge, mm, index), (pmd_unlock, mm), s)
     elif pmd:

@@ -11,6 +11,7 @@ from typing import Final
 from machine.entry import PRESENT, PROTNONE
 from machine.geometry import frame_of
 from mm.change_protection import PROT_NUMA, change_pmd
+from mm.huge_zero import of_huge_zero
 from mm.locks import mmap_read_trylock
 from mm.operation import gather_begin, gather_finish, read_unlock_return
 from mm.page_mask import by_table
@@ -55,5 +56,5 @@ def task_numa_work(w: World, cpu: int, s: Step) -> bool:
 def _place(w: World, leaf: int, where: int) -> None:
     """Note on which node the page is, seen from the threads that use it."""
     frame = frame_of(leaf)
-    if leaf & (PRESENT | PROTNONE) and frame != ZERO_FRAME:
+    if leaf & (PRESENT | PROTNONE) and frame != ZERO_FRAME and not of_huge_zero(w, frame):
         w.misplaced = w.misplaced & ~(1 << frame) | where << frame

@@ -23,6 +23,9 @@ class Observer(Protocol):
     def object_new(self, mm: int, page: int, frame: int) -> None:
         """The page begins a new object of zeros in `frame`."""
 
+    def zeros(self, first: int, count: int) -> None:
+        """The frames from `first` are the huge zero page: whoever maps one maps zeros, as with the zero page."""
+
     def object_shared(self, mm: int, frame: int) -> None:
         """`mm` maps the shared object that lives in `frame`."""
 

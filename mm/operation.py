@@ -3,7 +3,7 @@
 from typing import Final
 
 from machine.geometry import TABLES
-from mm.flush import COPY, FREE, INSTALL, PAGEOUT, RETURN, UNLOCK
+from mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
 from mm.step import Step, step
 from mm.world import NOBODY, World
 
@@ -69,8 +69,9 @@ def due_unlock(w: World, cpu: int, _s: Step) -> None:
 
 
 @step("try_to_unmap_flush_dirty", "flush")
-def due_pageout(w: World, cpu: int, _s: Step) -> None:
-    w.flush.due(w, cpu, PAGEOUT)
+def due_pageout(w: World, cpu: int, s: Step) -> None:
+    """Argument: PAGEOUT or SUBMIT, for where the page is written."""
+    w.flush.due(w, cpu, s[1])
 
 
 @step("flush before free", "flush")

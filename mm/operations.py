@@ -19,9 +19,10 @@ from mm.mprotect import start_mprotect
 from mm.mremap import start_mremap
 from mm.munmap import start_munmap
 from mm.numa_scan import start_numa_scan
+from mm.pageout import start_swapout
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
-from mm.swap_out import start_swapout
+from mm.shrink import start_shrink
 from mm.text_poke import start_poke
 from mm.tick import start_tick
 from mm.userfaultfd import start_protect, start_register, start_unprotect
@@ -63,6 +64,7 @@ STARTS: Final[dict[str, Start]] = {
     "swapout": start_swapout,
     "copy": start_copy,
     "ksm": start_ksm,
+    "shrink": start_shrink,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -97,6 +99,7 @@ BY_KERNEL_THREAD: Final = frozenset(
         "tick",
         "swapout",
         "ksm",
+        "shrink",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""

@@ -5,12 +5,13 @@ A protection change of the whole is in mm/change_protection.py, a zap of the who
 
 from typing import Final
 
-from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY, WRITE
+from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY, SOFTW1, WRITE
 from machine.geometry import FANOUT, FRAME_BITS, FRAMES, frame_of
 from mm.frames import alloc_huge
+from mm.huge_zero import get_huge_zero, is_huge_zero, put_huge_zero
 from mm.step import Step, push, step
 from mm.tables import new_table, page_prot, pmd_of, set_pmd_leaf, set_pmd_table
-from mm.world import VM_HUGE, VM_WRITE, World
+from mm.world import NO_HUGE_ZERO, VM_HUGE, VM_RIGHTS, VM_WRITE, ZERO_FRAME, World
 
 NOT_VALID: Final = ~(PRESENT | PROTNONE)
 
@@ -33,21 +34,25 @@ def mkinvalid(pmd: int) -> int:
 
 @step("do_huge_pmd_anonymous_page", "install")
 def install_huge(w: World, cpu: int, s: Step) -> None:
-    """Map 2 MiB of zeros; without a free block, a page table instead, and the access faults again."""
+    """Map 2 MiB of zeros; without a free block, a page table instead, and the access faults again.
+
+    A read fault maps the huge zero page, or memory if that is not to be used.
+    """
     _, page, kind = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
     if pmd_of(w, mm, index):
         return
-    first = alloc_huge(w)
+    zeros = kind != WRITE and w.huge_zero != NO_HUGE_ZERO
+    first = get_huge_zero(w) if zeros else alloc_huge(w)
     if first < 0:
         set_pmd_table(w, cpu, mm, index, new_table(w))
         return
     vma = w.vma[mm][page]
-    for i in range(FANOUT):
-        w.observer.object_new(mm, index * FANOUT + i, first + i)
+    if not zeros:
+        for i in range(FANOUT):
+            w.observer.object_new(mm, index * FANOUT + i, first + i)
     entry = FRAME_BITS[first] | page_prot(vma) | PSE
-    # A read fault maps real memory read-only here; the huge zero page that Linux may use instead is not modelled.
     if kind == WRITE and vma & VM_WRITE:
         entry |= RW | DIRTY | SOFT_DIRTY
     set_pmd_leaf(w, cpu, mm, index, entry)
@@ -70,10 +75,19 @@ def split_huge(w: World, cpu: int, s: Step) -> None:
 
 @step("pmd_populate", "install", takes="mm index entry")
 def split_populate(w: World, cpu: int, s: Step) -> None:
+    """Map the same frames one by one; in the place of the huge zero page the zero page (__split_huge_zero_page_pmd),
+    and drop the reference of the mapping, which is flushed.
+    """
     _, mm, index, pmd = s
     table = new_table(w)
-    first = frame_of(pmd)
     rest = pmd & ~(FRAME_BITS[FRAMES - 1] | PSE)
+    zeros = is_huge_zero(w, pmd)
     for i in range(FANOUT):
-        w.machine.memory[table << 2 | i] = FRAME_BITS[first + i] | rest
+        small = FRAME_BITS[ZERO_FRAME] | SOFTW1 if zeros else FRAME_BITS[frame_of(pmd) + i]
+        w.machine.memory[table << 2 | i] = small | rest
     set_pmd_table(w, cpu, mm, index, table)
+    if zeros:
+        # Another frame, of which the free does not say that nobody reads the old one: others may map that.
+        for page in range(index * FANOUT, (index + 1) * FANOUT):
+            w.observer.visit(cpu, mm, page, VM_RIGHTS)
+        put_huge_zero(w)

@@ -41,6 +41,12 @@ ZERO_FRAME: Final = 0
 """The zero page: mapped by read faults of private pages, never written and never freed."""
 
 
+NO_HUGE_ZERO: Final = -2
+"""In World.huge_zero: read faults of huge regions map memory (use_zero_page is 0)."""
+HUGE_ZERO_FREE: Final = -1
+"""In World.huge_zero: the huge zero page is not allocated."""
+
+
 class World:
     """Everything that a step may read or write.
 
@@ -61,6 +67,7 @@ class World:
         "free_frames",
         "freed",
         "gone",
+        "huge_zero",
         "irqs_off",
         "kthread",
         "lazy",
@@ -148,6 +155,8 @@ class World:
         self.misplaced = 0
         # Frames that ksmd has mapped at two pages of one address space (PageKsm), a bit each, until they are freed.
         self.merged = 0
+        # The first frame of the huge zero page, or why there is none.
+        self.huge_zero = NO_HUGE_ZERO
         # The frames of shared memory: of the anonymous object's pages, then of the file's (its page cache).
         self.shared: list[int] = [-1] * (2 * PAGES)
         # Of the file: its frames and those that are to be written back (PG_dirty), a bit each; what its backing store
@@ -206,6 +215,7 @@ class World:
         self.page_lock = known.page_lock
         self.misplaced = known.misplaced
         self.merged = known.merged
+        self.huge_zero = known.huge_zero
         self.shared = known.shared.copy()
         self.file_frames = known.file_frames
         self.dirty = known.dirty
@@ -249,6 +259,7 @@ class World:
             self.page_lock,
             self.misplaced,
             self.merged,
+            self.huge_zero,
             tuple(self.shared),
             self.file_frames,
             self.dirty,

@@ -154,6 +154,11 @@ class History:
     def object_new(self, mm: int, _page: int, frame: int) -> None:
         self.objects[frame * MMS + mm] = self.new_object(0)
 
+    def zeros(self, first: int, count: int) -> None:
+        """Every address space has the object of zeros there, until the frames are free."""
+        self.shared_object[first : first + count] = [ZERO_OBJECT] * count
+        self.objects[first * MMS : (first + count) * MMS] = [ZERO_OBJECT] * (count * MMS)
+
     def object_shared(self, mm: int, frame: int) -> None:
         if self.shared_object[frame] == NO_OBJECT:
             self.shared_object[frame] = self.new_object(0)
@@ -175,7 +180,8 @@ class History:
         self.being_cleaned &= ~(1 << frame)
 
     def object_fork(self, parent: int, child: int, frame: int) -> None:
-        if frame != ZERO_FRAME:
+        """Zeros have no snapshot."""
+        if frame != ZERO_FRAME and self.shared_object[frame] != ZERO_OBJECT:
             at = frame * MMS + child
             if self.objects[at] == NO_OBJECT:
                 self.objects[at] = self._snapshot(self.objects[frame * MMS + parent])
@@ -276,7 +282,7 @@ class History:
         self.armed[slot] = entry & UFFD_WP
         version = self.version_of(mm, entry)
         self.versions[slot] = [*self.versions[slot], version]
-        if version:
+        if version >> 24:
             self.home[version >> 24] = version >> 3 & 63
 
     def visit(self, cpu: int, mm: int, page: int, deny: int) -> None:

@@ -57,11 +57,15 @@ def leaves(w: World) -> list[tuple[int, int, int]]:
 
 @given(any_scenario())
 def test_references_are_mappings(scenario: Scenario) -> None:
-    """A frame has a reference for each entry that maps it and one for each cache: nothing leaks or dangles."""
+    """A frame has a reference for each entry that maps it and one for each cache, the huge zero page one of its own:
+    nothing leaks or dangles.
+    """
     for w in rested(scenario):
         mapped = Counter(frame_of(entry) for _, _, entry in leaves(w))
         mapped.update(frame for frame in w.shared if frame >= 0)
         mapped.update(w.swap_cache.values())
+        if w.huge_zero >= 0:
+            mapped.update(range(w.huge_zero, w.huge_zero + FANOUT))
         roots = [*w.root, *(root for _, root in w.gone)]
         tables = {root for root in roots if root >= 0} | {
             frame_of(pmd_of(w, mm, index))

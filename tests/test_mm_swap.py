@@ -52,7 +52,7 @@ def test_the_order_of_steps() -> None:
     k.read(1)
 
     assert k.run(0, "swapout") == [
-        "shrink_folio_list, folio_alloc_swap",
+        "shrink_folio_list",
         "try_to_unmap",
         "pte_lock",
         "try_to_unmap_one",
@@ -94,13 +94,13 @@ def test_all_mappings_name_one_slot() -> None:
     assert k.w.swap_map == {1: 2}
 
 
-@pytest.mark.parametrize("layout", ["shared", "file", "huge"])
+@pytest.mark.parametrize("layout", ["shared", "huge"])
 def test_what_is_not_swapped_out(layout: str) -> None:
-    """Shared memory, pages of the file and huge pages stay where they are."""
+    """Shared memory and huge pages stay where they are."""
     k = Kernel(layout=layout)
     k.write(0)
 
-    assert k.run(1, "swapout") == ["shrink_folio_list, folio_alloc_swap", "return"]
+    assert k.run(1, "swapout") == ["shrink_folio_list", "return"]
 
 
 def test_a_lazily_freed_page_is_not_swapped_out() -> None:

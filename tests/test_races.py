@@ -8,6 +8,7 @@ from fuzz.scenario import kinds
 from fuzz.scenario.race_round import MEETS, OPERATIONS
 from fuzz.scenario.races import race_scenario
 from fuzz.scenario.record import Header
+from machine.geometry import FANOUT
 from tests.kernel import Kernel, prot
 
 NAMES = [kind.name for kind in kinds.KINDS]
@@ -40,3 +41,25 @@ def test_a_round_needs_no_registration_of_its_own() -> None:
     assert scenario.records[0][0] == kinds.UFFD_REGISTER
     assert scenario.records[0][3:5] == (0, 4)
     assert len(scenario.records) == 32
+
+
+def test_reclaim_has_private_pages_or_those_of_the_file() -> None:
+    """Either of the two ways of a page that is reclaimed, whatever the header was."""
+    layouts = {
+        race_scenario(random.Random(seed), Header(2, 1), (kinds.SWAPOUT,), 4).header.layout
+        for seed in range(16)
+    }
+
+    assert layouts == {kinds.PRIVATE, kinds.FILE}
+
+
+def test_the_shrinker_has_a_huge_zero_page() -> None:
+    """Each round maps a huge region anew, in a world that uses the huge zero page."""
+    scenario = race_scenario(random.Random(1), Header(2, 1), (kinds.SHRINK, kinds.MUNMAP), 8)
+
+    assert scenario.header.layout == kinds.HUGE
+    assert scenario.header.machine & kinds.HUGE_ZERO
+    assert scenario.header.pages == FANOUT
+    kind, _, _, page, count, arg = scenario.records[0]
+    assert (kind, page, count) == (kinds.MMAP, 0, FANOUT)
+    assert arg == prot(kinds.PROT_READ | kinds.PROT_WRITE, kinds.MAP_HUGE)

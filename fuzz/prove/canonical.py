@@ -58,8 +58,10 @@ class Canonical(Sparse):
         for page in range(w.pages):
             frame = w.shared[page]
             self.out.append(self.frame(frame) if frame >= 0 else -1)
-        if w.rmap or w.file_frames or w.disk:
+        if w.rmap or w.file_frames or w.disk or oracle.file_objects:
             self.file(w, oracle)
+        if w.huge_zero >= 0:
+            self.out += (-5, self.frame(w.huge_zero))
         if state.last_global >= FIRST_GLOBAL:
             self.broadcasts(w, state)
         if state.trim_due or state.lazy_frees:

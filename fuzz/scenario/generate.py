@@ -19,8 +19,8 @@ from fuzz.scenario.themes import DRAWN
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 45,
-    kinds.WRITE: 45,
+    kinds.READ: 44,
+    kinds.WRITE: 44,
     kinds.EXEC: 16,
     kinds.MPROTECT: 21,
     kinds.MUNMAP: 7,
@@ -51,6 +51,7 @@ _WEIGHTS: Final = {
     kinds.SWAPOUT: 4,
     kinds.COPY: 2,
     kinds.KSM: 2,
+    kinds.SHRINK: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

@@ -40,6 +40,7 @@ NUMA_SCAN: Final = 29
 SWAPOUT: Final = 30
 COPY: Final = 31
 KSM: Final = 32
+SHRINK: Final = 33
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -135,9 +136,10 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("tick", "none", True, NO_ARGUMENT, "the timer interrupt of a CPU: time passes"),
     Kind("pin", "one", True, NO_ARGUMENT, "the kernel pins a page without locks and reads it"),
     Kind("numa_scan", "range", True, PLACEMENT, "make the next access to each page a NUMA hint"),
-    Kind("swapout", "one", True, SPACE, "write a page to swap and free its frame"),
+    Kind("swapout", "one", True, SPACE, "write a page to swap or to its file and free its frame"),
     Kind("copy", "one", True, DESTINATION, "user load from a page and store to another one"),
     Kind("ksm", "one", True, SPACE, "merge a page with one that has the same content"),
+    Kind("shrink", "none", True, NO_ARGUMENT, "free the huge zero page if nobody maps it"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))
@@ -178,7 +180,7 @@ READONLY: Final = 4
 FILE: Final = 5
 
 # Machine switches: bit i is SWITCHES[i].
-SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk", "invlpgb")
+SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk", "invlpgb", "huge-zero")
 AMD: Final = 1
 """The CPU walks the page tables again before it delivers a fault that a TLB entry caused."""
 STRAY_DIRTY: Final = 2
@@ -188,3 +190,5 @@ NO_DIRTY_REWALK: Final = 4
 written by hand asks for it, and no generator or mutator of this package sets it."""
 INVLPGB: Final = 8
 """The CPU has INVLPGB and TLBSYNC, and a kernel that knows them gives busy address spaces a global ASID."""
+HUGE_ZERO: Final = 16
+"""The kernel maps the huge zero page in read faults of huge regions (transparent_hugepage/use_zero_page)."""

@@ -20,6 +20,8 @@ from fuzz.scenario.kinds import (
     KINDS,
     KSM,
     LAZY,
+    MAP_HUGE,
+    MAP_SHIFT,
     MAX_SPACES,
     MIGRATE,
     MMAP,
@@ -30,6 +32,7 @@ from fuzz.scenario.kinds import (
     POKE,
     READ,
     RUN,
+    SHRINK,
     SPACE,
     SWAPOUT,
     WRITE,
@@ -49,8 +52,10 @@ from mm.operations import (
 OPERATIONS: Final = tuple(kind for kind in kinds.OPERATIONS if kind >= MPROTECT)
 _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _FAULTS: Final = (READ, WRITE)
+_LOOK_AT_ZEROS: Final = (READ, READ, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
+_HUGE_READ_WRITE: Final = MAP_HUGE << MAP_SHIFT | _READ_WRITE
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 FAULTS_BEHIND: Final = {NUMA_SCAN: 0.5}
 """How often what is in flight in a round of such an operation is not the operation but a fault behind it."""
@@ -153,9 +158,13 @@ class Round:
 
     def _warm(self) -> None:
         draws = self.draws
+        zeros = SHRINK in self.operations
+        if zeros:
+            # Stores replace the huge zero page, and protection changes of a part split it: map it anew, whole.
+            self._put(MMAP, self._any_cpu(), _block(self.page), _HUGE_READ_WRITE)
         for _ in range(draws.randrange(1, 4)):
             # A CPU that holds one page alone misses the half of a batch that a lost range drops.
-            warm, cpu = draws.choice(_WARM), self._witness()
+            warm, cpu = draws.choice(_LOOK_AT_ZEROS if zeros else _WARM), self._witness()
             for at in sorted({self.page, self.meeting}):
                 self._put(warm, cpu, at)
         if KSM in self.operations:
@@ -249,4 +258,9 @@ class Round:
         width = self.draws.random()
         if width < (0.35 if self.header.layout == HUGE else 0.7):
             return page
-        return page & ~(FANOUT - 1) | FANOUT - 1 << 3 if width < 0.9 else ALL_PAGES
+        return _block(page) if width < 0.9 else ALL_PAGES
+
+
+def _block(page: int) -> int:
+    """Return the byte of the range of the huge page that the page lies in."""
+    return page & ~(FANOUT - 1) | FANOUT - 1 << 3

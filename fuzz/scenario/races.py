@@ -16,12 +16,14 @@ from fuzz.scenario.kinds import (
     FORK,
     FREE,
     HUGE,
+    HUGE_ZERO,
     KSM,
     LAZY,
     MUNMAP,
     NUMA_SCAN,
     PRIVATE,
     PUNCH,
+    SHRINK,
     SWAPOUT,
     SWITCH,
     UFFD_REGISTER,
@@ -35,14 +37,16 @@ from machine.geometry import FANOUT
 
 NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
 """The operation without which one of this kind is refused with no effect."""
-LAYOUT_FOR: Final = {
-    SWAPOUT: PRIVATE,
-    KSM: PRIVATE,
-    WRITEBACK: FILE,
-    PUNCH: FILE,
-    COLLAPSE: HUGE,
+LAYOUTS_FOR: Final = {
+    SWAPOUT: (PRIVATE, FILE),
+    KSM: (PRIVATE,),
+    WRITEBACK: (FILE,),
+    PUNCH: (FILE,),
+    COLLAPSE: (HUGE,),
+    SHRINK: (HUGE,),
 }
-"""What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
+"""What must be mapped, one of these, if an operation of this kind is to find anything; the last one that is among the
+kinds wins."""
 HUGE_HINTS: Final = 0.5
 """How often NUMA hints are for huge pages, whose hint faults are others than those of small pages."""
 
@@ -82,10 +86,12 @@ def _header(draws: Draws, header: Header, operations: Sequence[int]) -> Header:
     hints_are_huge = NUMA_SCAN in operations and draws.random() < HUGE_HINTS
     if hints_are_huge:
         header = header._replace(layout=HUGE)
-    for kind, layout in LAYOUT_FOR.items():
+    for kind, layouts in LAYOUTS_FOR.items():
         if kind in operations:
-            header = header._replace(layout=layout)
-    if COLLAPSE in operations or hints_are_huge:
+            header = header._replace(layout=draws.choice(layouts))
+    if SHRINK in operations:
+        header = header._replace(machine=header.machine | HUGE_ZERO)
+    if COLLAPSE in operations or SHRINK in operations or hints_are_huge:
         header = header._replace(pages=max(header.pages, FANOUT))
     if KSM in operations:
         header = header._replace(pages=max(header.pages, 2), cpus=max(header.cpus, 3))

@@ -139,6 +139,18 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "gone when the frame is freed",
             shortest=2,
         ),
+        strategy=delivery.SwapBeforeFlush,
+    ),
+    seed(
+        "pageout-before-flush",
+        Fault(
+            "C5",
+            "try_to_unmap_flush_dirty in mm/rmap.c (d950c9477d51), docs/linux-tlb.md B.2",
+            0,
+            "reclaim writes a dirty page to its file before the flush: the page is taken for clean with its content as "
+            "it is then, and a store through the old entry, behind that, is in a frame that is freed and not written",
+            shortest=4,
+        ),
         strategy=delivery.PageoutBeforeFlush,
     ),
     seed(

@@ -1,7 +1,7 @@
 """Faults in delivery: who is interrupted, what is invalidated, which tag is reused."""
 
 from machine.entry import PRESENT
-from mm.flush import COPY, PAGEOUT, UNLOCK
+from mm.flush import COPY, PAGEOUT, SUBMIT, UNLOCK
 from mm.step import Step, push, step
 from mm.world import World
 from optimized.shootdown import flush_send, send, should_flush_tlb, targets_of
@@ -38,11 +38,19 @@ class ProtnoneUncached(GatherFlush):
         return bool(entry & PRESENT)
 
 
-class PageoutBeforeFlush(GatherFlush):
+class SwapBeforeFlush(GatherFlush):
     """Reclaim writes a dirty page to swap before the flush of its unmapping."""
 
     def due(self, w: World, cpu: int, point: int) -> None:
         if point != PAGEOUT:
+            super().due(w, cpu, point)
+
+
+class PageoutBeforeFlush(GatherFlush):
+    """Reclaim writes a dirty page to its file before the flush of its unmapping."""
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        if point != SUBMIT:
             super().due(w, cpu, point)
 
 

@@ -358,4 +358,17 @@ HISTORY: Final[tuple[Policy, ...]] = (
         ),
         strategy=lockless.PmdUnchecked,
     ),
+    seed(
+        "huge-zero-put-early",
+        Fault(
+            "C3",
+            "aa88b68c3b1d, docs/linux-tlb.md E.3 entry 52",
+            2016,
+            "a zap drops the reference of the huge zero page before it flushes: with the last mapping gone the "
+            "shrinker finds the page's own reference alone and frees it, while another CPU still reads zeros through "
+            "its TLB, and soon what the next owner of the frames has written",
+            shortest=4,
+        ),
+        strategy=huge.HugeZeroPutEarly,
+    ),
 )

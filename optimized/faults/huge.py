@@ -1,6 +1,8 @@
 """Faults in the handling of huge pages."""
 
 from machine.geometry import FANOUT
+from mm.frames import put_page
+from mm.huge_zero import of_huge_zero
 from mm.tables import set_pmd_leaf
 from mm.world import World
 from optimized.strategy import GatherFlush
@@ -26,3 +28,13 @@ class AsksUnlocked(GatherFlush):
 
     def asks_unlocked(self) -> bool:
         return True
+
+
+class HugeZeroPutEarly(GatherFlush):
+    """A zap drops the reference of the huge zero page before it flushes (before aa88b68c3b1d)."""
+
+    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
+        if not of_huge_zero(w, frame):
+            return super().page_removed(w, cpu, frame)
+        put_page(w, frame)
+        return False

@@ -1,0 +1,87 @@
+"""Reclaim of a folio of the file: unmap everywhere, flush, write back what is dirty, free; a fault reads it again.
+
+The entries are found by a search of the page tables, as those of anonymous memory: page_vma_mapped_walk skips an entry
+that is none without taking the PTL, unless it is told PVMW_SYNC, which only writeback does. An entry that a protection
+change has in hand is missed; it has a reference, and the folio is kept.
+"""
+
+from machine.entry import DIRTY
+from mm.flush import SUBMIT
+from mm.frames import put_page
+from mm.operation import due_free, due_pageout
+from mm.page_cache import remove_rmap
+from mm.putback import is_freeable, keep_folio, putback
+from mm.rmap import push_one, trylock_page, unlock_page
+from mm.step import Step, push, step
+from mm.tables import maps, pte_of, set_pte
+from mm.world import World
+from mm.writeback import clear_dirty, write_folio
+
+
+def push_file_out(w: World, cpu: int, frame: int) -> None:
+    """Push the reclaim of a folio of the file, which is locked and has a reference for it."""
+    push(w, cpu, (unmap_next, frame), (pageout, frame))
+
+
+@step("try_to_unmap", "check", takes="frame")
+def unmap_next(w: World, cpu: int, s: Step) -> None:
+    push_one(w, cpu, s, unmap_one, migration=False)
+
+
+@step("try_to_unmap_one", "change", takes="mm page frame")
+def unmap_one(w: World, cpu: int, s: Step) -> None:
+    """Nothing is left in the entry: the file says where the page is. Its regions have no marks of userfaultfd."""
+    _, mm, page, frame = s
+    pte = pte_of(w, mm, page)
+    if not maps(pte, frame):
+        return
+    if pte & DIRTY:
+        w.dirty |= 1 << frame
+    if w.flush.pte_accessible(w, mm, pte):
+        w.flush.defer_unmap(w, cpu, mm, page)
+    set_pte(w, cpu, mm, page, 0)
+    remove_rmap(w, mm, page)
+    w.refs[frame] -= 1
+
+
+@step("pageout", "check", takes="frame")
+def pageout(w: World, cpu: int, s: Step) -> None:
+    """Write a dirty folio, with the flush in front, and drop it; keep one that others have a reference to."""
+    frame = s[1]
+    if not is_freeable(w, frame):
+        push(w, cpu, (keep_folio, frame))
+    elif w.dirty >> frame & 1:
+        place = w.shared.index(frame)
+        w.observer.cleaning(frame)
+        push(
+            w,
+            cpu,
+            (due_pageout, SUBMIT),
+            (clear_dirty, frame),
+            (write_folio, frame, place),
+            (lock_written, frame, place),
+        )
+    else:
+        push(w, cpu, (due_free,), (remove_mapping, frame, w.shared.index(frame)))
+
+
+@step("folio_trylock", "check", takes="frame place")
+def lock_written(w: World, cpu: int, s: Step) -> None:
+    """The write has released the folio: it is dropped if nobody has mapped, changed or taken it out meanwhile."""
+    _, frame, place = s
+    if not trylock_page(w, frame):
+        push(w, cpu, (due_free,), (putback, frame))
+    elif w.shared[place] != frame or w.dirty >> frame & 1 or not is_freeable(w, frame):
+        push(w, cpu, (keep_folio, frame))
+    else:
+        push(w, cpu, (due_free,), (remove_mapping, frame, place))
+
+
+@step("__remove_mapping, free_unref_folios", "free", takes="frame place")
+def remove_mapping(w: World, _cpu: int, s: Step) -> None:
+    """Take the folio out of the page cache and free it, flushed; Linux flushes a clean one later, as in mm.swap_out."""
+    _, frame, place = s
+    unlock_page(w, frame)
+    w.shared[place] = -1
+    put_page(w, frame)
+    put_page(w, frame)

@@ -1,0 +1,46 @@
+"""The huge zero page: 2 MiB of zeros that read faults of huge regions map, one for the whole system.
+
+It is allocated by the first fault that wants it, and counted: a reference for each entry that maps it, and one more of
+its own, with which alone the shrinker frees it (mm.shrink). So an entry that goes away must keep its reference until no
+TLB has it any more (aa88b68c3b1d).
+References are those of v3.8 to v4.8. Since 6fcb52a56ff6 an address space takes one and keeps it to its end, and none
+depends on a flush.
+"""
+
+from machine.entry import PSE
+from machine.geometry import FANOUT, frame_of
+from mm.frames import alloc_huge, get_page, put_page
+from mm.world import NO_HUGE_ZERO, World
+
+
+def is_huge_zero(w: World, pmd: int) -> bool:
+    """is_huge_zero_pmd: return whether an entry of a PMD table is a leaf that maps the huge zero page."""
+    return w.huge_zero >= 0 and bool(pmd & PSE) and frame_of(pmd) == w.huge_zero
+
+
+def of_huge_zero(w: World, frame: int) -> bool:
+    """is_huge_zero_folio: return whether the frame is part of the huge zero page."""
+    return w.huge_zero >= 0 and frame // FANOUT == w.huge_zero // FANOUT
+
+
+def get_huge_zero(w: World) -> int:
+    """Return the first frame of the huge zero page, with a reference for a mapping; -1 when it is not to be used, or
+    when no block is free for it.
+    """
+    if w.huge_zero == NO_HUGE_ZERO:
+        return -1
+    if w.huge_zero < 0:
+        first = alloc_huge(w)
+        if first < 0:
+            return -1
+        w.huge_zero = first
+        w.observer.zeros(first, FANOUT)
+    for frame in range(w.huge_zero, w.huge_zero + FANOUT):
+        get_page(w, frame)
+    return w.huge_zero
+
+
+def put_huge_zero(w: World) -> None:
+    """Drop the reference of a mapping that no TLB has any more; the page's own one is left."""
+    for frame in range(w.huge_zero, w.huge_zero + FANOUT):
+        put_page(w, frame)

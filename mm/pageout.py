@@ -1,0 +1,46 @@
+"""Reclaim of one page that is mapped: where it is to be written, and what its two ways have in common.
+
+No mmap_lock: only the folio's lock and, entry by entry, the PTL.
+The flush of the unmapping is deferred. If the page is dirty a TLB may still have a writable entry, so the flush is due
+before the content is written (try_to_unmap_flush_dirty, d950c9477d51): a store behind that would not be part of it.
+Pages of the file go to the file (mm.file_out), anonymous ones to swap (mm.swap_out).
+"""
+
+from machine.entry import PRESENT, PROTNONE
+from machine.geometry import frame_of
+from mm.file_out import push_file_out
+from mm.frames import get_page
+from mm.operation import op_return
+from mm.rmap import is_merged, trylock_page
+from mm.step import Step, push, step
+from mm.swap_out import push_swap_out
+from mm.tables import pte_of
+from mm.world import ZERO_FRAME, World
+
+
+def start_swapout(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
+    """Begin reclaiming, by a kernel thread, the private page or page of the file that `mm` maps, wherever else it is
+    mapped.
+
+    Left alone: a huge page, shared memory, and a page that was freed lazily, which is dropped or kept (mm.reclaim).
+    """
+    push(w, cpu, (shrink_folio, mm, page), (op_return,))
+
+
+@step("shrink_folio_list", "check")
+def shrink_folio(w: World, cpu: int, s: Step) -> None:
+    _, mm, page = s
+    if not w.live[mm]:
+        return
+    pte = pte_of(w, mm, page)
+    frame = frame_of(pte)
+    of_file = bool(w.file_frames >> frame & 1)
+    if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or (frame in w.shared) != of_file:
+        return
+    if w.lazy_free >> frame & 1 or is_merged(w, frame) or not trylock_page(w, frame):
+        return
+    get_page(w, frame)
+    if of_file:
+        push_file_out(w, cpu, frame)
+    else:
+        push_swap_out(w, cpu, frame)

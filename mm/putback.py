@@ -1,0 +1,24 @@
+"""A page that reclaim has unmapped and cannot free: it is unlocked, flushed, and its reference dropped."""
+
+from mm.frames import put_page
+from mm.operation import due_free
+from mm.rmap import unlock_page
+from mm.step import Step, push, step
+from mm.world import World
+
+
+def is_freeable(w: World, frame: int) -> bool:
+    """is_page_cache_freeable: the page cache, or the swap cache, and this reclaim have the only references."""
+    return w.refs[frame] == 2
+
+
+@step("folio_unlock", "unlock", takes="frame")
+def keep_folio(w: World, cpu: int, s: Step) -> None:
+    """A fault finds the folio in its cache from here on, while the flush is still to come."""
+    unlock_page(w, s[1])
+    push(w, cpu, (due_free,), (putback, s[1]))
+
+
+@step("folio_putback_lru", "free", takes="frame")
+def putback(w: World, _cpu: int, s: Step) -> None:
+    put_page(w, s[1])

@@ -1,0 +1,23 @@
+"""The shrinker of the huge zero page: memory is short, and nobody has the page mapped."""
+
+from machine.geometry import FANOUT
+from mm.frames import put_page
+from mm.operation import op_return
+from mm.step import Step, push, step
+from mm.world import HUGE_ZERO_FREE, World
+
+
+def start_shrink(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
+    """Begin to shrink, by a kernel thread; without effect while somebody maps the huge zero page, or there is none."""
+    push(w, cpu, (shrink_huge_zero,), (op_return,))
+
+
+@step("shrink_huge_zero_folio_scan", "free")
+def shrink_huge_zero(w: World, _cpu: int, _s: Step) -> None:
+    """One exchange of the count, from the page's own reference to none; it asks about no TLB."""
+    first = w.huge_zero
+    if first < 0 or w.refs[first : first + FANOUT] != [1] * FANOUT:
+        return
+    w.huge_zero = HUGE_ZERO_FREE
+    for frame in range(first, first + FANOUT):
+        put_page(w, frame)

@@ -1,0 +1,134 @@
+"""Reclaim of a page of the file: unmapped, flushed, written if it is dirty, and freed; a fault reads it again."""
+
+from machine.entry import DIRTY, RW
+from machine.geometry import PAGES
+from machine.x86 import POISON_FREE
+from tests.kernel import Kernel
+
+
+def written(cpus: int = 2) -> Kernel:
+    """A kernel in which CPU 0 has stored 1 to the first page of the file, and caches it writable."""
+    k = Kernel(cpus=cpus, layout="file")
+    k.write(0)
+    return k
+
+
+def test_the_order_of_steps() -> None:
+    """The flush comes between the unmapping and the write, and nothing is left to flush before the free."""
+    k = written()
+
+    assert k.run(1, "swapout") == [
+        "shrink_folio_list",
+        "try_to_unmap",
+        "pte_lock",
+        "try_to_unmap_one",
+        "pte_unlock",
+        "try_to_unmap",
+        "pageout",
+        "try_to_unmap_flush_dirty",
+        "arch_tlbbatch_flush",
+        "flush_tlb_func, batch",
+        "flush_tlb_func, batch",
+        "folio_clear_dirty_for_io",
+        "submit_bio",
+        "folio_trylock",
+        "flush before free",
+        "__remove_mapping, free_unref_folios",
+        "return",
+    ]
+
+
+def test_a_page_leaves_its_cache_and_is_read_again() -> None:
+    """Nothing names the frame any more, and a load finds the content in another incarnation."""
+    k = written()
+    frame = k.frame()
+
+    k.run(1, "swapout")
+    assert k.w.machine.memory[frame << 2] == POISON_FREE
+    assert (k.pte(), k.w.shared[PAGES], k.w.disk, k.w.rmap) == (0, -1, {PAGES: 1}, {})
+
+    assert k.read(1) == 1
+    assert k.pte() & (RW | DIRTY) == 0
+
+
+def test_a_clean_page_is_flushed_and_not_written() -> None:
+    """Its stale entry would lead to the freed frame."""
+    k = Kernel(layout="file")
+    k.read(0)
+
+    names = k.run(1, "swapout")
+    assert "submit_bio" not in names
+    assert names.index("arch_tlbbatch_flush") < names.index("__remove_mapping, free_unref_folios")
+    assert not k.cached(0)
+
+
+def test_it_is_unmapped_in_every_address_space() -> None:
+    """Each of them reads it again, and they share it again."""
+    k = written()
+    k.run(0, "fork")
+    k.run(1, "switch", arg=1)
+    k.read(1)
+
+    k.run(0, "swapout")
+    assert (k.pte(), k.pte(mm=1)) == (0, 0)
+    assert k.write(1) == 2
+    assert k.read(0) == 2
+
+
+def test_a_store_before_the_flush_is_written() -> None:
+    """The entry is gone and the translation is not."""
+    k = written()
+    k.start(1, "swapout")
+    k.until(1, "try_to_unmap_flush_dirty")
+
+    assert k.write(0) == 2
+    k.finish(1)
+    assert k.w.disk == {PAGES: 2}
+    assert k.read(0) == 2
+
+
+def test_a_fault_waits_while_the_page_is_unmapped() -> None:
+    """The folio is locked until it is written; then the fault maps it, and reclaim keeps it."""
+    k = written()
+    k.start(1, "swapout")
+    k.until(1, "folio_clear_dirty_for_io")
+    k.start(0, "write")
+    k.until(0, "do_anonymous_page")
+    assert not k.step(0)
+
+    k.past(1, "submit_bio")
+    k.finish(0)
+    frame = k.frame()
+    k.finish(1)
+    assert k.frame() == k.w.shared[PAGES] == frame
+    assert k.w.dirty >> frame & 1
+
+
+def test_a_pinned_page_is_kept() -> None:
+    """Its entries are gone; the folio stays in the page cache, dirty, with one reference."""
+    k = Kernel(cpus=3, layout="file")
+    k.write(0)
+    frame = k.frame()
+    k.start(2, "pin")
+    k.past(2, "try_grab_folio_fast")
+    k.start(1, "swapout")
+    k.past(1, "pageout")
+    k.finish(2)
+    k.finish(1)
+
+    assert k.w.shared[PAGES] == frame
+    assert k.w.dirty >> frame & 1
+    assert (k.w.refs[frame], k.w.page_lock) == (1, 0)
+    assert k.read(0) == 1
+
+
+def test_a_hole_that_is_punched_meanwhile() -> None:
+    """Reclaim has written the page and released it: what the punch has taken out is not put back."""
+    k = written(cpus=3)
+    k.start(1, "swapout")
+    k.past(1, "submit_bio")
+    k.run(2, "punch")
+    k.finish(1)
+
+    assert (k.w.shared[PAGES], k.w.disk) == (-1, {})
+    assert k.read(0) == 0

@@ -9,7 +9,7 @@ from machine.geometry import FANOUT
 from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.operation import op_return
 from mm.step import Step, push, step
-from mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
+from mm.tables import is_special, pmd_of, pte_of, set_pmd_leaf, set_pte
 from mm.world import World
 
 
@@ -35,7 +35,7 @@ def age_begin(w: World, cpu: int, s: Step) -> None:
 def age_pte(w: World, cpu: int, s: Step) -> None:
     _, mm, page = s
     pte = pte_of(w, mm, page)
-    if pte & (PRESENT | PROTNONE) and pte & ACCESSED:
+    if pte & (PRESENT | PROTNONE) and pte & ACCESSED and not is_special(pte):
         set_pte(w, cpu, mm, page, pte & ~ACCESSED)
 
 

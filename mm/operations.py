@@ -21,6 +21,7 @@ from mm.munmap import start_munmap
 from mm.numa_scan import start_numa_scan
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
+from mm.revoke import start_revoke
 from mm.swap_out import start_swapout
 from mm.text_poke import start_poke
 from mm.tick import start_tick
@@ -63,6 +64,7 @@ STARTS: Final[dict[str, Start]] = {
     "swapout": start_swapout,
     "copy": start_copy,
     "ksm": start_ksm,
+    "revoke": start_revoke,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -97,6 +99,7 @@ BY_KERNEL_THREAD: Final = frozenset(
         "tick",
         "swapout",
         "ksm",
+        "revoke",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""

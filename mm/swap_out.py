@@ -20,8 +20,8 @@ from mm.operation import due_free, due_pageout, op_return
 from mm.rmap import is_merged, push_one, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.swap import add_to_swap, count_entry, slot_of
-from mm.tables import maps, pte_of, set_pte, swp_marks
-from mm.world import ZERO_FRAME, World
+from mm.tables import is_special, maps, pte_of, set_pte, swp_marks
+from mm.world import World
 
 
 def start_swapout(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
@@ -39,7 +39,7 @@ def swap_out_begin(w: World, cpu: int, s: Step) -> None:
         return
     pte = pte_of(w, mm, page)
     frame = frame_of(pte)
-    if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or frame in w.shared:
+    if not pte & (PRESENT | PROTNONE) or is_special(pte) or frame in w.shared:
         return
     if w.lazy_free >> frame & 1 or is_merged(w, frame) or not trylock_page(w, frame):
         return

@@ -38,6 +38,7 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.SWAPOUT,
     kinds.COPY,
     kinds.KSM,
+    kinds.REVOKE,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

@@ -60,6 +60,8 @@ class Canonical(Sparse):
             self.out.append(self.frame(frame) if frame >= 0 else -1)
         if w.rmap or w.file_frames or w.disk:
             self.file(w, oracle)
+        if w.i_mmap or w.driver or w.i_mmap_lock:
+            self.driver(w)
         if state.last_global >= FIRST_GLOBAL:
             self.broadcasts(w, state)
         if state.trim_due or state.lazy_frees:

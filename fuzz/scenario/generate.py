@@ -21,8 +21,8 @@ _WEIGHTS: Final = {
     kinds.EXEC: 16,
     kinds.MPROTECT: 21,
     kinds.MUNMAP: 7,
-    kinds.MMAP: 8,
-    kinds.DONTNEED: 8,
+    kinds.MMAP: 7,
+    kinds.DONTNEED: 7,
     kinds.FREE: 4,
     kinds.FORK: 8,
     kinds.UFFD_REGISTER: 5,
@@ -48,6 +48,7 @@ _WEIGHTS: Final = {
     kinds.SWAPOUT: 4,
     kinds.COPY: 2,
     kinds.KSM: 2,
+    kinds.REVOKE: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 
@@ -65,6 +66,7 @@ _LAYOUTS: Final = (
     *(kinds.HUGE,) * 3,
     kinds.READONLY,
     *(kinds.FILE,) * 2,
+    kinds.PFNMAP,
 )
 _MACHINES: Final = (
     *(0,) * 5,

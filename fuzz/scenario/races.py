@@ -30,10 +30,12 @@ from fuzz.scenario.kinds import (
     MPROTECT,
     MREMAP,
     NUMA_SCAN,
+    PFNMAP,
     POKE,
     PRIVATE,
     PUNCH,
     READ,
+    REVOKE,
     RUN,
     SPACE,
     SWAPOUT,
@@ -69,6 +71,7 @@ LAYOUT_FOR: Final = {
     WRITEBACK: FILE,
     PUNCH: FILE,
     COLLAPSE: HUGE,
+    REVOKE: PFNMAP,
 }
 """What must be mapped if an operation of this kind is to find anything; the last one that is among the kinds wins."""
 HUGE_HINTS: Final = 0.5

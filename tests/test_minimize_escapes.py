@@ -137,6 +137,12 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
             story("cpu0 dontneed p0\ncpu1 pin p1", layout="huge"),
         ),
         (
+            escape.escape_by_split,
+            story("cpu0 read p0\ncpu0 dontneed p1\ncpu1 lazy\ncpu1 pin p0", layout="huge"),
+            story("cpu0 read p0\ncpu0 dontneed p0\ncpu1 lazy\ncpu1 pin p1", layout="huge"),
+            story("cpu0 dontneed p0\ncpu1 lazy\ncpu1 pin p1", layout="huge"),
+        ),
+        (
             escape.escape_by_laziness,
             story("cpu0 switch mm1\ncpu1 munmap p0\ncpu1 read p0"),
             story("cpu0 lazy\ncpu1 munmap p0\ncpu1 read p0"),
@@ -198,6 +204,7 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
         "kinds",
         "layout",
         "split",
+        "split-second",
         "laziness",
         "window",
         "window-cpu",

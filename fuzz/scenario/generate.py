@@ -16,13 +16,13 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 45,
-    kinds.WRITE: 45,
+    kinds.READ: 44,
+    kinds.WRITE: 44,
     kinds.EXEC: 16,
     kinds.MPROTECT: 21,
     kinds.MUNMAP: 7,
-    kinds.MMAP: 7,
-    kinds.DONTNEED: 7,
+    kinds.MMAP: 8,
+    kinds.DONTNEED: 8,
     kinds.FREE: 4,
     kinds.FORK: 8,
     kinds.UFFD_REGISTER: 5,

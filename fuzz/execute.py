@@ -15,7 +15,7 @@ from fuzz.window import holds_table_lock, stale_elsewhere
 from machine.x86 import Machine
 from mm.flush import FlushStrategy
 from mm.frames import OutOfMemoryError
-from mm.mmap import FILE, HUGE, PRIVATE, SHARED, map_pages
+from mm.mmap import FILE, HUGE, PFNMAP, PRIVATE, SHARED, map_pages
 from mm.operations import STARTS, begin
 from mm.step import Watch, run_steps
 from mm.tables import new_table
@@ -30,6 +30,7 @@ _LAYOUTS: Final = {
     kinds.HUGE: (VM_READ | VM_WRITE, HUGE),
     kinds.READONLY: (VM_READ, PRIVATE),
     kinds.FILE: (VM_READ | VM_WRITE, FILE),
+    kinds.PFNMAP: (VM_READ | VM_WRITE, PFNMAP),
 }
 STARTS_BY_KIND: Final = [STARTS.get(kind.name) for kind in kinds.KINDS]
 """How an operation begins; None for what is no operation."""

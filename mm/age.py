@@ -10,18 +10,18 @@ from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.operation import op_return
 from mm.step import Step, push, step
 from mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
-from mm.world import World
+from mm.world import VM_PFNMAP, World
 
 
 def start_age(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin aging, by a kernel thread, the page of `mm`."""
+    """Begin aging, by a kernel thread, the page of `mm`; a driver's pages have no age (should_skip_vma)."""
     push(w, cpu, (age_begin, mm, page), (op_return,))
 
 
 @step("folio_referenced", "check")
 def age_begin(w: World, cpu: int, s: Step) -> None:
     _, mm, page = s
-    if not w.live[mm]:
+    if not w.live[mm] or w.vma[mm][page] & VM_PFNMAP:
         return
     index = page // FANOUT
     pmd = pmd_of(w, mm, index)

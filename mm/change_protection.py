@@ -30,7 +30,16 @@ from mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
-from mm.tables import is_migration, is_swap, page_prot, pmd_of, pte_at, set_pmd_leaf, set_pte
+from mm.tables import (
+    is_migration,
+    is_special,
+    is_swap,
+    page_prot,
+    pmd_of,
+    pte_at,
+    set_pmd_leaf,
+    set_pte,
+)
 from mm.thp import split_huge
 from mm.world import VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
 
@@ -139,7 +148,7 @@ def takes_hint(w: World, mm: int, page: int, pte: int) -> bool:
     of the file, none of which would be migrated.
     """
     frame = frame_of(pte)
-    if not pte & PRESENT or frame == ZERO_FRAME:
+    if not pte & PRESENT or is_special(pte):
         return False
     if w.file_frames >> frame & 1:
         return not w.dirty >> frame & 1

@@ -2,6 +2,7 @@
 
 Writing 4 to /proc/PID/clear_refs takes mmap_lock for writing, clears RW and SOFT_DIRTY in every entry, flushes the
 address space and returns; from then on the first store to a page faults, and the handler sets SOFT_DIRTY again.
+A driver's pages are left alone (clear_refs_test_walk), and here their regions go on to count as written.
 The gather says that a flush is pending; the entries are not recorded in it, and the flush in front of its end covers
 everything (912efa17e512).
 """
@@ -20,7 +21,7 @@ from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unl
 from mm.operation import due_return, gather_begin, gather_finish, write_unlock_return
 from mm.step import Step, push, step
 from mm.tables import is_migration, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
-from mm.world import VM_MAPPED, VM_SOFTDIRTY, VM_WRITE, World
+from mm.world import VM_MAPPED, VM_PFNMAP, VM_SOFTDIRTY, VM_WRITE, World
 
 
 def start_clear_refs(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
@@ -36,7 +37,7 @@ def clear_refs_write(w: World, cpu: int, s: Step) -> bool:
         return True
     regions = w.vma[mm]
     for page in range(PAGES):
-        if regions[page] & VM_MAPPED:
+        if regions[page] & (VM_MAPPED | VM_PFNMAP) == VM_MAPPED:
             regions[page] &= ~VM_SOFTDIRTY
     w.observer.tracking(cpu, mm)
     walk = [(clear_refs_pmd, mm, index) for index in range(TABLES)]
@@ -69,6 +70,8 @@ def clear_soft_dirty(w: World, cpu: int, s: Step) -> None:
     migration is not seen. That is a gap in the tracking that no flush could close, so it is not modelled.
     """
     _, mm, page = s
+    if w.vma[mm][page] & VM_PFNMAP:
+        return
     pte = pte_of(w, mm, page)
     if pte & (PRESENT | PROTNONE):
         new = pte & ~(RW | SOFT_DIRTY)

@@ -14,6 +14,7 @@ from mm.context import leave_lazy
 from mm.munmap import free_pgtable, remove_regions
 from mm.operation import gather_begin, gather_finish, op_return
 from mm.page_mask import by_table
+from mm.pfnmap import unlink_of
 from mm.step import Step, push, step
 from mm.tables import pmd_of
 from mm.world import GONE_MM, MMS, World
@@ -47,10 +48,15 @@ def exit_mm(w: World, cpu: int, _s: Step) -> None:
     for c in (cpu, *sleepers):
         w.task_mm[c] = others[0]
     w.lazy[cpu] = w.kthread[cpu] = True
-    zaps = [(zap_pmd, mm, i, part) for i, part in by_table(remove_regions(w, mm, 0, PAGES))]
+    mask = remove_regions(w, mm, 0, PAGES)
+    zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
+    # Of a driver's pages too nothing is flushed before (tlb->fullmm): no thread is left that could reach them.
+    unlink = unlink_of(w, mm, mask)
     frees = [(free_pgtable, mm, i) for i in range(TABLES)]
     upper = [(free_pgd_range,)] if any(pmd_of(w, mm, i) for i in range(TABLES)) else []
-    push(w, cpu, (gather_begin, mm), *zaps, *frees, *upper, (gather_finish,), (exit_end, mm))
+    push(
+        w, cpu, (gather_begin, mm), *zaps, *unlink, *frees, *upper, (gather_finish,), (exit_end, mm)
+    )
 
 
 @step("free_pgd_range", "free")

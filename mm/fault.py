@@ -26,6 +26,7 @@ from mm.frames import alloc_zeroed, get_page
 from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.numa_fault import do_numa_page, fault_on_huge
 from mm.page_cache import map_folio, read_folio
+from mm.pfnmap import driver_frame
 from mm.step import Step, push, step
 from mm.swap_in import do_swap_page
 from mm.tables import (
@@ -47,6 +48,7 @@ from mm.world import (
     VM_EXEC,
     VM_FILE,
     VM_MAPPED,
+    VM_PFNMAP,
     VM_PGOFF_SHIFT,
     VM_SHARED,
     VM_WRITE,
@@ -180,6 +182,13 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
         if w.page_lock >> frame & 1:
             return True
         map_folio(w, mm, page, frame, written=kind == WRITE)
+    elif vma & VM_PFNMAP:
+        if w.i_mmap_lock > 0:
+            return True
+        frame = driver_frame(w, mm, vma >> VM_PGOFF_SHIFT)
+        # insert_pfn: the store that is tried again sets DIRTY.
+        entry |= SOFTW1
+        dirty = 0
     elif vma & VM_SHARED:
         slot = vma >> VM_PGOFF_SHIFT
         frame = w.shared[slot]

@@ -103,6 +103,10 @@ class FlushStrategy(Protocol):
         """free_pgd_range of a whole address space: queue the levels between the top-level table and the PMD tables."""
         ...
 
+    def pfn_vma_unmapped(self, w: "World", cpu: int) -> None:
+        """tlb_end_vma: of a driver's region, which is about to leave i_mmap, every entry was cleared in the gather."""
+        ...
+
     def gather_flush(self, w: "World", cpu: int) -> None:
         """tlb_flush_mmu: flush what is recorded and free the batch; the gather stays open."""
         ...

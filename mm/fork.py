@@ -6,6 +6,7 @@ before (linux-tlb C, G.14).
 
 from machine.entry import (
     ACCESSED,
+    DIRTY,
     MIGRATION_WRITE,
     PRESENT,
     PROTNONE,
@@ -19,6 +20,7 @@ from machine.geometry import FANOUT, PAGES, TABLES, frame_of
 from mm.frames import get_page
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.operation import due_return, write_unlock_return
+from mm.pfnmap import link
 from mm.step import Step, push, step
 from mm.swap import copy_swap_entry
 from mm.tables import (
@@ -31,7 +33,7 @@ from mm.tables import (
     set_pmd_table,
     set_pte,
 )
-from mm.world import MMS, VM_MAPPED, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
+from mm.world import MMS, VM_MAPPED, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
 
 
 def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
@@ -49,6 +51,8 @@ def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
 def dup_mmap(w: World, cpu: int, s: Step) -> bool:
     """Copy the regions, without userfaultfd, which a child does not inherit; then the tables."""
     mm = s[1]
+    if w.i_mmap_lock and any(vma & VM_PFNMAP for vma in w.vma[mm]):
+        return True
     if not mmap_write_trylock(w, mm):
         return True
     child = next((i for i in range(MMS) if w.root[i] < 0), -1)
@@ -58,6 +62,7 @@ def dup_mmap(w: World, cpu: int, s: Step) -> bool:
     for page in range(PAGES):
         vma = w.vma[mm][page] & ~VM_UFFD_WP
         w.vma[child][page] = vma
+        link(w, child, page)
         if vma & VM_MAPPED:
             w.observer.region(child, page, rights(vma))
     copies = [(copy_pmd, mm, child, index) for index in range(TABLES)]
@@ -95,10 +100,14 @@ def copy_pmd(w: World, cpu: int, s: Step) -> None:
 def copy_pte(w: World, cpu: int, s: Step) -> None:
     """Write-protect a private page in the parent and give the child the same frame.
 
-    Shared pages are left to the child's faults.
+    Shared pages are left to the child's faults, but not those of a driver (vma_needs_copy): it need not have a fault
+    handler.
     """
     _, mm, child, page = s
     vma = w.vma[mm][page]
+    if vma & VM_PFNMAP:
+        copy_pfn(w, cpu, mm, child, page)
+        return
     if vma & VM_SHARED or not vma:
         return
     pte = pte_of(w, mm, page)
@@ -124,6 +133,14 @@ def copy_pte(w: World, cpu: int, s: Step) -> None:
     get_page(w, frame_of(pte))
     w.observer.object_fork(mm, child, frame_of(pte))
     set_pte(w, cpu, child, page, pte & ~(RW | ACCESSED | UFFD_WP))
+
+
+def copy_pfn(w: World, cpu: int, mm: int, child: int, page: int) -> None:
+    """Give the child the same entry, young and dirty no more; the parent keeps its own."""
+    pte = pte_of(w, mm, page)
+    if pte:
+        w.observer.object_shared(child, frame_of(pte))
+        set_pte(w, cpu, child, page, pte & ~(ACCESSED | DIRTY))
 
 
 @step("copy_huge_pmd", "change")

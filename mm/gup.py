@@ -16,14 +16,16 @@ from machine.geometry import FANOUT, frame_of
 from mm.frames import get_page, put_page
 from mm.operation import op_return
 from mm.step import Step, push, step
-from mm.tables import pmd_of
-from mm.world import ZERO_FRAME, World
+from mm.tables import is_special, pmd_of
+from mm.world import World
 
 _MAPPED = PRESENT | USER
 
 
 def start_pin(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
-    """Begin to pin the page for reading; without effect where it is not mapped for the user, or is the zero page."""
+    """Begin to pin the page for reading; without effect where it is not mapped for the user, or not
+    counted: the zero page or a driver's.
+    """
     push(w, cpu, (gup_fast_pmd, page), (op_return,))
 
 
@@ -49,10 +51,10 @@ def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("gup_fast_pte_range, pte_offset_map", "lock", takes="page entry")
 def gup_fast_pte(w: World, cpu: int, s: Step) -> None:
-    """Read the PTE from the table that the PMD has named, wherever that is by now; the zero page is not taken."""
+    """Read the PTE from the table that the PMD has named, wherever that is by now; a special entry is not taken."""
     _, page, pmd = s
     pte = w.machine.memory[frame_of(pmd) << 2 | page % FANOUT]
-    if pte & _MAPPED == _MAPPED and frame_of(pte) != ZERO_FRAME:
+    if pte & _MAPPED == _MAPPED and not is_special(pte):
         push(w, cpu, (try_grab_folio, page, pmd, pte))
     else:
         _leave(w, cpu)

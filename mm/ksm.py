@@ -16,15 +16,15 @@ from mm.operation import due_install, op_return
 from mm.rmap import is_merged, mapcount, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.swap import slot_of
-from mm.tables import maps, page_prot, pte_of, set_pte
-from mm.world import MMS, VM_RIGHTS, VM_WRITE, ZERO_FRAME, World
+from mm.tables import is_special, maps, page_prot, pte_of, set_pte
+from mm.world import MMS, VM_RIGHTS, VM_WRITE, World
 
 
 def start_ksm(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
     """Begin merging, by ksmd, the page of `mm` with the first other page that has the same content, of any space.
 
-    Refused with no effect: the zero page, huge pages, shared memory, what is locked or in the swap cache; and as the
-    page that is to stay, one that was freed lazily.
+    Refused with no effect: the zero page, a driver's, huge pages, shared memory, what is locked or in the swap cache;
+    and as the page that is to stay, one that was freed lazily.
     """
     push(w, cpu, (ksm_begin, mm, page), (op_return,))
 
@@ -33,7 +33,7 @@ def mergeable(w: World, mm: int, page: int) -> int:
     """Return the frame of an anonymous page that ksmd may look at, -1 for any other."""
     pte = pte_of(w, mm, page)
     frame = frame_of(pte)
-    refused = not pte & PRESENT or frame == ZERO_FRAME or frame in w.shared
+    refused = not pte & PRESENT or is_special(pte) or frame in w.shared
     if refused or w.page_lock >> frame & 1 or slot_of(w, frame) >= 0:
         return -1
     return frame

@@ -18,7 +18,7 @@ from mm.step import Step, push, step
 from mm.swap import free_swap_entry
 from mm.tables import is_swap, pmd_of, pte_of, set_pte
 from mm.thp import split_huge
-from mm.world import VM_MAPPED, VM_SHARED, ZERO_FRAME, World
+from mm.world import VM_MAPPED, VM_PFNMAP, VM_SHARED, ZERO_FRAME, World
 from mm.zap import zap_pmd
 
 DONTNEED: Final = 0
@@ -47,12 +47,12 @@ def _start(w: World, cpu: int, page: int, count: int, advice: int) -> None:
 
 @step("mmap_read_lock, madvise_vma_behavior", "lock")
 def madvise_vma(w: World, cpu: int, s: Step) -> bool:
-    """Refuse a range with a hole (ENOMEM), and MADV_FREE of shared memory (EINVAL)."""
+    """Refuse a range with a hole (ENOMEM), a driver's pages, and MADV_FREE of shared memory (EINVAL)."""
     _, mm, first, count, advice = s
     if not mmap_read_trylock(w, mm):
         return True
     for vma in w.vma[mm][first : first + count]:
-        if not vma & VM_MAPPED or (advice == FREE and vma & VM_SHARED):
+        if not vma & VM_MAPPED or vma & (VM_SHARED if advice == FREE else VM_PFNMAP):
             return False
     code = free_pmd if advice == FREE else zap_pmd
     finish = (gather_finish,) if advice == FREE else (gather_finish_free,)

@@ -26,12 +26,14 @@ from mm.operation import due_copy, due_free, op_return
 from mm.page_cache import add_rmap, remove_rmap, replace_folio
 from mm.rmap import is_merged, push_one, trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import is_migration, maps, page_prot, pte_of, set_pte, swp_marks
-from mm.world import ZERO_FRAME, World
+from mm.tables import is_migration, is_special, maps, page_prot, pte_of, set_pte, swp_marks
+from mm.world import World
 
 
 def start_migrate(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin migrating the frame that `mm` maps at the page, by a kernel thread; a huge page stays where it is."""
+    """Begin migrating the frame that `mm` maps at the page, by a kernel thread; a huge page, the
+    zero page and a driver's stay where they are.
+    """
     push(w, cpu, (migrate_begin, mm, page), (op_return,))
 
 
@@ -41,13 +43,13 @@ def migrate_begin(w: World, cpu: int, s: Step) -> None:
     if not w.live[mm]:
         return
     pte = pte_of(w, mm, page)
-    if pte & (PRESENT | PROTNONE):
+    if pte & (PRESENT | PROTNONE) and not is_special(pte):
         isolate_and_migrate(w, cpu, frame_of(pte))
 
 
 def isolate_and_migrate(w: World, cpu: int, frame: int) -> bool:
     """Begin to migrate a mapped frame; return False, with no effect, when it cannot be or is in other hands."""
-    if frame == ZERO_FRAME or is_merged(w, frame) or not trylock_page(w, frame):
+    if is_merged(w, frame) or not trylock_page(w, frame):
         return False
     get_page(w, frame)
     push(w, cpu, (unmap_next, frame), (due_copy,), (migrate_copy, frame))

@@ -1,16 +1,21 @@
-"""mmap of private or shared anonymous memory, with or without huge pages, or of the file into a hole."""
+"""mmap of private or shared anonymous memory, with or without huge pages, or of the file into a hole.
+
+A driver's pages are mapped by the layout of a scenario alone.
+"""
 
 from typing import Final
 
 from machine.geometry import PAGES
 from mm.locks import mmap_write_trylock
 from mm.operation import write_unlock_return
+from mm.pfnmap import link
 from mm.step import Step, push, step
 from mm.tables import rights
 from mm.world import (
     VM_FILE,
     VM_HUGE,
     VM_MAPPED,
+    VM_PFNMAP,
     VM_PGOFF_SHIFT,
     VM_RIGHTS,
     VM_SHARED,
@@ -22,6 +27,7 @@ PRIVATE: Final = 0
 SHARED: Final = 1
 HUGE: Final = 2
 FILE: Final = 3
+PFNMAP: Final = 4
 
 
 def region_flags(page: int, prot: int, kind: int) -> int:
@@ -31,6 +37,8 @@ def region_flags(page: int, prot: int, kind: int) -> int:
         return flags | VM_SHARED | page << VM_PGOFF_SHIFT
     if kind == FILE:
         return flags | VM_SHARED | VM_FILE | PAGES + page << VM_PGOFF_SHIFT
+    if kind == PFNMAP:
+        return flags | VM_SHARED | VM_PFNMAP | page << VM_PGOFF_SHIFT
     return flags | (VM_HUGE if kind == HUGE else 0)
 
 
@@ -63,4 +71,5 @@ def map_pages(w: World, mm: int, pages: range, prot: int, kind: int) -> None:
     """Enter the region of the pages; nothing is populated."""
     for page in pages:
         w.vma[mm][page] = region_flags(page, prot, kind)
+        link(w, mm, page)
         w.observer.region(mm, page, rights(prot))

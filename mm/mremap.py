@@ -21,10 +21,11 @@ from mm.operation import (
 )
 from mm.page_cache import move_rmap
 from mm.page_mask import by_table, mask_of
+from mm.pfnmap import i_mmap_write_trylock, i_mmap_write_unlock, move_links
 from mm.step import Step, push, step
 from mm.tables import leaf_of, pmd_of, pte_of, rights, set_pmd_leaf, set_pmd_table, set_pte
 from mm.thp import split_huge
-from mm.world import VM_MAPPED, VM_RIGHTS, World
+from mm.world import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, World
 
 
 def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None:
@@ -58,9 +59,15 @@ def mremap_to(w: World, cpu: int, s: Step) -> bool:
 
 
 @step("move_vma", "check")
-def move_vma(w: World, cpu: int, s: Step) -> None:
+def move_vma(w: World, cpu: int, s: Step) -> bool:
+    """Where a driver's pages are among them, nobody walks i_mmap from here until all entries are moved."""
     _, mm, first, count, target = s
     regions = w.vma[mm]
+    is_linked = any(vma & VM_PFNMAP for vma in regions[first : first + count])
+    if is_linked:
+        if not i_mmap_write_trylock(w):
+            return True
+        move_links(w, mm, first, target, count)
     for i in range(count):
         regions[target + i] = regions[first + i]
         w.observer.region(mm, target + i, rights(regions[first + i]))
@@ -78,6 +85,7 @@ def move_vma(w: World, cpu: int, s: Step) -> None:
         w,
         cpu,
         *moves,
+        *([(i_mmap_write_unlock,)] if is_linked else []),
         (unmap_source, mm, first, count),
         (gather_begin, mm),
         *frees,
@@ -85,6 +93,7 @@ def move_vma(w: World, cpu: int, s: Step) -> None:
         (due_return,),
     )
     w.flush.addresses_reused(w, cpu, mm)
+    return False
 
 
 @step("move_page_tables", "check")

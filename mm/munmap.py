@@ -5,6 +5,7 @@ from machine.geometry import FANOUT, TABLES, frame_of
 from mm.locks import mmap_write_downgrade, mmap_write_trylock
 from mm.operation import gather_begin, gather_finish_free, read_unlock_return
 from mm.page_mask import by_table
+from mm.pfnmap import end_pfn_vma, unlink_of
 from mm.step import Step, push, step
 from mm.tables import clear_pmd, pmd_of
 from mm.world import NOBODY, World
@@ -45,7 +46,11 @@ def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: St
     if mask:
         zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
         frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
-        push(w, cpu, (gather_begin, mm), *zaps, *frees, finish)
+        unlink = unlink_of(w, mm, mask)
+        if unlink:
+            # Flushed before unmap_mapping_range finds nothing any more (b67fbebd4cf9).
+            unlink.insert(0, (end_pfn_vma,))
+        push(w, cpu, (gather_begin, mm), *zaps, *unlink, *frees, finish)
 
 
 def remove_regions(w: World, mm: int, first: int, count: int) -> int:

@@ -17,7 +17,7 @@ from mm.operation import gather_begin, gather_finish, read_unlock_return
 from mm.page_mask import by_table
 from mm.step import Step, push, step
 from mm.tables import accessible, leaf_of
-from mm.world import VM_READ, VM_SHARED, VM_WRITE, ZERO_FRAME, World
+from mm.world import VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, ZERO_FRAME, World
 
 STAY: Final = 0
 MOVE: Final = 1
@@ -33,8 +33,12 @@ def start_numa_scan(w: World, cpu: int, page: int, count: int, where: int) -> No
 
 
 def takes_hints(vma: int) -> bool:
-    """Return whether a region is scanned: accessible, and no read-only mapping of a file, shared memory included."""
-    return accessible(vma) and not (vma & VM_SHARED and vma & (VM_READ | VM_WRITE) == VM_READ)
+    """Return whether a region is scanned: accessible, no driver's (vma_migratable), and no read-only mapping of a file,
+    shared memory included.
+    """
+    if not accessible(vma) or vma & VM_PFNMAP:
+        return False
+    return not (vma & VM_SHARED and vma & (VM_READ | VM_WRITE) == VM_READ)
 
 
 @step("mmap_read_lock, task_numa_work", "lock")

@@ -22,6 +22,7 @@ from mm.numa_scan import start_numa_scan
 from mm.pageout import start_swapout
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
+from mm.revoke import start_revoke
 from mm.shrink import start_shrink
 from mm.text_poke import start_poke
 from mm.tick import start_tick
@@ -65,6 +66,7 @@ STARTS: Final[dict[str, Start]] = {
     "copy": start_copy,
     "ksm": start_ksm,
     "shrink": start_shrink,
+    "revoke": start_revoke,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -100,6 +102,7 @@ BY_KERNEL_THREAD: Final = frozenset(
         "swapout",
         "ksm",
         "shrink",
+        "revoke",
     }
 )
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""

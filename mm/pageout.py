@@ -14,8 +14,8 @@ from mm.operation import op_return
 from mm.rmap import is_merged, trylock_page
 from mm.step import Step, push, step
 from mm.swap_out import push_swap_out
-from mm.tables import pte_of
-from mm.world import ZERO_FRAME, World
+from mm.tables import is_special, pte_of
+from mm.world import World
 
 
 def start_swapout(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
@@ -35,7 +35,7 @@ def shrink_folio(w: World, cpu: int, s: Step) -> None:
     pte = pte_of(w, mm, page)
     frame = frame_of(pte)
     of_file = bool(w.file_frames >> frame & 1)
-    if not pte & (PRESENT | PROTNONE) or frame == ZERO_FRAME or (frame in w.shared) != of_file:
+    if not pte & (PRESENT | PROTNONE) or is_special(pte) or (frame in w.shared) != of_file:
         return
     if w.lazy_free >> frame & 1 or is_merged(w, frame) or not trylock_page(w, frame):
         return

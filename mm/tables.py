@@ -17,6 +17,7 @@ from machine.entry import (
     PSE,
     RW,
     SOFT_DIRTY,
+    SOFTW1,
     SWAP,
     SWP_SOFT_DIRTY,
     SWP_UFFD_WP,
@@ -102,6 +103,14 @@ def is_swap(entry: int) -> bool:
 def maps(entry: int, frame: int) -> bool:
     """Return whether the entry maps the frame: present or PROTNONE; a swap entry may have a slot of the same number."""
     return bool(entry & (PRESENT | PROTNONE)) and frame_of(entry) == frame
+
+
+def is_special(entry: int) -> bool:
+    """pte_special: no page is behind the entry (vm_normal_page), but the zero page or one of a driver's.
+
+    Nobody counts the entry, so it keeps no frame alive, and nobody looks for the frame to move or to reclaim it.
+    """
+    return bool(entry & SOFTW1)
 
 
 def swp_marks(pte: int) -> int:

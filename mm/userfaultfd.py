@@ -13,7 +13,7 @@ from mm.operation import (
 )
 from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
-from mm.world import VM_FILE, VM_MAPPED, VM_UFFD_WP, VM_WRITE, World
+from mm.world import VM_FILE, VM_MAPPED, VM_PFNMAP, VM_UFFD_WP, VM_WRITE, World
 
 
 def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
@@ -34,8 +34,8 @@ def register_vma(w: World, _cpu: int, s: Step) -> bool:
         return True
     regions = w.vma[mm]
     for page in range(first, first + count):
-        # Not of a file (vma_can_userfault).
-        if regions[page] & (VM_MAPPED | VM_FILE) == VM_MAPPED:
+        # Not of a file or a driver (vma_can_userfault).
+        if regions[page] & (VM_MAPPED | VM_FILE | VM_PFNMAP) == VM_MAPPED:
             regions[page] |= VM_UFFD_WP
     return False
 

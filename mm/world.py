@@ -34,8 +34,10 @@ VM_SOFTDIRTY: Final = 128
 """Every page counts as written: the region is newer than the last clear_refs."""
 VM_FILE: Final = 256
 """A shared mapping of the file, whose pages are written back to its backing store."""
-VM_PGOFF_SHIFT: Final = 9
-"""Above it: the page's place in World.shared."""
+VM_PFNMAP: Final = 512
+"""A shared mapping of a driver's pages, to which its entries hold no reference (mm/pfnmap.py)."""
+VM_PGOFF_SHIFT: Final = 10
+"""Above it: the page's place in World.shared; of a driver's region its key in World.driver."""
 
 ZERO_FRAME: Final = 0
 """The zero page: mapped by read faults of private pages, never written and never freed."""
@@ -60,6 +62,7 @@ class World:
         "cpus",
         "dirty",
         "disk",
+        "driver",
         "executed",
         "file_frames",
         "flush",
@@ -68,6 +71,8 @@ class World:
         "freed",
         "gone",
         "huge_zero",
+        "i_mmap",
+        "i_mmap_lock",
         "irqs_off",
         "kthread",
         "lazy",
@@ -165,6 +170,11 @@ class World:
         self.dirty = 0
         self.disk: dict[int, int] = {}
         self.rmap: dict[int, int] = {}
+        # Of a driver: the frames of its pages; which of them a region at mm * PAGES + page maps, as long as
+        # unmap_mapping_range finds the region; the lock of that, as mmap_lock (mm.pfnmap).
+        self.driver: dict[int, int] = {}
+        self.i_mmap: dict[int, int] = {}
+        self.i_mmap_lock = 0
         # By swap slot: the content, while it is what the page contains; how many swap entries name it; the frame of its
         # folio in the swap cache.
         self.swap: dict[int, int] = {}
@@ -221,6 +231,9 @@ class World:
         self.dirty = known.dirty
         self.disk = known.disk.copy()
         self.rmap = known.rmap.copy()
+        self.driver = known.driver.copy()
+        self.i_mmap = known.i_mmap.copy()
+        self.i_mmap_lock = known.i_mmap_lock
         self.swap = known.swap.copy()
         self.swap_map = known.swap_map.copy()
         self.swap_cache = known.swap_cache.copy()
@@ -265,6 +278,9 @@ class World:
             self.dirty,
             tuple(sorted(self.disk.items())),
             tuple(sorted(self.rmap.items())),
+            tuple(sorted(self.driver.items())),
+            tuple(sorted(self.i_mmap.items())),
+            self.i_mmap_lock,
             tuple(sorted(self.swap.items())),
             tuple(sorted(self.swap_map.items())),
             tuple(sorted(self.swap_cache.items())),

@@ -8,9 +8,9 @@ from mm.page_cache import remove_rmap
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.swap import free_swap_entry
-from mm.tables import is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
+from mm.tables import is_special, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
 from mm.thp import split_huge
-from mm.world import VM_RIGHTS, ZERO_FRAME, World
+from mm.world import VM_RIGHTS, World
 
 
 @step("zap_pmd_range", "check")
@@ -47,9 +47,9 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
         return
     w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.flush.entry_cleared(w, cpu, mm, page, 1, old, 0)
-    frame = frame_of(old)
-    if frame == ZERO_FRAME:
+    if is_special(old):
         return
+    frame = frame_of(old)
     w.observer.object_left(mm, frame)
     if w.flush.page_removed(w, cpu, frame):
         # force_flush: the batch is full; leave the PTL, flush and free, then go on.

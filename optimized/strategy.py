@@ -147,6 +147,12 @@ class GatherFlush:
         gather.record(0, PAGES)
         gather.freed_tables = True
 
+    def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
+        """tlb_flush_mmu_tlbonly: nothing else keeps the driver's frames (b67fbebd4cf9)."""
+        gather = self.gather_of(w, cpu)
+        push(w, cpu, *self.flush_of(gather))
+        gather.reset_range()
+
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
         push(w, cpu, *self.flush_of(gather), *free_of(gather))

@@ -106,6 +106,9 @@ class EagerFlush:
     def upper_tables_removed(self, w: World, cpu: int) -> None:
         """The model has no such tables, and nothing is cached that led to one."""
 
+    def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
+        """Flushed already."""
+
     def gather_flush(self, w: World, cpu: int) -> None:
         push(w, cpu, (eager_free,))
 

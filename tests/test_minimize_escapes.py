@@ -226,3 +226,11 @@ def test_join_ranges_that_do_not_touch() -> None:
     start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p2-p3", cpus=2, pages=4)
 
     assert start == reduced(escape_pages.join_ranges, start, lambda _: True)
+
+
+def test_escape_by_split_exchanges_two_pages() -> None:
+    """Where a call has the second of two pages, what names one of them from there on names the other."""
+    start = story("cpu0 read p0\ncpu0 dontneed p1\ncpu1 lazy\ncpu1 pin p0", layout="huge")
+    end = story("cpu0 read p0\ncpu0 dontneed p0\ncpu1 lazy\ncpu1 pin p1", layout="huge")
+
+    assert end == reduced(escape.escape_by_split, start, among(start, end))

@@ -11,12 +11,14 @@ from machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, UFFD_WP, USER
 from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from machine.x86 import POISON_FREE
 from mm.flush import FlushStrategy
-from mm.tables import is_migration, is_swap, pmd_of, pte_of
+from mm.tables import is_migration, is_special, is_swap, pmd_of, pte_of
 from mm.world import (
     GONE_MM,
     MMS,
     VM_EXEC,
     VM_MAPPED,
+    VM_PFNMAP,
+    VM_PGOFF_SHIFT,
     VM_RIGHTS,
     VM_SHARED,
     VM_WRITE,
@@ -61,8 +63,9 @@ def test_references_are_mappings(scenario: Scenario) -> None:
     nothing leaks or dangles.
     """
     for w in rested(scenario):
-        mapped = Counter(frame_of(entry) for _, _, entry in leaves(w))
+        mapped = Counter(frame_of(entry) for _, _, entry in leaves(w) if not is_special(entry))
         mapped.update(frame for frame in w.shared if frame >= 0)
+        mapped.update(w.driver.values())
         mapped.update(w.swap_cache.values())
         if w.huge_zero >= 0:
             mapped.update(range(w.huge_zero, w.huge_zero + FANOUT))
@@ -76,7 +79,6 @@ def test_references_are_mappings(scenario: Scenario) -> None:
         if w.poking >= 0:
             table = frame_of(w.machine.read_entry(w.poking, 0))
             tables |= {w.poking, table, frame_of(w.machine.read_entry(table, 0))}
-        del mapped[ZERO_FRAME]
 
         for frame in range(1, FRAMES):
             free = bool(w.free_frames >> frame & 1)
@@ -103,6 +105,26 @@ def test_entries_are_what_their_regions_say(scenario: Scenario) -> None:
             assert entry & PRESENT or not vma & VM_RIGHTS or hinted
             assert not entry & RW or vma & VM_WRITE
             assert not entry & PRESENT or bool(entry & NX) == (not vma & VM_EXEC)
+
+
+@given(any_scenario())
+def test_special_entries(scenario: Scenario) -> None:
+    """Those of the zero page and of a driver's regions, whose frames are the driver's; and i_mmap has these regions."""
+    for w in rested(scenario):
+        for mm, page, entry in leaves(w):
+            vma = w.vma[mm][page]
+            frame = frame_of(entry)
+
+            assert is_special(entry) == (frame == ZERO_FRAME or bool(vma & VM_PFNMAP))
+            assert not vma & VM_PFNMAP or frame == w.driver[vma >> VM_PGOFF_SHIFT]
+        assert w.i_mmap_lock == 0
+        assert w.i_mmap == {
+            mm * PAGES + page: vma >> VM_PGOFF_SHIFT
+            for mm, regions in enumerate(w.vma)
+            if w.root[mm] >= 0
+            for page, vma in enumerate(regions)
+            if vma & VM_PFNMAP
+        }
 
 
 @given(any_scenario())

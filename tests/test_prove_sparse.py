@@ -117,3 +117,32 @@ def test_what_lazy_shootdown_has_put_off(change: Change) -> None:
 
     assert k.state.lazy_frees[0][WAITING] == 0b010
     assert changed(k, change) != changed(k, unchanged)
+
+
+def _unlinked(w: World, _oracle: Oracle) -> None:
+    del w.i_mmap[0]
+
+
+def _found_for_another_page(w: World, _oracle: Oracle) -> None:
+    w.i_mmap[0] = 1
+
+
+def _walked(w: World, _oracle: Oracle) -> None:
+    w.i_mmap_lock = 1
+
+
+def _taken_back(w: World, _oracle: Oracle) -> None:
+    del w.driver[0]
+
+
+def test_what_a_driver_has() -> None:
+    """Which regions it finds and for what, whether somebody is walking, and its pages, by whatever frames."""
+    k, other = Kernel(layout="pfnmap"), Kernel(layout="pfnmap")
+    for page in (0, 1):
+        k.read(0, page)
+        other.read(0, 1 - page)
+    changes = (unchanged, _unlinked, _found_for_another_page, _walked, _taken_back)
+
+    assert len({changed(k, change) for change in changes}) == len(changes)
+    assert k.w.driver != other.w.driver
+    assert changed(k, unchanged) == changed(other, unchanged)

@@ -21,6 +21,7 @@ _LAYOUT: Final = {
     "huge": R | W,
     "readonly": R,
     "file": R | W,
+    "pfnmap": R | W,
 }
 _LOCKED: Final = (kinds.MPROTECT, kinds.MUNMAP, kinds.DONTNEED, kinds.FORK, kinds.UFFD_WP)
 _UNLOCKED: Final = (kinds.RECLAIM, kinds.MIGRATE)

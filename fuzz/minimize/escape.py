@@ -17,6 +17,7 @@ from fuzz.minimize.reducer import Pass, Reducer
 from fuzz.minimize.rewrite import (
     ACCESSES,
     ARG,
+    COUNT,
     CPU,
     KIND,
     PAGE,
@@ -106,13 +107,19 @@ def _with_resumptions(scenario: Scenario) -> Scenario:
 def escape_by_layout(reducer: Reducer) -> None:
     """Variants: each other layout, because a layout can stand for the calls that lead to it; a shared one with all
     accesses reads, because a load maps a page of its own there, and a private one, because it maps none that would have
-    to be freed; and in the layout of the file any call made the store
-    of another CPU, which makes an entry writable there as mprotect does elsewhere, and all accesses behind it stores.
+    to be freed; and in the layout of the file any call made the store of another CPU, which makes an entry writable
+    there as mprotect does elsewhere, and all accesses behind it stores.
     They are reduced by removing calls only.
+    The layout of a driver's pages is for scenarios with a revocation: all others find in it no more than in shared
+    memory.
     """
     header, records = reducer.best
-    layouts = range(len(kinds.LAYOUTS))
-    variants = [Scenario(header._replace(layout=layout), records) for layout in layouts]
+    revoked = any(record[KIND] == kinds.REVOKE for record in records)
+    variants = [
+        Scenario(header._replace(layout=layout), records)
+        for layout in range(len(kinds.LAYOUTS))
+        if layout != kinds.PFNMAP or revoked
+    ]
     variants += [
         with_accesses(variants[layout], kinds.READ) for layout in (kinds.SHARED, kinds.PRIVATE)
     ]
@@ -130,7 +137,7 @@ def escape_by_split(reducer: Reducer) -> None:
     to the page beside it.
 
     A call on one page splits the huge page, whichever page that is; the page that it leaves alone is the one to go on
-    with.
+    with. Where the call has the second of two pages, they are also exchanged from there on.
     """
     best = reducer.best
     if best.header.layout != kinds.HUGE:
@@ -150,6 +157,15 @@ def escape_by_split(reducer: Reducer) -> None:
             as_call(best.records[at], best.header, kinds.DONTNEED, 0), page=page, count=1
         )
         variants.append(with_records(best, (*best.records[:at], call, *beside)))
+        if page & 1:
+            exchanged = [
+                revised(record, page=record[PAGE] ^ 1)
+                if kinds.KINDS[record[KIND]].pages != "none"
+                and (record[PAGE] | 1, record[COUNT]) == (page, 1)
+                else record
+                for record in best.records[at:]
+            ]
+            variants.append(with_records(best, (*best.records[:at], *exchanged)))
     _escape(reducer, variants, (drop_records,))
 
 

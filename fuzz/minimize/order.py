@@ -39,6 +39,7 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.COPY,
     kinds.KSM,
     kinds.SHRINK,
+    kinds.REVOKE,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""

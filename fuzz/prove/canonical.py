@@ -62,6 +62,8 @@ class Canonical(Sparse):
             self.file(w, oracle)
         if w.huge_zero >= 0:
             self.out += (-5, self.frame(w.huge_zero))
+        if w.i_mmap or w.driver or w.i_mmap_lock:
+            self.driver(w)
         if state.last_global >= FIRST_GLOBAL:
             self.broadcasts(w, state)
         if state.trim_due or state.lazy_frees:

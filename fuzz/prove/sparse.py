@@ -1,5 +1,7 @@
 """What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, what is put off."""
 
+from typing import Final
+
 from fuzz.oracle import Oracle
 from fuzz.prove.names import Names
 from machine.broadcast import ANYTHING, UPPER
@@ -8,6 +10,7 @@ from mm.world import MMS, World
 from optimized.state import X86State
 
 _FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-104, -100)
+_DRIVER: Final = -105
 """Marks that no other part of a key has."""
 
 
@@ -40,6 +43,14 @@ class Sparse(Names):
         self.out.append(len(w.rmap))
         for place in sorted(w.rmap):
             self.out += (place, self.frame(w.rmap[place]))
+
+    def driver(self, w: World) -> None:
+        """Write a driver's pages, the regions that unmap_mapping_range finds, and their lock."""
+        self.out += (_DRIVER, w.i_mmap_lock, len(w.i_mmap))
+        for at in sorted(w.i_mmap):
+            self.out.append(at << 3 | w.i_mmap[at])
+        for place in range(w.pages):
+            self.out.append(self.frame(w.driver[place]) if place in w.driver else -1)
 
     def broadcasts(self, w: World, state: X86State) -> None:
         """Write the global ASIDs, and what each CPU has issued and not waited for."""

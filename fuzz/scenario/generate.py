@@ -23,8 +23,8 @@ _WEIGHTS: Final = {
     kinds.WRITE: 44,
     kinds.EXEC: 16,
     kinds.MPROTECT: 21,
-    kinds.MUNMAP: 7,
-    kinds.MMAP: 8,
+    kinds.MUNMAP: 6,
+    kinds.MMAP: 7,
     kinds.DONTNEED: 8,
     kinds.FREE: 4,
     kinds.FORK: 8,
@@ -52,6 +52,7 @@ _WEIGHTS: Final = {
     kinds.COPY: 2,
     kinds.KSM: 2,
     kinds.SHRINK: 2,
+    kinds.REVOKE: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 
@@ -69,6 +70,7 @@ _LAYOUTS: Final = (
     *(kinds.HUGE,) * 3,
     kinds.READONLY,
     *(kinds.FILE,) * 2,
+    kinds.PFNMAP,
 )
 _MACHINES: Final = (
     *(0,) * 5,

@@ -41,6 +41,7 @@ SWAPOUT: Final = 30
 COPY: Final = 31
 KSM: Final = 32
 SHRINK: Final = 33
+REVOKE: Final = 34
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -140,6 +141,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("copy", "one", True, DESTINATION, "user load from a page and store to another one"),
     Kind("ksm", "one", True, SPACE, "merge a page with one that has the same content"),
     Kind("shrink", "none", True, NO_ARGUMENT, "free the huge zero page if nobody maps it"),
+    Kind("revoke", "range", True, NO_ARGUMENT, "a driver takes back a range of its pages"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))
@@ -171,13 +173,14 @@ POINTS: Final = (
 WINDOW: Final = FIRST_POINT + POINTS.index("window")
 
 # What address space 0 has mapped at the start, over all pages and with nothing populated.
-LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly", "file")
+LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly", "file", "pfnmap")
 PRIVATE: Final = 0
 EMPTY: Final = 1
 SHARED: Final = 2
 HUGE: Final = 3
 READONLY: Final = 4
 FILE: Final = 5
+PFNMAP: Final = 6
 
 # Machine switches: bit i is SWITCHES[i].
 SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk", "invlpgb", "huge-zero")

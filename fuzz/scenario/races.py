@@ -21,8 +21,10 @@ from fuzz.scenario.kinds import (
     LAZY,
     MUNMAP,
     NUMA_SCAN,
+    PFNMAP,
     PRIVATE,
     PUNCH,
+    REVOKE,
     SHRINK,
     SWAPOUT,
     SWITCH,
@@ -44,6 +46,7 @@ LAYOUTS_FOR: Final = {
     PUNCH: (FILE,),
     COLLAPSE: (HUGE,),
     SHRINK: (HUGE,),
+    REVOKE: (PFNMAP,),
 }
 """What must be mapped, one of these, if an operation of this kind is to find anything; the last one that is among the
 kinds wins."""

@@ -168,6 +168,13 @@ class RmapBeforeFlush(GatherFlush):
         push(w, cpu, (drop_rmap, mm, page))
 
 
+class PfnmapUnflushed(GatherFlush):
+    """A driver's region leaves i_mmap before its translations are flushed (before b67fbebd4cf9)."""
+
+    def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
+        """Leave it to the gather's end."""
+
+
 class EmptyNeverNested(GatherFlush):
     """A gather that has recorded nothing does not look for other open gathers (before 4647706ebeee)."""
 

@@ -331,6 +331,20 @@ HISTORY: Final[tuple[Policy, ...]] = (
         strategy=broadcast.WaitByAnother,
     ),
     seed(
+        "pfnmap-unflushed",
+        Fault(
+            "C3",
+            "b67fbebd4cf9 (CVE-2022-39188), docs/linux-tlb.md E.1 entry 51",
+            2022,
+            "munmap of a driver's pages flushes when it is over: it zaps the entries, which hold no reference to the "
+            "pages, and unlinks the region from i_mmap; the driver's unmap_mapping_range finds no region there, has "
+            "nothing to zap and nothing to flush, and returns; the driver frees the pages, and a thread on another "
+            "CPU still reaches them",
+            shortest=4,
+        ),
+        strategy=gather.PfnmapUnflushed,
+    ),
+    seed(
         "collapse-without-sync",
         Fault(
             "C3",

@@ -1,0 +1,92 @@
+"""Regions of a driver's pages (VM_PFNMAP): the memory manager maps frames there that it does not count.
+
+An entry holds no reference and has no rmap; it is special, so that whoever looks for a page behind it finds none
+(mm.tables.is_special). The driver may free its pages as soon as unmap_mapping_range has returned, and that finds
+regions by the file's i_mmap. So a region must not leave i_mmap before its old translations are flushed (b67fbebd4cf9,
+CVE-2022-39188): elsewhere the references that a gather has queued keep the frames until then, here nothing does.
+
+i_mmap_rwsem is held for reading by a walk and for writing by who links, unlinks or moves a region. Here a revocation
+keeps it until the pages are freed, so that it stands for the driver's own lock as well, for which faults wait.
+"""
+
+from machine.geometry import PAGES
+from mm.frames import alloc_zeroed
+from mm.step import Step, step
+from mm.world import VM_PFNMAP, VM_PGOFF_SHIFT, WRITER, World
+
+
+def driver_frame(w: World, mm: int, place: int) -> int:
+    """Return the frame of the driver's page, of zeros if there is none, that a fault of `mm` is about to map
+    (vmf_insert_pfn).
+    """
+    frame = w.driver.get(place, -1)
+    if frame < 0:
+        frame = w.driver[place] = alloc_zeroed(w)
+    w.observer.object_shared(mm, frame)
+    return frame
+
+
+def i_mmap_read_trylock(w: World) -> bool:
+    """Take i_mmap_rwsem for reading; return False, with no effect, while somebody has it for writing."""
+    if w.i_mmap_lock == WRITER:
+        return False
+    w.i_mmap_lock += 1
+    return True
+
+
+def i_mmap_write_trylock(w: World) -> bool:
+    """Take i_mmap_rwsem for writing; return False, with no effect, while somebody has it."""
+    if w.i_mmap_lock:
+        return False
+    w.i_mmap_lock = WRITER
+    return True
+
+
+@step("i_mmap_unlock_write", "unlock")
+def i_mmap_write_unlock(w: World, _cpu: int, _s: Step) -> None:
+    w.i_mmap_lock = 0
+
+
+def link(w: World, mm: int, page: int) -> None:
+    """vma_link: from here on unmap_mapping_range finds the region of the page, if it is a driver's."""
+    vma = w.vma[mm][page]
+    if vma & VM_PFNMAP:
+        w.i_mmap[mm * PAGES + page] = vma >> VM_PGOFF_SHIFT
+
+
+def linked(w: World, mm: int, places: range) -> int:
+    """Return the mask of the pages of `mm` whose regions unmap_mapping_range finds for these pages of the driver."""
+    first = mm * PAGES
+    return sum(1 << page for page in range(PAGES) if w.i_mmap.get(first + page, -1) in places)
+
+
+def unlink_of(w: World, mm: int, mask: int) -> list[Step]:
+    """Return the step that takes the regions of the pages out of i_mmap; none when no driver's is among them."""
+    mask &= linked(w, mm, range(PAGES)) if w.i_mmap else 0
+    return [(unlink_file_vma, mm, mask)] if mask else []
+
+
+@step("i_mmap_lock_write, unlink_file_vma", "lock")
+def unlink_file_vma(w: World, _cpu: int, s: Step) -> bool:
+    """Arguments: mm, mask of pages."""
+    _, mm, mask = s
+    if w.i_mmap_lock:
+        return True
+    for page in range(PAGES):
+        if mask >> page & 1:
+            del w.i_mmap[mm * PAGES + page]
+    return False
+
+
+def move_links(w: World, mm: int, first: int, target: int, count: int) -> None:
+    """Under i_mmap_rwsem: the regions of these pages are found at the target."""
+    base = mm * PAGES
+    moved = [w.i_mmap.pop(base + page, -1) for page in range(first, first + count)]
+    for page, place in enumerate(moved, target):
+        if place >= 0:
+            w.i_mmap[base + page] = place
+
+
+@step("tlb_end_vma", "flush")
+def end_pfn_vma(w: World, cpu: int, _s: Step) -> None:
+    w.flush.pfn_vma_unmapped(w, cpu)

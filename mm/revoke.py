@@ -1,0 +1,50 @@
+"""Revocation: a driver takes back pages that programs have mapped (unmap_mapping_range), and frees them.
+
+No mmap_lock: the regions are found through i_mmap. Each address space is zapped in a gather of its own, whether an
+entry is there or not: another zap may have cleared it and not flushed yet, and then the gather is nested and flushes
+everything. The driver frees its pages when the walk has returned, and trusts that no processor reaches them.
+A fault behind it maps a new page of zeros.
+"""
+
+from mm.frames import put_page
+from mm.operation import gather_begin, gather_finish, op_return
+from mm.page_mask import by_table
+from mm.pfnmap import i_mmap_read_trylock, linked
+from mm.step import Step, push, step
+from mm.world import MMS, World
+from mm.zap import zap_pmd
+
+
+def start_revoke(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
+    """Begin to take back `count` of the driver's pages from `page` on, by a kernel thread of the driver.
+
+    `page` is an offset in the driver's memory, whoever maps it, and wherever.
+    """
+    push(w, cpu, (unmap_mapping_range, page, count), (free_driver_pages, page, count), (op_return,))
+
+
+@step("i_mmap_lock_read, unmap_mapping_range", "lock")
+def unmap_mapping_range(w: World, cpu: int, s: Step) -> bool:
+    """The spaces that live come first, so a parent before its child: fork may copy an entry in front of the walk, and
+    none behind it (vma_interval_tree_insert_after).
+    """
+    _, first, count = s
+    if not i_mmap_read_trylock(w):
+        return True
+    walk: list[Step] = []
+    for mm in sorted(range(MMS), key=w.live.__getitem__, reverse=True):
+        mask = linked(w, mm, range(first, first + count))
+        if mask:
+            zaps = [(zap_pmd, mm, index, part) for index, part in by_table(mask)]
+            walk += [(gather_begin, mm), *zaps, (gather_finish,)]
+    push(w, cpu, *walk)
+    return False
+
+
+@step("i_mmap_unlock_read, the driver frees its pages", "free")
+def free_driver_pages(w: World, _cpu: int, s: Step) -> None:
+    _, first, count = s
+    w.i_mmap_lock -= 1
+    for place in range(first, first + count):
+        if place in w.driver:
+            put_page(w, w.driver.pop(place))

@@ -5,7 +5,7 @@ A page is a multi-writer regular register: its writes are operations over their 
 page-table lock, and an access may see any version from the floor to the newest one.
 The floor of a page for a kind of access rises when an operation that denies this kind has closed.
 
-A version is one integer, `object << 24 | incarnation << 3 | grants`; 0 grants nothing.
+A version is one integer (reference.version); 0 grants nothing.
 A slot is `mm * 8 + page`.
 """
 
@@ -13,14 +13,14 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import EXEC, NX, PRESENT, READ, RW, UFFD_WP, USER, WRITE
+from machine.entry import EXEC, NX, PKEY, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
 from machine.geometry import FRAMES, PAGES
+from machine.pkru import denies
 from machine.x86 import Machine
 from mm.world import MMS, ZERO_FRAME
+from reference.version import INCARNATION, KEY, KEY_AT, PLACE, key_of
 
 SLOTS: Final = MMS * PAGES
-PLACE: Final = 0xFFFFF8
-"""The incarnation of a version, in place."""
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""
 NO_OBJECT: Final = -1
@@ -266,7 +266,8 @@ class History:
         frame = (entry >> 19) & 60 | (entry >> 12) & 3
         owner = ZERO_OBJECT if frame == ZERO_FRAME else self.objects[frame * MMS + mm]
         grants = READ | entry & RW | (0 if entry & NX else EXEC)
-        return owner << 24 | self.generation[frame] << 9 | frame << 3 | grants
+        version = owner << 24 | self.generation[frame] << 9 | frame << 3 | grants
+        return version | (entry >> PKEY_SHIFT & 3) << KEY_AT if entry & PKEY else version
 
     def region(self, mm: int, page: int, rights: int) -> None:
         self.region_rights[mm * PAGES + page] = rights
@@ -321,20 +322,25 @@ class History:
         """Return how many changes of a page's entry were committed: the flushes that the reference makes."""
         return sum(map(len, self.versions)) - SLOTS
 
-    def explain(self, slot: int, kind: int, incarnation: int) -> int:
-        """Return the newest version that lets an access of `kind` use the incarnation, or -1 when none does (C1)."""
+    def explain(self, slot: int, kind: int, incarnation: int, pkru: int = 0) -> int:
+        """Return the newest version that lets an access of `kind` use the incarnation, or -1 when none does (C1).
+
+        `pkru`: the register of the CPU that makes the access.
+        """
         versions = self.versions[slot]
         wanted = incarnation << 3
         for index in range(len(versions) - 1, self.floor[kind][slot] - 1, -1):
             version = versions[index]
             if version & PLACE == wanted and version & kind:
+                if version & KEY and denies(pkru, key_of(version), kind):
+                    continue
                 return version
         return -1
 
     def allowed(self, slot: int, kind: int) -> set[int]:
         """Return the incarnations that an access of `kind` may use now; empty when it must fault."""
         return {
-            version >> 3 & 0x1FFFFF
+            version >> 3 & INCARNATION
             for version in self.versions[slot][self.floor[kind][slot] :]
             if version & kind
         }

@@ -1,4 +1,4 @@
-"""What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, what is put off."""
+"""What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, PKRU, what is put off."""
 
 from fuzz.oracle import Oracle
 from fuzz.prove.names import Names
@@ -7,7 +7,7 @@ from machine.geometry import PAGES
 from mm.world import MMS, World
 from optimized.state import X86State
 
-_FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-104, -100)
+_PKEYS, _FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-105, -100)
 """Marks that no other part of a key has."""
 
 
@@ -87,3 +87,10 @@ class Sparse(Names):
             for mm in range(MMS):
                 self.out.append(self.owner(oracle.swapped.get(slot * MMS + mm, -1)))
         self.out.append(-1)
+
+    def pkeys(self, w: World) -> None:
+        """Write the PKRU of each thread; the CPUs have those of the threads that they run."""
+        self.out.append(_PKEYS)
+        for distance in range(w.cpus):
+            thread = (self.first + distance) % w.cpus * MMS
+            self.out += [w.pkru.get(thread + mm, 0) for mm in range(MMS)]

@@ -16,8 +16,8 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 45,
-    kinds.WRITE: 45,
+    kinds.READ: 42,
+    kinds.WRITE: 43,
     kinds.EXEC: 16,
     kinds.MPROTECT: 21,
     kinds.MUNMAP: 7,
@@ -48,6 +48,8 @@ _WEIGHTS: Final = {
     kinds.SWAPOUT: 4,
     kinds.COPY: 2,
     kinds.KSM: 2,
+    kinds.PKEY_MPROTECT: 3,
+    kinds.WRPKRU: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

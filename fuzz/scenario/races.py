@@ -30,6 +30,7 @@ from fuzz.scenario.kinds import (
     MPROTECT,
     MREMAP,
     NUMA_SCAN,
+    PKEY_MPROTECT,
     POKE,
     PRIVATE,
     PUNCH,
@@ -43,6 +44,7 @@ from fuzz.scenario.kinds import (
     UFFD_WP,
     WRITE,
     WRITEBACK,
+    WRPKRU,
 )
 from fuzz.scenario.record import Header, Scenario
 from fuzz.scenario.schedule import CUTS
@@ -61,8 +63,8 @@ _WARM: Final = (READ, WRITE, WRITE, WRITE, EXEC, FILL)
 _LOOK: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _READ_WRITE: Final = 3
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
-NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
-"""The operation without which one of this kind is refused with no effect."""
+NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK, PKEY_MPROTECT: WRPKRU}
+"""The operation without which one of this kind is refused with no effect, or which makes no difference."""
 LAYOUT_FOR: Final = {
     SWAPOUT: PRIVATE,
     KSM: PRIVATE,

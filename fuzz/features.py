@@ -25,12 +25,12 @@ from fuzz.scenario.record import Record
 from fuzz.verdict import REASONS
 from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
-from machine.tlb_entry import tlb_grants, tlb_key
+from machine.tlb_entry import tlb_grants
 from mm.step import POINTS
 from mm.tables import is_swap, leaf_of
 from mm.world import World
 from reference.history import History
-from reference.version import INCARNATION, key_of
+from reference.version import INCARNATION, SEEN, seen
 
 ENTRY_CLASSES: Final = 12
 TLB_CLASSES: Final = 4
@@ -75,7 +75,7 @@ def tlb_class(entry: int, version: int) -> int:
     """
     if entry >> 8 != version >> 3 & INCARNATION:
         return 3
-    return 2 if tlb_grants(entry) & ~version or tlb_key(entry) != key_of(version) else 1
+    return 2 if seen(entry) != version & SEEN or tlb_grants(entry) & ~version else 1
 
 
 def failure_feature(reason: str) -> int:

@@ -7,14 +7,14 @@ from mypy_extensions import mypyc_attr
 from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, UFFD_WP, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.pkru import denies
-from machine.tlb_entry import tlb_grants, tlb_key
+from machine.tlb_entry import tlb_grants
 from machine.x86 import GLOBAL_TAG
 from mm.observer import KEY_SHIFT
 from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of
 from mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
 from reference.history import NO_OBJECT, NOWHERE, SLOTS, History
-from reference.version import KEY, PLACE, key_of
+from reference.version import KEY, PLACE, SEEN, key_of, seen
 
 NO_SKIP: Final = (-1, 0, 0)
 
@@ -89,7 +89,7 @@ class Oracle(History):
         frame = incarnation & 63
         if self.generation[frame] != incarnation >> 6:
             raise Violation("access-to-freed-frame", slot, cpu, kind)
-        if version & (PLACE | KEY) != incarnation << 3 or not version & kind:
+        if version & SEEN != incarnation << 3 or not version & kind:
             version = self.explain(slot, kind, incarnation, self.world.machine.pkru[cpu])
             if version < 0:
                 raise Violation("stale-grant", slot, cpu, kind)
@@ -293,9 +293,9 @@ class Oracle(History):
         if not entry & DIRTY and not self.world.machine.blind_dirty:
             # A store through a clean entry looks at the page table first, so this grants no store by itself.
             grants &= ~WRITE
+        held = seen(entry)
         pages = range((key & 7) * FANOUT, (key & 7) * FANOUT + FANOUT) if key & 8 else (key & 7,)
         for i, page in enumerate(pages):
             version = self.versions[mm * PAGES + page][-1]
-            stale = version & PLACE != (entry >> 8) + i << 3 or tlb_key(entry) != key_of(version)
-            if stale or grants & ~version:
+            if version & SEEN != held + (i << 3) or grants & ~version:
                 raise Violation("stale-entry-at-rest", mm * PAGES + page, cpu, 0)

@@ -171,15 +171,20 @@ class Machine:
             result = self._walk(cpu, page, kind)
             # The walk that confirms a fault uses no cached upper entry (APM 5.5); the denied one has just dropped it.
             return self._walk(cpu, page, kind) if result < 0 and guessed else result
-        refused = entry & TLB_PKEY and denies(self.pkru[cpu], tlb_key(entry), kind)
-        if not refused and (kind == READ or (not entry & TLB_NX if kind == EXEC else entry & RW)):
+        if entry & TLB_PKEY and denies(self.pkru[cpu], tlb_key(entry), kind):
+            return self._denied(cpu, page, kind, PF_PROT | PF_PK)
+        if kind == READ or (not entry & TLB_NX if kind == EXEC else entry & RW):
             if kind == WRITE and not entry & DIRTY:
                 return self._dirty_assist(cpu, page, key, entry)
             return entry + ((page & 3) << 8) if key & 8 else entry
+        return self._denied(cpu, page, kind, PF_PROT)
+
+    def _denied(self, cpu: int, page: int, kind: int, why: int) -> int:
+        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it."""
         self._drop_faulting(cpu, page)
         if self.amd:
             return self._walk(cpu, page, kind)
-        return -(_ERROR[kind] | PF_PROT | (PF_PK if refused else 0))
+        return -(_ERROR[kind] | why)
 
     def _walk(self, cpu: int, page: int, kind: int) -> int:
         """Walk the tables for an access that no TLB entry translates; fill the TLB and set A (and D) on success.
@@ -210,10 +215,12 @@ class Machine:
         if not leaf & upper & USER or not leaf & PRESENT:
             psc.pop(psc_key, None)
             return -(_ERROR[kind] | leaf & PRESENT)
-        refused = leaf & PKEY and denies(self.pkru[cpu], leaf >> PKEY_SHIFT & 3, kind)
-        if refused or (kind == WRITE and not writable) or (kind == EXEC and no_execute):
+        if leaf & PKEY and denies(self.pkru[cpu], leaf >> PKEY_SHIFT & 3, kind):
             psc.pop(psc_key, None)
-            return -(_ERROR[kind] | PF_PROT | (PF_PK if refused else 0))
+            return -(_ERROR[kind] | PF_PROT | PF_PK)
+        if (kind == WRITE and not writable) or (kind == EXEC and no_execute):
+            psc.pop(psc_key, None)
+            return -(_ERROR[kind] | PF_PROT)
         leaf |= ACCESSED | DIRTY if kind == WRITE else ACCESSED
         memory[at] = leaf
         return self._insert(cpu, page, leaf, writable, no_execute, huge)
@@ -270,10 +277,7 @@ class Machine:
             return entry + ((page & 3) << 8) if huge else entry
         if same and self.stray_dirty:
             memory[at] = leaf | DIRTY
-        self._drop_faulting(cpu, page)
-        if self.amd:
-            return self._walk(cpu, page, WRITE)
-        return -(_ERROR[WRITE] | leaf & PRESENT)
+        return self._denied(cpu, page, WRITE, leaf & PRESENT)
 
     def _drop_faulting(self, cpu: int, page: int) -> None:
         tlb = self.tlb[cpu]

@@ -19,7 +19,7 @@ from machine.entry import (
     WRITE,
 )
 from machine.geometry import FANOUT, FRAME_BITS, TABLES
-from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
+from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
 from mm.cow import do_wp_page, wp_huge
 from mm.deliver import deliver_signal, give_up
 from mm.frames import alloc_zeroed, get_page
@@ -49,6 +49,7 @@ from mm.world import (
     VM_FILE,
     VM_MAPPED,
     VM_PGOFF_SHIFT,
+    VM_PKEY,
     VM_SHARED,
     VM_WRITE,
     WRITER,
@@ -83,7 +84,11 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
     if w.mmap_lock[mm] == WRITER:
         return True
     vma = w.vma[mm][page]
-    if not vma & VM_MAPPED or key_denies(w, cpu, vma, kind, code) or access_error(w, vma, code):
+    if (
+        not vma & VM_MAPPED
+        or ((vma & VM_PKEY or code & PF_PK) and key_denies(w, cpu, vma, kind, code))
+        or access_error(w, vma, code)
+    ):
         w.observer.denied(cpu, page, kind, allowance(vma))
         give_up(w, cpu)
         return False

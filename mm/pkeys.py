@@ -62,6 +62,4 @@ def key_denies(w: World, cpu: int, vma: int, kind: int, code: int) -> bool:
     """
     if code & PF_PK:
         return True
-    return bool(vma & VM_PKEY) and denies(
-        w.machine.pkru[cpu], (vma & VM_PKEY) >> VM_PKEY_SHIFT, kind
-    )
+    return denies(w.machine.pkru[cpu], (vma & VM_PKEY) >> VM_PKEY_SHIFT, kind)

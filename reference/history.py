@@ -13,7 +13,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import EXEC, NX, PKEY, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
+from machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
 from machine.geometry import FRAMES, PAGES
 from machine.pkru import denies
 from machine.x86 import Machine
@@ -27,6 +27,7 @@ NO_OBJECT: Final = -1
 NOWHERE: Final = -1
 IN_SWAP: Final = -2
 """Homes of objects that live in no frame: not mapped yet, or in a swap slot."""
+_NX: Final = NX >> PKEY_SHIFT
 _ABSENT: Final = [[0]] * SLOTS
 
 
@@ -265,9 +266,11 @@ class History:
             return 0
         frame = (entry >> 19) & 60 | (entry >> 12) & 3
         owner = ZERO_OBJECT if frame == ZERO_FRAME else self.objects[frame * MMS + mm]
-        grants = READ | entry & RW | (0 if entry & NX else EXEC)
-        version = owner << 24 | self.generation[frame] << 9 | frame << 3 | grants
-        return version | (entry >> PKEY_SHIFT & 3) << KEY_AT if entry & PKEY else version
+        # NX and the key with one operation on an integer of 64 bits.
+        high = entry >> PKEY_SHIFT
+        grants = READ | entry & RW | (0 if high & _NX else EXEC)
+        owner = owner << 2 | high & 3
+        return owner << KEY_AT | self.generation[frame] << 9 | frame << 3 | grants
 
     def region(self, mm: int, page: int, rights: int) -> None:
         self.region_rights[mm * PAGES + page] = rights

@@ -6,6 +6,8 @@ What it grants to loads and stores is granted if PKRU of the CPU that makes the 
 
 from typing import Final
 
+from machine.tlb_entry import TLB_PKEY, TLB_PKEY_AT
+
 INCARNATION: Final = 0x7FFFF
 """The bits of an incarnation: a frame is freed less than 8192 times in a run, because to map it and to free it takes
 more steps than that leaves of fuzz.execute.STEP_LIMIT."""
@@ -14,6 +16,13 @@ PLACE: Final = INCARNATION << 3
 KEY_AT: Final = 22
 KEY: Final = 3 << KEY_AT
 """The protection key of a version, in place."""
+SEEN: Final = PLACE | KEY
+"""Both: what an access can tell of the translation that it uses, beside what it grants."""
+
+
+def seen(entry: int) -> int:
+    """Return the incarnation and the key of a TLB entry as a version has them."""
+    return (entry & TLB_PKEY) << KEY_AT - TLB_PKEY_AT | entry >> 8 << 3
 
 
 def key_of(version: int) -> int:

@@ -17,13 +17,13 @@ from fuzz.scenario import Scenario, render, render_record
 from fuzz.verdict import REASONS, RULES, UNDECIDED_REASONS
 from machine.entry import EXEC, READ, WRITE
 from machine.geometry import FANOUT, PAGES
-from machine.tlb_entry import tlb_grants, tlb_key
+from machine.tlb_entry import tlb_grants
 from machine.x86 import GLOBAL_TAG
 from mm.observer import KEY_SHIFT
 from mm.step import NAMES
 from mm.world import FLUSHES, INVALIDATED, IPIS
 from optimized.policy import Policy
-from reference.version import INCARNATION, PLACE, key_of
+from reference.version import INCARNATION, SEEN, key_of, seen
 
 _ACCESS_NAMES: Final = {READ: "read", WRITE: "write", EXEC: "fetch"}
 _REVOKED_SHOWN: Final = 4
@@ -241,9 +241,8 @@ def _translates(outcome: Outcome, fill: Fill, slot: int) -> bool:
 
 
 def _compared(fill: Fill, page: int, newest: int) -> str:
-    held = (fill.entry >> 8) + (page % FANOUT if fill.key & 8 else 0)
     grants = tlb_grants(fill.entry)
-    other_key = newest and tlb_key(fill.entry) != key_of(newest)
-    if newest & PLACE != held << 3 or grants & ~newest or other_key:
+    shown = seen(fill.entry) + (page % FANOUT << 3 if fill.key & 8 else 0)
+    if newest & SEEN != shown or grants & ~newest:
         return "stale"
     return "tighter" if newest & ~grants & (WRITE | EXEC) else "current"

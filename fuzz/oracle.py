@@ -14,7 +14,7 @@ from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of
 from mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
 from reference.history import NO_OBJECT, NOWHERE, SLOTS, History
-from reference.version import KEY, PLACE, SEEN, key_of, seen
+from reference.version import PLACE, SEEN, key_refuses, seen
 
 NO_SKIP: Final = (-1, 0, 0)
 
@@ -147,7 +147,7 @@ class Oracle(History):
         pkru = self.world.machine.pkru[cpu]
         # Whoever changes a key takes loads away from older translations: so that floor tells which may still be met.
         for version in self.versions[slot][self.floor[READ][slot] :]:
-            if version & KEY and denies(pkru, key_of(version), kind):
+            if key_refuses(version, kind, pkru):
                 self.key_faults |= 1 << cpu
 
     def trapped(self, cpu: int, page: int) -> None:

@@ -15,10 +15,9 @@ from mypy_extensions import mypyc_attr
 
 from machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
 from machine.geometry import FRAMES, PAGES
-from machine.pkru import denies
 from machine.x86 import Machine
 from mm.world import MMS, ZERO_FRAME
-from reference.version import INCARNATION, KEY, KEY_AT, PLACE, key_of
+from reference.version import INCARNATION, KEY_AT, PLACE, grants
 
 SLOTS: Final = MMS * PAGES
 ZERO_OBJECT: Final = 0
@@ -268,9 +267,9 @@ class History:
         owner = ZERO_OBJECT if frame == ZERO_FRAME else self.objects[frame * MMS + mm]
         # NX and the key with one operation on an integer of 64 bits.
         high = entry >> PKEY_SHIFT
-        grants = READ | entry & RW | (0 if high & _NX else EXEC)
+        granted = READ | entry & RW | (0 if high & _NX else EXEC)
         owner = owner << 2 | high & 3
-        return owner << KEY_AT | self.generation[frame] << 9 | frame << 3 | grants
+        return owner << KEY_AT | self.generation[frame] << 9 | frame << 3 | granted
 
     def region(self, mm: int, page: int, rights: int) -> None:
         self.region_rights[mm * PAGES + page] = rights
@@ -334,18 +333,16 @@ class History:
         wanted = incarnation << 3
         for index in range(len(versions) - 1, self.floor[kind][slot] - 1, -1):
             version = versions[index]
-            if version & PLACE == wanted and version & kind:
-                if version & KEY and denies(pkru, key_of(version), kind):
-                    continue
+            if version & PLACE == wanted and grants(version, kind, pkru):
                 return version
         return -1
 
-    def allowed(self, slot: int, kind: int) -> set[int]:
-        """Return the incarnations that an access of `kind` may use now; empty when it must fault."""
+    def allowed(self, slot: int, kind: int, pkru: int = 0) -> set[int]:
+        """Return the incarnations that an access of `kind` may use now; empty when it must fault. `pkru`: as above."""
         return {
             version >> 3 & INCARNATION
             for version in self.versions[slot][self.floor[kind][slot] :]
-            if version & kind
+            if grants(version, kind, pkru)
         }
 
     def store(self, version: int, value: int) -> None:

@@ -6,6 +6,7 @@ What it grants to loads and stores is granted if PKRU of the CPU that makes the 
 
 from typing import Final
 
+from machine.pkru import denies
 from machine.tlb_entry import TLB_PKEY, TLB_PKEY_AT
 
 INCARNATION: Final = 0x7FFFF
@@ -28,3 +29,13 @@ def seen(entry: int) -> int:
 def key_of(version: int) -> int:
     """Return the protection key of a version."""
     return version >> KEY_AT & 3
+
+
+def key_refuses(version: int, kind: int, pkru: int) -> bool:
+    """Return whether the key of a version denies an access of `kind` by a CPU with this PKRU."""
+    return bool(version & KEY) and denies(pkru, key_of(version), kind)
+
+
+def grants(version: int, kind: int, pkru: int) -> bool:
+    """Return whether a version grants an access of `kind` to a CPU with this PKRU."""
+    return bool(version & kind) and not key_refuses(version, kind, pkru)

@@ -16,10 +16,10 @@ from fuzz.scenario.schedule import CUTS, lockstep, pct, programs, random_interle
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 44,
-    kinds.WRITE: 44,
+    kinds.READ: 42,
+    kinds.WRITE: 43,
     kinds.EXEC: 16,
-    kinds.MPROTECT: 19,
+    kinds.MPROTECT: 21,
     kinds.MUNMAP: 7,
     kinds.MMAP: 8,
     kinds.DONTNEED: 8,
@@ -48,7 +48,7 @@ _WEIGHTS: Final = {
     kinds.SWAPOUT: 4,
     kinds.COPY: 2,
     kinds.KSM: 2,
-    kinds.PKEY_MPROTECT: 2,
+    kinds.PKEY_MPROTECT: 3,
     kinds.WRPKRU: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))

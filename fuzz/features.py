@@ -25,11 +25,12 @@ from fuzz.scenario.record import Record
 from fuzz.verdict import REASONS
 from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
-from machine.x86 import tlb_grants
+from machine.tlb_entry import tlb_grants
 from mm.step import POINTS
 from mm.tables import is_swap, leaf_of
 from mm.world import World
 from reference.history import History
+from reference.version import INCARNATION, SEEN, seen
 
 ENTRY_CLASSES: Final = 12
 TLB_CLASSES: Final = 4
@@ -70,11 +71,11 @@ def entry_class(entry: int) -> int:
 def tlb_class(entry: int, version: int) -> int:
     """Return how a TLB entry compares with the newest version of its page, below TLB_CLASSES; nothing cached is 0.
 
-    1 no more than the page table grants, 2 more rights, 3 another frame or a page that is gone.
+    1 no more than the page table grants, 2 more rights or another key, 3 another frame or a page that is gone.
     """
-    if entry >> 8 != version >> 3 & 0x1FFFFF:
+    if entry >> 8 != version >> 3 & INCARNATION:
         return 3
-    return 2 if tlb_grants(entry) & ~version else 1
+    return 2 if seen(entry) != version & SEEN or tlb_grants(entry) & ~version else 1
 
 
 def failure_feature(reason: str) -> int:

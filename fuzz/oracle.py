@@ -6,11 +6,15 @@ from mypy_extensions import mypyc_attr
 
 from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, UFFD_WP, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
-from machine.x86 import GLOBAL_TAG, tlb_grants
+from machine.pkru import denies
+from machine.tlb_entry import tlb_grants
+from machine.x86 import GLOBAL_TAG
+from mm.observer import KEY_SHIFT
 from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of
 from mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
-from reference.history import NO_OBJECT, NOWHERE, PLACE, SLOTS, History
+from reference.history import NO_OBJECT, NOWHERE, SLOTS, History
+from reference.version import PLACE, SEEN, key_refuses, seen
 
 NO_SKIP: Final = (-1, 0, 0)
 
@@ -34,7 +38,7 @@ class Oracle(History):
     shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).
     """
 
-    __slots__ = ("skips", "world")
+    __slots__ = ("key_faults", "skips", "world")
     __deletable__ = ["world"]  # noqa: RUF012 - what mypyc reads to compile `del`, a literal list
 
     world: World
@@ -43,6 +47,8 @@ class Oracle(History):
         """Begin to observe a world that has not run yet."""
         self.world = w
         self.skips: list[tuple[int, int, int]] = [NO_SKIP] * SLOTS
+        # CPUs, a bit each, whose fault in flight is one of a protection key and was explained when it was raised.
+        self.key_faults = 0
 
     def fork(self) -> tuple[World, "Oracle"]:
         """Return a copy of the observed world with an oracle of its own that knows what this one does."""
@@ -50,6 +56,7 @@ class Oracle(History):
         other = Oracle(w.machine, w.cpus, self)
         other.world = w
         other.skips = self.skips.copy()
+        other.key_faults = self.key_faults
         w.observer = other
         return w, other
 
@@ -82,8 +89,8 @@ class Oracle(History):
         frame = incarnation & 63
         if self.generation[frame] != incarnation >> 6:
             raise Violation("access-to-freed-frame", slot, cpu, kind)
-        if version & PLACE != incarnation << 3 or not version & kind:
-            version = self.explain(slot, kind, incarnation)
+        if version & SEEN != incarnation << 3 or not version & kind:
+            version = self.explain(slot, kind, incarnation, self.world.machine.pkru[cpu])
             if version < 0:
                 raise Violation("stale-grant", slot, cpu, kind)
         owner = version >> 24
@@ -123,9 +130,25 @@ class Oracle(History):
         slot = self.world.task_mm[cpu] * PAGES + page
         region = self.region_rights[slot]
         if region >= 0 and region & kind:
-            raise Violation("denied-though-allowed", slot, cpu, kind)
+            pkru = self.world.machine.pkru[cpu]
+            forbidden = denies(pkru, region >> KEY_SHIFT, kind) or self.key_faults >> cpu & 1
+            if not forbidden:
+                raise Violation("denied-though-allowed", slot, cpu, kind)
+        self.key_faults &= ~(1 << cpu)
         if region != rights:
             raise Violation("denied-though-allowed", slot, cpu, kind)
+
+    def key_denied(self, cpu: int, page: int, kind: int) -> None:
+        """Note whether the fault is explained, at this instant.
+
+        The handler may come to it much later, when the operation that has changed the key is over and forgotten.
+        """
+        slot = self.world.task_mm[cpu] * PAGES + page
+        pkru = self.world.machine.pkru[cpu]
+        # Whoever changes a key takes loads away from older translations: so that floor tells which may still be met.
+        for version in self.versions[slot][self.floor[READ][slot] :]:
+            if key_refuses(version, kind, pkru):
+                self.key_faults |= 1 << cpu
 
     def trapped(self, cpu: int, page: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page
@@ -271,8 +294,9 @@ class Oracle(History):
         if not entry & DIRTY and not self.world.machine.blind_dirty:
             # A store through a clean entry looks at the page table first, so this grants no store by itself.
             grants &= ~WRITE
+        held = seen(entry)
         pages = range((key & 7) * FANOUT, (key & 7) * FANOUT + FANOUT) if key & 8 else (key & 7,)
         for i, page in enumerate(pages):
             version = self.versions[mm * PAGES + page][-1]
-            if version & PLACE != (entry >> 8) + i << 3 or grants & ~version:
+            if version & SEEN != held + (i << 3) or grants & ~version:
                 raise Violation("stale-entry-at-rest", mm * PAGES + page, cpu, 0)

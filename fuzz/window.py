@@ -3,9 +3,9 @@
 Every bug of a deferred flush lies in such a window, so a schedule can ask for it by name instead of counting steps.
 """
 
-from machine.entry import EXEC, NX, PRESENT, PSE, READ, RW
+from machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, PSE, READ, RW
 from machine.geometry import TABLES
-from machine.x86 import tlb_grants
+from machine.tlb_entry import tlb_grants, tlb_key
 from mm.world import World
 
 
@@ -30,7 +30,10 @@ def stale_elsewhere(w: World, cpu: int) -> set[tuple[int, int]]:
 
 
 def grants_more(memory: list[int], root: int, place: int, entry: int) -> bool:
-    """Return whether a TLB entry of a page (8 and above: of a huge page) grants what the tables below `root` do not."""
+    """Return whether a TLB entry of a page (8 and above: of a huge page) grants what the tables below `root` do not.
+
+    Under another key it may.
+    """
     index = place & (TABLES - 1) if place & 8 else place >> 2
     leaf = memory[root << 2 | index]
     huge = leaf & PSE
@@ -41,6 +44,6 @@ def grants_more(memory: list[int], root: int, place: int, entry: int) -> bool:
     if not leaf & PRESENT:
         return True
     frame = (leaf >> 19) & 60 | (0 if place & 8 else place & 3 if huge else (leaf >> 12) & 3)
-    if frame != entry >> 8 & 63:
+    if frame != entry >> 8 & 63 or tlb_key(entry) != leaf >> PKEY_SHIFT & 3:
         return True
     return bool(tlb_grants(entry) & ~(READ | leaf & RW | (0 if leaf & NX else EXEC)))

@@ -33,6 +33,8 @@ BIT57: Final = 1 << 57
 BIT58: Final = 1 << 58
 """SAVED_DIRTY (SOFTW5) since Linux 6.6, SOFTW4 (DEVMAP) before."""
 PKEY: Final = 0xF << 59
+PKEY_SHIFT: Final = 59
+"""Where the protection key begins."""
 NX: Final = 1 << 63
 
 PFN_MASK: Final = ((1 << 52) - 1) & ~0xFFF
@@ -50,6 +52,8 @@ SWAP: Final = 1 << 62
 
 Linux tells the two kinds apart by the swap type, in bits 59 to 63; MIGRATION and its two companions are three bits of
 that field, and this is another one, so that neither kind passes for the other.
+An invalidated PMD keeps its protection key, in bits 59 to 62; none of the keys that regions have (machine.pkru)
+reaches bit 61.
 """
 SWP_UFFD_WP: Final = USER
 SWP_SOFT_DIRTY: Final = RW

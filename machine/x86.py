@@ -3,10 +3,6 @@
 The hardware is adversarial: a cached translation stays until an instruction, a page fault or an eviction record
 removes it, and nothing else removes it (SDM 4.10.2.3: the processor may keep an entry for ever).
 Speculation happens only where a scenario says so.
-
-A TLB entry is one integer, `incarnation << 8 | flags`.
-The incarnation is `generation << 6 | frame`; hardware knows only the frame, the generation is what the oracle reads.
-The flags are RW, USER and DIRTY at their PTE positions, TLB_NX in bit 7 and TLB_GLOBAL in bit 0.
 """
 
 from typing import Final
@@ -19,6 +15,8 @@ from machine.entry import (
     EXEC,
     GLOBAL,
     NX,
+    PKEY,
+    PKEY_SHIFT,
     PRESENT,
     PSE,
     READ,
@@ -27,15 +25,16 @@ from machine.entry import (
     WRITE,
 )
 from machine.geometry import FANOUT, FRAMES
-
-TLB_GLOBAL: Final = 1
-TLB_NX: Final = 0x80
+from machine.pkru import denies
+from machine.tlb_entry import TLB_GLOBAL, TLB_NX, TLB_PKEY, TLB_PKEY_AT, tlb_key
 
 PF_PROT: Final = 1
 """Page-fault error code: the translation was present and its rights denied the access."""
 PF_WRITE: Final = 2
 PF_USER: Final = 4
 PF_INSTR: Final = 16
+PF_PK: Final = 32
+"""The key of the translation denied the access, whatever else did (SDM 4.7)."""
 _ERROR: Final = {READ: PF_USER, WRITE: PF_USER | PF_WRITE, EXEC: PF_USER | PF_INSTR}
 
 NO_ROOT: Final = -1
@@ -66,6 +65,7 @@ class Machine:
         "issued",
         "memory",
         "pcid",
+        "pkru",
         "psc",
         "stray_dirty",
         "tlb",
@@ -103,6 +103,8 @@ class Machine:
         self.psc: list[dict[int, int]] = [{} for _ in range(cpus)]
         self.cr3: list[int] = [NO_ROOT] * cpus
         self.pcid: list[int] = [0] * cpus
+        # All keys allow everything at first; Linux starts a thread with all but key 0 denied.
+        self.pkru: list[int] = [0] * cpus
         self.has_global = False
         # By processor: what it has issued and not waited for yet.
         self.issued: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
@@ -125,6 +127,7 @@ class Machine:
         self.psc = [entries.copy() for entries in known.psc]
         self.cr3 = known.cr3.copy()
         self.pcid = known.pcid.copy()
+        self.pkru = known.pkru.copy()
         self.has_global = known.has_global
         self.issued = [pending.copy() for pending in known.issued]
 
@@ -137,6 +140,7 @@ class Machine:
             tuple(tuple(sorted(entries.items())) for entries in self.psc),
             tuple(self.cr3),
             tuple(self.pcid),
+            tuple(self.pkru),
             tuple(tuple(pending) for pending in self.issued),
         )
 
@@ -167,14 +171,20 @@ class Machine:
             result = self._walk(cpu, page, kind)
             # The walk that confirms a fault uses no cached upper entry (APM 5.5); the denied one has just dropped it.
             return self._walk(cpu, page, kind) if result < 0 and guessed else result
+        if entry & TLB_PKEY and denies(self.pkru[cpu], tlb_key(entry), kind):
+            return self._denied(cpu, page, kind, PF_PROT | PF_PK)
         if kind == READ or (not entry & TLB_NX if kind == EXEC else entry & RW):
             if kind == WRITE and not entry & DIRTY:
                 return self._dirty_assist(cpu, page, key, entry)
             return entry + ((page & 3) << 8) if key & 8 else entry
+        return self._denied(cpu, page, kind, PF_PROT)
+
+    def _denied(self, cpu: int, page: int, kind: int, why: int) -> int:
+        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it."""
         self._drop_faulting(cpu, page)
         if self.amd:
             return self._walk(cpu, page, kind)
-        return -(_ERROR[kind] | PF_PROT)
+        return -(_ERROR[kind] | why)
 
     def _walk(self, cpu: int, page: int, kind: int) -> int:
         """Walk the tables for an access that no TLB entry translates; fill the TLB and set A (and D) on success.
@@ -205,6 +215,9 @@ class Machine:
         if not leaf & upper & USER or not leaf & PRESENT:
             psc.pop(psc_key, None)
             return -(_ERROR[kind] | leaf & PRESENT)
+        if leaf & PKEY and denies(self.pkru[cpu], leaf >> PKEY_SHIFT & 3, kind):
+            psc.pop(psc_key, None)
+            return -(_ERROR[kind] | PF_PROT | PF_PK)
         if (kind == WRITE and not writable) or (kind == EXEC and no_execute):
             psc.pop(psc_key, None)
             return -(_ERROR[kind] | PF_PROT)
@@ -222,6 +235,8 @@ class Machine:
         entry = (self.generation[frame] << 6 | frame) << 8 | writable | leaf & (USER | DIRTY)
         if no_execute:
             entry |= TLB_NX
+        if leaf & PKEY:
+            entry |= leaf >> PKEY_SHIFT - TLB_PKEY_AT & TLB_PKEY
         tag = self.pcid[cpu] << 4
         if leaf & GLOBAL:
             entry |= TLB_GLOBAL
@@ -262,10 +277,7 @@ class Machine:
             return entry + ((page & 3) << 8) if huge else entry
         if same and self.stray_dirty:
             memory[at] = leaf | DIRTY
-        self._drop_faulting(cpu, page)
-        if self.amd:
-            return self._walk(cpu, page, WRITE)
-        return -(_ERROR[WRITE] | leaf & PRESENT)
+        return self._denied(cpu, page, WRITE, leaf & PRESENT)
 
     def _drop_faulting(self, cpu: int, page: int) -> None:
         tlb = self.tlb[cpu]
@@ -384,8 +396,3 @@ class Machine:
         """Fill a frame with a pattern, so that a stale access shows itself."""
         at = frame << 2
         self.memory[at : at + FANOUT] = [pattern] * FANOUT
-
-
-def tlb_grants(entry: int) -> int:
-    """Return the kinds of access that a TLB entry grants, a union of READ, WRITE and EXEC."""
-    return READ | entry & RW | (0 if entry & TLB_NX else EXEC)

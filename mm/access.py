@@ -3,6 +3,7 @@
 from typing import Final
 
 from machine.entry import EXEC, READ, WRITE
+from machine.x86 import PF_PK
 from mm.fault import fault_enter
 from mm.operation import IDLE_OP
 from mm.step import Step, step
@@ -77,6 +78,8 @@ def _fault(w: World, cpu: int, current: Step, limit: int, fault: Step) -> None:
         w.op[cpu] = IDLE_OP
         w.observer.unhealed(cpu, fault[1], fault[2])
     else:
+        if fault[3] & PF_PK:
+            w.observer.key_denied(cpu, fault[1], fault[2])
         steps = w.steps[cpu]
         steps.append((code, first, second, tries + 1))
         steps.append(fault)

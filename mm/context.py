@@ -1,6 +1,7 @@
 """Context switches: to a thread of another address space, and to a kernel thread (lazy TLB)."""
 
 from mm.operation import op_return
+from mm.pkeys import load_pkru
 from mm.step import Step, push, step
 from mm.world import World
 
@@ -16,6 +17,8 @@ def context_switch(w: World, cpu: int, s: Step) -> None:
     if w.live[mm]:
         w.task_mm[cpu] = mm
         w.kthread[cpu] = False
+        if w.pkru:
+            load_pkru(w, cpu)
         w.flush.switch_mm(w, cpu, mm)
 
 

@@ -15,6 +15,7 @@ from mm.munmap import free_pgtable, remove_regions
 from mm.operation import gather_begin, gather_finish, op_return
 from mm.page_mask import by_table
 from mm.pfnmap import unlink_of
+from mm.pkeys import threads_gone
 from mm.step import Step, push, step
 from mm.tables import pmd_of
 from mm.world import GONE_MM, MMS, World
@@ -47,6 +48,8 @@ def exit_mm(w: World, cpu: int, _s: Step) -> None:
     w.observer.exited(mm)
     for c in (cpu, *sleepers):
         w.task_mm[c] = others[0]
+    if w.pkru:
+        threads_gone(w, mm)
     w.lazy[cpu] = w.kthread[cpu] = True
     mask = remove_regions(w, mm, 0, PAGES)
     zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]

@@ -19,7 +19,7 @@ from machine.entry import (
     WRITE,
 )
 from machine.geometry import FANOUT, FRAME_BITS, TABLES
-from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
+from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
 from mm.cow import do_wp_page, wp_huge
 from mm.deliver import deliver_signal, give_up
 from mm.frames import alloc_zeroed, get_page
@@ -27,17 +27,18 @@ from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.numa_fault import do_numa_page, fault_on_huge
 from mm.page_cache import map_folio, read_folio
 from mm.pfnmap import driver_frame
+from mm.pkeys import key_denies
 from mm.step import Step, push, step
 from mm.swap_in import do_swap_page
 from mm.tables import (
     accessible,
+    allowance,
     is_migration,
     is_swap,
     new_table,
     page_prot,
     pmd_of,
     pte_of,
-    rights,
     set_pmd_table,
     set_pte,
 )
@@ -50,6 +51,7 @@ from mm.world import (
     VM_MAPPED,
     VM_PFNMAP,
     VM_PGOFF_SHIFT,
+    VM_PKEY,
     VM_SHARED,
     VM_WRITE,
     WRITER,
@@ -84,8 +86,12 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
     if w.mmap_lock[mm] == WRITER:
         return True
     vma = w.vma[mm][page]
-    if not vma & VM_MAPPED or access_error(w, vma, code):
-        w.observer.denied(cpu, page, kind, rights(vma) if vma & VM_MAPPED else -1)
+    if (
+        not vma & VM_MAPPED
+        or ((vma & VM_PKEY or code & PF_PK) and key_denies(w, cpu, vma, kind, code))
+        or access_error(w, vma, code)
+    ):
+        w.observer.denied(cpu, page, kind, allowance(vma))
         give_up(w, cpu)
         return False
     w.mmap_lock[mm] += 1
@@ -220,7 +226,7 @@ def fault_present(w: World, cpu: int, s: Step) -> None:
     elif kind == WRITE and not pte & RW:
         push(w, cpu, (do_wp_page, page, pte))
     elif code & PF_PROT and w.flush.report_spurious:
-        w.observer.denied(cpu, page, kind, rights(w.vma[mm][page]))
+        w.observer.denied(cpu, page, kind, allowance(w.vma[mm][page]))
         deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
     else:
         _spurious(w, cpu, mm)

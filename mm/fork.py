@@ -24,11 +24,11 @@ from mm.pfnmap import link
 from mm.step import Step, push, step
 from mm.swap import copy_swap_entry
 from mm.tables import (
+    allowance,
     is_swap,
     new_table,
     pmd_of,
     pte_of,
-    rights,
     set_pmd_leaf,
     set_pmd_table,
     set_pte,
@@ -64,7 +64,7 @@ def dup_mmap(w: World, cpu: int, s: Step) -> bool:
         w.vma[child][page] = vma
         link(w, child, page)
         if vma & VM_MAPPED:
-            w.observer.region(child, page, rights(vma))
+            w.observer.region(child, page, allowance(vma))
     copies = [(copy_pmd, mm, child, index) for index in range(TABLES)]
     push(w, cpu, *copies, (flush_parent, mm), (due_return,), (fork_end, child))
     return False

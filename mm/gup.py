@@ -11,8 +11,9 @@ Where the walk finds nothing that it may take, Linux goes on with locks and faul
 operation ends.
 """
 
-from machine.entry import PRESENT, PSE, USER
+from machine.entry import PKEY, PKEY_SHIFT, PRESENT, PSE, READ, USER
 from machine.geometry import FANOUT, frame_of
+from machine.pkru import denies
 from mm.frames import get_page, put_page
 from mm.operation import op_return
 from mm.step import Step, push, step
@@ -37,7 +38,7 @@ def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
     """
     page = s[1]
     pmd = pmd_of(w, w.task_mm[cpu], page // FANOUT)
-    if pmd & _MAPPED != _MAPPED:
+    if not _permitted(w, cpu, pmd):
         return
     w.irqs_off[cpu] = True
     w.walkers |= 1 << cpu
@@ -54,10 +55,17 @@ def gup_fast_pte(w: World, cpu: int, s: Step) -> None:
     """Read the PTE from the table that the PMD has named, wherever that is by now; a special entry is not taken."""
     _, page, pmd = s
     pte = w.machine.memory[frame_of(pmd) << 2 | page % FANOUT]
-    if pte & _MAPPED == _MAPPED and not is_special(pte):
+    if _permitted(w, cpu, pte) and not is_special(pte):
         push(w, cpu, (try_grab_folio, page, pmd, pte))
     else:
         _leave(w, cpu)
+
+
+def _permitted(w: World, cpu: int, entry: int) -> bool:
+    """pte_access_permitted: the entry maps something for the user, and PKRU does not deny loads from its key."""
+    if entry & _MAPPED != _MAPPED:
+        return False
+    return not (entry & PKEY and denies(w.machine.pkru[cpu], entry >> PKEY_SHIFT & 3, READ))
 
 
 def _leave(w: World, cpu: int) -> None:

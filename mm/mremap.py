@@ -23,7 +23,15 @@ from mm.page_cache import move_rmap
 from mm.page_mask import by_table, mask_of
 from mm.pfnmap import i_mmap_write_trylock, i_mmap_write_unlock, move_links
 from mm.step import Step, push, step
-from mm.tables import leaf_of, pmd_of, pte_of, rights, set_pmd_leaf, set_pmd_table, set_pte
+from mm.tables import (
+    allowance,
+    leaf_of,
+    pmd_of,
+    pte_of,
+    set_pmd_leaf,
+    set_pmd_table,
+    set_pte,
+)
 from mm.thp import split_huge
 from mm.world import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, World
 
@@ -70,7 +78,7 @@ def move_vma(w: World, cpu: int, s: Step) -> bool:
         move_links(w, mm, first, target, count)
     for i in range(count):
         regions[target + i] = regions[first + i]
-        w.observer.region(mm, target + i, rights(regions[first + i]))
+        w.observer.region(mm, target + i, allowance(regions[first + i]))
     extents: list[tuple[int, int, int]] = []
     for i in range(count):
         source, place = first + i, target + i

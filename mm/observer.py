@@ -4,7 +4,10 @@ The observer changes nothing in the world; the world runs the same under any obs
 Instants are the order of the calls.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
+
+KEY_SHIFT: Final = 3
+"""Above READ, WRITE and EXEC: the protection key in what a region allows."""
 
 
 class Observer(Protocol):
@@ -15,7 +18,9 @@ class Observer(Protocol):
     """
 
     def region(self, mm: int, page: int, rights: int) -> None:
-        """The region (VMA) of the page now allows `rights`; -1 when the page belongs to no region."""
+        """The region (VMA) of the page now allows `rights`, with its protection key above them (KEY_SHIFT); -1 when the
+        page belongs to no region.
+        """
 
     def exited(self, mm: int) -> None:
         """The last thread of `mm` has exited; when the operation that does it has closed, `mm` may name another."""
@@ -90,7 +95,10 @@ class Observer(Protocol):
         """A user access succeeded on a frame; `value` is the word loaded or stored."""
 
     def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
-        """A fault was delivered to the program; `rights` as the handler saw the region, -1 for MAPERR."""
+        """A fault was delivered to the program; `rights` as in `region`, as the handler saw it, -1 for MAPERR."""
+
+    def key_denied(self, cpu: int, page: int, kind: int) -> None:
+        """The hardware has denied an access because of the protection key of the translation that it used."""
 
     def trapped(self, cpu: int, page: int) -> None:
         """A write was reported to userfaultfd instead of carried out."""

@@ -15,11 +15,12 @@ from mm.ksm import start_ksm
 from mm.madvise import start_dontneed, start_free
 from mm.migrate import start_migrate
 from mm.mmap import start_mmap
-from mm.mprotect import start_mprotect
+from mm.mprotect import start_mprotect, start_pkey_mprotect
 from mm.mremap import start_mremap
 from mm.munmap import start_munmap
 from mm.numa_scan import start_numa_scan
 from mm.pageout import start_swapout
+from mm.pkeys import start_wrpkru
 from mm.punch_hole import start_punch
 from mm.reclaim import start_reclaim
 from mm.revoke import start_revoke
@@ -67,6 +68,8 @@ STARTS: Final[dict[str, Start]] = {
     "ksm": start_ksm,
     "shrink": start_shrink,
     "revoke": start_revoke,
+    "pkey_mprotect": start_pkey_mprotect,
+    "wrpkru": start_wrpkru,
 }
 
 EXCLUSIVE: Final = frozenset(
@@ -78,6 +81,7 @@ EXCLUSIVE: Final = frozenset(
         "uffd_register",
         "clear_refs",
         "collapse",
+        "pkey_mprotect",
     }
 )
 """Operations that hold mmap_lock for writing from their first step to their last."""
@@ -85,7 +89,7 @@ ALONE: Final = frozenset({"exit"})
 """Operations that hold no lock, and begin only when nobody else runs in the address space."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
-LOCKLESS: Final = frozenset({"pin"})
+LOCKLESS: Final = frozenset({"pin", "wrpkru"})
 """Operations of a user thread that take no lock, and so overlap with every other."""
 BY_KERNEL_THREAD: Final = frozenset(
     {

@@ -12,6 +12,7 @@ from machine.entry import (
     MIGRATION,
     NX,
     PAT_LARGE,
+    PKEY_SHIFT,
     PRESENT,
     PROTNONE,
     PSE,
@@ -26,9 +27,13 @@ from machine.entry import (
 )
 from machine.geometry import FANOUT, FRAME_BITS, frame_of
 from mm.frames import alloc_zeroed
+from mm.observer import KEY_SHIFT
 from mm.world import (
     VM_EXEC,
     VM_FILE,
+    VM_MAPPED,
+    VM_PKEY,
+    VM_PKEY_SHIFT,
     VM_READ,
     VM_RIGHTS,
     VM_SHARED,
@@ -165,11 +170,13 @@ def page_prot(vma: int) -> int:
     there (vma_wants_writenotify).
     Without any right the result is PAGE_NONE: ACCESSED and PROTNONE (linux-tlb A.1).
     A region with WRITE or EXEC alone is readable, as on x86.
+    The protection key is part of it.
     """
+    key = (vma & VM_PKEY) << PKEY_SHIFT - VM_PKEY_SHIFT
     if not vma & VM_RIGHTS:
-        return ACCESSED | PROTNONE
+        return ACCESSED | PROTNONE | key
     writable = RW if vma & _WRITABLE_MASK == _BORN_WRITABLE else 0
-    return PRESENT | USER | ACCESSED | writable | (0 if vma & VM_EXEC else NX)
+    return PRESENT | USER | ACCESSED | writable | (0 if vma & VM_EXEC else NX) | key
 
 
 def accessible(vma: int) -> bool:
@@ -181,3 +188,10 @@ def rights(vma: int) -> int:
     """Return the kinds of access that the region allows on x86; WRITE or EXEC imply READ."""
     allowed = vma & VM_RIGHTS
     return allowed | VM_READ if allowed else 0
+
+
+def allowance(vma: int) -> int:
+    """Return what the observer is told of a region: its rights, and its protection key above them; -1 for a hole."""
+    if not vma & VM_MAPPED:
+        return -1
+    return rights(vma) | (vma & VM_PKEY) >> VM_PKEY_SHIFT - KEY_SHIFT

@@ -36,7 +36,10 @@ VM_FILE: Final = 256
 """A shared mapping of the file, whose pages are written back to its backing store."""
 VM_PFNMAP: Final = 512
 """A shared mapping of a driver's pages, to which its entries hold no reference (mm/pfnmap.py)."""
-VM_PGOFF_SHIFT: Final = 10
+VM_PKEY_SHIFT: Final = 10
+VM_PKEY: Final = 3 << VM_PKEY_SHIFT
+"""The protection key of the region."""
+VM_PGOFF_SHIFT: Final = 12
 """Above it: the page's place in World.shared; of a driver's region its key in World.driver."""
 
 ZERO_FRAME: Final = 0
@@ -88,6 +91,7 @@ class World:
         "op_page",
         "page_lock",
         "pages",
+        "pkru",
         "pmd_lock",
         "poking",
         "ptl",
@@ -139,6 +143,9 @@ class World:
         self.irqs_off: list[bool] = [False] * cpus
         # CPUs that read page tables without a lock, with interrupts disabled, a bit each.
         self.walkers = 0
+        # By CPU * MMS + address space: PKRU of that thread, where it is not 0; of the threads that run, the
+        # machine has the same in its registers.
+        self.pkru: dict[int, int] = {}
         # A kernel thread runs, and the thread of task_mm sleeps; `lazy` is what the flush code knows of it (is_lazy).
         self.kthread: list[bool] = [False] * cpus
         self.root: list[int] = [-1] * MMS
@@ -209,6 +216,7 @@ class World:
         self.lazy = known.lazy.copy()
         self.irqs_off = known.irqs_off.copy()
         self.walkers = known.walkers
+        self.pkru = known.pkru.copy()
         self.kthread = known.kthread.copy()
         self.root = known.root.copy()
         self.live = known.live.copy()
@@ -256,6 +264,7 @@ class World:
             tuple(self.lazy),
             tuple(self.irqs_off),
             self.walkers,
+            tuple(sorted(self.pkru.items())),
             tuple(self.kthread),
             tuple(self.root),
             tuple(self.live),

@@ -5,7 +5,7 @@ A page is a multi-writer regular register: its writes are operations over their 
 page-table lock, and an access may see any version from the floor to the newest one.
 The floor of a page for a kind of access rises when an operation that denies this kind has closed.
 
-A version is one integer, `object << 24 | incarnation << 3 | grants`; 0 grants nothing.
+A version is one integer (reference.version); 0 grants nothing.
 A slot is `mm * 8 + page`.
 """
 
@@ -13,20 +13,20 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import EXEC, NX, PRESENT, READ, RW, UFFD_WP, USER, WRITE
+from machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
 from machine.geometry import FRAMES, PAGES
 from machine.x86 import Machine
 from mm.world import MMS, ZERO_FRAME
+from reference.version import INCARNATION, KEY_AT, PLACE, grants
 
 SLOTS: Final = MMS * PAGES
-PLACE: Final = 0xFFFFF8
-"""The incarnation of a version, in place."""
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""
 NO_OBJECT: Final = -1
 NOWHERE: Final = -1
 IN_SWAP: Final = -2
 """Homes of objects that live in no frame: not mapped yet, or in a swap slot."""
+_NX: Final = NX >> PKEY_SHIFT
 _ABSENT: Final = [[0]] * SLOTS
 
 
@@ -271,8 +271,11 @@ class History:
             return 0
         frame = (entry >> 19) & 60 | (entry >> 12) & 3
         owner = ZERO_OBJECT if frame == ZERO_FRAME else self.objects[frame * MMS + mm]
-        grants = READ | entry & RW | (0 if entry & NX else EXEC)
-        return owner << 24 | self.generation[frame] << 9 | frame << 3 | grants
+        # NX and the key with one operation on an integer of 64 bits.
+        high = entry >> PKEY_SHIFT
+        granted = READ | entry & RW | (0 if high & _NX else EXEC)
+        owner = owner << 2 | high & 3
+        return owner << KEY_AT | self.generation[frame] << 9 | frame << 3 | granted
 
     def region(self, mm: int, page: int, rights: int) -> None:
         self.region_rights[mm * PAGES + page] = rights
@@ -327,22 +330,25 @@ class History:
         """Return how many changes of a page's entry were committed: the flushes that the reference makes."""
         return sum(map(len, self.versions)) - SLOTS
 
-    def explain(self, slot: int, kind: int, incarnation: int) -> int:
-        """Return the newest version that lets an access of `kind` use the incarnation, or -1 when none does (C1)."""
+    def explain(self, slot: int, kind: int, incarnation: int, pkru: int = 0) -> int:
+        """Return the newest version that lets an access of `kind` use the incarnation, or -1 when none does (C1).
+
+        `pkru`: the register of the CPU that makes the access.
+        """
         versions = self.versions[slot]
         wanted = incarnation << 3
         for index in range(len(versions) - 1, self.floor[kind][slot] - 1, -1):
             version = versions[index]
-            if version & PLACE == wanted and version & kind:
+            if version & PLACE == wanted and grants(version, kind, pkru):
                 return version
         return -1
 
-    def allowed(self, slot: int, kind: int) -> set[int]:
-        """Return the incarnations that an access of `kind` may use now; empty when it must fault."""
+    def allowed(self, slot: int, kind: int, pkru: int = 0) -> set[int]:
+        """Return the incarnations that an access of `kind` may use now; empty when it must fault. `pkru`: as above."""
         return {
-            version >> 3 & 0x1FFFFF
+            version >> 3 & INCARNATION
             for version in self.versions[slot][self.floor[kind][slot] :]
-            if version & kind
+            if grants(version, kind, pkru)
         }
 
     def store(self, version: int, value: int) -> None:

@@ -75,6 +75,7 @@ LEGAL = [
     ("linux", "write p0, migrate p0 mm0", 2),
     ("minimal", "exec p0, mprotect p0 rx", 2),
     ("always", "write p0, mprotect p0 r", 2),
+    ("linux", "read p0, pkey_mprotect p0 rw k1, wrpkru none k1", 3),
 ]
 
 
@@ -147,6 +148,7 @@ def rested(header: Header, words: str, ops: int, *, reductions: Reductions = ALL
         (Header(2, 1, kinds.EMPTY), "write p0, mmap p0 rw private", 2),
         (Header(1, 1, asids=2), "write p0, fork, switch mm1", 3),
         (Header(1, 1, kinds.SHARED), "read p0, write p0, age p0 mm0", 3),
+        (Header(1, 1), "read p0, pkey_mprotect p0 rw k1, wrpkru none k1", 3),
     ],
 )
 def test_no_world_is_missed(header: Header, words: str, ops: int) -> None:

@@ -47,6 +47,7 @@ FAULTS = [
     ("skip-dirty-clear", "write p0, free p0, reclaim p0 mm0"),
     ("trust-accessed", "read p0, age p0 mm0, mprotect p0 none"),
     ("skip-absent", "read p0, dontneed p0"),
+    ("skip-pkey", "read p0, pkey_mprotect p0 rw k1, wrpkru none k1"),
     ("dec-before-flush", "read p0, dontneed p0"),
 ]
 

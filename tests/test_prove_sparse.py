@@ -5,11 +5,16 @@ from collections.abc import Callable
 import pytest
 
 from fuzz.oracle import Oracle
+from fuzz.prove.alive import explaining
 from fuzz.prove.canonical import key_of
 from fuzz.scenario import kinds
 from machine.broadcast import invlpgb, tlbsync
-from mm.world import World
+from machine.pkru import NO_ACCESS
+from machine.tlb_entry import TLB_PKEY
+from mm.world import VM_PKEY_SHIFT, World
 from optimized.latr import WAITING
+from reference.version import KEY
+from reference.version import key_of as key_of_version
 from tests.kernel import Kernel, R, W
 
 Change = Callable[[World, Oracle], object]
@@ -146,3 +151,60 @@ def test_what_a_driver_has() -> None:
     assert len({changed(k, change) for change in changes}) == len(changes)
     assert k.w.driver != other.w.driver
     assert changed(k, unchanged) == changed(other, unchanged)
+
+
+def _thread_denies(w: World, _oracle: Oracle) -> None:
+    w.pkru[0] = NO_ACCESS << 2
+
+
+def _sleeper_denies(w: World, _oracle: Oracle) -> None:
+    w.pkru[1] = NO_ACCESS << 2
+
+
+def _keyed(w: World, _oracle: Oracle) -> None:
+    w.vma[0][0] |= 1 << VM_PKEY_SHIFT
+
+
+def _cached_key(w: World, _oracle: Oracle) -> None:
+    tlb = w.machine.tlb[0]
+    tlb[min(tlb)] |= TLB_PKEY
+
+
+def _version_of_a_key(_w: World, oracle: Oracle) -> None:
+    oracle.versions[0] = [*oracle.versions[0][:-1], oracle.versions[0][-1] | KEY]
+
+
+def _explained_fault(_w: World, oracle: Oracle) -> None:
+    oracle.key_faults = 1
+
+
+def test_protection_keys_are_in_the_key() -> None:
+    """Who denies itself what, which key a region, a TLB entry and a version have, and what a fault was explained by."""
+    k = Kernel()
+    k.write(0)
+    changes = (
+        unchanged,
+        _thread_denies,
+        _sleeper_denies,
+        _keyed,
+        _cached_key,
+        _version_of_a_key,
+        _explained_fault,
+    )
+
+    assert len({changed(k, change) for change in changes}) == len(changes)
+
+
+def test_an_older_version_of_another_key_may_still_be_shown() -> None:
+    """Inside the window of a pkey_mprotect the old key still grants and denies, behind it only the new one does."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "pkey_mprotect", arg=R | W | 1 << kinds.PKEY_SHIFT)
+    k.read(0)
+    k.start(0, "pkey_mprotect", arg=R | W)
+    k.past(0, "ptep_modify_prot_commit")
+    keys = [key_of_version(version) for _, version in explaining(k.journal, 0)]
+    k.finish(0)
+
+    assert keys == [1]
+    assert explaining(k.journal, 0) == []

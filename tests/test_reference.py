@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from fuzz.execute import execute
 from fuzz.lockstep import Recorder, in_lockstep
 from fuzz.scenario import Scenario
-from machine.entry import NX, WRITE
+from machine.entry import NX, RW, WRITE
 from machine.geometry import FANOUT, PAGES
+from machine.tlb_entry import TLB_NX, TLB_PKEY
 from machine.x86 import Machine
 from mm.world import MMS, World
 from reference.eager import EagerFlush
@@ -63,7 +64,7 @@ class Answers(Recorder):
     def live(self, cpu: int, page: int, kind: int) -> frozenset[int]:
         """The incarnations that the history allows and that are not freed."""
         slot = self.world.task_mm[cpu] * PAGES + page
-        allowed = self.allowed(slot, kind)
+        allowed = self.allowed(slot, kind, self.world.machine.pkru[cpu])
         return frozenset(i for i in allowed if self.generation[i & 63] == i >> 6)
 
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
@@ -146,7 +147,8 @@ def stale_entries(w: World) -> list[tuple[int, int]]:
             fresh.load_cr3(cpu, root, mm, noflush=False)
             fresh.fill(cpu, page)
             now = fresh.tlb[cpu].get(key, 0)
-            if now >> 8 != entry >> 8 or entry & ~now & 2 or now & ~entry & 0x80:
+            other = (now ^ entry) & ~0xFF or (now ^ entry) & TLB_PKEY
+            if other or entry & ~now & RW or now & ~entry & TLB_NX:
                 stale.append((cpu, key))
     return stale
 

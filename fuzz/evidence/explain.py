@@ -15,13 +15,15 @@ from fuzz.execute import Outcome
 from fuzz.oracle import Violation
 from fuzz.scenario import Scenario, render, render_record
 from fuzz.verdict import REASONS, RULES, UNDECIDED_REASONS
-from machine.entry import EXEC, READ, RW, WRITE
+from machine.entry import EXEC, READ, WRITE
 from machine.geometry import FANOUT, PAGES
-from machine.x86 import GLOBAL_TAG, TLB_NX
+from machine.tlb_entry import tlb_grants
+from machine.x86 import GLOBAL_TAG
+from mm.observer import KEY_SHIFT
 from mm.step import NAMES
 from mm.world import FLUSHES, INVALIDATED, IPIS
 from optimized.policy import Policy
-from reference.history import PLACE
+from reference.version import INCARNATION, SEEN, key_of, seen
 
 _ACCESS_NAMES: Final = {READ: "read", WRITE: "write", EXEC: "fetch"}
 _REVOKED_SHOWN: Final = 4
@@ -179,8 +181,8 @@ def _history(
         shown.append(
             Version(
                 index,
-                flags.incarnation(version >> 3 & 0x1FFFFF) if version else "absent",
-                flags.rights_text(version & 7),
+                flags.incarnation(version >> 3 & INCARNATION) if version else "absent",
+                flags.region_text(version & 7 | key_of(version) << KEY_SHIFT),
                 time,
                 told.operation(record),
                 index >= floor,
@@ -239,8 +241,8 @@ def _translates(outcome: Outcome, fill: Fill, slot: int) -> bool:
 
 
 def _compared(fill: Fill, page: int, newest: int) -> str:
-    held = (fill.entry >> 8) + (page % FANOUT if fill.key & 8 else 0)
-    grants = READ | fill.entry & RW | (0 if fill.entry & TLB_NX else EXEC)
-    if newest & PLACE != held << 3 or grants & ~newest:
+    grants = tlb_grants(fill.entry)
+    shown = seen(fill.entry) + (page % FANOUT << 3 if fill.key & 8 else 0)
+    if newest & SEEN != shown or grants & ~newest:
         return "stale"
     return "tighter" if newest & ~grants & (WRITE | EXEC) else "current"

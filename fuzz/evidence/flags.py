@@ -16,6 +16,7 @@ from machine.entry import (
     PCD,
     PFN_MASK,
     PKEY,
+    PKEY_SHIFT,
     PRESENT,
     PSE,
     PWT,
@@ -28,7 +29,8 @@ from machine.entry import (
     USER,
 )
 from machine.geometry import frame_of
-from machine.x86 import TLB_GLOBAL, TLB_NX
+from machine.tlb_entry import TLB_GLOBAL, TLB_NX, tlb_key
+from mm.observer import KEY_SHIFT
 from mm.tables import is_swap
 
 ENTRY_FLAGS: Final = (
@@ -61,8 +63,12 @@ _SWAP_FLAGS: Final = ((SWP_SOFT_DIRTY, "SOFT_DIRTY"), (SWP_UFFD_WP, "UFFD_WP"))
 
 
 def names(entry: int) -> list[str]:
-    """Return the names of the flags that are set in a present entry, from bit 0 up."""
-    return [name for bit, name in ENTRY_FLAGS if entry & bit]
+    """Return the names of the flags that are set in a present entry, from bit 0 up, with the number of the key."""
+    return [
+        f"{name}{entry >> PKEY_SHIFT & 15}" if bit == PKEY else name
+        for bit, name in ENTRY_FLAGS
+        if entry & bit
+    ]
 
 
 def changes(old: int, new: int) -> list[str]:
@@ -101,9 +107,13 @@ def describe_entry(entry: int) -> str:
 
 
 def describe_tlb(entry: int) -> str:
-    """Return a TLB entry in words: incarnation (frame#generation), rights, and D when it is cached as dirty."""
+    """Return a TLB entry in words: incarnation (frame#generation), rights, its key if it has one, and D when it is
+    cached as dirty.
+    """
     rights = "r" + ("w" if entry & RW else "-") + ("-" if entry & TLB_NX else "x")
     words = [incarnation(entry >> 8), rights]
+    if tlb_key(entry):
+        words.append(f"PKEY{tlb_key(entry)}")
     if entry & DIRTY:
         words.append("D")
     if entry & TLB_GLOBAL:
@@ -140,4 +150,7 @@ def pages_text(pages: Sequence[int]) -> str:
 
 def region_text(rights: int) -> str:
     """Return what a region allows, ``none`` for no region."""
-    return "none" if rights < 0 else rights_text(rights)
+    if rights < 0:
+        return "none"
+    key = rights >> KEY_SHIFT
+    return f"{rights_text(rights)} k{key}" if key else rights_text(rights)

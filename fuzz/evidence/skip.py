@@ -7,14 +7,14 @@ from fuzz.evidence import flags
 from fuzz.execute import Outcome
 from fuzz.oracle import NO_SKIP
 from fuzz.scenario import kinds
-from machine.entry import DIRTY, NX, PFN_MASK, PRESENT, RW, USER
+from machine.entry import DIRTY, NX, PFN_MASK, PKEY, PRESENT, RW, USER
 
 
 def guilty_skip(outcome: Outcome) -> str:
     """Return the slug of the last skip on the page that can explain the violation, "" when there is none.
 
     A denial is explained by any change that was not flushed; every other violation only by one that took a right, the
-    dirty bit or the frame away.
+    dirty bit, the frame or the protection key away.
     """
     if outcome.violation is None:
         return ""
@@ -40,6 +40,6 @@ def takes_away(old: int, new: int) -> bool:
     """Return whether a TLB that still holds `old` may show something that `new` does not allow."""
     if not old & PRESENT:
         return False
-    if not new & PRESENT or (old ^ new) & PFN_MASK:
+    if not new & PRESENT or (old ^ new) & (PFN_MASK | PKEY):
         return True
     return bool(old & ~new & (RW | USER | DIRTY) or new & ~old & NX)

@@ -10,7 +10,7 @@ from fuzz.oracle import Violation
 from fuzz.scenario import Record
 from machine.entry import DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of
-from machine.x86 import PF_INSTR, PF_PROT, PF_WRITE
+from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
 from mm.fault import fault_enter
 from mm.step import NAMES, Step, Watch
 from mm.world import FLUSHES, IPIS, World
@@ -199,6 +199,8 @@ class Trace(Watch):
 def error_code(code: int) -> str:
     """Return the page-fault error code in words."""
     kind = "write" if code & PF_WRITE else "fetch" if code & PF_INSTR else "read"
+    if code & PF_PK:
+        return f"{kind} denied by a protection key"
     return f"{kind} {'denied by a present entry' if code & PF_PROT else 'of a page not present'}"
 
 

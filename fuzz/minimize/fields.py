@@ -144,6 +144,8 @@ def _simpler_kinds(record: Record) -> Iterator[Record]:
             yield revised(record, kind=kinds.MUNMAP, page=record[ARG])
         if record[KIND] in (kinds.RECLAIM, kinds.AGE):
             yield revised(record, kind=kinds.MIGRATE)
+        if record[KIND] == kinds.PKEY_MPROTECT:
+            yield revised(record, kind=kinds.MPROTECT, arg=record[ARG] & PROTECTION_MASK)
         if record[KIND] == kinds.NUMA_SCAN:
             yield revised(record, kind=kinds.MIGRATE, arg=0)
     else:

@@ -40,6 +40,8 @@ KINDS_BY_SIMPLICITY: Final = (
     kinds.KSM,
     kinds.SHRINK,
     kinds.REVOKE,
+    kinds.PKEY_MPROTECT,
+    kinds.WRPKRU,
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""
@@ -124,6 +126,6 @@ def simplicity_key(scenario: Scenario) -> Key:
 
 def _record_key(record: Record) -> tuple[int, ...]:
     kind, cpu, run, page, count, arg = record
-    if kinds.KINDS[kind].argument in (kinds.PROTECTION, kinds.MAPPING):
+    if kinds.KINDS[kind].argument in kinds.PROTECTED:
         arg = arg & ~_PROTECTION_MASK | PROTECTION_RANK[arg & _PROTECTION_MASK]
     return (cpu, KIND_RANK[kind], count, page, arg, RUN_RANK[run])

@@ -35,7 +35,7 @@ def names_pages(record: Record) -> bool:
 
 def has_protection(record: Record) -> bool:
     """Whether the low bits of the record's argument are a protection."""
-    return kinds.KINDS[record[KIND]].argument in (kinds.PROTECTION, kinds.MAPPING)
+    return kinds.KINDS[record[KIND]].argument in kinds.PROTECTED
 
 
 def revised(

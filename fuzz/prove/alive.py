@@ -2,12 +2,14 @@
 
 from fuzz.oracle import Oracle
 from machine.entry import EXEC, READ, WRITE
+from reference.version import INCARNATION
 
 
 def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
     """Return the older versions that explain something, with their positions, the newest first.
 
-    A version explains nothing that its frame's present incarnation, a newer version or a floor takes from it.
+    A version explains nothing that its frame's present incarnation, a newer version of the same key or a floor takes
+    from it.
     """
     versions = oracle.versions[slot]
     readable = oracle.floor[READ][slot]
@@ -20,6 +22,7 @@ def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
         return found
     generation = oracle.generation
     last = versions[index]
+    # By incarnation and key: what newer versions explain.
     covered = {last >> 3 & 0x1FFFFF: last & 7}
     while index > lowest:
         index -= 1
@@ -28,7 +31,7 @@ def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
         if not grants:
             continue
         place = version >> 3 & 0x1FFFFF
-        if generation[place & 63] != place >> 6:
+        if generation[place & 63] != (place & INCARNATION) >> 6:
             continue
         if index < readable:
             grants &= ~READ

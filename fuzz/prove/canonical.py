@@ -70,6 +70,8 @@ class Canonical(Sparse):
             self.put_off(w, oracle, state)
         if w.swap_map or w.swap_cache:
             self.swap(w, oracle)
+        if w.pkru:
+            self.pkeys(w)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
         for slot in sorted(oracle.dropped):
@@ -221,7 +223,7 @@ class Canonical(Sparse):
             for page in range(w.pages):
                 slot = mm * PAGES + page
                 rights = (oracle.region_rights[slot] + 1) << 1 | (oracle.armed[slot] != 0)
-                out.append(regions[page] << 5 | rights)
+                out.append(regions[page] << 7 | rights)
                 self._versions(oracle, slot)
         return tables
 
@@ -260,6 +262,7 @@ class Canonical(Sparse):
             out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))
         out += [-7 - oracle.grabs[cpu]] if cpu in oracle.grabs else []
+        out += [-9] if oracle.key_faults >> cpu & 1 else []
         out += [-4 - oracle.open_tracking[cpu]] if cpu in oracle.open_tracking else []
         for slot, owner in oracle.open_drop.get(cpu, ()):
             out += (-3, slot, self.owner(owner))

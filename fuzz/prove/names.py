@@ -7,6 +7,7 @@ from machine.entry import SWAP
 from machine.geometry import FRAMES
 from machine.x86 import POISON_ALLOC, POISON_FREE
 from mm.tables import is_swap
+from reference.version import key_of
 
 _UNNAMED: Final = -1
 
@@ -72,4 +73,4 @@ class Names:
     def version(self, version: int) -> int:
         """Return a version of a page with its names."""
         frame = self.frame(version >> 3 & 63)
-        return (self.owner(version >> 24) << 6 | frame) << 3 | version & 7
+        return ((self.owner(version >> 24) << 2 | key_of(version)) << 6 | frame) << 3 | version & 7

@@ -85,6 +85,8 @@ def _arguments(number: int, header: Header) -> list[int]:
     argument = kinds.KINDS[number].argument
     if argument is kinds.PROTECTION:
         return [kinds.PROTECTIONS.index(name) for name in _PROTECTIONS]
+    if argument is kinds.KEYED_PROTECTION:
+        return [argument.names.index(f"{name} k{key}") for key in range(3) for name in _PROTECTIONS]
     if argument is kinds.MAPPING:
         return [argument.names.index("rw private")]
     if argument is kinds.DESTINATION:

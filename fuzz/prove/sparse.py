@@ -1,6 +1,4 @@
-"""What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, what is put off."""
-
-from typing import Final
+"""What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, PKRU, what is put off."""
 
 from fuzz.oracle import Oracle
 from fuzz.prove.names import Names
@@ -9,8 +7,7 @@ from machine.geometry import PAGES
 from mm.world import MMS, World
 from optimized.state import X86State
 
-_FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-104, -100)
-_DRIVER: Final = -105
+_DRIVER, _PKEYS, _FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-106, -100)
 """Marks that no other part of a key has."""
 
 
@@ -98,3 +95,10 @@ class Sparse(Names):
             for mm in range(MMS):
                 self.out.append(self.owner(oracle.swapped.get(slot * MMS + mm, -1)))
         self.out.append(-1)
+
+    def pkeys(self, w: World) -> None:
+        """Write the PKRU of each thread; the CPUs have those of the threads that they run."""
+        self.out.append(_PKEYS)
+        for distance in range(w.cpus):
+            thread = (self.first + distance) % w.cpus * MMS
+            self.out += [w.pkru.get(thread + mm, 0) for mm in range(MMS)]

@@ -19,20 +19,20 @@ from fuzz.scenario.themes import DRAWN
 
 # Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
 _WEIGHTS: Final = {
-    kinds.READ: 44,
-    kinds.WRITE: 44,
+    kinds.READ: 43,
+    kinds.WRITE: 43,
     kinds.EXEC: 16,
     kinds.MPROTECT: 21,
     kinds.MUNMAP: 6,
     kinds.MMAP: 7,
-    kinds.DONTNEED: 8,
+    kinds.DONTNEED: 7,
     kinds.FREE: 4,
-    kinds.FORK: 8,
+    kinds.FORK: 7,
     kinds.UFFD_REGISTER: 5,
     kinds.UFFD_WP: 6,
     kinds.UFFD_UNWP: 6,
     kinds.MREMAP: 5,
-    kinds.SWITCH: 9,
+    kinds.SWITCH: 8,
     kinds.LAZY: 4,
     kinds.MIGRATE: 6,
     kinds.RECLAIM: 4,
@@ -53,6 +53,8 @@ _WEIGHTS: Final = {
     kinds.KSM: 2,
     kinds.SHRINK: 2,
     kinds.REVOKE: 2,
+    kinds.PKEY_MPROTECT: 3,
+    kinds.WRPKRU: 2,
 }
 _KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
 

@@ -42,6 +42,8 @@ COPY: Final = 31
 KSM: Final = 32
 SHRINK: Final = 33
 REVOKE: Final = 34
+PKEY_MPROTECT: Final = 35
+WRPKRU: Final = 36
 
 # Limits of the header fields. Three address spaces are enough for a parent and two children.
 MAX_CPUS: Final = 8
@@ -63,6 +65,10 @@ MAP_HUGE: Final = 2
 MAP_FILE: Final = 3
 
 
+# The protection key of pkey_mprotect is its argument shifted right by PKEY_SHIFT.
+PKEY_SHIFT: Final = 3
+
+
 class Argument(NamedTuple):
     """The argument of a kind: value ``i`` is written ``names[i]`` in text."""
 
@@ -80,6 +86,16 @@ PROTECTION: Final = Argument(f"a protection ({', '.join(PROTECTIONS)})", PROTECT
 MAPPING: Final = Argument(
     f"a protection ({', '.join(PROTECTIONS)}) and a type ({', '.join(MAP_TYPES)})",
     tuple(f"{protection} {kind}" for kind in MAP_TYPES for protection in PROTECTIONS),
+)
+KEYED_PROTECTION: Final = Argument(
+    f"a protection ({', '.join(PROTECTIONS)}) and a key (k0, k1, k2)",
+    tuple(f"{protection} k{key}" for key in range(3) for protection in PROTECTIONS),
+)
+PROTECTED: Final = (PROTECTION, MAPPING, KEYED_PROTECTION)
+"""Arguments whose low bits are a protection."""
+KEY_RIGHTS: Final = Argument(
+    "the rights (none, r, rw) to a key (k1, k2)",
+    tuple(f"{rights} k{key}" for key in (1, 2) for rights in ("none", "r", "rw")),
 )
 SPACE: Final = Argument("an address space (mm0, mm1, mm2)", ("mm0", "mm1", "mm2"))
 PLACEMENT: Final = Argument("where the pages are to be (stay, move)", ("stay", "move"))
@@ -142,6 +158,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("ksm", "one", True, SPACE, "merge a page with one that has the same content"),
     Kind("shrink", "none", True, NO_ARGUMENT, "free the huge zero page if nobody maps it"),
     Kind("revoke", "range", True, NO_ARGUMENT, "a driver takes back a range of its pages"),
+    Kind("pkey_mprotect", "range", True, KEYED_PROTECTION, "mprotect, with a protection key"),
+    Kind("wrpkru", "none", True, KEY_RIGHTS, "set what the thread may do to the pages of a key"),
 )
 
 OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))

@@ -22,6 +22,7 @@ from fuzz.scenario.kinds import (
     MUNMAP,
     NUMA_SCAN,
     PFNMAP,
+    PKEY_MPROTECT,
     PRIVATE,
     PUNCH,
     REVOKE,
@@ -32,13 +33,14 @@ from fuzz.scenario.kinds import (
     UFFD_UNWP,
     UFFD_WP,
     WRITEBACK,
+    WRPKRU,
 )
 from fuzz.scenario.race_round import ALL_PAGES, Round
 from fuzz.scenario.record import Header, Scenario
 from machine.geometry import FANOUT
 
-NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK}
-"""The operation without which one of this kind is refused with no effect."""
+NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK, PKEY_MPROTECT: WRPKRU}
+"""The operation without which one of this kind is refused with no effect, or which makes no difference."""
 LAYOUTS_FOR: Final = {
     SWAPOUT: (PRIVATE, FILE),
     KSM: (PRIVATE,),

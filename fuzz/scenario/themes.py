@@ -24,6 +24,7 @@ from fuzz.scenario.kinds import (
     MUNMAP,
     NUMA_SCAN,
     PIN,
+    PKEY_MPROTECT,
     POKE,
     PUNCH,
     RECLAIM,
@@ -35,6 +36,7 @@ from fuzz.scenario.kinds import (
     UFFD_UNWP,
     UFFD_WP,
     WRITEBACK,
+    WRPKRU,
 )
 
 
@@ -58,6 +60,7 @@ THEMES: Final = (
     Theme("hint of a page", (NUMA_SCAN, DONTNEED, MIGRATE, MPROTECT), weight=2),
     Theme("PMD", (NUMA_SCAN, DONTNEED, FREE, COLLAPSE, CLEAR_REFS, MREMAP)),
     Theme("huge zero page", (SHRINK, MUNMAP, DONTNEED, MPROTECT)),
+    Theme("protection keys", (PKEY_MPROTECT, WRPKRU, MPROTECT, NUMA_SCAN)),
     Theme("pages of a driver", (REVOKE, MUNMAP, MREMAP, FORK)),
     Theme("page table under a walker", (COLLAPSE, PIN, DONTNEED, FREE, MUNMAP)),
     Theme("page table of a lazy CPU", (MUNMAP, LAZY, UFFD_WP, COLLAPSE)),

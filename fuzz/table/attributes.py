@@ -1,7 +1,7 @@
 """A processor that remembers with which memory type and protection key it cached a translation.
 
-A Machine caches nothing of these bits, because no operation of `mm/` changes them; a need-flush rule is asked about
-them all the same.
+A Machine caches no memory type, because no operation of `mm/` changes one, and of a key only the bits that regions use;
+a need-flush rule is asked about all of them.
 """
 
 from typing import Final

@@ -5,7 +5,7 @@ Every fault but the v1 family is the newest Linux rule and machinery with one de
 
 from typing import Final
 
-from machine.entry import ACCESSED, RW
+from machine.entry import ACCESSED, PKEY, RW
 from optimized import rules
 from optimized.faults import delivery, gather
 from optimized.faults.history import HISTORY
@@ -20,6 +20,14 @@ def _skip_write_protect(old: int, new: int) -> bool:
 
 def _trust_accessed(old: int, new: int) -> bool:
     return bool(old & ACCESSED) and rules.linux(old, new)
+
+
+def _skip_pkey(old: int, new: int) -> bool:
+    return rules.linux(old & ~PKEY | new & PKEY, new)
+
+
+def _skip_pkey_huge(old: int, new: int) -> bool:
+    return rules.linux_huge(old & ~PKEY | new & PKEY, new)
 
 
 def _v1_fault(
@@ -281,6 +289,20 @@ FAULTS: Final[tuple[Policy, ...]] = (
             shortest_open_from=6,
         ),
         strategy=delivery.PartialByLocal,
+    ),
+    seed(
+        "skip-pkey",
+        Fault(
+            "C1",
+            "SDM 4.6.2, docs/linux-tlb.md D.4",
+            0,
+            "another protection key without a flush: a thread takes away its own rights to a key, pkey_mprotect gives "
+            "the page that key and returns, and the thread goes on through the entry that its CPU has cached with the "
+            "old key; the other way round a stale key ends in SIGSEGV for an access that is allowed (C2)",
+            shortest=4,
+        ),
+        needs_flush=_skip_pkey,
+        huge_needs_flush=_skip_pkey_huge,
     ),
     *HISTORY,
 )

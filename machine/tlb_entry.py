@@ -1,0 +1,25 @@
+"""A TLB entry is one integer, `incarnation << 8 | flags`.
+
+The incarnation is `generation << 6 | frame`; hardware knows only the frame, the generation is what the oracle reads.
+The flags are RW, USER and DIRTY at their PTE positions, TLB_NX in bit 7, TLB_GLOBAL in bit 0 and the protection key in
+bits 3 and 4 (machine.pkru).
+"""
+
+from typing import Final
+
+from machine.entry import EXEC, READ, RW
+
+TLB_GLOBAL: Final = 1
+TLB_NX: Final = 0x80
+TLB_PKEY: Final = 0x18
+TLB_PKEY_AT: Final = 3
+
+
+def tlb_grants(entry: int) -> int:
+    """Return the kinds of access that a TLB entry grants, if its key does: a union of READ, WRITE and EXEC."""
+    return READ | entry & RW | (0 if entry & TLB_NX else EXEC)
+
+
+def tlb_key(entry: int) -> int:
+    """Return the protection key of a TLB entry."""
+    return entry >> TLB_PKEY_AT & 3

@@ -1,0 +1,65 @@
+"""Protection keys: WRPKRU, whose PKRU a CPU has loaded, and what a fault makes of a key (linux-tlb D.4).
+
+PKRU belongs to the thread. A CPU has one thread of each address space here, so a switch to another address space loads
+what that thread has written, and a kernel thread or a temporary address space in between changes nothing.
+A thread that has written nothing is allowed everything; Linux starts one with init_pkru, which denies all keys but 0,
+and hands the register on in fork and clone: the child of a thread could have written the same itself.
+"""
+
+from typing import Final
+
+from machine.pkru import NO_ACCESS, NO_WRITE, denies
+from machine.x86 import PF_PK
+from mm.operation import end_operation
+from mm.step import Step, step
+from mm.world import MMS, VM_PKEY, VM_PKEY_SHIFT, World
+
+RIGHTS: Final = 3
+"""What pkey_set can ask for: everything, loads only, nothing."""
+_BITS: Final = (NO_ACCESS, NO_WRITE, 0)
+"""By the rights in the argument (none, r, rw): the two bits of the key in PKRU."""
+
+
+def start_wrpkru(w: World, cpu: int, _page: int, _count: int, arg: int) -> None:
+    """Begin pkey_set (RDPKRU, WRPKRU) by the CPU's thread: user code, without the kernel, for the pages of one key.
+
+    `arg`: the rights (none, r, rw) plus RIGHTS times the key less one; nobody takes rights to key 0 away.
+    """
+    w.steps[cpu].append((wrpkru, arg))
+
+
+@step("wrpkru", "change")
+def wrpkru(w: World, cpu: int, s: Step) -> None:
+    key, rights = divmod(s[1], RIGHTS)
+    at = 2 * (key + 1)
+    pkru = w.machine.pkru[cpu] & ~(3 << at) | _BITS[rights] << at
+    thread = cpu * MMS + w.task_mm[cpu]
+    if pkru:
+        w.pkru[thread] = pkru
+    else:
+        w.pkru.pop(thread, None)
+    w.machine.pkru[cpu] = pkru
+    end_operation(w, cpu)
+
+
+def load_pkru(w: World, cpu: int) -> None:
+    """The CPU has the PKRU of its thread in the address space task_mm."""
+    w.machine.pkru[cpu] = w.pkru.get(cpu * MMS + w.task_mm[cpu], 0)
+
+
+def threads_gone(w: World, mm: int) -> None:
+    """The threads of `mm` have ended, and their PKRUs with them; task_mm names other address spaces already."""
+    for cpu in range(w.cpus):
+        w.pkru.pop(cpu * MMS + mm, None)
+        load_pkru(w, cpu)
+
+
+def key_denies(w: World, cpu: int, vma: int, kind: int, code: int) -> bool:
+    """bad_area_access_from_pkeys: return whether a fault is delivered because of a protection key.
+
+    The hardware says so (X86_PF_PK), which ends in a signal always; or the key of the region forbids the access
+    (arch_vma_access_permitted), whatever else the fault was, or it would fault again behind the handler.
+    """
+    if code & PF_PK:
+        return True
+    return denies(w.machine.pkru[cpu], (vma & VM_PKEY) >> VM_PKEY_SHIFT, kind)

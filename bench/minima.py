@@ -1,6 +1,6 @@
 """How many canonical forms the minimizer makes of different failing inputs of one fault, and in how many runs.
 
-    python -m bench.minima [--inputs 30] [--budget 300] [--faults NAME,...] [--seed 4] [--headers] [--json]
+    python -m bench.minima [--inputs 30] [--budget 400] [--faults NAME,...] [--seed 4] [--headers] [--json]
 
 One row for each fault and reason, because rule and reason are part of what a finding is: freeing a frame and freeing
 a page table too early are two findings of one fault. Each input keeps its own reason while it is minimized.
@@ -76,7 +76,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--inputs", type=int, default=30)
-    parser.add_argument("--budget", type=int, default=300)
+    parser.add_argument("--budget", type=int, default=400)
     parser.add_argument("--faults", default=",".join(n for n, p in REGISTRY.items() if p.fault))
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--headers", action="store_true")

@@ -20,7 +20,7 @@ from fuzz.scenario import Scenario, corpus, kinds, render_record
 from optimized.policies import REGISTRY
 from optimized.policy import Policy
 
-BUDGET = 300
+BUDGET = 400
 """Runs of the minimizer."""
 
 

@@ -2,11 +2,10 @@
 
 Follows correctness.md sections 1 to 4.
 A page is a multi-writer regular register: its writes are operations over their whole footprint, in the order of the
-page-table lock, and an access may see any version from the floor to the newest one.
-The floor of a page for a kind of access rises when an operation that denies this kind has closed.
+PTL, and an access may see any version from the floor to the newest one.
+Its floor for a kind of access rises when an operation that denies this kind has closed.
 
-A version is one integer (reference.version); 0 grants nothing.
-A slot is `mm * 8 + page`.
+A version is one integer (reference.version); 0 grants nothing. A slot is `mm * 8 + page`.
 """
 
 from typing import Final

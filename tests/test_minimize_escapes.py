@@ -170,6 +170,32 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
             ),
         ),
         (
+            escape.escape_by_hint,
+            story(
+                "cpu0 read p1\ncpu0 write p0\ncpu0 mprotect p0 none until change\ncpu1 migrate p0 mm0"
+            ),
+            story("cpu0 read p1\ncpu0 write p0\ncpu0 numa_scan p0 move until commit\ncpu1 read p0"),
+            story("cpu0 write p0\ncpu0 numa_scan p0 move until commit\ncpu1 read p0"),
+        ),
+        (
+            escape.escape_by_flushes,
+            story(
+                "cpu0 write p0\ncpu1 dontneed p0 until flush\ncpu0 free p0 until change\n"
+                "cpu2 migrate p0 mm0 until lock\ncpu0 read p1",
+                cpus=3,
+            ),
+            story(
+                "cpu0 write p0\ncpu0 dontneed p0 until flush\ncpu1 free p0 until flush\n"
+                "cpu2 migrate p0 mm0 until lock\ncpu0 read p1",
+                cpus=3,
+            ),
+            story(
+                "cpu0 write p0\ncpu0 dontneed p0 until flush\ncpu1 free p0 until flush\n"
+                "cpu2 migrate p0 mm0 until lock",
+                cpus=3,
+            ),
+        ),
+        (
             escape.escape_by_scan,
             story(
                 "cpu0 uffd_register p0\ncpu0 read p0\ncpu0 uffd_wp p0 until ack\ncpu1 dontneed p0"

@@ -13,7 +13,7 @@ from optimized.policies import REGISTRY
 
 INPUTS = 6
 """Of each fault; `python -m bench.minima` does the same with 30."""
-BUDGET = 300
+BUDGET = 400
 SHORT = 6
 FAULTS = [name for name, policy in REGISTRY.items() if policy.fault]
 
@@ -38,7 +38,7 @@ def told(name: str) -> str:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
-    """Within 300 runs a failing input of 32 records becomes one that fails for the same reason and is as short as the
+    """Within 400 runs a failing input of 32 records becomes one that fails for the same reason and is as short as the
     shortest counterexample that the search has found, unless the runs are used up before, or it fails for another
     reason than the shortest story: the shortest is that of a rule, and its other reasons may need more (a store that
     copy-before-flush loses through a clean entry, which is no danger to the copy by itself: 7 instead of 2).

@@ -29,7 +29,7 @@ def _hash(scenario: Scenario, salt: bytes) -> int:
     return hashlib.sha256(salt + encode(scenario)).digest()[0]
 
 
-@given(problems(), st.integers(1, 300))
+@given(problems(), st.integers(1, 400))
 def test_result_keeps_all_promises(problem: tuple[Scenario, Interesting], budget: int) -> None:
     """The result is interesting, canonical and no less simple; runs are counted and within budget."""
     start, interesting = problem

@@ -28,6 +28,8 @@ from fuzz.minimize.deletion import cut_tail, drop_groups, drop_records, keep_one
 from fuzz.minimize.escape import (
     escape_by_cpu,
     escape_by_dropping,
+    escape_by_flushes,
+    escape_by_hint,
     escape_by_kind,
     escape_by_layout,
     escape_by_laziness,
@@ -125,7 +127,9 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     align_promotion,
     hand_down_protection,
     replace_protections,
+    escape_by_flushes,
     escape_by_window,
+    escape_by_hint,
     escape_by_kind,
     escape_by_place,
     escape_by_layout,
@@ -152,7 +156,7 @@ class NotInteresting(Exception):
     """The scenario to minimize does not show what it is minimized for."""
 
 
-def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 300) -> Minimized:
+def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 400) -> Minimized:
     """The result is interesting and no less simple than ``scenario``, and a complete result
     minimizes to itself. The predicate is called at most ``budget`` times, and with canonical
     scenarios only; it must be a pure function.

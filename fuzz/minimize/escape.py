@@ -37,6 +37,10 @@ from fuzz.scenario import Scenario, kinds
 
 # Calls after which nothing of a page is left: they forbid most, and free what can be freed.
 _STRONG_CALLS: Final = (kinds.MUNMAP, kinds.DONTNEED)
+_COMMIT: Final = kinds.FIRST_POINT + kinds.POINTS.index("commit")
+_FLUSH: Final = kinds.FIRST_POINT + kinds.POINTS.index("flush")
+_THREE: Final = 3
+_HINTS: Final = {kinds.MPROTECT: (kinds.NUMA_SCAN, 1), kinds.MIGRATE: (kinds.READ, 0)}
 _RETURN: Final = kinds.FIRST_POINT + kinds.POINTS.index("return")
 
 
@@ -217,6 +221,26 @@ def escape_by_scan(reducer: Reducer) -> None:
     _escape(reducer, [with_records(best, [*records, look])], (drop_records, compact_pages))
 
 
+def escape_by_hint(reducer: Reducer) -> None:
+    """Variants: every mprotect is a NUMA scan that finds misplaced pages, paused as it is or with one pause in front of
+    the commit, and every migration a load, which migrates behind such a scan.
+    """
+    best = reducer.best
+    if not {kinds.MPROTECT, kinds.MIGRATE} <= {record[KIND] for record in best.records}:
+        return
+    records = [
+        revised(record, kind=hint[0], arg=hint[1]) if (hint := _HINTS.get(record[KIND])) else record
+        for record in best.records
+    ]
+    hinted = with_records(best, records)
+    paused = [
+        replaced(hinted, at, revised(record, run=_COMMIT))
+        for at, record in enumerate(records)
+        if record[KIND] == kinds.NUMA_SCAN and record[RUN]
+    ]
+    _escape(reducer, [hinted, *paused], (drop_records, compact_pages))
+
+
 def escape_by_window(reducer: Reducer) -> None:
     """Variants: each pause one "until return"; and each one "until window", with the records as they are, and from the
     one that pauses on with its CPU exchanged with each other.
@@ -225,6 +249,25 @@ def escape_by_window(reducer: Reducer) -> None:
     something to unmap has an unlock more. A window is where it is, but only other CPUs open one; and all return.
     """
     _escape(reducer, with_windows(reducer.best), (drop_records, compact_pages))
+
+
+def escape_by_flushes(reducer: Reducer) -> None:
+    """Variants, where three operations pause: two of one CPU each come to their flushes, and have exchanged their CPUs.
+
+    Who holds a lock at its pause is let go on by who waits for it, so the pause says little about where the two meet.
+    """
+    best = reducer.best
+    paused = [at for at, record in enumerate(best.records) if record[RUN]]
+    if len(paused) < _THREE:
+        return
+    variants = []
+    for first, second in combinations(paused, 2):
+        records = list(best.records)
+        one, other = records[first], records[second]
+        records[first] = revised(one, cpu=other[CPU], run=_FLUSH)
+        records[second] = revised(other, cpu=one[CPU], run=_FLUSH)
+        variants.append(cpus_by_first_use(with_records(best, records)))
+    _escape(reducer, variants, (drop_records, compact_pages))
 
 
 def with_windows(scenario: Scenario) -> list[Scenario]:

@@ -228,6 +228,8 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
         "window",
         "window-cpu",
         "dropping",
+        "hint",
+        "flushes",
         "scan",
         "place",
         "cpu",

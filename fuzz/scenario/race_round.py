@@ -11,7 +11,9 @@ from typing import Final
 from fuzz.scenario import kinds
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.kinds import (
+    COLLAPSE,
     COPY,
+    DONTNEED,
     EXEC,
     EXIT,
     FILL,
@@ -27,6 +29,7 @@ from fuzz.scenario.kinds import (
     MMAP,
     MPROTECT,
     MREMAP,
+    MUNMAP,
     NUMA_SCAN,
     PIN,
     POKE,
@@ -72,6 +75,11 @@ HOLDING_CPUS: Final = 4
 """From how many CPUs on one of them may hold the page through the whole round, and has no other part."""
 HOLDING_STEPS: Final = 3
 HELD: Final = 0.5
+SPLIT: Final = 0.5
+"""How often the huge page is split before a round with a collapse."""
+ONE_PAGE: Final = 0.7
+ONE_PAGE_OF_A_TABLE: Final = 0.35
+"""How often a range is one page; the second where a race is about a huge page, or about a table that goes."""
 GOES_LAZY: Final = 0.5
 """How often one of the CPUs that have the translation becomes lazy with it: nobody invalidates it there."""
 OBSERVED: Final = 0.6
@@ -126,6 +134,7 @@ class Round:
         self.first = cpus[0]
         self.others = cpus[1:-1] or cpus[1:] or cpus
         self.observer = cpus[-1]
+        self.wide = header.layout == HUGE or {MUNMAP, LAZY} <= set(operations)
         self.page = draws.randrange(0, header.pages)
         # Where the second operation pauses; the last for two flushes on their way at once, or two copies, because to
         # draw a point twice is rare.
@@ -167,6 +176,9 @@ class Round:
             warm, cpu = draws.choice(_LOOK_AT_ZEROS if zeros else _WARM), self._witness()
             for at in sorted({self.page, self.meeting}):
                 self._put(warm, cpu, at)
+        if COLLAPSE in self.operations and draws.random() < SPLIT:
+            # A collapse wants a page table, and the first touch of the region has made a huge page.
+            self._put(DONTNEED, self._any_cpu(), (self.page ^ 1) % self.header.pages)
         if KSM in self.operations:
             # The contents of stores differ, so two pages are alike only when one was copied to the other.
             cpu = self._any_cpu()
@@ -256,7 +268,7 @@ class Round:
     def _span(self, page: int) -> int:
         """Return the byte of a range: mostly the page alone, sometimes its huge page, or all pages."""
         width = self.draws.random()
-        if width < (0.35 if self.header.layout == HUGE else 0.7):
+        if width < (ONE_PAGE_OF_A_TABLE if self.wide else ONE_PAGE):
             return page
         return _block(page) if width < 0.9 else ALL_PAGES
 

@@ -58,12 +58,12 @@ THEMES: Final = (
     Theme("a page that goes", (SWAPOUT, RECLAIM, FREE, DONTNEED, MPROTECT, MREMAP)),
     Theme("a page that is copied", (KSM, COPY, SWAPOUT, MIGRATE, PIN, FORK)),
     Theme("hint of a page", (NUMA_SCAN, DONTNEED, MIGRATE, MPROTECT), weight=2),
-    Theme("PMD", (NUMA_SCAN, DONTNEED, FREE, COLLAPSE, CLEAR_REFS, MREMAP)),
+    Theme("PMD of a huge page", (NUMA_SCAN, DONTNEED, FREE, CLEAR_REFS, MREMAP)),
     Theme("huge zero page", (SHRINK, MUNMAP, DONTNEED, MPROTECT)),
     Theme("protection keys", (PKEY_MPROTECT, WRPKRU, MPROTECT, NUMA_SCAN)),
     Theme("pages of a driver", (REVOKE, MUNMAP, MREMAP, FORK)),
-    Theme("page table under a walker", (COLLAPSE, PIN, DONTNEED, FREE, MUNMAP)),
-    Theme("page table of a lazy CPU", (MUNMAP, LAZY, UFFD_WP, COLLAPSE)),
+    Theme("page table under a walker", (COLLAPSE, PIN, DONTNEED, LAZY, MREMAP)),
+    Theme("page table of a lazy CPU", (MUNMAP, LAZY, UFFD_WP), weight=2),
     Theme("loaded address space", (SWITCH, LAZY, EXIT, POKE, FORK, TICK)),
 )
 DRAWN: Final = tuple(theme for theme in THEMES for _ in range(theme.weight))

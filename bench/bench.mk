@@ -11,7 +11,7 @@ bench-faults: venv ## how long each engine needs for each seeded fault: hours
 .PHONY: bench-history
 bench-history: venv ## how long each engine needs for each bug of the catalogue: hours
 	@$(BIN)/python -m bench.history run
-	@$(BIN)/python -m bench.history run --no-corpus --engines atheris,random,coverage,stock --limit 3
+	@$(BIN)/python -m bench.history run --no-corpus --engines atheris,random,coverage,stock --limit 2
 	@$(BIN)/python -m bench.readme
 
 .PHONY: bench-compiled

@@ -255,3 +255,31 @@ def test_escape_by_split_exchanges_two_pages() -> None:
     end = story("cpu0 read p0\ncpu0 dontneed p0\ncpu1 lazy\ncpu1 pin p1", layout="huge")
 
     assert end == reduced(escape.escape_by_split, start, among(start, end))
+
+
+def test_migrate_for_hint() -> None:
+    """A page that a hint fault moves is moved by a migration."""
+    start = story("cpu0 write p0\ncpu0 numa_scan p0 move\ncpu1 read p0 until unlock\ncpu0 read p0")
+    end = story("cpu0 read p0\ncpu0 write p0\ncpu0 migrate p0 mm0")
+
+    assert end == reduced(escape_pages.migrate_for_hint, start, among(start, end))
+
+
+def test_without_the_split_of_a_huge_page() -> None:
+    """Pages that are alike as the zeros of a huge page are made so by a copy."""
+    start = story(
+        "cpu0 read p0\ncpu0 dontneed p0\ncpu0 copy p0 to p0\ncpu1 ksm p0 mm0", layout="huge"
+    )
+    end = story("cpu0 write p0\ncpu0 copy p0 to p1\ncpu1 ksm p0 mm0")
+
+    assert end == reduced(escape_pages.without_huge_pages, start, among(start, end))
+
+
+def test_a_revocation_may_be_a_hole() -> None:
+    """What a driver takes back a hole in the file takes as well."""
+    start = story(
+        "cpu0 read p0\ncpu1 mremap p0 to p1 until window\ncpu0 revoke p0", layout="pfnmap"
+    )
+    end = story("cpu0 read p0\ncpu1 mremap p0 to p1 until window\ncpu0 punch p0", layout="file")
+
+    assert end == reduced(escape.escape_by_layout, start, among(start, end))

@@ -124,6 +124,13 @@ def escape_by_layout(reducer: Reducer) -> None:
         for layout in range(len(kinds.LAYOUTS))
         if layout != kinds.PFNMAP or revoked
     ]
+    if revoked:
+        # A hole in the file takes its page as a revocation takes a driver's.
+        punched = [
+            revised(record, kind=kinds.PUNCH, count=1) if record[KIND] == kinds.REVOKE else record
+            for record in records
+        ]
+        variants.append(Scenario(header._replace(layout=kinds.FILE), tuple(punched)))
     variants += [
         with_accesses(variants[layout], kinds.READ) for layout in (kinds.SHARED, kinds.PRIVATE)
     ]

@@ -22,7 +22,7 @@ from fuzz.minimize.rewrite import (
     with_records,
     without,
 )
-from fuzz.scenario import Scenario, kinds
+from fuzz.scenario import Record, Scenario, kinds
 
 _BY_OFFSET = (kinds.PUNCH, kinds.WRITEBACK)
 """Kinds whose page is an offset in the file, which stays when a mapping moves."""
@@ -91,9 +91,11 @@ def split_copies(reducer: Reducer) -> None:
 
 def without_huge_pages(reducer: Reducer) -> None:
     """Has tried small pages in the place of huge ones: single pages, with paused accesses at the end and to completion,
-    and each other pause at each point.
+    and each other pause at each point; and without the calls that split one, with a store in the place of a load, and
+    each copy of a page to itself made one to the next page.
 
     A huge page has one entry and another lock, so what pauses on it pauses elsewhere on a small page.
+    The small pages of one that was split are alike, as no others are.
     """
     header, records = reducer.best
     if header.layout != kinds.HUGE:
@@ -107,6 +109,27 @@ def without_huge_pages(reducer: Reducer) -> None:
         for run in range(kinds.FIRST_POINT, kinds.WINDOW) if record[RUN] else ():
             moved = (*small[:at], revised(record, run=run), *small[at + 1 :])
             if reducer.consider(Scenario(private, moved)):
+                return
+    split = [record for record in records if record[KIND] != kinds.DONTNEED]
+    reducer.consider(Scenario(private, tuple(map(_unlike, split))))
+
+
+def _unlike(record: Record) -> Record:
+    if record[KIND] == kinds.READ:
+        return revised(record, kind=kinds.WRITE)
+    if record[KIND] == kinds.COPY and record[ARG] == record[PAGE]:
+        return revised(record, arg=record[PAGE] ^ 1)
+    return record
+
+
+def migrate_for_hint(reducer: Reducer) -> None:
+    """If a NUMA scan moves pages, has tried a load, a store and a migration of its page by its CPU alone."""
+    header, records = reducer.best
+    for record in records:
+        if record[KIND] == kinds.NUMA_SCAN and record[ARG]:
+            plain = revised(record, kind=kinds.READ, run=0, count=1, arg=0)
+            store, migrate = revised(plain, kind=kinds.WRITE), revised(plain, kind=kinds.MIGRATE)
+            if reducer.consider(Scenario(header, (plain, store, migrate))):
                 return
 
 

@@ -14,6 +14,7 @@ UPPER, and the entry ANYTHING is whatever there is.
 
 from typing import Final
 
+from machine.entry import DIRTY
 from machine.geometry import PAGES
 from machine.x86 import GLOBAL_TAG, Machine
 
@@ -61,6 +62,7 @@ def tlbsync(machine: Machine, cpu: int) -> None:
     for target, key, entry in issued:
         held = machine.psc[target] if key & UPPER else machine.tlb[target]
         place = key & ~UPPER
-        if place in held and entry in (ANYTHING, held[place]):
+        # A store behind the issue may have set D in what is to go (good_invlpgb_after_a_first_store).
+        if place in held and (entry == ANYTHING or not (held[place] ^ entry) & ~DIRTY):
             del held[place]
     issued.clear()

@@ -91,7 +91,8 @@ class History:
         self.shared_object: list[int] = [NO_OBJECT] * FRAMES
         self.shadow: list[int] = [0]
         self.home: list[int] = [ZERO_FRAME]
-        # By frame * MMS + mm: at how many further pages the address space has the object, by merges with this one.
+        # By frame * MMS + mm: at how many further pages the address space has the object, by merges with this one; 0 if
+        # they are gone.
         self.joined: dict[int, int] = {}
         # By slot * MMS + mm: the object of an address space that lives in a swap slot and in no frame.
         self.swapped: dict[int, int] = {}
@@ -199,7 +200,8 @@ class History:
         for owner in range(MMS) if mm < 0 else (mm,):
             original = self.objects[old * MMS + owner]
             if self.joined and old * MMS + owner in self.joined:
-                # One of the pages that were merged goes its own way.
+                # A page that was merged goes its own way, though it be the last: of one that was zapped, a CPU may load
+                # from the old frame until the gather is flushed (good_ksm_merged_page_zapped_and_copied).
                 original = self._snapshot(original)
             self.objects[new * MMS + owner] = original
 
@@ -246,16 +248,12 @@ class History:
 
     def object_left(self, mm: int, frame: int) -> None:
         # A shared object may be mapped twice by one address space (mremap, then mmap again): it stays until freed.
-        if self.joined and frame * MMS + mm in self.joined:
-            self._part(frame * MMS + mm)
-        elif self.shared_object[frame] == NO_OBJECT:
-            self.objects[frame * MMS + mm] = NO_OBJECT
-
-    def _part(self, at: int) -> None:
-        if self.joined[at] > 1:
+        at = frame * MMS + mm
+        if self.joined.get(at):
             self.joined[at] -= 1
-        else:
-            del self.joined[at]
+        elif self.shared_object[frame] == NO_OBJECT:
+            self.objects[at] = NO_OBJECT
+            self.joined.pop(at, None)
 
     def forget_frame(self, frame: int) -> None:
         """The frame is free: it contains no object."""

@@ -304,7 +304,7 @@ class Canonical(Sparse):
                             out.append(self.owner(owner))
                     if oracle.joined:
                         for at in range(frame * MMS, frame * MMS + MMS):
-                            out.append(oracle.joined.get(at, 0))
+                            out.append(oracle.joined.get(at, -1))
                     if shared >= 0:
                         out.append(self.owner(shared))
             elif owner_at < len(owners):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fuzz.minimize import escape, escape_pages, joint, resume
+from fuzz.minimize import escape, escape_pages, escape_spaces, fields, joint, resume
 from fuzz.minimize.reducer import Pass
-from fuzz.scenario import Scenario
+from fuzz.scenario import Scenario, kinds
 from tests.reducing import among, reduced
 from tests.toy_models import story
 
@@ -283,3 +283,38 @@ def test_a_revocation_may_be_a_hole() -> None:
     end = story("cpu0 read p0\ncpu1 mremap p0 to p1 until window\ncpu0 punch p0", layout="file")
 
     assert end == reduced(escape.escape_by_layout, start, among(start, end))
+
+
+def test_the_first_of_several_calls_alone() -> None:
+    """Two calls that leave the region alike are one that drops a page."""
+    start = story("cpu0 mprotect p0 none\ncpu0 mprotect p1-p2 none\ncpu0 pin p0 until lock")
+    end = story("cpu0 dontneed p0\ncpu0 pin p0 until lock")
+
+    assert end == reduced(escape.escape_by_kind, start, among(start, end))
+
+
+def test_undo_switches() -> None:
+    """A switch to and fro goes, with what comes behind it in the other space."""
+    way = "cpu0 poke p0\ncpu0 switch {}\ncpu0 read p0"
+    start = story("cpu0 fork\ncpu0 switch mm1\ncpu0 switch mm0\n" + way.format("mm1"))
+    end = story("cpu0 fork\ncpu0 switch mm1\n" + way.format("mm0"))
+
+    assert end == reduced(escape_spaces.undo_switches, start, among(start, end))
+
+
+def test_undo_switches_with_two_identifiers() -> None:
+    """Where a broadcast has kept what a CPU cached, a second identifier may."""
+    start = story("cpu0 fork\ncpu0 switch mm1\ncpu0 switch mm0\ncpu0 read p0")
+    start = start._replace(header=start.header._replace(machine=kinds.INVLPGB))
+    end = story("cpu0 fork\ncpu0 switch mm1\ncpu0 read p0")
+    end = end._replace(header=end.header._replace(asids=2))
+
+    assert end == reduced(escape_spaces.undo_switches, start, among(start, end))
+
+
+def test_rename_keys() -> None:
+    """Protection keys are named in the order of their first use."""
+    calls = "cpu0 pkey_mprotect p0 r k{0}\ncpu0 wrpkru none k{0}\ncpu0 wrpkru r k{1}"
+    start, end = story(calls.format(2, 1)), story(calls.format(1, 2))
+
+    assert end == reduced(fields.rename_keys, start, among(start, end))

@@ -48,6 +48,7 @@ from fuzz.minimize.escape_pages import (
     undo_moves,
     without_huge_pages,
 )
+from fuzz.minimize.escape_spaces import undo_switches
 from fuzz.minimize.fields import (
     clear_protections,
     lower_arguments,
@@ -56,6 +57,7 @@ from fuzz.minimize.fields import (
     lower_runs,
     lower_shared_pages,
     lower_shared_spaces,
+    rename_keys,
 )
 from fuzz.minimize.header import lower_header, lower_layout, map_at_the_start
 from fuzz.minimize.joint import (
@@ -109,6 +111,7 @@ LOWER: Final[tuple[Pass, ...]] = (
     split_copies,
     lower_kinds,
     lower_arguments,
+    rename_keys,
     clear_protections,
     swap_neighbours,
     reassign_cpus,
@@ -124,6 +127,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     without_huge_pages,
     last_of_two,
     migrate_for_hint,
+    undo_switches,
     resume_by_access,
     align_accesses,
     align_promotion,

@@ -32,6 +32,7 @@ from fuzz.minimize.rewrite import (
     used_cpus,
     with_accesses,
     with_records,
+    without,
 )
 from fuzz.scenario import Scenario, kinds
 
@@ -39,15 +40,14 @@ from fuzz.scenario import Scenario, kinds
 _STRONG_CALLS: Final = (kinds.MUNMAP, kinds.DONTNEED)
 _COMMIT: Final = kinds.FIRST_POINT + kinds.POINTS.index("commit")
 _FLUSH: Final = kinds.FIRST_POINT + kinds.POINTS.index("flush")
-_THREE: Final = 3
 _HINTS: Final = {kinds.MPROTECT: (kinds.NUMA_SCAN, 1), kinds.MIGRATE: (kinds.READ, 0)}
 _RETURN: Final = kinds.FIRST_POINT + kinds.POINTS.index("return")
 
 
 def escape_by_kind(reducer: Reducer) -> None:
     """Variants: all accesses reads, or all writes; each call one that drops its pages, and so all
-    calls of one kind, with all accesses reads; each swapout a migration, which unmaps by the rmap as
-    well; each copy the store that it ends with.
+    calls of one kind, with all accesses reads, or the first of them alone; each swapout a migration, which unmaps by
+    the rmap as well; each copy the store that it ends with.
     """
     best = reducer.best
     variants = [with_accesses(best, access) for access in (kinds.READ, kinds.WRITE)]
@@ -70,6 +70,9 @@ def escape_by_kind(reducer: Reducer) -> None:
                 as_call(r, best.header, kind, 0) if r[KIND] == same else r for r in reads.records
             ]
             variants.append(with_records(best, records))
+            # What several calls do to all pages, one that has not to leave them alike may do to some.
+            of_kind = {at for at, r in enumerate(best.records) if r[KIND] == same}
+            variants.append(without(variants[-1], of_kind - {min(of_kind)}))
     _escape(reducer, variants, (drop_records, compact_pages))
 
 
@@ -259,14 +262,12 @@ def escape_by_window(reducer: Reducer) -> None:
 
 
 def escape_by_flushes(reducer: Reducer) -> None:
-    """Variants, where three operations pause: two of one CPU each come to their flushes, and have exchanged their CPUs.
+    """Variants, where two operations pause: they come to their flushes, and have exchanged their CPUs, or their order.
 
     Who holds a lock at its pause is let go on by who waits for it, so the pause says little about where the two meet.
     """
     best = reducer.best
     paused = [at for at, record in enumerate(best.records) if record[RUN]]
-    if len(paused) < _THREE:
-        return
     variants = []
     for first, second in combinations(paused, 2):
         records = list(best.records)
@@ -274,6 +275,9 @@ def escape_by_flushes(reducer: Reducer) -> None:
         records[first] = revised(one, cpu=other[CPU], run=_FLUSH)
         records[second] = revised(other, cpu=one[CPU], run=_FLUSH)
         variants.append(cpus_by_first_use(with_records(best, records)))
+        records[first] = revised(other, cpu=one[CPU], run=_FLUSH)
+        records[second] = revised(one, cpu=other[CPU], run=_FLUSH)
+        variants.append(with_records(best, records))
     _escape(reducer, variants, (drop_records, compact_pages))
 
 

@@ -27,6 +27,7 @@ from fuzz.minimize.rewrite import (
     without,
 )
 from fuzz.scenario import Record, Scenario, kinds
+from mm.pkeys import RIGHTS
 
 # What a call is tried as: kind and argument.
 _SUBSTITUTES: Final = (
@@ -71,6 +72,30 @@ def lower_shared_spaces(reducer: Reducer) -> None:
                 variants.append(without(Scenario(fewer, tuple(lower)), {forks[-1]}))
             if any(map(reducer.consider, variants)):
                 break
+
+
+def rename_keys(reducer: Reducer) -> None:
+    """Has tried the protection keys in the order of their first use."""
+    keys = dict.fromkeys(filter(None, map(_key, reducer.best.records)))
+    names = {key: number for number, key in enumerate(keys, 1)}
+    records = [
+        revised(record, arg=record[ARG] + (names[key] - key) * _KEYED[record[KIND]])
+        if (key := _key(record))
+        else record
+        for record in reducer.best.records
+    ]
+    reducer.consider(with_records(reducer.best, records))
+
+
+_KEYED: Final = {kinds.PKEY_MPROTECT: 1 << kinds.PKEY_SHIFT, kinds.WRPKRU: RIGHTS}
+"""By how much a key raises the argument of a call."""
+
+
+def _key(record: Record) -> int:
+    """The protection key that a record names, 0 if it does not."""
+    if record[KIND] == kinds.WRPKRU:
+        return record[ARG] // RIGHTS + 1
+    return record[ARG] >> kinds.PKEY_SHIFT if record[KIND] == kinds.PKEY_MPROTECT else 0
 
 
 def _space(record: Record) -> int | None:

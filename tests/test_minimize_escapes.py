@@ -2,7 +2,7 @@
 
 import pytest
 
-from fuzz.minimize import escape, escape_pages, escape_spaces, fields, joint, resume
+from fuzz.minimize import escape, escape_overlap, escape_pages, escape_spaces, fields, joint, resume
 from fuzz.minimize.reducer import Pass
 from fuzz.scenario import Scenario, kinds
 from tests.reducing import among, reduced
@@ -231,7 +231,7 @@ def test_escape_by_flushes() -> None:
         f"cpu0 write p0\ncpu0 dontneed p0 until flush\ncpu1 free p0 until flush\n{behind}", cpus=3
     )
 
-    assert end == reduced(escape.escape_by_flushes, start, among(start, end))
+    assert end == reduced(escape_overlap.escape_by_flushes, start, among(start, end))
 
 
 def test_join_ranges() -> None:
@@ -257,12 +257,12 @@ def test_escape_by_split_exchanges_two_pages() -> None:
     assert end == reduced(escape.escape_by_split, start, among(start, end))
 
 
-def test_migrate_for_hint() -> None:
+def test_migrate_alone() -> None:
     """A page that a hint fault moves is moved by a migration."""
     start = story("cpu0 write p0\ncpu0 numa_scan p0 move\ncpu1 read p0 until unlock\ncpu0 read p0")
     end = story("cpu0 read p0\ncpu0 write p0\ncpu0 migrate p0 mm0")
 
-    assert end == reduced(escape_pages.migrate_for_hint, start, among(start, end))
+    assert end == reduced(escape_pages.migrate_alone, start, among(start, end))
 
 
 def test_without_the_split_of_a_huge_page() -> None:
@@ -318,3 +318,14 @@ def test_rename_keys() -> None:
     start, end = story(calls.format(2, 1)), story(calls.format(1, 2))
 
     assert end == reduced(fields.rename_keys, start, among(start, end))
+
+
+def test_escape_by_late_pause() -> None:
+    """What only holds a page comes last, by a CPU that has nothing else to do."""
+    calls = "cpu{} dontneed p0 until flush\ncpu{} free p0 until flush"
+    held = "cpu{} migrate p0 mm0 until lock"
+    start = story(f"cpu0 write p0\n{held}\n{calls}\ncpu3 write p0".format(0, 1, 2), cpus=4)
+    above = story(f"cpu0 write p0\n{calls}\n{held}\ncpu4 write p0".format(1, 2, 3), cpus=5)
+    end = story(f"cpu0 write p0\n{calls}\n{held}\ncpu3 write p0".format(0, 1, 2), cpus=4)
+
+    assert end == reduced(escape_overlap.escape_by_late_pause, start, among(start, above, end))

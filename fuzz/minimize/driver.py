@@ -28,7 +28,6 @@ from fuzz.minimize.deletion import cut_tail, drop_groups, drop_records, keep_one
 from fuzz.minimize.escape import (
     escape_by_cpu,
     escape_by_dropping,
-    escape_by_flushes,
     escape_by_hint,
     escape_by_kind,
     escape_by_layout,
@@ -38,11 +37,12 @@ from fuzz.minimize.escape import (
     escape_by_split,
     escape_by_window,
 )
+from fuzz.minimize.escape_overlap import escape_by_flushes, escape_by_late_pause
 from fuzz.minimize.escape_pages import (
     drop_with_page,
     join_ranges,
     last_of_two,
-    migrate_for_hint,
+    migrate_alone,
     repeat_paused_access,
     split_copies,
     undo_moves,
@@ -126,7 +126,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     repeat_paused_access,
     without_huge_pages,
     last_of_two,
-    migrate_for_hint,
+    migrate_alone,
     undo_switches,
     resume_by_access,
     align_accesses,
@@ -134,6 +134,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     hand_down_protection,
     replace_protections,
     escape_by_flushes,
+    escape_by_late_pause,
     escape_by_window,
     escape_by_hint,
     escape_by_kind,

@@ -39,7 +39,6 @@ from fuzz.scenario import Scenario, kinds
 # Calls after which nothing of a page is left: they forbid most, and free what can be freed.
 _STRONG_CALLS: Final = (kinds.MUNMAP, kinds.DONTNEED)
 _COMMIT: Final = kinds.FIRST_POINT + kinds.POINTS.index("commit")
-_FLUSH: Final = kinds.FIRST_POINT + kinds.POINTS.index("flush")
 _HINTS: Final = {kinds.MPROTECT: (kinds.NUMA_SCAN, 1), kinds.MIGRATE: (kinds.READ, 0)}
 _RETURN: Final = kinds.FIRST_POINT + kinds.POINTS.index("return")
 
@@ -73,7 +72,7 @@ def escape_by_kind(reducer: Reducer) -> None:
             # What several calls do to all pages, one that has not to leave them alike may do to some.
             of_kind = {at for at, r in enumerate(best.records) if r[KIND] == same}
             variants.append(without(variants[-1], of_kind - {min(of_kind)}))
-    _escape(reducer, variants, (drop_records, compact_pages))
+    leave_by(reducer, variants, (drop_records, compact_pages))
 
 
 def escape_by_dropping(reducer: Reducer) -> None:
@@ -89,7 +88,7 @@ def escape_by_dropping(reducer: Reducer) -> None:
     records = list(_with_resumptions(with_accesses(best, kinds.READ)).records)
     for at in pausing:
         records[at] = as_call(records[at], best.header, kinds.DONTNEED, 0)
-    _escape(reducer, [with_records(best, records)], (drop_records, compact_pages))
+    leave_by(reducer, [with_records(best, records)], (drop_records, compact_pages))
 
 
 def _with_resumptions(scenario: Scenario) -> Scenario:
@@ -143,7 +142,7 @@ def escape_by_layout(reducer: Reducer) -> None:
             store = (kinds.WRITE, header.cpus, 0, records[at][PAGE], 1, 0)
             behind = with_accesses(Scenario(file, records[at + 1 :]), kinds.WRITE).records
             variants.append(Scenario(file, (*records[:at], store, *behind)))
-    _escape(reducer, variants, (drop_calls, compact_pages))
+    leave_by(reducer, variants, (drop_calls, compact_pages))
 
 
 def escape_by_split(reducer: Reducer) -> None:
@@ -180,7 +179,7 @@ def escape_by_split(reducer: Reducer) -> None:
                 for record in best.records[at:]
             ]
             variants.append(with_records(best, (*best.records[:at], *exchanged)))
-    _escape(reducer, variants, (drop_records,))
+    leave_by(reducer, variants, (drop_records,))
 
 
 def escape_by_laziness(reducer: Reducer) -> None:
@@ -211,7 +210,7 @@ def escape_by_laziness(reducer: Reducer) -> None:
             elif record[KIND] != kinds.FORK:
                 records.append(record)
         variants.append(with_records(best, records))
-    _escape(reducer, variants, (drop_records, compact_pages))
+    leave_by(reducer, variants, (drop_records, compact_pages))
 
 
 def escape_by_scan(reducer: Reducer) -> None:
@@ -228,7 +227,7 @@ def escape_by_scan(reducer: Reducer) -> None:
         for record in best.records
     ]
     look = (kinds.READ, best.records[-1][CPU], 0, protected[0][PAGE], 1, 0)
-    _escape(reducer, [with_records(best, [*records, look])], (drop_records, compact_pages))
+    leave_by(reducer, [with_records(best, [*records, look])], (drop_records, compact_pages))
 
 
 def escape_by_hint(reducer: Reducer) -> None:
@@ -248,7 +247,7 @@ def escape_by_hint(reducer: Reducer) -> None:
         for at, record in enumerate(records)
         if record[KIND] == kinds.NUMA_SCAN and record[RUN]
     ]
-    _escape(reducer, [hinted, *paused], (drop_records, compact_pages))
+    leave_by(reducer, [hinted, *paused], (drop_records, compact_pages))
 
 
 def escape_by_window(reducer: Reducer) -> None:
@@ -258,27 +257,7 @@ def escape_by_window(reducer: Reducer) -> None:
     Another pause ends at a step of its operation, and moves when a record before it goes: an operation that finds
     something to unmap has an unlock more. A window is where it is, but only other CPUs open one; and all return.
     """
-    _escape(reducer, with_windows(reducer.best), (drop_records, compact_pages))
-
-
-def escape_by_flushes(reducer: Reducer) -> None:
-    """Variants, where two operations pause: they come to their flushes, and have exchanged their CPUs, or their order.
-
-    Who holds a lock at its pause is let go on by who waits for it, so the pause says little about where the two meet.
-    """
-    best = reducer.best
-    paused = [at for at, record in enumerate(best.records) if record[RUN]]
-    variants = []
-    for first, second in combinations(paused, 2):
-        records = list(best.records)
-        one, other = records[first], records[second]
-        records[first] = revised(one, cpu=other[CPU], run=_FLUSH)
-        records[second] = revised(other, cpu=one[CPU], run=_FLUSH)
-        variants.append(cpus_by_first_use(with_records(best, records)))
-        records[first] = revised(other, cpu=one[CPU], run=_FLUSH)
-        records[second] = revised(one, cpu=other[CPU], run=_FLUSH)
-        variants.append(with_records(best, records))
-    _escape(reducer, variants, (drop_records, compact_pages))
+    leave_by(reducer, with_windows(reducer.best), (drop_records, compact_pages))
 
 
 def with_windows(scenario: Scenario) -> list[Scenario]:
@@ -306,7 +285,7 @@ def escape_by_place(reducer: Reducer) -> None:
         for at, record in enumerate(best.records)
         if record[KIND] in ACCESSES
     ]
-    _escape(reducer, variants, (drop_records, reorder_pages, reassign_cpus))
+    leave_by(reducer, variants, (drop_records, reorder_pages, reassign_cpus))
 
 
 def escape_by_cpu(reducer: Reducer) -> None:
@@ -326,10 +305,10 @@ def escape_by_cpu(reducer: Reducer) -> None:
             for end in range(start + 1, len(best.records)) if record[RUN] else ():
                 records = best.records[:start] + exchanged[start:end] + best.records[end:]
                 variants.append(with_records(best, records))
-    _escape(reducer, variants, (drop_records,))
+    leave_by(reducer, variants, (drop_records,))
 
 
-def _escape(reducer: Reducer, variants: Iterable[Scenario], passes: Iterable[Pass]) -> None:
+def leave_by(reducer: Reducer, variants: Iterable[Scenario], passes: Iterable[Pass]) -> None:
     """Each interesting variant has been reduced by these passes, until one became simpler than the
     best scenario.
     """

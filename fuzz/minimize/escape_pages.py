@@ -122,11 +122,12 @@ def _unlike(record: Record) -> Record:
     return record
 
 
-def migrate_for_hint(reducer: Reducer) -> None:
-    """If a NUMA scan moves pages, has tried a load, a store and a migration of its page by its CPU alone."""
+def migrate_alone(reducer: Reducer) -> None:
+    """If a page is migrated, by itself or by a hint fault, has tried a load, a store and the migration by one CPU."""
     header, records = reducer.best
     for record in records:
-        if record[KIND] == kinds.NUMA_SCAN and record[ARG]:
+        moves = record[KIND] == kinds.NUMA_SCAN and record[ARG]
+        if moves or record[KIND] == kinds.MIGRATE:
             plain = revised(record, kind=kinds.READ, run=0, count=1, arg=0)
             store, migrate = revised(plain, kind=kinds.WRITE), revised(plain, kind=kinds.MIGRATE)
             if reducer.consider(Scenario(header, (plain, store, migrate))):

@@ -230,7 +230,10 @@ class Round:
             self.meeting = self.page
             second, third = self.others[:2]
             self._come(draws.choice(partners), second, cut)
-            if draws.random() < THIRD_FAULTS:
+            if KSM in partners:
+                # A merge asks whether an entry looks clean and read-only, as two calls leave it before they flush.
+                self._come(KSM, third, 0)
+            elif draws.random() < THIRD_FAULTS:
                 self._put(draws.choice(_FAULTS), third, self.page, 0, draws.choice(FAULT_CUTS))
             else:
                 self._come(draws.choice(partners), third, 0)

@@ -1,0 +1,55 @@
+"""Ways out of a minimum whose operations are in flight together in another order, or by other CPUs, than in a simpler
+one.
+"""
+
+from itertools import combinations
+from typing import Final
+
+from fuzz.minimize.cpus import merge_cpus, reassign_cpus
+from fuzz.minimize.deletion import drop_records
+from fuzz.minimize.escape import leave_by
+from fuzz.minimize.pages import compact_pages
+from fuzz.minimize.reducer import Reducer
+from fuzz.minimize.rewrite import CPU, RUN, cpus_by_first_use, is_call, revised, with_records
+from fuzz.scenario import Scenario, kinds
+
+_FLUSH: Final = kinds.FIRST_POINT + kinds.POINTS.index("flush")
+_OVERLAPPING: Final = 3
+
+
+def escape_by_flushes(reducer: Reducer) -> None:
+    """Variants, where two operations pause: they come to their flushes, and have exchanged their CPUs, or their order.
+
+    Who holds a lock at its pause is let go on by who waits for it, so the pause says little about where the two meet.
+    """
+    best = reducer.best
+    paused = [at for at, record in enumerate(best.records) if record[RUN]]
+    variants = []
+    for first, second in combinations(paused, 2):
+        records = list(best.records)
+        one, other = records[first], records[second]
+        records[first] = revised(one, cpu=other[CPU], run=_FLUSH)
+        records[second] = revised(other, cpu=one[CPU], run=_FLUSH)
+        variants.append(cpus_by_first_use(with_records(best, records)))
+        records[first] = revised(other, cpu=one[CPU], run=_FLUSH)
+        records[second] = revised(one, cpu=other[CPU], run=_FLUSH)
+        variants.append(with_records(best, records))
+    leave_by(reducer, variants, (drop_records, compact_pages))
+
+
+def escape_by_late_pause(reducer: Reducer) -> None:
+    """Variants, where three calls pause: each of them in front of the last record, by a CPU that does nothing else.
+
+    What only holds something through all of it can begin at any time, and on any CPU that is free by then.
+    """
+    header, records = reducer.best
+    paused = [at for at, record in enumerate(records) if record[RUN] and is_call(record)]
+    if len(paused) < _OVERLAPPING or header.cpus == kinds.MAX_CPUS:
+        return
+    more = header._replace(cpus=header.cpus + 1)
+    variants = []
+    for at in paused:
+        rest = (*records[:at], *records[at + 1 :])
+        late = (*rest[:-1], revised(records[at], cpu=header.cpus), rest[-1])
+        variants.append(cpus_by_first_use(Scenario(more, late)))
+    leave_by(reducer, variants, (merge_cpus, reassign_cpus))

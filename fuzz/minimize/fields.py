@@ -39,6 +39,9 @@ _SUBSTITUTES: Final = (
     (kinds.FREE, 0),
 )
 
+_KEYED: Final = {kinds.PKEY_MPROTECT: 1 << kinds.PKEY_SHIFT, kinds.WRPKRU: RIGHTS}
+"""By how much a key raises the argument of a call."""
+
 
 def lower_shared_pages(reducer: Reducer) -> None:
     """For each first page that several records share, highest first, has tried each lower one in
@@ -85,10 +88,6 @@ def rename_keys(reducer: Reducer) -> None:
         for record in reducer.best.records
     ]
     reducer.consider(with_records(reducer.best, records))
-
-
-_KEYED: Final = {kinds.PKEY_MPROTECT: 1 << kinds.PKEY_SHIFT, kinds.WRPKRU: RIGHTS}
-"""By how much a key raises the argument of a call."""
 
 
 def _key(record: Record) -> int:

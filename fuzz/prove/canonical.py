@@ -61,7 +61,7 @@ class Canonical(Sparse):
         if w.rmap or w.file_frames or w.disk or oracle.file_objects:
             self.file(w, oracle)
         if w.huge_zero >= 0:
-            self.out += (-5, self.frame(w.huge_zero))
+            self.huge_zero(w)
         if w.i_mmap or w.driver or w.i_mmap_lock:
             self.driver(w)
         if state.last_global >= FIRST_GLOBAL:

@@ -7,7 +7,7 @@ from machine.geometry import PAGES
 from mm.world import MMS, World
 from optimized.state import X86State
 
-_DRIVER, _PKEYS, _FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-106, -100)
+_HUGE_ZERO, _DRIVER, _PKEYS, _FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-107, -100)
 """Marks that no other part of a key has."""
 
 
@@ -40,6 +40,10 @@ class Sparse(Names):
         self.out.append(len(w.rmap))
         for place in sorted(w.rmap):
             self.out += (place, self.frame(w.rmap[place]))
+
+    def huge_zero(self, w: World) -> None:
+        """Write the first frame of the huge zero page."""
+        self.out += (_HUGE_ZERO, self.frame(w.huge_zero))
 
     def driver(self, w: World) -> None:
         """Write a driver's pages, the regions that unmap_mapping_range finds, and their lock."""

@@ -122,6 +122,27 @@ def test_a_frame_cached_under_another_page_is_an_alias() -> None:
     assert OTHER_CLASSES == ALIAS + 1
 
 
+def test_two_operations_in_flight_meet_at_their_points() -> None:
+    """A second operation makes features that neither makes alone; on which CPU which of them is makes none."""
+
+    def paused(first: int, second: int, page: int = 0) -> set[int]:
+        k = Kernel(cpus=4)
+        k.write(3)
+        k.start(first, "uffd_register")
+        k.finish(first)
+        k.start(first, "uffd_wp", 0, 1)
+        k.until(first, "flush_tlb_mm_range")
+        if second != first:
+            k.start(second, "pin", page, 1)
+        return seen(k, (kinds.READ, 3, 0, 0, 1, 0))
+
+    alone = paused(0, 0)
+    met = paused(0, 1) & paused(1, 0) - alone
+
+    assert met
+    assert not met & paused(0, 1, page=1)
+
+
 @pytest.mark.parametrize("version", [0, 1 << 24 | 5 << 3 | 1])
 def test_classes_of_cached_entries_are_small(version: int) -> None:
     """Whatever a TLB holds, its class is below the number of classes."""

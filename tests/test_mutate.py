@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.engines.strategies import scenarios
-from fuzz.scenario import Record, Scenario, decode, encode, kinds, mutate
+from fuzz.scenario import Header, Record, Scenario, decode, encode, kinds, mutate
 from fuzz.scenario.binary import WIDTH
 from fuzz.scenario.race_round import OPERATIONS
 from fuzz.scenario.races import NEEDS
@@ -168,3 +168,36 @@ def test_mutants_reach_every_kind_and_header() -> None:
     }
     assert set(range(len(kinds.LAYOUTS))) == {s.header.layout for s in drawn}
     assert {s.header.machine for s in drawn} == {0, 1, 2, 3, 8, 9}
+
+
+@given(BYTES, LIMITS, SEEDS)
+def test_a_redrawn_scenario_keeps_alignment_and_limit(
+    data: bytes, max_records: int, seed: int
+) -> None:
+    """Whatever the input, as any other change."""
+    assert_well_formed(mutate.redraw(random.Random(seed), data, max_records), max_records)
+
+
+def test_rounds_redrawn_are_of_the_same_kinds() -> None:
+    """A fork and a migration on a machine with INVLPGB stay that, and nothing else comes but accesses and repairs."""
+    header = Header(3, 2, kinds.PRIVATE, kinds.INVLPGB, 2, 1)
+    records = ((kinds.FORK, 0, 0, 0, 1, 0), (kinds.MIGRATE, 1, 0, 1, 1, 0))
+    around = {
+        kinds.READ,
+        kinds.WRITE,
+        kinds.EXEC,
+        kinds.FILL,
+        kinds.RUN,
+        kinds.MMAP,
+        kinds.MPROTECT,
+    }
+    drawn: Counter[int] = Counter()
+    for seed in range(200):
+        data = mutate.redraw(random.Random(seed), encode(Scenario(header, records)), 16)
+        again = decode(data)
+        assert again.header == header
+        drawn.update(record[0] for record in again.records)
+
+    assert set(drawn) - around <= {kinds.FORK, kinds.MIGRATE, kinds.SWITCH}
+    assert drawn[kinds.FORK] > 100
+    assert drawn[kinds.MIGRATE] > 100

@@ -17,7 +17,6 @@ from fuzz.engines.session import Finished, Session
 from fuzz.features import FEATURES
 from fuzz.scenario import encode
 from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import crossover
 
 FIRST = 20
 """Random scenarios that start a corpus."""
@@ -92,7 +91,7 @@ def _fuzz(session: Session, target: Callable[[bytes], None], *, by_record: bool 
         return session.vary(Random(seed), bytes(data))
 
     def cross(first: bytes, second: bytes, _max_size: int, seed: int) -> bytes:
-        return crossover(Random(seed), bytes(first), bytes(second), session.records)
+        return session.cross(Random(seed), bytes(first), bytes(second))
 
     size = 4 * (session.records + 1)
     rng = Random(session.seed)

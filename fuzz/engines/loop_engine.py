@@ -5,14 +5,13 @@ from random import Random
 from fuzz.engines.session import NEWEST, Session
 from fuzz.scenario import encode
 from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import crossover
 
 FIRST = 20
 """Random scenarios that start a corpus."""
 
 
 def fuzz_loop(session: Session) -> None:
-    """Keep every input that shows a new feature; mutate and splice what was kept until the session is finished.
+    """Keep every input that shows a new feature; vary and splice what was kept until the session is finished.
 
     Half of the picks are among the newest.
     """
@@ -36,7 +35,4 @@ def fuzz_loop(session: Session) -> None:
         return rng.choice(corpus)
 
     while True:
-        if rng.random() < 0.15:
-            attempt(crossover(rng, pick(), pick(), session.records))
-        else:
-            attempt(session.vary(rng, pick()))
+        attempt(session.cross(rng, pick(), pick()))

@@ -7,91 +7,19 @@
 A run that did not find its fault within the limit is censored: it counts as longer than every one that did.
 """
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.medians import cell
+from bench.runs import Run, command
 from optimized.policies import REGISTRY
 
 DEFAULT_OUT = Path("bench/results/faults.jsonl")
-Run = dict[str, object]
 
 
-def load(path: Path) -> list[Run]:
-    """Return the runs of a results file; none when there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def hunt(engine: str, fault: str, seed: int, limit: float, *more: str) -> Run:
-    """Carry out one run in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "bench.hunt",
-        engine,
-        fault,
-        str(seed),
-        f"--limit={limit}",
-        *more,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result: Run = json.loads(done.stdout.splitlines()[-1])
-    result["limit"] = limit
-    return result
-
-
-def run(
-    engines: list[str],
-    faults: list[str],
-    seeds: int,
-    limit: float,
-    jobs: int,
-    out: Path,
-    *more: str,
-) -> None:
-    """Carry out every run that the file does not have yet."""
-    seeded = "--no-corpus" not in more
-    done = {
-        (str(r["engine"]), str(r["fault"]), int(str(r["seed"])))
-        for r in load(out)
-        if r.get("seeded", True) == seeded
-    }
-    todo = [
-        (engine, fault, seed)
-        for seed in range(1, seeds + 1)
-        for fault in faults
-        for engine in engines
-        if (engine, fault, seed) not in done
-    ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
-        for result in pool.map(lambda job: hunt(job[0], job[1], job[2], limit, *more), todo):
-            file.write(json.dumps(result) + "\n")
-            file.flush()
-            print(json.dumps(result), flush=True)
-
-
-def median_cell(runs: list[Run]) -> str:
-    """Return `executions / CPU seconds (found of runs)`, medians over all runs with the censored ones as longest."""
-    if not runs:
-        return "-"
-    infinite = float("inf")
-    executions = statistics.median_low(
-        float(str(r["executions"])) if r["found"] else infinite for r in runs
-    )
-    seconds = statistics.median_low(
-        float(str(r["seconds"])) if r["found"] else infinite for r in runs
-    )
-    found = sum(bool(r["found"]) for r in runs)
-    if executions == infinite:
-        total = statistics.median_low(float(str(r["total_executions"])) for r in runs)
-        return f"> {total:,.0f} / > {runs[0]['limit']:.0f} ({found} of {len(runs)})"
-    return f"{executions:,.0f} / {seconds:.2f} ({found} of {len(runs)})"
+def told(runs: Sequence[Run]) -> str:
+    """Return the medians of executions and CPU seconds."""
+    return f"{cell(runs, 'executions')} / {cell(runs, 'seconds')}" if runs else "-"
 
 
 def table(runs: list[Run]) -> str:
@@ -104,43 +32,9 @@ def table(runs: list[Run]) -> str:
     for name, policy in REGISTRY.items():
         mine = [r for r in runs if r["fault"] == name]
         if mine and policy.fault:
-            cells = [median_cell([r for r in mine if r["engine"] == engine]) for engine in engines]
+            cells = [told([r for r in mine if r["engine"] == engine]) for engine in engines]
             lines.append(f"| {name} | {policy.fault.rule} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def command(
-    document: str | None,
-    names: Sequence[str],
-    limit: float,
-    out: Path,
-    table: Callable[[list[Run]], str],
-    *more: str,
-    engines: str = "atheris,random,coverage",
-) -> None:
-    """Run what is missing, or print the table: the command line of a bench over faults, with its defaults."""
-    parser = argparse.ArgumentParser(description=(document or "").splitlines()[0])
-    parser.add_argument("what", choices=["run", "table"])
-    parser.add_argument("--engines", default=engines)
-    parser.add_argument("--faults", default=",".join(names))
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--limit", type=float, default=limit, help="CPU seconds of one run")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--no-corpus", action="store_true", help="begin with no scenario at all")
-    parser.add_argument("--out", type=Path, default=out)
-    options = parser.parse_args()
-    if options.what == "run":
-        run(
-            options.engines.split(","),
-            options.faults.split(","),
-            options.seeds,
-            options.limit,
-            options.jobs,
-            options.out,
-            *more,
-            *(["--no-corpus"] if options.no_corpus else []),
-        )
-    print(table(load(options.out)))
 
 
 if __name__ == "__main__":

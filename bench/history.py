@@ -15,7 +15,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.faults import Run, command
+from bench.medians import CENSORED, cell, median, number
+from bench.runs import Run, command
 from optimized.policies import REGISTRY
 
 DEFAULT_OUT = Path("bench/results/history.jsonl")
@@ -29,7 +30,6 @@ OTHERS = (("random", False), ("coverage", False), ("stock", False))
 TOLD = {SEEDED: "atheris with the corpus", **{each: each[0] for each in (BASE, *OTHERS)}}
 FEWER = 5
 """How many times fewer executions features are to need than code coverage."""
-CENSORED = float("inf")
 
 
 def of(runs: Sequence[Run], setting: tuple[str, bool], fault: str) -> list[Run]:
@@ -37,37 +37,6 @@ def of(runs: Sequence[Run], setting: tuple[str, bool], fault: str) -> list[Run]:
     return [
         r for r in runs if (r["engine"], r.get("seeded", True), r["fault"]) == (*setting, fault)
     ]
-
-
-def values(runs: Sequence[Run], stage: str) -> list[float]:
-    """Return when each run came to a stage; CENSORED for a run that did not."""
-    return [float(str(r.get(stage) or CENSORED)) for r in runs]
-
-
-def median(runs: Sequence[Run], stage: str) -> float:
-    """Return the lower median of a stage over all runs."""
-    return statistics.median_low(values(runs, stage))
-
-
-def cell(runs: Sequence[Run], stage: str) -> str:
-    """Return the median, ">" and the limit where it is censored, and how many runs came to it if not all did."""
-    if not runs:
-        return "-"
-    came = sum(value < CENSORED for value in values(runs, stage))
-    middle = median(runs, stage)
-    digits = 1 if stage == "seconds" else 0
-    if middle < CENSORED:
-        told = number(middle, digits)
-    elif stage == "seconds":
-        told = f"> {float(str(runs[0]['limit'])):,.0f}"
-    else:
-        told = f"> {median(runs, 'total_executions'):,.0f}"
-    return told if came == len(runs) else f"{told} ({came} of {len(runs)})"
-
-
-def number(value: float, digits: int) -> str:
-    """Return a median for a person to read; one that is censored is past every limit."""
-    return f"{value:,.{digits}f}" if value < CENSORED else "∞"
 
 
 def table(runs: Sequence[Run]) -> str:

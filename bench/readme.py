@@ -5,8 +5,8 @@ python -m bench.readme
 
 from pathlib import Path
 
-from bench.faults import load
 from bench.history import DEFAULT_OUT, table
+from bench.runs import load
 
 README = Path("README.md")
 BEGIN = "<!-- bench-history: written by python -m bench.readme -->\n"

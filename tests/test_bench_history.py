@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench import readme
-from bench.faults import Run, load
-from bench.history import BASE, CATALOGUE, SEEDED, cell, summary, table
+from bench.history import BASE, CATALOGUE, SEEDED, summary, table
+from bench.medians import cell
+from bench.runs import Run, load
 
 
 def runs(*executions: int | None, engine: str = "atheris", seeded: bool = True) -> list[Run]:

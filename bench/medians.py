@@ -1,0 +1,39 @@
+"""Medians over runs of which some did not find their fault: these are censored, and count as longer than all others."""
+
+import statistics
+from collections.abc import Sequence
+
+from bench.runs import Run
+
+CENSORED = float("inf")
+
+
+def values(runs: Sequence[Run], stage: str) -> list[float]:
+    """Return when each run came to a stage; CENSORED for a run that did not."""
+    return [float(str(r.get(stage) or CENSORED)) for r in runs]
+
+
+def median(runs: Sequence[Run], stage: str) -> float:
+    """Return the lower median of a stage over all runs."""
+    return statistics.median_low(values(runs, stage))
+
+
+def cell(runs: Sequence[Run], stage: str) -> str:
+    """Return the median, ">" and the limit where it is censored, and how many runs came to it if not all did."""
+    if not runs:
+        return "-"
+    came = sum(value < CENSORED for value in values(runs, stage))
+    middle = median(runs, stage)
+    digits = 1 if stage == "seconds" else 0
+    if middle < CENSORED:
+        told = number(middle, digits)
+    elif stage == "seconds":
+        told = f"> {float(str(runs[0]['limit'])):,.0f}"
+    else:
+        told = f"> {median(runs, 'total_executions'):,.0f}"
+    return told if came == len(runs) else f"{told} ({came} of {len(runs)})"
+
+
+def number(value: float, digits: int) -> str:
+    """Return a median for a person to read; one that is censored is past every limit."""
+    return f"{value:,.{digits}f}" if value < CENSORED else "∞"

@@ -169,23 +169,36 @@ class Round:
         draws = self.draws
         zeros = SHRINK in self.operations
         if zeros:
-            # Stores replace the huge zero page, and protection changes of a part split it: map it anew, whole.
-            self._put(MMAP, self._any_cpu(), _block(self.page), _HUGE_READ_WRITE)
+            self._map_zeros()
         for _ in range(draws.randrange(1, 4)):
             # A CPU that holds one page alone misses the half of a batch that a lost range drops.
             warm, cpu = draws.choice(_LOOK_AT_ZEROS if zeros else _WARM), self._witness()
             for at in sorted({self.page, self.meeting}):
                 self._put(warm, cpu, at)
-        if COLLAPSE in self.operations and draws.random() < SPLIT:
-            # A collapse wants a page table, and the first touch of the region has made a huge page.
+        wanted = ((COLLAPSE, self._split), (KSM, self._make_alike), (LAZY, self._go_lazy))
+        for kind, prepare in wanted:
+            if kind in self.operations:
+                prepare()
+
+    def _map_zeros(self) -> None:
+        """Stores replace the huge zero page, and protection changes of a part split it: map it anew, whole."""
+        self._put(MMAP, self._any_cpu(), _block(self.page), _HUGE_READ_WRITE)
+
+    def _split(self) -> None:
+        """A collapse wants a page table, and the first touch of the region has made a huge page."""
+        if self.draws.random() < SPLIT:
             self._put(DONTNEED, self._any_cpu(), (self.page ^ 1) % self.header.pages)
-        if KSM in self.operations:
-            # The contents of stores differ, so two pages are alike only when one was copied to the other.
-            cpu = self._any_cpu()
-            source = (self.page + draws.randrange(1, self.header.pages)) % self.header.pages
-            self._put(WRITE, cpu, source)
-            self._put(COPY, cpu, source, self.page)
-        if LAZY in self.operations and draws.random() < GOES_LAZY:
+
+    def _make_alike(self) -> None:
+        """The contents of stores differ, so two pages are alike only when one was copied to the other."""
+        cpu = self._any_cpu()
+        source = (self.page + self.draws.randrange(1, self.header.pages)) % self.header.pages
+        self._put(WRITE, cpu, source)
+        self._put(COPY, cpu, source, self.page)
+
+    def _go_lazy(self) -> None:
+        """Nobody invalidates what a lazy CPU has cached."""
+        if self.draws.random() < GOES_LAZY:
             self._put(LAZY, self.observer)
 
     def _hold(self) -> None:

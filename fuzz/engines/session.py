@@ -161,8 +161,8 @@ class Session:
     def cross(self, draws: Draws, first: bytes, second: bytes) -> bytes:
         """Return an input to run after two that were kept: now and then made of both, else as `vary` of the first.
 
-        libFuzzer crosses two inputs as often as it changes one, and of crossed ones a third to an eighth as many
-        showed a shallow fault as of fresh ones.
+        libFuzzer crosses two inputs as often as it changes one, and of crossed ones fewer show a fault than of all
+        others (bench/origins.py).
         """
         if draws.random() < CROSSED:
             return crossover(draws, first, second, self.records)

@@ -9,8 +9,8 @@ bench-faults: venv ## how long each engine needs for each seeded fault: hours
 	@$(BIN)/python -m bench.faults run
 
 .PHONY: bench-history
-bench-history: venv ## how long each engine needs for each bug of the catalogue: hours
-	@$(BIN)/python -m bench.history run
+bench-history: compile ## how long each engine needs for each bug of the catalogue: hours
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled:$(CURDIR) $(BIN)/python -m bench.history run
 	@$(BIN)/python -m bench.history run --no-corpus --engines atheris,random,coverage,stock --limit 2
 	@$(BIN)/python -m bench.readme
 

@@ -44,25 +44,32 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
     w.refs[frame] -= 1
 
 
-@step("pageout", "check", takes="frame")
+@step("shrink_folio_list, unmapped", "check", takes="frame")
 def pageout(w: World, cpu: int, s: Step) -> None:
-    """Write a dirty folio, with the flush in front, and drop it; keep one that others have a reference to."""
+    """Flush in front of the write of a dirty folio, even of one that is then kept; drop a clean one.
+
+    With the references asked for first, a dirty folio that is kept was unlocked with its flush to come: writeback found
+    no entry to clean, and a store through the old translation behind it was lost (good_pageout_of_a_page_with_a_pin).
+    """
+    frame = s[1]
+    if w.dirty >> frame & 1:
+        push(w, cpu, (due_pageout, SUBMIT), (write_out, frame))
+    elif is_freeable(w, frame):
+        push(w, cpu, (due_free,), (remove_mapping, frame, w.shared.index(frame)))
+    else:
+        push(w, cpu, (keep_folio, frame))
+
+
+@step("pageout", "check", takes="frame")
+def write_out(w: World, cpu: int, s: Step) -> None:
+    """Write the folio; keep one that others have a reference to."""
     frame = s[1]
     if not is_freeable(w, frame):
         push(w, cpu, (keep_folio, frame))
-    elif w.dirty >> frame & 1:
-        place = w.shared.index(frame)
-        w.observer.cleaning(frame)
-        push(
-            w,
-            cpu,
-            (due_pageout, SUBMIT),
-            (clear_dirty, frame),
-            (write_folio, frame, place),
-            (lock_written, frame, place),
-        )
-    else:
-        push(w, cpu, (due_free,), (remove_mapping, frame, w.shared.index(frame)))
+        return
+    place = w.shared.index(frame)
+    w.observer.cleaning(frame)
+    push(w, cpu, (clear_dirty, frame), (write_folio, frame, place), (lock_written, frame, place))
 
 
 @step("folio_trylock", "check", takes="frame place")

@@ -24,11 +24,12 @@ def test_the_order_of_steps() -> None:
         "try_to_unmap_one",
         "pte_unlock",
         "try_to_unmap",
-        "pageout",
+        "shrink_folio_list, unmapped",
         "try_to_unmap_flush_dirty",
         "arch_tlbbatch_flush",
         "flush_tlb_func, batch",
         "flush_tlb_func, batch",
+        "pageout",
         "folio_clear_dirty_for_io",
         "submit_bio",
         "folio_trylock",
@@ -105,14 +106,15 @@ def test_a_fault_waits_while_the_page_is_unmapped() -> None:
 
 
 def test_a_pinned_page_is_kept() -> None:
-    """Its entries are gone; the folio stays in the page cache, dirty, with one reference."""
+    """Its entries are gone and flushed; the folio stays in the page cache, dirty, with one reference."""
     k = Kernel(cpus=3, layout="file")
     k.write(0)
     frame = k.frame()
     k.start(2, "pin")
-    k.past(2, "try_grab_folio_fast")
+    k.past(2, "gup_fast: PMD and PTE unchanged, local_irq_restore")
     k.start(1, "swapout")
-    k.past(1, "pageout")
+    k.until(1, "folio_unlock")
+    assert not k.cached(0)
     k.finish(2)
     k.finish(1)
 

@@ -10,16 +10,20 @@ A run that did not find its fault within the limit is censored: it counts as lon
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.medians import cell
+from bench.medians import median_told
 from bench.runs import Run, command
 from optimized.policies import REGISTRY
 
 DEFAULT_OUT = Path("bench/results/faults.jsonl")
 
 
-def told(runs: Sequence[Run]) -> str:
-    """Return the medians of executions and CPU seconds."""
-    return f"{cell(runs, 'executions')} / {cell(runs, 'seconds')}" if runs else "-"
+def cell(runs: Sequence[Run]) -> str:
+    """Return `executions / CPU seconds (found of runs)`, medians over all runs with the censored ones as longest."""
+    if not runs:
+        return "-"
+    found = sum(bool(r["found"]) for r in runs)
+    medians = f"{median_told(runs, 'executions', 0)} / {median_told(runs, 'seconds', 2)}"
+    return f"{medians} ({found} of {len(runs)})"
 
 
 def table(runs: list[Run]) -> str:
@@ -32,7 +36,7 @@ def table(runs: list[Run]) -> str:
     for name, policy in REGISTRY.items():
         mine = [r for r in runs if r["fault"] == name]
         if mine and policy.fault:
-            cells = [told([r for r in mine if r["engine"] == engine]) for engine in engines]
+            cells = [cell([r for r in mine if r["engine"] == engine]) for engine in engines]
             lines.append(f"| {name} | {policy.fault.rule} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -19,19 +19,22 @@ def median(runs: Sequence[Run], stage: str) -> float:
 
 
 def cell(runs: Sequence[Run], stage: str) -> str:
-    """Return the median, ">" and the limit where it is censored, and how many runs came to it if not all did."""
+    """Return the median of a stage, and how many runs came to it if not all did; seconds with one digit."""
     if not runs:
         return "-"
     came = sum(value < CENSORED for value in values(runs, stage))
+    middle = median_told(runs, stage, 1 if stage == "seconds" else 0)
+    return middle if came == len(runs) else f"{middle} ({came} of {len(runs)})"
+
+
+def median_told(runs: Sequence[Run], stage: str, digits: int) -> str:
+    """Return the median of a stage, or ">" and the limit where it is censored, over one run at least."""
     middle = median(runs, stage)
-    digits = 1 if stage == "seconds" else 0
     if middle < CENSORED:
-        told = number(middle, digits)
-    elif stage == "seconds":
-        told = f"> {float(str(runs[0]['limit'])):,.0f}"
-    else:
-        told = f"> {median(runs, 'total_executions'):,.0f}"
-    return told if came == len(runs) else f"{told} ({came} of {len(runs)})"
+        return number(middle, digits)
+    if stage == "seconds":
+        return f"> {float(str(runs[0]['limit'])):,.0f}"
+    return f"> {median(runs, 'total_executions'):,.0f}"
 
 
 def number(value: float, digits: int) -> str:

@@ -20,7 +20,7 @@ from mm.writeback import clear_dirty, write_folio
 
 def push_file_out(w: World, cpu: int, frame: int) -> None:
     """Push the reclaim of a folio of the file, which is locked and has a reference for it."""
-    push(w, cpu, (unmap_next, frame), (pageout, frame))
+    push(w, cpu, (unmap_next, frame), (unmapped, frame))
 
 
 @step("try_to_unmap", "check", takes="frame")
@@ -45,7 +45,7 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
 
 
 @step("shrink_folio_list, unmapped", "check", takes="frame")
-def pageout(w: World, cpu: int, s: Step) -> None:
+def unmapped(w: World, cpu: int, s: Step) -> None:
     """Flush in front of the write of a dirty folio, even of one that is then kept; drop a clean one.
 
     With the references asked for first, a dirty folio that is kept was unlocked with its flush to come: writeback found
@@ -53,7 +53,7 @@ def pageout(w: World, cpu: int, s: Step) -> None:
     """
     frame = s[1]
     if w.dirty >> frame & 1:
-        push(w, cpu, (due_pageout, SUBMIT), (write_out, frame))
+        push(w, cpu, (due_pageout, SUBMIT), (pageout, frame))
     elif is_freeable(w, frame):
         push(w, cpu, (due_free,), (remove_mapping, frame, w.shared.index(frame)))
     else:
@@ -61,7 +61,7 @@ def pageout(w: World, cpu: int, s: Step) -> None:
 
 
 @step("pageout", "check", takes="frame")
-def write_out(w: World, cpu: int, s: Step) -> None:
+def pageout(w: World, cpu: int, s: Step) -> None:
     """Write the folio; keep one that others have a reference to."""
     frame = s[1]
     if not is_freeable(w, frame):

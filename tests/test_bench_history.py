@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import readme
+from bench import faults, readme
 from bench.history import BASE, CATALOGUE, SEEDED, summary, table
 from bench.medians import cell
 from bench.runs import Run, load
@@ -45,6 +45,19 @@ def test_a_run_without_its_bug_is_longer_than_every_other(
 ) -> None:
     """The median is over all runs, and says how many found the bug."""
     assert cell(runs(*executions), "executions") == told
+
+
+@pytest.mark.parametrize(
+    ("executions", "told"),
+    [
+        ((100, 300, 200), "200 / 0.20 (3 of 3)"),
+        ((100, None, None), "> 9,000 / > 9 (1 of 3)"),
+        ((), "-"),
+    ],
+)
+def test_the_cell_of_the_bench_of_faults(executions: tuple[int | None, ...], told: str) -> None:
+    """Executions and seconds, to a hundredth, because most faults are found in less than one."""
+    assert faults.cell(runs(*executions)) == told
 
 
 def test_the_row_of_a_bug() -> None:

@@ -13,7 +13,8 @@ from mm.observer import KEY_SHIFT
 from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of
 from mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
-from reference.history import NO_OBJECT, NOWHERE, SLOTS, History
+from reference.history import SLOTS, History
+from reference.objects import NO_OBJECT, NOWHERE
 from reference.version import PLACE, SEEN, key_refuses, seen
 
 NO_SKIP: Final = (-1, 0, 0)
@@ -80,6 +81,7 @@ class Oracle(History):
                 if self.home[owner] != NOWHERE and self.memory[frame << 2] != self.shadow[owner]:
                     raise Violation("copy-missed-a-store", slot, -1, WRITE)
                 self.home[owner] = frame
+            self.content_mapped(slot)
         self.armed[slot] = entry & UFFD_WP
         self.versions[slot] = [*self.versions[slot], version]
 

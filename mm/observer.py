@@ -133,8 +133,8 @@ class Observer(Protocol):
     def lazy_freed(self, cpu: int, mm: int, frame: int) -> None:
         """The operation open on `cpu` declared what `mm` has in the frame dispensable (MADV_FREE)."""
 
-    def content_dropped(self, cpu: int, mm: int, page: int) -> None:
-        """The operation open on `cpu` ends what the private page contains, and found nothing mapped there."""
+    def found_unmapped(self, cpu: int, mm: int, page: int) -> None:
+        """The operation open on `cpu` ends what the page contains, and found nothing mapped there."""
 
     def page_moved(self, mm: int, page: int) -> None:
         """The page is about to show what another page of `mm` has shown until now."""

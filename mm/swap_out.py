@@ -23,7 +23,7 @@ def push_swap_out(w: World, cpu: int, frame: int) -> None:
     slot = slot_of(w, frame)
     if slot < 0:
         slot = add_to_swap(w, frame)
-    push(w, cpu, (unmap_next, frame, slot), (pageout, frame, slot))
+    push(w, cpu, (unmap_next, frame, slot), (unmapped, frame, slot))
 
 
 @step("try_to_unmap", "check", takes="frame slot")
@@ -51,16 +51,26 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
     w.refs[frame] -= 1
 
 
+@step("shrink_folio_list, unmapped", "check", takes="frame slot")
+def unmapped(w: World, cpu: int, s: Step) -> None:
+    """Flush in front of the write of a dirty folio, even of one that is then kept, as for the file (mm.file_out)."""
+    _, frame, slot = s
+    if slot not in w.swap:
+        push(w, cpu, (due_pageout, PAGEOUT), (pageout, frame, slot))
+    elif is_freeable(w, frame):
+        push(w, cpu, (due_free,), (remove_mapping, frame, slot))
+    else:
+        push(w, cpu, (keep_folio, frame))
+
+
 @step("pageout", "check", takes="frame slot")
 def pageout(w: World, cpu: int, s: Step) -> None:
-    """Write a dirty folio, with the flush in front, and drop it; keep one that others have a reference to."""
+    """Write the folio and drop it; keep one that others have a reference to."""
     _, frame, slot = s
-    if not is_freeable(w, frame):
+    if is_freeable(w, frame):
+        push(w, cpu, (swap_writepage, frame, slot), (due_free,), (remove_mapping, frame, slot))
+    else:
         push(w, cpu, (keep_folio, frame))
-        return
-    push(w, cpu, (due_free,), (remove_mapping, frame, slot))
-    if slot not in w.swap:
-        push(w, cpu, (due_pageout, PAGEOUT), (swap_writepage, frame, slot))
 
 
 @step("swap_writepage", "copy", takes="frame slot")

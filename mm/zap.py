@@ -20,18 +20,12 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
     pmd = pmd_of(w, mm, index)
     if not pmd:
         for i in pages_in(mask):
-            _visit_unmapped(w, cpu, mm, index * FANOUT + i)
+            w.observer.found_unmapped(cpu, mm, index * FANOUT + i)
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
     else:
         zaps = [(zap_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
         push(w, cpu, (pte_lock_batched, mm, index), *zaps, (pte_unlock, mm, index))
-
-
-def _visit_unmapped(w: World, cpu: int, mm: int, page: int) -> None:
-    """Nothing is mapped, and what was must not come back: a mapped page's content goes with its entry."""
-    w.observer.visit(cpu, mm, page, VM_RIGHTS)
-    w.observer.content_dropped(cpu, mm, page)
 
 
 @step("ptep_get_and_clear_full", "change")
@@ -41,7 +35,7 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
     if old:
         set_pte(w, cpu, mm, page, 0)
     if not old & (PRESENT | PROTNONE):
-        _visit_unmapped(w, cpu, mm, page)
+        w.observer.found_unmapped(cpu, mm, page)
         if is_swap(old):
             free_swap_entry(w, mm, old)
         return

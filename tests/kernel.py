@@ -21,7 +21,8 @@ R, W, X = READ, WRITE, EXEC
 class Journal(Recorder):
     """An oracle that also keeps what the memory manager reports, in order.
 
-    `visits` are (CPU, mm, page, denied kinds), `skips` (mm, page, old, new).
+    `visited` is (CPU, mm, page, denied kinds), all kinds where a zap found nothing; `skipped_changes` is
+    (mm, page, old, new).
     """
 
     def attach(self, w: World) -> None:
@@ -37,6 +38,11 @@ class Journal(Recorder):
         """Keep a visit."""
         self.visited.append((cpu, mm, page, deny))
         super().visit(cpu, mm, page, deny)
+
+    def found_unmapped(self, cpu: int, mm: int, page: int) -> None:
+        """Keep it as a visit that denies everything."""
+        self.visited.append((cpu, mm, page, R | W | X))
+        super().found_unmapped(cpu, mm, page)
 
     def freed(self, frame: int) -> None:
         """Keep a page's frame that is about to be free."""

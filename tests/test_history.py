@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from machine.entry import EXEC, PRESENT, READ, RW, USER, WRITE
 from machine.geometry import FRAME_BITS
+from mm.world import ZERO_FRAME
 from reference.history import History
 from tests.histories import CPUS, A, B, entry, history
 
@@ -22,7 +23,9 @@ ALL = READ | WRITE | EXEC
 
 
 class Event(NamedTuple):
-    """One event of a page's history: a CPU's operation stores an entry, visits the page, or closes."""
+    """One event of a page's history: a CPU's operation stores an entry, visits the page, zaps it and finds nothing
+    there, or closes.
+    """
 
     what: str
     cpu: int
@@ -36,16 +39,18 @@ def may_use(events: list[Event], kind: int) -> set[int]:
 
     A version may be used if it was committed and it grants the kind, unless an operation that denies the kind has
     closed and, at its commit point, the page had a newer version already.
+    A zap that found nothing does not deny zeros as long as nothing but zeros has been mapped since.
     """
-    commits = [(-1, 0, 0)]
+    commits = [(-1, ZERO_FRAME, 0)]
     commits += [(t, e.frame, e.grants) for t, e in enumerate(events) if e.what == "store"]
     frames = set()
     for committed, frame, grants in commits:
         if not grants & kind:
             continue
+        zeros = all(later == ZERO_FRAME for t, later, _ in commits if t >= committed)
         overwritten = False
         for visited, visit in enumerate(events):
-            if visit.what != "visit" or not visit.deny & kind:
+            if not (visit.deny & kind or (visit.what == "zap" and not zeros)):
                 continue
             closed = any(e.what == "close" and e.cpu == visit.cpu for e in events[visited:])
             newer = any(committed < t < visited for t, _, _ in commits)
@@ -69,11 +74,14 @@ def naive(events: list[Event], kind: int) -> set[int]:
 def replayed(events: list[Event]) -> History:
     """The history after the events."""
     h = history()
+    h.region(0, 0, ALL)
     for e in events:
         if e.what == "store":
             h.commit(0, 0, entry(e.frame, e.grants) if e.grants else 0)
         elif e.what == "visit":
             h.visit(e.cpu, 0, 0, e.deny)
+        elif e.what == "zap":
+            h.found_unmapped(e.cpu, 0, 0)
         else:
             h.close(e.cpu)
     return h
@@ -93,9 +101,9 @@ EVENTS = st.lists(
             (grants | READ if grants else 0) if what == "store" else 0,
             deny if what == "visit" else 0,
         ),
-        st.sampled_from(["store", "visit", "close"]),
+        st.sampled_from(["store", "visit", "zap", "close"]),
         st.integers(0, CPUS - 1),
-        st.sampled_from([A, B]),
+        st.sampled_from([A, B, ZERO_FRAME]),
         st.integers(0, 7),
         st.integers(0, 7),
     ),
@@ -113,7 +121,9 @@ def test_the_floor_is_the_textbook_definition(events: list[Event]) -> None:
             expected = may_use(prefix, kind)
 
             assert allowed(h, kind) == expected
-            assert {frame for frame in (A, B) if h.explain(0, kind, frame) >= 0} == expected
+            assert {
+                frame for frame in (A, B, ZERO_FRAME) if h.explain(0, kind, frame) >= 0
+            } == expected
 
 
 RECLAIM_AND_MPROTECT = [
@@ -135,6 +145,40 @@ def test_the_naive_form_is_too_weak() -> None:
     assert allowed(h, WRITE) == set()
     assert h.explain(0, WRITE, A) < 0
     assert allowed(h, READ) == {A}
+
+
+def test_zeros_last_until_something_is_mapped() -> None:
+    """MADV_DONTNEED that finds a hole leaves a translation to zeros; the next store's page makes it stale. Where munmap
+    has taken the region out the hole denies everything at once.
+    """
+    h = history()
+    h.region(0, 0, READ | WRITE)
+    h.commit(0, 0, entry(ZERO_FRAME, READ))
+    h.commit(0, 0, 0)
+    h.found_unmapped(0, 0, 0)
+    h.close(0)
+    assert allowed(h, READ) == {ZERO_FRAME}
+    h.commit(0, 0, entry(A, READ | WRITE))
+    assert allowed(h, READ) == {A}
+
+    h.commit(0, 0, entry(ZERO_FRAME, READ))
+    h.commit(0, 0, 0)
+    h.region(0, 0, -1)
+    h.found_unmapped(0, 0, 0)
+    h.close(0)
+    assert allowed(h, READ) == set()
+
+
+def test_content_that_a_hole_has_ended_is_not_kept_by_zeros_behind_it() -> None:
+    """What lies below the zeros is denied when the zap returns."""
+    h = history()
+    h.region(0, 0, READ | WRITE)
+    for bits in (entry(A, READ), 0, entry(ZERO_FRAME, READ), 0):
+        h.commit(0, 0, bits)
+    h.found_unmapped(0, 0, 0)
+    h.close(0)
+
+    assert allowed(h, READ) == {ZERO_FRAME}
 
 
 def test_an_equal_value_is_an_equal_value() -> None:

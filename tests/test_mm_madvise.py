@@ -5,7 +5,7 @@ import pytest
 from machine.entry import ACCESSED, DIRTY
 from machine.geometry import frame_of
 from mm.world import MMS
-from reference.history import NO_OBJECT
+from reference.objects import NO_OBJECT
 from tests.kernel import Kernel, R, W, prot
 
 

@@ -15,10 +15,10 @@ from optimized.policy import Policy
 def searched(
     policy: str, rule: str, words: str, ops: int, *, cpus: int = 2
 ) -> tuple[Shortest, list[Scenario | None]]:
-    """Search with these operations on one page of private memory; what each length gave."""
+    """Search with these operations on one page of private memory, with room in a batch; what each length gave."""
     lines = "".join(f"cpu0 {line}\n" for line in words.split(", "))
     text = f"shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\n{lines}"
-    header = Header(cpus, 1, kinds.PRIVATE)
+    header = Header(cpus, 1, kinds.PRIVATE, batch=2)
     scope = Scope(header, ops, (words,), parse(text).scenario.records)
     shortest = Shortest(scope, REGISTRY[policy].make(), rule)
     return shortest, list(shortest.levels())
@@ -46,9 +46,9 @@ FAULTS = [
     ("skip-lazy-tables", "read p0, lazy, munmap p0"),
     ("skip-dirty-clear", "write p0, free p0, reclaim p0 mm0"),
     ("trust-accessed", "read p0, age p0 mm0, mprotect p0 none"),
-    ("skip-absent", "read p0, dontneed p0"),
+    ("skip-absent", "read p0, write p0, dontneed p0"),
     ("skip-pkey", "read p0, pkey_mprotect p0 rw k1, wrpkru none k1"),
-    ("dec-before-flush", "read p0, dontneed p0"),
+    ("dec-before-flush", "read p0, write p0, dontneed p0"),
 ]
 
 

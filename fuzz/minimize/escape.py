@@ -45,8 +45,9 @@ _RETURN: Final = kinds.FIRST_POINT + kinds.POINTS.index("return")
 
 def escape_by_kind(reducer: Reducer) -> None:
     """Variants: all accesses reads, or all writes; each call one that drops its pages, and so all
-    calls of one kind, with all accesses reads, or the first of them alone; each swapout a migration, which unmaps by
-    the rmap as well; each copy the store that it ends with.
+    calls of one kind, with all accesses reads, or the first of them alone, or with all accesses
+    writes and a large batch, which dropped pages do not fill; each swapout a migration, which unmaps
+    by the rmap as well; each copy the store that it ends with.
     """
     best = reducer.best
     variants = [with_accesses(best, access) for access in (kinds.READ, kinds.WRITE)]
@@ -61,14 +62,18 @@ def escape_by_kind(reducer: Reducer) -> None:
             variants.append(replaced(best, at, as_call(record, best.header, kinds.MIGRATE, arg)))
         elif kind == kinds.COPY:
             variants.append(replaced(best, at, (kinds.WRITE, cpu, run, arg, 1, 0)))
-    reads = with_accesses(best, kinds.READ)
+    reads = variants[0]
+    filled = Scenario(best.header._replace(batch=kinds.MAX_BATCH), best.records)
+    writes = with_accesses(filled, kinds.WRITE)
     counts = Counter(best.records[at][KIND] for at in calls(best))
     for same in sorted(kind for kind, count in counts.items() if count > 1):
         for kind in _STRONG_CALLS:
-            records = [
-                as_call(r, best.header, kind, 0) if r[KIND] == same else r for r in reads.records
-            ]
-            variants.append(with_records(best, records))
+            for accesses in (writes, reads):
+                records = [
+                    as_call(r, best.header, kind, 0) if r[KIND] == same else r
+                    for r in accesses.records
+                ]
+                variants.append(with_records(accesses, records))
             # What several calls do to all pages, one that has not to leave them alike may do to some.
             of_kind = {at for at, r in enumerate(best.records) if r[KIND] == same}
             variants.append(without(variants[-1], of_kind - {min(of_kind)}))

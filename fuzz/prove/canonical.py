@@ -32,6 +32,7 @@ from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from mm.world import MMS, World
 from optimized.state import FIRST_GLOBAL, X86State
+from reference.history import ONCE_MAPPED
 
 _IS_FREE: Final = -1 << 31
 
@@ -74,6 +75,11 @@ class Canonical(Sparse):
             self.pkeys(w)
         for distance in range(cpus):
             self._promises(oracle, (first + distance) % cpus, distance)
+        for slot in sorted(oracle.emptied):
+            alive = self.alive(oracle, slot)
+            kept = sum(at >= oracle.emptied[slot] for at, _ in alive)
+            if kept < len(alive):
+                self.out += (-5, slot, kept)
         for slot in sorted(oracle.dropped):
             owner = oracle.dropped[slot]
             if oracle.lives(owner):
@@ -256,7 +262,9 @@ class Canonical(Sparse):
                 elif version & deny:
                     denied = True
             if denied:
-                out += ((distance << 5 | slot) << 3 | deny, kept)
+                out += ((distance << 5 | slot) << 4 | deny, kept)
+                if deny & ONCE_MAPPED:
+                    out.append(oracle.shows_content(slot, index))
         freed = oracle.open_free[cpu]
         if freed:
             out.append(-2)

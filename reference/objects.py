@@ -1,0 +1,210 @@
+"""What lives in which frame: the objects of the pages and what they contain.
+
+Follows correctness.md section 1.
+An object is what an address space has at a page, wherever copies and reclaim carry it; its shadow is the value that a
+load of it must see.
+"""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from machine.geometry import FRAMES
+from machine.x86 import Machine
+from mm.world import MMS, ZERO_FRAME
+
+ZERO_OBJECT: Final = 0
+"""What a page that maps the zero page contains: no store ever reaches it."""
+NO_OBJECT: Final = -1
+NOWHERE: Final = -1
+IN_SWAP: Final = -2
+"""Homes of objects that live in no frame: not mapped yet, or in a swap slot."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Objects:
+    """Keeps each object's content and home; knows no page's versions.
+
+    `generation` and `memory` are the machine's own lists: a frame's incarnation, and the content that a new mapping
+    exposes.
+    """
+
+    __slots__ = (
+        "being_cleaned",
+        "file_objects",
+        "freed_upto",
+        "generation",
+        "home",
+        "joined",
+        "last_store",
+        "memory",
+        "objects",
+        "shadow",
+        "shared_object",
+        "swapped",
+        "time",
+    )
+
+    def __init__(self, machine: Machine, known: "Objects | None") -> None:
+        self.generation = machine.generation
+        self.memory = machine.memory
+        if known is not None:
+            self._copy_objects(known)
+            return
+        self.time = 0
+        # Which object each address space has in a frame, and what the object contains.
+        self.objects: list[int] = [NO_OBJECT] * (FRAMES * MMS)
+        self.shared_object: list[int] = [NO_OBJECT] * FRAMES
+        self.shadow: list[int] = [0]
+        self.home: list[int] = [ZERO_FRAME]
+        # By frame * MMS + mm: at how many further pages the address space has the object, by merges with this one; 0 if
+        # they are gone.
+        self.joined: dict[int, int] = {}
+        # By slot * MMS + mm: the object of an address space that lives in a swap slot and in no frame.
+        self.swapped: dict[int, int] = {}
+        self.last_store: list[int] = [0]
+        self.freed_upto: list[int] = [0]
+        # The file: the object of each page of it, by place in World.shared, and the frames under writeback, a bit each.
+        self.file_objects: dict[int, int] = {}
+        self.being_cleaned = 0
+
+    def _copy_objects(self, known: "Objects") -> None:
+        self.time = known.time
+        self.objects = known.objects.copy()
+        self.shared_object = known.shared_object.copy()
+        self.shadow = known.shadow.copy()
+        self.home = known.home.copy()
+        self.joined = known.joined.copy()
+        self.swapped = known.swapped.copy()
+        self.last_store = known.last_store.copy()
+        self.freed_upto = known.freed_upto.copy()
+        self.file_objects = known.file_objects.copy()
+        self.being_cleaned = known.being_cleaned
+
+    def new_object(self, content: int) -> int:
+        """Return a new object with the content."""
+        self.shadow.append(content)
+        self.home.append(NOWHERE)
+        self.last_store.append(0)
+        self.freed_upto.append(0)
+        return len(self.shadow) - 1
+
+    def object_new(self, mm: int, _page: int, frame: int) -> None:
+        self.objects[frame * MMS + mm] = self.new_object(0)
+
+    def zeros(self, first: int, count: int) -> None:
+        """Every address space has the object of zeros there, until the frames are free."""
+        self.shared_object[first : first + count] = [ZERO_OBJECT] * count
+        self.objects[first * MMS : (first + count) * MMS] = [ZERO_OBJECT] * (count * MMS)
+
+    def object_shared(self, mm: int, frame: int) -> None:
+        if self.shared_object[frame] == NO_OBJECT:
+            self.shared_object[frame] = self.new_object(0)
+        self.objects[frame * MMS + mm] = self.shared_object[frame]
+
+    def object_file(self, mm: int, place: int, frame: int) -> None:
+        if place not in self.file_objects:
+            self.file_objects[place] = self.new_object(0)
+        owner = self.file_objects[place]
+        self.shared_object[frame] = self.objects[frame * MMS + mm] = owner
+
+    def object_ended(self, place: int) -> None:
+        self.file_objects.pop(place, None)
+
+    def cleaning(self, frame: int) -> None:
+        self.being_cleaned |= 1 << frame
+
+    def written(self, frame: int) -> None:
+        self.being_cleaned &= ~(1 << frame)
+
+    def object_fork(self, parent: int, child: int, frame: int) -> None:
+        """Zeros have no snapshot."""
+        if frame != ZERO_FRAME and self.shared_object[frame] != ZERO_OBJECT:
+            at = frame * MMS + child
+            if self.objects[at] == NO_OBJECT:
+                self.objects[at] = self._snapshot(self.objects[frame * MMS + parent])
+            else:
+                self.joined[at] = self.joined.get(at, 0) + 1
+
+    def _snapshot(self, original: int) -> int:
+        copy = self.new_object(self.shadow[original])
+        self.home[copy] = self.home[original]
+        self.last_store[copy] = self.last_store[original]
+        self.freed_upto[copy] = self.freed_upto[original]
+        return copy
+
+    def object_copied(self, mm: int, old: int, new: int) -> None:
+        self.shared_object[new] = self.shared_object[old]
+        for owner in range(MMS) if mm < 0 else (mm,):
+            original = self.objects[old * MMS + owner]
+            if self.joined and old * MMS + owner in self.joined:
+                # A page that was merged goes its own way, though it be the last: of one that was zapped, a CPU may load
+                # from the old frame until the gather is flushed (good_ksm_merged_page_zapped_and_copied).
+                original = self._snapshot(original)
+            self.objects[new * MMS + owner] = original
+
+    def swapped_out(self, frame: int, slot: int) -> None:
+        for mm in range(MMS):
+            owner = self.objects[frame * MMS + mm]
+            if owner != NO_OBJECT:
+                self.objects[frame * MMS + mm] = NO_OBJECT
+                self.swapped[slot * MMS + mm] = owner
+                self.home[owner] = IN_SWAP
+
+    def swapped_in(self, slot: int, frame: int) -> None:
+        for mm in range(MMS):
+            self.objects[frame * MMS + mm] = self.swapped.pop(slot * MMS + mm, NO_OBJECT)
+
+    def slot_left(self, mm: int, slot: int) -> None:
+        self.swapped.pop(slot * MMS + mm, None)
+
+    def slot_fork(self, parent: int, child: int, slot: int) -> None:
+        self.swapped[slot * MMS + child] = self._snapshot(self.swapped[slot * MMS + parent])
+
+    def lives(self, owner: int) -> bool:
+        """Return whether some address space still has the object, in a frame or in a swap slot."""
+        return owner in self.objects or owner in self.swapped.values()
+
+    def object_merged(self, mm: int, old: int, new: int) -> None:
+        """The page keeps its object, unless `mm` has one in the new frame already: then it is one for both pages.
+
+        Nobody may store to the frame before one of them is copied, and a copy begins an object of its own.
+        """
+        at = new * MMS + mm
+        owner = self.objects[old * MMS + mm]
+        into = self.objects[at]
+        shared = old * MMS + mm in self.joined
+        if into == NO_OBJECT:
+            self.objects[at] = self._snapshot(owner) if shared else owner
+        else:
+            self.joined[at] = self.joined.get(at, 0) + 1
+            self.last_store[into] = max(self.last_store[into], self.last_store[owner])
+            if not shared:
+                self.home[owner] = NOWHERE
+        self.object_left(mm, old)
+
+    def object_left(self, mm: int, frame: int) -> None:
+        # A shared object may be mapped twice by one address space (mremap, then mmap again): it stays until freed.
+        at = frame * MMS + mm
+        if self.joined.get(at):
+            self.joined[at] -= 1
+        elif self.shared_object[frame] == NO_OBJECT:
+            self.objects[at] = NO_OBJECT
+            self.joined.pop(at, None)
+
+    def forget_frame(self, frame: int) -> None:
+        """The frame is free: it contains no object."""
+        self.shared_object[frame] = NO_OBJECT
+        self.objects[frame * MMS : (frame + 1) * MMS] = [NO_OBJECT] * MMS
+
+    def store(self, version: int, value: int) -> None:
+        """Adopt a store that the version explains, in its object and in every other that still shares the frame."""
+        owner = version >> 24
+        self.time += 1
+        self.shadow[owner] = value
+        self.last_store[owner] = self.time
+        at = (version >> 3 & 63) * MMS
+        for other in self.objects[at : at + MMS]:
+            if other >= 0 and other != owner:
+                self.shadow[other] = value
+                self.last_store[other] = self.time

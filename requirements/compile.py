@@ -20,6 +20,7 @@ HOT = (
     "machine/*.py",
     "mm/*.py",
     "reference/history.py",
+    "reference/objects.py",
     "optimized/broadcast.py",
     "optimized/flush_func.py",
     "optimized/gather_end.py",

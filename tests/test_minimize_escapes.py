@@ -221,6 +221,16 @@ def test_escape_by_hint() -> None:
     assert end == reduced(escape.escape_by_hint, start, among(start, end))
 
 
+def test_escape_by_late_load() -> None:
+    """A copy that is overtaken, and goes on at the end, stands for a load there."""
+    start = story(
+        "cpu0 copy p0 to p0 until lock\ncpu1 write p0\ncpu1 numa_scan p0 move until change"
+    )
+    end = story("cpu1 write p0\ncpu1 numa_scan p0 move until commit\ncpu0 read p0")
+
+    assert end == reduced(escape_overlap.escape_by_late_load, start, among(start, end))
+
+
 def test_escape_by_flushes() -> None:
     """Of three operations that pause two exchange their CPUs and wait for their flushes."""
     behind = "cpu2 migrate p0 mm0 until lock"

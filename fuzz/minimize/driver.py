@@ -37,7 +37,11 @@ from fuzz.minimize.escape import (
     escape_by_split,
     escape_by_window,
 )
-from fuzz.minimize.escape_overlap import escape_by_flushes, escape_by_late_pause
+from fuzz.minimize.escape_overlap import (
+    escape_by_flushes,
+    escape_by_late_load,
+    escape_by_late_pause,
+)
 from fuzz.minimize.escape_pages import (
     drop_with_page,
     join_ranges,
@@ -135,6 +139,7 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     replace_protections,
     escape_by_flushes,
     escape_by_late_pause,
+    escape_by_late_load,
     escape_by_window,
     escape_by_hint,
     escape_by_kind,

@@ -38,7 +38,7 @@ from fuzz.scenario import Scenario, kinds
 
 # Calls after which nothing of a page is left: they forbid most, and free what can be freed.
 _STRONG_CALLS: Final = (kinds.MUNMAP, kinds.DONTNEED)
-_COMMIT: Final = kinds.FIRST_POINT + kinds.POINTS.index("commit")
+COMMIT: Final = kinds.FIRST_POINT + kinds.POINTS.index("commit")
 _HINTS: Final = {kinds.MPROTECT: (kinds.NUMA_SCAN, 1), kinds.MIGRATE: (kinds.READ, 0)}
 _RETURN: Final = kinds.FIRST_POINT + kinds.POINTS.index("return")
 
@@ -248,7 +248,7 @@ def escape_by_hint(reducer: Reducer) -> None:
     ]
     hinted = with_records(best, records)
     paused = [
-        replaced(hinted, at, revised(record, run=_COMMIT))
+        replaced(hinted, at, revised(record, run=COMMIT))
         for at, record in enumerate(records)
         if record[KIND] == kinds.NUMA_SCAN and record[RUN]
     ]

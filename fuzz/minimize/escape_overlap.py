@@ -7,10 +7,18 @@ from typing import Final
 
 from fuzz.minimize.cpus import merge_cpus, reassign_cpus
 from fuzz.minimize.deletion import drop_records
-from fuzz.minimize.escape import leave_by
+from fuzz.minimize.escape import COMMIT, leave_by
 from fuzz.minimize.pages import compact_pages
 from fuzz.minimize.reducer import Reducer
-from fuzz.minimize.rewrite import CPU, RUN, cpus_by_first_use, is_call, revised, with_records
+from fuzz.minimize.rewrite import (
+    CPU,
+    RUN,
+    cpus_by_first_use,
+    is_call,
+    revised,
+    with_records,
+    without,
+)
 from fuzz.scenario import Scenario, kinds
 
 _FLUSH: Final = kinds.FIRST_POINT + kinds.POINTS.index("flush")
@@ -53,3 +61,20 @@ def escape_by_late_pause(reducer: Reducer) -> None:
         late = (*rest[:-1], revised(records[at], cpu=header.cpus), rest[-1])
         variants.append(cpus_by_first_use(Scenario(more, late)))
     leave_by(reducer, variants, (merge_cpus, reassign_cpus))
+
+
+def escape_by_late_load(reducer: Reducer) -> None:
+    """Variants, where a copy pauses: instead of it its CPU loads the page at the end, and what else pauses does so in
+    front of its commit, where a load meets it.
+
+    A copy that goes on behind the last record faults there as the load does.
+    """
+    best = reducer.best
+    variants = []
+    for at, (kind, cpu, run, _, _, arg) in enumerate(best.records):
+        if kind != kinds.COPY or not run:
+            continue
+        rest = without(best, {at}).records
+        early = [revised(record, run=COMMIT) if record[RUN] else record for record in rest]
+        variants.append(with_records(best, [*early, (kinds.READ, cpu, 0, arg, 1, 0)]))
+    leave_by(reducer, variants, (drop_records, compact_pages))

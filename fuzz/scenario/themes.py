@@ -54,6 +54,7 @@ class Theme(NamedTuple):
 THEMES: Final = (
     Theme("rights of an entry", (MPROTECT, UFFD_WP, UFFD_UNWP, NUMA_SCAN, CLEAR_REFS, FORK, AGE)),
     Theme("rmap of a page of the file", (WRITEBACK, PUNCH, MREMAP, DONTNEED, MUNMAP)),
+    Theme("write of a page of the file", (WRITEBACK, SWAPOUT, PIN)),
     Theme("a page with a reference", (UFFD_WP, UFFD_UNWP, MIGRATE, PIN), cpus=5, weight=2),
     Theme("a page that goes", (SWAPOUT, RECLAIM, FREE, DONTNEED, MPROTECT, MREMAP)),
     Theme("a page that is copied", (SWAPOUT, MIGRATE, PIN, FORK)),

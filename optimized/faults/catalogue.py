@@ -162,6 +162,18 @@ FAULTS: Final[tuple[Policy, ...]] = (
         strategy=delivery.PageoutBeforeFlush,
     ),
     seed(
+        "dirty-left-unflushed",
+        Fault(
+            "C5",
+            "shrink_folio_list in mm/vmscan.c, docs/linux-tlb.md (what is not modelled)",
+            0,
+            "reclaim leaves a dirty page of the file to the flusher threads and unlocks it before its flush: a store "
+            "behind the flusher's write is in no file",
+            shortest=5,
+        ),
+        strategy=delivery.DirtyLeftUnflushed,
+    ),
+    seed(
         "move-unlock-before-flush",
         Fault(
             "C3",

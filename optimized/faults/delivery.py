@@ -2,6 +2,7 @@
 
 from machine.entry import PRESENT
 from mm.flush import COPY, PAGEOUT, SUBMIT, UNLOCK
+from mm.putback import keep_folio
 from mm.step import Step, push, step
 from mm.world import World
 from optimized.shootdown import flush_send, send, should_flush_tlb, targets_of
@@ -52,6 +53,19 @@ class PageoutBeforeFlush(GatherFlush):
     def due(self, w: World, cpu: int, point: int) -> None:
         if point != SUBMIT:
             super().due(w, cpu, point)
+
+
+class DirtyLeftUnflushed(GatherFlush):
+    """Reclaim leaves a dirty page of the file to the flusher threads, and unlocks it before it flushes
+    (shrink_folio_list, whose activate_locked stands in front of try_to_unmap_flush_dirty).
+    """
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        if point != SUBMIT:
+            super().due(w, cpu, point)
+            return
+        _, frame = w.steps[cpu].pop()
+        push(w, cpu, (keep_folio, frame))
 
 
 class UnlockBeforeFlush(GatherFlush):

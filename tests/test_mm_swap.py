@@ -141,15 +141,18 @@ def test_a_clean_page_is_not_written_again() -> None:
 
 
 def test_a_page_with_another_reference_is_kept() -> None:
-    """A copy-on-write break holds the page: it stays in the swap cache, and both spaces find their content."""
+    """A copy-on-write break holds the page: it stays in the swap cache, and both spaces find their content. It is
+    flushed before reclaim finds that out, because it is dirty.
+    """
     k = Kernel(cpus=3)
     k.write(0)
     k.run(0, "fork")
     k.start(1, "write")
     k.until(1, "cow_user_page")
-    k.run(2, "swapout")
+    names = k.run(2, "swapout")
     frame = k.w.swap_cache[1]
 
+    assert names.index("arch_tlbbatch_flush") < names.index("folio_unlock")
     assert k.w.page_lock == 0
     assert k.w.swap == {}
     assert k.read(0) == 1

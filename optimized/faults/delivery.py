@@ -64,6 +64,7 @@ class DirtyLeftUnflushed(GatherFlush):
         if point != SUBMIT:
             super().due(w, cpu, point)
             return
+        # What comes behind this flush is pageout.
         _, frame = w.steps[cpu].pop()
         push(w, cpu, (keep_folio, frame))
 

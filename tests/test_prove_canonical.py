@@ -6,7 +6,6 @@ import pytest
 
 from fuzz.oracle import Oracle
 from fuzz.prove.canonical import key_of
-from fuzz.scenario import kinds
 from machine.entry import ACCESSED, DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from mm.tables import pte_of
@@ -23,11 +22,11 @@ def key(k: Kernel, *, rename_cpus: bool = True) -> int:
     return key_of(k.w, k.journal, rename_cpus=rename_cpus, huge=huge)
 
 
-def changed(k: Kernel, change: Change, *, huge: bool = False) -> int:
+def changed(k: Kernel, change: Change) -> int:
     """The key of a copy of a kernel's world in which something is different."""
     w, oracle = k.journal.fork()
     change(w, oracle)
-    return key_of(w, oracle, huge=huge)
+    return key_of(w, oracle)
 
 
 def after(*accesses: tuple[int, str, int], cpus: int = 2, layout: str = "private") -> Kernel:
@@ -341,32 +340,6 @@ def test_an_operation_that_has_not_returned() -> None:
     k.start(0, "mprotect", 0, 1, R)
     k.until(0, "mmap_write_unlock, return")
     assert k.journal.visits[0] == []
-
-
-def test_zeros_that_the_next_page_denies() -> None:
-    """A zap that found a hole, in flight or returned, makes a difference until the page that makes zeros stale is
-    mapped.
-    """
-    k = Kernel(layout="huge", machine=kinds.HUGE_ZERO)
-    k.read(0)
-    k.start(1, "write", 0)
-    k.until(1, "flush_tlb_mm_range")
-    k.start(0, "dontneed", 0)
-    k.until(0, "mmap_read_unlock, return")
-
-    def forgets_visits(_w: World, oracle: Oracle) -> None:
-        oracle.visits[0].clear()
-
-    def forgets_zeros(_w: World, oracle: Oracle) -> None:
-        oracle.emptied.clear()
-
-    assert changed(k, forgets_visits, huge=True) != key(k)
-    k.finish(0)
-    assert k.journal.emptied
-    assert changed(k, forgets_zeros, huge=True) != key(k)
-
-    k.finish(1)
-    assert not k.journal.emptied
 
 
 def test_a_table_that_only_its_collapse_names() -> None:

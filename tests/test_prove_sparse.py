@@ -1,4 +1,6 @@
-"""The key of a world has what few worlds have any of: global ASIDs, broadcasts on their way, what is put off."""
+"""The key of a world has what few worlds have any of: global ASIDs, broadcasts on their way, what is put off, zeros
+that may still be seen.
+"""
 
 from collections.abc import Callable
 
@@ -208,3 +210,29 @@ def test_an_older_version_of_another_key_may_still_be_shown() -> None:
 
     assert keys == [1]
     assert explaining(k.journal, 0) == []
+
+
+def test_zeros_that_the_next_page_denies() -> None:
+    """A zap that found a hole, in flight or returned, makes a difference until the page that makes zeros stale is
+    mapped.
+    """
+    k = Kernel(layout="huge", machine=kinds.HUGE_ZERO)
+    k.read(0)
+    k.start(1, "write", 0)
+    k.until(1, "flush_tlb_mm_range")
+    k.start(0, "dontneed", 0)
+    k.until(0, "mmap_read_unlock, return")
+
+    def forgets_visits(_w: World, oracle: Oracle) -> None:
+        oracle.visits[0].clear()
+
+    def forgets_zeros(_w: World, oracle: Oracle) -> None:
+        oracle.emptied.clear()
+
+    assert changed(k, forgets_visits) != changed(k, unchanged)
+    k.finish(0)
+    assert k.journal.emptied
+    assert changed(k, forgets_zeros) != changed(k, unchanged)
+
+    k.finish(1)
+    assert not k.journal.emptied

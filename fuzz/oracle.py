@@ -4,7 +4,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, UFFD_WP, WRITE
+from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.pkru import denies
 from machine.tlb_entry import tlb_grants
@@ -77,13 +77,10 @@ class Oracle(History):
             frame = version >> 3 & 63
             if self.dropped and self.dropped.get(slot) == owner:
                 raise Violation("dropped-page-comes-back", slot, -1, READ)
-            if self.home[owner] != frame:
-                if self.home[owner] != NOWHERE and self.memory[frame << 2] != self.shadow[owner]:
-                    raise Violation("copy-missed-a-store", slot, -1, WRITE)
-                self.home[owner] = frame
-            self.content_mapped(slot)
-        self.armed[slot] = entry & UFFD_WP
-        self.versions[slot] = [*self.versions[slot], version]
+            came = self.home[owner] not in (frame, NOWHERE)
+            if came and self.memory[frame << 2] != self.shadow[owner]:
+                raise Violation("copy-missed-a-store", slot, -1, WRITE)
+        self.append_version(slot, version, entry)
 
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page

@@ -10,7 +10,7 @@ from mm.flush import SUBMIT
 from mm.frames import put_page
 from mm.operation import due_free, due_pageout
 from mm.page_cache import remove_rmap
-from mm.putback import is_freeable, keep_folio, putback
+from mm.putback import is_freeable, keep_folio, push_unless_referenced, putback
 from mm.rmap import push_one, trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.tables import maps, pte_of, set_pte
@@ -54,10 +54,9 @@ def unmapped(w: World, cpu: int, s: Step) -> None:
     frame = s[1]
     if w.dirty >> frame & 1:
         push(w, cpu, (due_pageout, SUBMIT), (pageout, frame))
-    elif is_freeable(w, frame):
-        push(w, cpu, (due_free,), (remove_mapping, frame, w.shared.index(frame)))
     else:
-        push(w, cpu, (keep_folio, frame))
+        drop = (remove_mapping, frame, w.shared.index(frame))
+        push_unless_referenced(w, cpu, frame, (due_free,), drop)
 
 
 @step("pageout", "check", takes="frame")

@@ -12,6 +12,14 @@ def is_freeable(w: World, frame: int) -> bool:
     return w.refs[frame] == 2
 
 
+def push_unless_referenced(w: World, cpu: int, frame: int, *steps: Step) -> None:
+    """Push what becomes of an unmapped page; it is kept if others have a reference to it."""
+    if is_freeable(w, frame):
+        push(w, cpu, *steps)
+    else:
+        push(w, cpu, (keep_folio, frame))
+
+
 @step("folio_unlock", "unlock", takes="frame")
 def keep_folio(w: World, cpu: int, s: Step) -> None:
     """A fault finds the folio in its cache from here on, while the flush is still to come."""

@@ -8,7 +8,7 @@ from machine.geometry import FRAME_BITS
 from mm.flush import PAGEOUT
 from mm.frames import put_page
 from mm.operation import due_free, due_pageout
-from mm.putback import is_freeable, keep_folio
+from mm.putback import push_unless_referenced
 from mm.rmap import push_one, unlock_page
 from mm.step import Step, push, step
 from mm.swap import add_to_swap, count_entry, slot_of
@@ -57,20 +57,16 @@ def unmapped(w: World, cpu: int, s: Step) -> None:
     _, frame, slot = s
     if slot not in w.swap:
         push(w, cpu, (due_pageout, PAGEOUT), (pageout, frame, slot))
-    elif is_freeable(w, frame):
-        push(w, cpu, (due_free,), (remove_mapping, frame, slot))
     else:
-        push(w, cpu, (keep_folio, frame))
+        push_unless_referenced(w, cpu, frame, (due_free,), (remove_mapping, frame, slot))
 
 
 @step("pageout", "check", takes="frame slot")
 def pageout(w: World, cpu: int, s: Step) -> None:
     """Write the folio and drop it; keep one that others have a reference to."""
     _, frame, slot = s
-    if is_freeable(w, frame):
-        push(w, cpu, (swap_writepage, frame, slot), (due_free,), (remove_mapping, frame, slot))
-    else:
-        push(w, cpu, (keep_folio, frame))
+    drop = (due_free,), (remove_mapping, frame, slot)
+    push_unless_referenced(w, cpu, frame, (swap_writepage, frame, slot), *drop)
 
 
 @step("swap_writepage", "copy", takes="frame slot")

@@ -116,15 +116,17 @@ class History(Objects):
         self.region_rights[mm * PAGES + page] = rights
 
     def commit(self, mm: int, page: int, entry: int) -> None:
-        slot = mm * PAGES + page
+        self.append_version(mm * PAGES + page, self.version_of(mm, entry), entry)
+
+    def append_version(self, slot: int, version: int, entry: int) -> None:
+        """The page has this version from here on, made by the entry, and its object lives in the version's frame."""
         self.armed[slot] = entry & UFFD_WP
-        version = self.version_of(mm, entry)
         self.versions[slot] = [*self.versions[slot], version]
         if version >> 24:
             self.home[version >> 24] = version >> 3 & 63
-            self.content_mapped(slot)
+            self._content_mapped(slot)
 
-    def content_mapped(self, slot: int) -> None:
+    def _content_mapped(self, slot: int) -> None:
         """From here on zeros are stale, where an operation has found the page unmapped."""
         if slot in self.emptied:
             self._raise_floor(slot, self.emptied.pop(slot), _ANY_KIND)

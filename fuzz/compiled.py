@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-PACKAGES: Final = ("corpus", "fuzz", "machine", "mm", "optimized", "reference")
+PACKAGES: Final = ("contract", "corpus", "fuzz", "machine", "mm", "optimized", "reference")
 DIGEST: Final = "sources.sha256"
 _HERE: Final = Path(__file__).resolve().parents[1]
 

@@ -4,6 +4,10 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from contract.calls import NO_CALL, call_of
+from contract.contract import Contract
+from contract.rest import at_rest
+from fuzz.scenario.kinds import KINDS
 from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.pkru import denies
@@ -18,6 +22,8 @@ from reference.objects import NO_OBJECT, NOWHERE
 from reference.version import PLACE, SEEN, key_refuses, seen
 
 NO_SKIP: Final = (-1, 0, 0)
+_CALLS: Final = [call_of(kind.name) for kind in KINDS]
+"""By the number of an operation, the call of the contract that it makes."""
 
 
 class Violation(Exception):
@@ -39,7 +45,7 @@ class Oracle(History):
     shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).
     """
 
-    __slots__ = ("key_faults", "skips", "world")
+    __slots__ = ("contract", "key_faults", "skips", "world")
     __deletable__ = ["world"]  # noqa: RUF012 - what mypyc reads to compile `del`, a literal list
 
     world: World
@@ -47,6 +53,7 @@ class Oracle(History):
     def attach(self, w: World) -> None:
         """Begin to observe a world that has not run yet."""
         self.world = w
+        self.contract = Contract(w.steps, MMS, w.pages)
         self.skips: list[tuple[int, int, int]] = [NO_SKIP] * SLOTS
         # CPUs, a bit each, whose fault in flight is one of a protection key and was explained when it was raised.
         self.key_faults = 0
@@ -56,6 +63,7 @@ class Oracle(History):
         w = self.world.copy(self)
         other = Oracle(w.machine, w.cpus, self)
         other.world = w
+        other.contract = Contract(w.steps, MMS, w.pages, self.contract)
         other.skips = self.skips.copy()
         other.key_faults = self.key_faults
         w.observer = other
@@ -68,6 +76,35 @@ class Oracle(History):
         a boot.
         """
         del self.world
+
+    def began(self, cpu: int, number: int, page: int, count: int, arg: int) -> None:
+        call = _CALLS[number]
+        if call != NO_CALL:
+            w = self.world
+            self.contract.began(cpu, call, w.task_mm[cpu], page, count, arg)
+
+    def withdrawn(self, cpu: int) -> None:
+        self.contract.withdrawn(cpu)
+
+    def forked(self, cpu: int, child: int) -> None:
+        self.contract.forked(cpu, child)
+
+    def exited(self, mm: int) -> None:
+        super().exited(mm)
+        self.contract.exited(mm)
+
+    def close(self, cpu: int) -> None:
+        super().close(cpu)
+        if self.contract.in_flight:
+            self.contract.closed(cpu)
+
+    def postponed(self, cpu: int, epoch: int) -> None:
+        super().postponed(cpu, epoch)
+        self.contract.postpone(cpu, epoch)
+
+    def epoch_ended(self, epoch: int) -> None:
+        super().epoch_ended(epoch)
+        self.contract.epoch_ended(epoch)
 
     def commit(self, mm: int, page: int, entry: int) -> None:
         slot = mm * PAGES + page
@@ -103,6 +140,9 @@ class Oracle(History):
                 self._refuse_unseen(frame, slot, cpu)
         elif self.shadow[owner] != value:
             raise Violation("lost-store", slot, cpu, kind)
+        reason = self.contract.access(slot, kind, value, self.world.machine.pkru[cpu])
+        if reason:
+            raise Violation(reason, slot, cpu, kind)
 
     def _refuse_untracked(self, mm: int, page: int, cpu: int) -> None:
         """C5 for soft-dirty tracking: a store behind clear_refs leaves a mark, or its region counts as written.
@@ -136,6 +176,9 @@ class Oracle(History):
         self.key_faults &= ~(1 << cpu)
         if region != rights:
             raise Violation("denied-though-allowed", slot, cpu, kind)
+        reason = self.contract.denied(cpu, slot, kind, rights, self.world.machine.pkru[cpu])
+        if reason:
+            raise Violation(reason, slot, cpu, kind)
 
     def key_denied(self, cpu: int, page: int, kind: int) -> None:
         """Note whether the fault is explained, at this instant.
@@ -148,11 +191,15 @@ class Oracle(History):
         for version in self.versions[slot][self.floor[READ][slot] :]:
             if key_refuses(version, kind, pkru):
                 self.key_faults |= 1 << cpu
+        self.contract.key_denied(cpu, slot, kind, pkru)
 
     def trapped(self, cpu: int, page: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page
         if not self.armed[slot]:
             raise Violation("trapped-without-cause", slot, cpu, WRITE)
+        reason = self.contract.trapped(slot)
+        if reason:
+            raise Violation(reason, slot, cpu, WRITE)
 
     def unhealed(self, cpu: int, page: int, kind: int) -> None:
         raise Violation("fault-never-heals", self.world.task_mm[cpu] * PAGES + page, cpu, kind)
@@ -279,6 +326,9 @@ class Oracle(History):
         for mm, root in enumerate(w.root):
             if root >= 0 and w.flush_state.count_open(mm):
                 raise Violation("pending-never-zero", mm * PAGES, -1, 0)
+        reason, slot = at_rest(w, self.contract)
+        if reason:
+            raise Violation(reason, slot, -1, 0)
 
     def _files_at_rest(self) -> None:
         w = self.world

@@ -59,6 +59,54 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "C6",
         "with nothing in flight a TLB entry grants more than the page table",
     ),
+    "access-outside-region": (
+        "C7",
+        "an access succeeded that no region made by the calls allows",
+    ),
+    "denied-inside-region": (
+        "C7",
+        "a fault was delivered although every region made by the calls allows the access",
+    ),
+    "content-not-of-calls": (
+        "C7",
+        "a load returned what neither the stores nor the calls explain",
+    ),
+    "write-not-trapped": (
+        "C7",
+        "a store reached a page that a call had write-protected for userfaultfd",
+    ),
+    "trapped-unprotected": (
+        "C7",
+        "userfaultfd was told of a write to a page that no call had write-protected",
+    ),
+    "region-not-of-calls": (
+        "C7",
+        "with nothing in flight a region is not what the calls have made it",
+    ),
+    "entry-beyond-region": (
+        "C7",
+        "with nothing in flight an entry grants what its region does not, or lacks its mark",
+    ),
+    "frame-leaked": (
+        "C7",
+        "with nothing in flight a frame or swap slot is neither free nor reached by anything",
+    ),
+    "free-frame-in-use": (
+        "C7",
+        "with nothing in flight a free frame is still reached by something",
+    ),
+    "reference-miscounted": (
+        "C7",
+        "with nothing in flight a frame or swap slot has other references than are counted",
+    ),
+    "rmap-differs-from-tables": (
+        "C7",
+        "with nothing in flight the reverse map names other entries than there are",
+    ),
+    "lock-left-held": (
+        "C7",
+        "with nothing in flight a lock is held or interrupts are disabled",
+    ),
     "pending-never-zero": (
         "cost",
         "with nothing in flight tlb_flush_pending is not zero: every flush is a full one",
@@ -85,6 +133,7 @@ RULES: Final = {
     "C4": "No store is lost, and none lands in a page that has become somebody else's.",
     "C5": "A written page is not taken for clean: neither dropped, nor missed by soft-dirty tracking or writeback.",
     "C6": "With nothing in flight, no TLB entry grants more than the page table does.",
+    "C7": "Calls do what their arguments say, whatever the memory manager has stored, and leave nothing behind.",
     "cost": "With nothing in flight, no flush is pending.",
 }
 """What each rule of correctness.md demands."""

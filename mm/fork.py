@@ -166,5 +166,6 @@ def flush_parent(w: World, cpu: int, s: Step) -> None:
 
 
 @step("fork returns the child", "check")
-def fork_end(w: World, _cpu: int, s: Step) -> None:
+def fork_end(w: World, cpu: int, s: Step) -> None:
     w.live[s[1]] = True
+    w.observer.forked(cpu, s[1])

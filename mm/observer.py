@@ -17,6 +17,15 @@ class Observer(Protocol):
     `incarnation` is `generation << 6 | frame`.
     """
 
+    def began(self, cpu: int, number: int, page: int, count: int, arg: int) -> None:
+        """An operation begins on the CPU, by its number and arguments; its steps are there, and none was made."""
+
+    def withdrawn(self, cpu: int) -> None:
+        """The operation that began on the CPU was blocked at its first step, and is given up without effect."""
+
+    def forked(self, cpu: int, child: int) -> None:
+        """The fork on the CPU has made the address space `child`, which it returns."""
+
     def region(self, mm: int, page: int, rights: int) -> None:
         """The region (VMA) of the page now allows `rights`, with its protection key above them (KEY_SHIFT); -1 when the
         page belongs to no region.

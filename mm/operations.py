@@ -122,3 +122,4 @@ def begin(w: World, cpu: int, start: Start, number: int, page: int, count: int, 
     start(w, cpu, page, count, arg)
     if w.kthread[cpu] and start not in _KERNEL_STARTS:
         leave_lazy(w, cpu)
+    w.observer.began(cpu, number, page, count, arg)

@@ -17,6 +17,7 @@ from setuptools import setup
 from fuzz.compiled import DIGEST, PACKAGES, digest_of
 
 HOT = (
+    "contract/*.py",
     "machine/*.py",
     "mm/*.py",
     "reference/history.py",
@@ -38,6 +39,7 @@ HOT = (
     "fuzz/prove/moves.py",
     "fuzz/prove/names.py",
     "fuzz/prove/packing.py",
+    "fuzz/prove/promises.py",
     "fuzz/prove/rotation.py",
     "fuzz/prove/search.py",
     "fuzz/prove/shortest.py",

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("corpus", "fuzz", "machine", "mm", "optimized", "reference")
+PACKAGES = ("contract", "corpus", "fuzz", "machine", "mm", "optimized", "reference")
 
 
 @dataclass(frozen=True)

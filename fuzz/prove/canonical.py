@@ -26,6 +26,7 @@ from fuzz.prove.packing import (
     arguments_of,
     packed,
 )
+from fuzz.prove.promises import Promises
 from fuzz.prove.rotation import FIRST, starts_of
 from fuzz.prove.sparse import Sparse
 from machine.entry import PRESENT, PSE
@@ -84,6 +85,7 @@ class Canonical(Sparse):
             owner = oracle.dropped[slot]
             if oracle.lives(owner):
                 self.out += (-3, slot, self.owner(owner))
+        Promises(oracle.contract, self, self.out, first, cpus).write(w)
         self._contents(w, oracle, tables)
         self._free(w)
         if not names:
@@ -271,6 +273,7 @@ class Canonical(Sparse):
             out.extend(sorted({self.owner(owner) for owner in freed}))
         out += [-7 - oracle.grabs[cpu]] if cpu in oracle.grabs else []
         out += [-9] if oracle.key_faults >> cpu & 1 else []
+        out += [-10] if oracle.contract.key_denials >> cpu & 1 else []
         out += [-4 - oracle.open_tracking[cpu]] if cpu in oracle.open_tracking else []
         for slot, owner in oracle.open_drop.get(cpu, ()):
             out += (-3, slot, self.owner(owner))
@@ -345,6 +348,8 @@ def key_of(
     `names`, `rename_cpus`: what may be renamed, all but the CPUs and the CPUs. `huge`: there may be huge pages, so
     frames keep their numbers.
     """
+    if oracle.contract.waiting:
+        oracle.contract.start_waiting()
     starts = starts_of(w) if rename_cpus else FIRST
     best = packed(Canonical(w, oracle, starts[0], names=names, huge=huge).out)
     for first in starts[1:]:

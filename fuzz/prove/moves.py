@@ -63,6 +63,7 @@ def carry_out(w: World, scope: Scope, move: int) -> bool:
             w.steps[cpu].clear()
             w.op[cpu] = IDLE_OP
             w.op_page[cpu] = before
+            w.observer.withdrawn(cpu)
             return False
     return True
 

@@ -1,0 +1,161 @@
+"""The calls that change what a program may do at its pages, by name; all others promise it no change.
+
+A call is judged by its arguments and by the regions that the calls before it have made.
+Nothing of what the memory manager does is asked, but for what a system call returns to its caller: the child of a fork,
+and that an address space has ended.
+"""
+
+from typing import Final
+
+NO_CALL: Final = 0
+MPROTECT: Final = 1
+PKEY_MPROTECT: Final = 2
+MUNMAP: Final = 3
+MMAP: Final = 4
+MREMAP: Final = 5
+DONTNEED: Final = 6
+FREE: Final = 7
+FORK: Final = 8
+REGISTER: Final = 9
+PROTECT: Final = 10
+RESOLVE: Final = 11
+PUNCH: Final = 12
+REVOKE: Final = 13
+
+_CHANGES: Final = {
+    "mprotect": MPROTECT,
+    "pkey_mprotect": PKEY_MPROTECT,
+    "munmap": MUNMAP,
+    "mmap": MMAP,
+    "mremap": MREMAP,
+    "dontneed": DONTNEED,
+    "free": FREE,
+    "fork": FORK,
+    "uffd_register": REGISTER,
+    "uffd_wp": PROTECT,
+    "uffd_unwp": RESOLVE,
+    "punch": PUNCH,
+    "revoke": REVOKE,
+}
+_CHANGES_NOTHING: Final = frozenset(
+    {
+        "read",
+        "write",
+        "exec",
+        "copy",
+        "switch",
+        "lazy",
+        "migrate",
+        "reclaim",
+        "age",
+        "run",
+        "fill",
+        "evict",
+        "clear_refs",
+        "writeback",
+        "collapse",
+        "exit",
+        "poke",
+        "tick",
+        "pin",
+        "numa_scan",
+        "swapout",
+        "ksm",
+        "shrink",
+        "wrpkru",
+    }
+)
+"""What promises the program that its pages stay what they are; exit is reported when it has happened."""
+
+
+def call_of(name: str) -> int:
+    """Return the call that an operation of this name makes, NO_CALL if it changes nothing for a program.
+
+    Error: KeyError for a name that is neither, so that a new operation is not passed over.
+    """
+    return NO_CALL if name in _CHANGES_NOTHING else _CHANGES[name]
+
+
+class Call:
+    """A call in flight on a CPU, and what it will settle when it closes; none if its kind is NO_CALL.
+
+    It waits as long as its CPU's steps are what they were when it began: `depth` of them, `top` the next one.
+    """
+
+    __slots__ = (
+        "arg",
+        "child_first",
+        "count",
+        "depth",
+        "free",
+        "kind",
+        "marks",
+        "mm",
+        "page",
+        "parents",
+        "sequence",
+        "slots",
+        "top",
+        "waits",
+        "zeroed",
+    )
+
+    def __init__(self) -> None:
+        self.kind = NO_CALL
+        self.mm = self.page = self.count = self.arg = self.depth = self.sequence = 0
+        self.top: tuple[int, ...] = ()
+        self.waits = False
+        # Slots of which it has made a new region.
+        self.slots: list[int] = []
+        # Registers that it makes zeros of, and whether it promises so.
+        self.zeroed: list[tuple[int, bool]] = []
+        # Registers that it lets go (MADV_FREE).
+        self.free: list[int] = []
+        # Slots that it write-protects for userfaultfd or the contrary, and what they are when it has closed.
+        self.marks: list[tuple[int, int]] = []
+        # Of a fork: the private pages of the parent with their registers; those of the child follow from `child_first`.
+        self.parents: list[tuple[int, int]] = []
+        self.child_first = 0
+
+    def begin(
+        self,
+        kind: int,
+        mm: int,
+        page: int,
+        count: int,
+        arg: int,
+        depth: int,
+        top: tuple[int, ...],
+    ) -> None:
+        """Become the call that begins."""
+        self.kind = kind
+        self.mm = mm
+        self.page = page
+        self.count = count
+        self.arg = arg
+        self.depth = depth
+        self.top = top
+        self.waits = True
+
+    def clear(self) -> None:
+        """Settle nothing any more."""
+        self.slots.clear()
+        self.zeroed.clear()
+        self.free.clear()
+        self.marks.clear()
+        self.parents.clear()
+
+    def copy(self) -> "Call":
+        """Return an equal call that shares no list with this one."""
+        other = Call()
+        if self.kind:
+            other.begin(self.kind, self.mm, self.page, self.count, self.arg, self.depth, self.top)
+            other.waits = self.waits
+            other.sequence = self.sequence
+            other.slots = self.slots.copy()
+            other.zeroed = self.zeroed.copy()
+            other.free = self.free.copy()
+            other.marks = self.marks.copy()
+            other.parents = self.parents.copy()
+            other.child_first = self.child_first
+        return other

@@ -1,0 +1,44 @@
+"""The regions of each page, as the calls have made them.
+
+A page's region is one integer: what accesses it allows (READ, WRITE, EXEC), its protection key, and flags; 0 is a hole.
+A call that changes it takes effect at some instant between its begin and its return; until it has returned, the program
+may still meet the region that was there before. Such calls exclude one another (mmap_lock for writing), so the regions
+of a page come one after the other.
+"""
+
+from typing import Final
+
+from machine.entry import EXEC, READ, WRITE
+from machine.pkru import denies
+
+KEY_AT: Final = 3
+KEY: Final = 3 << KEY_AT
+MAPPED: Final = 1 << 5
+REGISTERED: Final = 1 << 6
+"""Registered with userfaultfd, for write-protection."""
+POPULATED: Final = 1 << 7
+"""An access has succeeded here since the region was registered, and no call since may have dropped the page."""
+HUGE: Final = 1 << 8
+"""Madvised for huge pages: a region of its own, though it allows the same."""
+ANY_KIND: Final = READ | WRITE | EXEC
+HOLE: Final = 0
+
+Older = tuple[int, int, int]
+"""A region that an access may still meet: the number of the call that has replaced it, the region, its register."""
+
+
+def region_of(prot: int) -> int:
+    """Return a region with rights; one that allows stores or fetches allows loads, as on x86."""
+    return MAPPED | prot | (READ if prot else 0)
+
+
+def allows(region: int, kind: int, pkru: int) -> bool:
+    """Return whether a region allows an access of `kind` to a CPU with this PKRU; a fetch asks for no key."""
+    return bool(region & kind) and not (
+        region & KEY and denies(pkru, (region & KEY) >> KEY_AT, kind)
+    )
+
+
+def allowance(region: int) -> int:
+    """Return what a fault handler that has found this region reports: its rights and its key, -1 for a hole."""
+    return region & (ANY_KIND | KEY) if region & MAPPED else -1

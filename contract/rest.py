@@ -1,0 +1,234 @@
+"""What must be so when nothing is in flight: the pages show what the calls have made of them, and nothing is left over.
+
+A walk of its own over the page tables, and a count of its own of every reference; of mm/ only the plain state is read
+(mm.world.World), and none of its functions is called.
+"""
+
+from typing import Final
+
+from contract.contents import DRIVER, FILE, PRIVATE
+from contract.contract import CONTENT, FINE, YES, Contract
+from contract.regions import ANY_KIND, KEY, KEY_AT, MAPPED, REGISTERED, region_of
+from machine.entry import (
+    EXEC,
+    NX,
+    PKEY_SHIFT,
+    PRESENT,
+    PROTNONE,
+    PSE,
+    READ,
+    RW,
+    SOFTW1,
+    SWAP,
+    SWP_UFFD_WP,
+    UFFD_WP,
+)
+from machine.geometry import FANOUT, FRAMES, PAGES
+from mm.world import NOBODY, VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, VM_UFFD_WP, World
+
+REGION: Final = "region-not-of-calls"
+ENTRY: Final = "entry-beyond-region"
+LEAKED: Final = "frame-leaked"
+IN_USE: Final = "free-frame-in-use"
+MISCOUNTED: Final = "reference-miscounted"
+LOCKED: Final = "lock-left-held"
+RMAP: Final = "rmap-differs-from-tables"
+
+_NOTHING: Final = -1
+"""What a page shows that no access can reach: an entry that a call has left half done."""
+_IN_USE: Final = PRESENT | PROTNONE
+_HUGE_ONLY: Final = PSE | 3 << 12
+"""What a leaf of 2 MiB has and the entry of one of its pages has not: the size, and two bits below its frame."""
+_MARKS: Final = UFFD_WP | SWP_UFFD_WP
+_COMPARED: Final = ANY_KIND | KEY | MAPPED | REGISTERED
+_REGIONS: Final[dict[int, int]] = {}
+"""What `_region_of` has returned."""
+
+
+def at_rest(w: World, contract: Contract) -> tuple[str, int]:
+    """Return the first thing that is wrong in a world with nothing in flight, and the slot; FINE if nothing is."""
+    if locks_held(w):
+        return LOCKED, 0
+    return Census(w).judge(contract)
+
+
+def locks_held(w: World) -> bool:
+    """Return whether a lock is held, interrupts are disabled or a walk is under way."""
+    return bool(
+        any(w.mmap_lock)
+        or max(w.pmd_lock) != NOBODY
+        or max(w.ptl) != NOBODY
+        or w.page_lock
+        or w.i_mmap_lock
+        or w.walkers
+        or True in w.irqs_off
+    )
+
+
+class Census:
+    """Walks the tables of every address space once; counts references and compares entries with the contract."""
+
+    __slots__ = ("entries", "memory", "refs", "rmap", "w")
+
+    def __init__(self, w: World) -> None:
+        self.w = w
+        self.memory = w.machine.memory
+        # By frame: the references that there should be.
+        self.refs = [0] * FRAMES
+        # By slot of the swap area: how many entries name it.
+        self.entries: dict[int, int] = {}
+        # By mm * PAGES + page: the frame of the file that is mapped there.
+        self.rmap: dict[int, int] = {}
+
+    def judge(self, contract: Contract) -> tuple[str, int]:
+        """Return what is wrong, and the slot."""
+        w = self.w
+        for mm, root in enumerate(w.root):
+            if root >= 0:
+                found = self._space(contract, mm, root)
+                if found is not None:
+                    return found
+        self._count_others()
+        if self.rmap != w.rmap:
+            return RMAP, min(key for key, _ in self.rmap.items() ^ w.rmap.items())
+        return self._frames()
+
+    def _space(self, contract: Contract, mm: int, root: int) -> tuple[str, int] | None:
+        w, memory, refs = self.w, self.memory, self.refs
+        refs[root] += 1
+        vmas = w.vma[mm]
+        regions = contract.region
+        slot = mm * PAGES
+        table = upper = leaf = 0
+        for page in range(w.pages):
+            if not page & 3:
+                upper = memory[root << 2 | page >> 2]
+                table = -1
+                if upper & PSE:
+                    if upper & _IN_USE:
+                        start = _frame(upper) & ~3
+                        for frame in range(start, start + FANOUT):
+                            refs[frame] += 1
+                elif upper:
+                    table = _frame(upper)
+                    refs[table] += 1
+            if table >= 0:
+                leaf = memory[table << 2 | page & 3]
+                if leaf:
+                    self._count_leaf(slot, leaf)
+            elif upper:
+                leaf = upper & ~_HUGE_ONLY | (page & 3) << 12
+            else:
+                leaf = 0
+            region = regions[slot]
+            vma = vmas[page]
+            if region or vma:
+                if region & _COMPARED != _region_of(vma):
+                    return REGION, slot
+                reason = self._compare(contract, slot, region, leaf)
+                if reason:
+                    return reason, slot
+            elif leaf:
+                return ENTRY, slot
+            slot += 1
+        return None
+
+    def _count_leaf(self, slot: int, leaf: int) -> None:
+        """Count what an entry of 4 KiB refers to; a special one refers to nothing."""
+        if leaf & _IN_USE:
+            if not leaf & SOFTW1:
+                frame = _frame(leaf)
+                self.refs[frame] += 1
+                if self.w.file_frames >> frame & 1:
+                    self.rmap[slot] = frame
+        elif leaf & SWAP:
+            place = _frame(leaf)
+            self.entries[place] = self.entries.get(place, 0) + 1
+
+    def _compare(self, contract: Contract, slot: int, region: int, leaf: int) -> str:
+        """Compare the entry of a page with its region, and what a load would show with what the calls allow."""
+        if leaf & PRESENT:
+            granted = READ | leaf & RW | (0 if leaf & NX else EXEC)
+            if granted & ~region or leaf >> PKEY_SHIFT & 0xF != (region & KEY) >> KEY_AT:
+                return ENTRY
+        if region & REGISTERED and contract.mark[slot] == YES:
+            if leaf & _IN_USE:
+                if leaf & RW or not leaf & UFFD_WP:
+                    return ENTRY
+            elif leaf & SWAP and not leaf & SWP_UFFD_WP:
+                return ENTRY
+        register = contract.register[slot]
+        shown = self.memory[_frame(leaf) << 2] if leaf & _IN_USE else self._shown(register, leaf)
+        if register in contract.unsettled:
+            return FINE if contract.shows(register, shown) else CONTENT
+        return FINE if contract.value[register] == shown else CONTENT
+
+    def _shown(self, register: int, leaf: int) -> int:
+        """Return what a load of a page would show that no entry maps."""
+        w, memory = self.w, self.memory
+        if leaf & SWAP:
+            place = _frame(leaf)
+            frame = w.swap_cache.get(place, -1)
+            return memory[frame << 2] if frame >= 0 else w.swap.get(place, _NOTHING)
+        if leaf & ~_MARKS:
+            return _NOTHING
+        if register >= PRIVATE:
+            return 0
+        if register >= DRIVER:
+            frame = w.driver.get(register - DRIVER, -1)
+            return memory[frame << 2] if frame >= 0 else 0
+        frame = w.shared[register]
+        if frame >= 0:
+            return memory[frame << 2]
+        return w.disk.get(register, 0) if register >= FILE else 0
+
+    def _count_others(self) -> None:
+        """Count the references that are in no page table of an address space."""
+        w, memory, refs = self.w, self.memory, self.refs
+        for frame in w.shared:
+            if frame >= 0:
+                refs[frame] += 1
+        for frame in w.swap_cache.values():
+            refs[frame] += 1
+        for frame in w.driver.values():
+            refs[frame] += 1
+        for _, root in w.gone:
+            refs[root] += 1
+        if w.huge_zero >= 0:
+            for frame in range(w.huge_zero, w.huge_zero + FANOUT):
+                refs[frame] += 1
+        if w.poking >= 0:
+            table = _frame(memory[w.poking << 2])
+            for frame in (w.poking, table, _frame(memory[table << 2])):
+                refs[frame] += 1
+
+    def _frames(self) -> tuple[str, int]:
+        """Compare the references with those that mm/ has counted, and with what is free."""
+        w = self.w
+        if self.refs != w.refs:
+            for counted, found in zip(w.refs, self.refs, strict=True):
+                if bool(counted) != bool(found):
+                    return (IN_USE if found else LEAKED), 0
+            return MISCOUNTED, 0
+        if w.free_frames.bit_count() + len(self.refs) - self.refs.count(0) != FRAMES - 1:
+            return LEAKED, 0
+        if self.entries != w.swap_map:
+            return MISCOUNTED, 0
+        left = w.swap and w.swap.keys() - w.swap_map.keys() - w.swap_cache.keys()
+        return (LEAKED, 0) if left else (FINE, 0)
+
+
+def _region_of(vma: int) -> int:
+    """Return the region that mm/ keeps, as the contract has it."""
+    known = _REGIONS.get(vma)
+    if known is None:
+        known = 0
+        if vma & VM_MAPPED:
+            known = region_of(vma & VM_RIGHTS) | (vma & VM_PKEY) >> VM_PKEY_SHIFT << KEY_AT
+            known |= REGISTERED if vma & VM_UFFD_WP else 0
+        _REGIONS[vma] = known
+    return known
+
+
+def _frame(entry: int) -> int:
+    return (entry >> 19) & 60 | (entry >> 12) & 3

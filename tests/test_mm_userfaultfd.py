@@ -1,8 +1,9 @@
 """userfaultfd: registration, write-protection, its event, and its resolution."""
 
 from machine.entry import DIRTY, PSE, RW, UFFD_WP
+from mm.mmap import FILE
 from mm.world import VM_UFFD_WP
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, prot
 
 
 def protected(policy: str = "linux", cpus: int = 2, layout: str = "private") -> Kernel:
@@ -26,16 +27,51 @@ def test_registration_marks_mapped_pages_only() -> None:
     assert k.pte() == before
 
 
-def test_a_range_that_is_not_registered_throughout_is_refused() -> None:
-    """With ENOENT nothing changes."""
+def test_the_part_before_an_unregistered_region_is_protected() -> None:
+    """The walk stops at the first region that is not registered (ENOENT); what stands before it is protected."""
     k = Kernel()
-    k.write(0)
-    k.run(0, "uffd_register", 0, 1)
-    before = k.pte()
+    for page in range(3):
+        k.write(0, page)
+    for page in (0, 2):
+        k.run(0, "uffd_register", page, 1)
+    k.run(0, "uffd_wp", 0, 3)
+
+    assert [bool(k.pte(page) & UFFD_WP) for page in range(3)] == [True, False, False]
+
+
+def test_a_range_that_begins_unregistered_is_refused() -> None:
+    """Nothing is protected, and no gather is opened."""
+    k = Kernel()
+    for page in range(2):
+        k.write(0, page)
+    k.run(0, "uffd_register", 1, 1)
     names = k.run(0, "uffd_wp", 0, 2)
 
-    assert k.pte() == before
+    assert not (k.pte(0) | k.pte(1)) & UFFD_WP
     assert "tlb_gather_mmu" not in names
+
+
+def test_protection_passes_over_holes() -> None:
+    """Registered regions on both sides of a hole are protected, each in a gather of its own."""
+    k = Kernel()
+    for page in (0, 2):
+        k.write(0, page)
+    k.run(0, "munmap", 1, 1)
+    k.run(0, "uffd_register", 0, 3)
+    names = k.run(0, "uffd_wp", 0, 3)
+
+    assert [bool(k.pte(page) & UFFD_WP) for page in (0, 2)] == [True, True]
+    assert names.count("tlb_gather_mmu") == 2
+
+
+def test_a_range_with_a_region_that_cannot_be_registered_is_refused() -> None:
+    """With a page of the file in the range nothing is registered (EINVAL)."""
+    k = Kernel()
+    k.run(0, "munmap", 1, 1)
+    k.run(0, "mmap", 1, 1, prot(R | W, FILE))
+    k.run(0, "uffd_register", 0, 3)
+
+    assert not any(vma & VM_UFFD_WP for vma in k.w.vma[0])
 
 
 def test_protection_takes_rw_and_sets_the_mark() -> None:

@@ -20,7 +20,7 @@ from mm.tables import is_swap, pmd_of, pte_of, set_pte
 from mm.thp import split_huge
 from mm.vma import vmas_in
 from mm.world import VM_PFNMAP, VM_SHARED, ZERO_FRAME, World
-from mm.zap import zap_pmd
+from mm.zap import DROP, zap_pmd
 
 DONTNEED: Final = 0
 FREE: Final = 1
@@ -54,12 +54,15 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count, advice = s
     if not mmap_read_trylock(w, mm):
         return True
-    code = free_pmd if advice == FREE else zap_pmd
     passes: list[Step] = []
     for start, pages in vmas_in(w.vma[mm], first, count):
         if refuses(w.vma[mm][start], advice):
             break
-        passes += [(code, mm, i, mask) for i, mask in by_table(mask_of(start, pages))]
+        parts = by_table(mask_of(start, pages))
+        if advice == FREE:
+            passes += [(free_pmd, mm, i, mask) for i, mask in parts]
+        else:
+            passes += [(zap_pmd, mm, i, mask, DROP) for i, mask in parts]
     finish = (gather_finish,) if advice == FREE else (gather_finish_free,)
     push(w, cpu, (gather_begin, mm), *passes, finish)
     return False

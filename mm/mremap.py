@@ -8,7 +8,6 @@ until the old addresses are flushed. Here the locks of both tables do that.
 
 from machine.entry import PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from machine.geometry import FANOUT, frame_of
-from mm.fault import pte_alloc
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.munmap import free_pgtable, unmap_region
 from mm.operation import (
@@ -22,6 +21,7 @@ from mm.operation import (
 from mm.page_cache import move_rmap
 from mm.page_mask import by_table, mask_of
 from mm.pfnmap import i_mmap_write_trylock, i_mmap_write_unlock, move_links
+from mm.pgtable import pte_alloc
 from mm.step import Step, push, step
 from mm.tables import (
     allowance,

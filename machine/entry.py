@@ -40,7 +40,8 @@ NX: Final = 1 << 63
 PFN_MASK: Final = ((1 << 52) - 1) & ~0xFFF
 """Bits 12 to 51: the frame number."""
 
-# A non-present, non-zero entry that is neither PROTNONE nor an invalidated PMD is a migration entry or a swap entry.
+# A non-present, non-zero entry that is neither PROTNONE nor an invalidated PMD is a migration entry, a swap entry or a
+# marker.
 # Linux packs a swap type and an inverted offset; the layout below keeps the frame number in place instead, because
 # no rule looks inside such an entry except at PRESENT, PROTNONE and, in bits 1 to 3, the swap forms of SOFT_DIRTY,
 # UFFD_WP and PageAnonExclusive.
@@ -54,6 +55,10 @@ Linux tells the two kinds apart by the swap type, in bits 59 to 63; MIGRATION an
 that field, and this is another one, so that neither kind passes for the other.
 An invalidated PMD keeps its protection key, in bits 59 to 62; none of the keys that regions have (machine.pkru)
 reaches bit 61.
+"""
+UFFD_WP_MARKER: Final = 1 << 63
+"""The whole entry: no page, but write-protected for userfaultfd (make_pte_marker of PTE_MARKER_UFFD_WP), in the place
+of a swap type too.
 """
 SWP_UFFD_WP: Final = USER
 SWP_SOFT_DIRTY: Final = RW

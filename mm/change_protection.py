@@ -23,14 +23,17 @@ from machine.entry import (
     SOFTW1,
     SWP_UFFD_WP,
     UFFD_WP,
+    UFFD_WP_MARKER,
 )
 from machine.geometry import FANOUT, frame_of
 from mm.huge_zero import is_huge_zero
 from mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
+from mm.pgtable import pte_alloc
 from mm.step import Step, push, step
 from mm.tables import (
+    is_marker,
     is_migration,
     is_special,
     is_swap,
@@ -58,7 +61,14 @@ def change_pmd(w: World, cpu: int, s: Step) -> None:
     """Arguments: mm, PMD index, mask of pages, packed deny bits (3 a page), mode."""
     _, mm, index, mask, deny, mode = s
     pmd = pmd_of(w, mm, index)
-    if not pmd:
+    if (
+        not pmd
+        and mode == UFFD_PROTECT
+        and w.vma[mm][index * FANOUT + pages_in(mask)[0]] & VM_SHARED
+    ):
+        # Shared memory is write-protected where nothing is mapped too, by markers (pgtable_populate_needed).
+        push(w, cpu, (pte_alloc, mm, index), s)
+    elif not pmd:
         for i in pages_in(mask):
             w.observer.visit(cpu, mm, index * FANOUT + i, deny >> 3 * i & 7)
     elif pmd & PSE:
@@ -100,6 +110,11 @@ def change_pte(w: World, cpu: int, s: Step) -> None:
         # The rights come from the region when the page is read in; the mark of userfaultfd is kept in the entry.
         mark = SWP_UFFD_WP if mode == UFFD_PROTECT else 0
         set_pte(w, cpu, mm, page, old & ~SWP_UFFD_WP | mark)
+    elif is_marker(old):
+        if mode == UFFD_RESOLVE:
+            set_pte(w, cpu, mm, page, 0)
+    elif not old and mode == UFFD_PROTECT and w.vma[mm][page] & VM_SHARED:
+        set_pte(w, cpu, mm, page, UFFD_WP_MARKER)
     w.observer.visit(cpu, mm, page, deny)
 
 

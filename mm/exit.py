@@ -19,7 +19,7 @@ from mm.pkeys import threads_gone
 from mm.step import Step, push, step
 from mm.tables import pmd_of
 from mm.world import GONE_MM, MMS, World
-from mm.zap import zap_pmd
+from mm.zap import UNMAP, zap_pmd
 
 
 def start_exit(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
@@ -52,7 +52,7 @@ def exit_mm(w: World, cpu: int, _s: Step) -> None:
         threads_gone(w, mm)
     w.lazy[cpu] = w.kthread[cpu] = True
     mask = remove_regions(w, mm, 0, PAGES)
-    zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
+    zaps = [(zap_pmd, mm, i, part, UNMAP) for i, part in by_table(mask)]
     # Of a driver's pages too nothing is flushed before (tlb->fullmm): no thread is left that could reach them.
     unlink = unlink_of(w, mm, mask)
     frees = [(free_pgtable, mm, i) for i in range(TABLES)]

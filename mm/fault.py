@@ -16,6 +16,7 @@ from machine.entry import (
     RW,
     SOFT_DIRTY,
     SOFTW1,
+    UFFD_WP,
     WRITE,
 )
 from machine.geometry import FANOUT, FRAME_BITS, TABLES
@@ -27,19 +28,20 @@ from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.numa_fault import do_numa_page, fault_on_huge
 from mm.page_cache import map_folio, read_folio
 from mm.pfnmap import driver_frame
+from mm.pgtable import pte_alloc
 from mm.pkeys import key_denies
 from mm.step import Step, push, step
 from mm.swap_in import do_swap_page
 from mm.tables import (
     accessible,
     allowance,
+    has_table,
+    is_marker,
     is_migration,
     is_swap,
-    new_table,
     page_prot,
     pmd_of,
     pte_of,
-    set_pmd_table,
     set_pte,
 )
 from mm.thp import huge_possible, install_huge
@@ -140,22 +142,11 @@ def _spurious(w: World, cpu: int, mm: int) -> None:
     w.flush.spurious_fault(w, cpu, mm)
 
 
-@step("pte_alloc", "install")
-def pte_alloc(w: World, cpu: int, s: Step) -> bool:
-    """Hook in an empty page table, under the PMD lock, unless somebody else did."""
-    _, mm, index = s
-    if w.pmd_lock[mm] != NOBODY:
-        return True
-    if not pmd_of(w, mm, index):
-        set_pmd_table(w, cpu, mm, index, new_table(w))
-    return False
-
-
 def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None:
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pte = pte_of(w, mm, page)
-    if not pte:
+    if not pte or is_marker(pte):
         push(w, cpu, (fault_missing, page, kind))
     elif pte & (PRESENT | PROTNONE):
         push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, code, pte))
@@ -172,13 +163,19 @@ def migration_entry_wait(w: World, _cpu: int, s: Step) -> bool:
 
 @step("do_anonymous_page", "install")
 def fault_missing(w: World, cpu: int, s: Step) -> bool:
-    """Map a page of zeros, under the PTL."""
+    """Map a page of zeros, or of the object, under the PTL.
+
+    In the place of a marker it is write-protected, so that a store faults again, and is reported.
+    """
     _, page, kind = s
     mm = w.task_mm[cpu]
     if w.ptl[mm * TABLES + page // FANOUT] != NOBODY:
         return True
     # The table may have been replaced by a huge leaf's absence meanwhile: then the access simply faults again.
-    if pmd_of(w, mm, page // FANOUT) & (PRESENT | PSE) != PRESENT or pte_of(w, mm, page):
+    if not has_table(w, mm, page // FANOUT):
+        return False
+    pte = pte_of(w, mm, page)
+    if pte and not is_marker(pte):
         return False
     vma = w.vma[mm][page]
     entry = page_prot(vma)
@@ -208,7 +205,8 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
     else:
         frame = ZERO_FRAME
         entry |= SOFTW1
-    set_pte(w, cpu, mm, page, FRAME_BITS[frame] | entry | dirty)
+    entry |= FRAME_BITS[frame] | dirty
+    set_pte(w, cpu, mm, page, entry & ~RW | UFFD_WP if is_marker(pte) else entry)
     return False
 
 

@@ -18,8 +18,9 @@ from mm.step import Step, push, step
 from mm.swap import free_swap_entry
 from mm.tables import is_swap, pmd_of, pte_of, set_pte
 from mm.thp import split_huge
-from mm.world import VM_MAPPED, VM_PFNMAP, VM_SHARED, ZERO_FRAME, World
-from mm.zap import zap_pmd
+from mm.vma import vmas_in
+from mm.world import VM_PFNMAP, VM_SHARED, ZERO_FRAME, World
+from mm.zap import DROP, zap_pmd
 
 DONTNEED: Final = 0
 FREE: Final = 1
@@ -47,18 +48,31 @@ def _start(w: World, cpu: int, page: int, count: int, advice: int) -> None:
 
 @step("mmap_read_lock, madvise_vma_behavior", "lock")
 def madvise_vma(w: World, cpu: int, s: Step) -> bool:
-    """Refuse a range with a hole (ENOMEM), a driver's pages, and MADV_FREE of shared memory (EINVAL)."""
+    """Go through the regions of the range (madvise_walk_vmas): a hole is passed over, and is an error at the end only
+    (ENOMEM); one that refuses the advice ends the walk (EINVAL), and what stands before it is done.
+    """
     _, mm, first, count, advice = s
     if not mmap_read_trylock(w, mm):
         return True
-    for vma in w.vma[mm][first : first + count]:
-        if not vma & VM_MAPPED or vma & (VM_SHARED if advice == FREE else VM_PFNMAP):
-            return False
-    code = free_pmd if advice == FREE else zap_pmd
+    passes: list[Step] = []
+    for start, pages in vmas_in(w.vma[mm], first, count):
+        if refuses(w.vma[mm][start], advice):
+            break
+        parts = by_table(mask_of(start, pages))
+        if advice == FREE:
+            passes += [(free_pmd, mm, i, mask) for i, mask in parts]
+        else:
+            passes += [(zap_pmd, mm, i, mask, DROP) for i, mask in parts]
     finish = (gather_finish,) if advice == FREE else (gather_finish_free,)
-    passes = [(code, mm, i, mask) for i, mask in by_table(mask_of(first, count))]
     push(w, cpu, (gather_begin, mm), *passes, finish)
     return False
+
+
+def refuses(vma: int, advice: int) -> bool:
+    """Return whether a region refuses the advice: a driver's always (madvise_dontneed_free_valid_vma), and shared
+    memory MADV_FREE (madvise_free_single_vma).
+    """
+    return bool(vma & (VM_PFNMAP if advice == DONTNEED else VM_PFNMAP | VM_SHARED))
 
 
 @step("madvise_free_pte_range", "check")

@@ -1,4 +1,4 @@
-"""mremap: move mapped pages to a hole: a whole page table or huge page by its PMD, else entry by entry.
+"""mremap: move the regions of a range: a whole page table or huge page by its PMD, else entry by entry.
 
 The old addresses are flushed before either page-table lock is released: once the new entry can be reached, the page
 can be freed or copied through it (eb66ae030829, CVE-2018-18281).
@@ -6,9 +6,8 @@ A PMD is moved under its lock and the rmap locks (take_rmap_locks), which hold o
 until the old addresses are flushed. Here the locks of both tables do that.
 """
 
-from machine.entry import PRESENT, PROTNONE, PSE
+from machine.entry import PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from machine.geometry import FANOUT, frame_of
-from mm.fault import pte_alloc
 from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from mm.munmap import free_pgtable, unmap_region
 from mm.operation import (
@@ -22,6 +21,7 @@ from mm.operation import (
 from mm.page_cache import move_rmap
 from mm.page_mask import by_table, mask_of
 from mm.pfnmap import i_mmap_write_trylock, i_mmap_write_unlock, move_links
+from mm.pgtable import pte_alloc
 from mm.step import Step, push, step
 from mm.tables import (
     allowance,
@@ -33,13 +33,14 @@ from mm.tables import (
     set_pte,
 )
 from mm.thp import split_huge
-from mm.world import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, World
+from mm.vma import vmas_in
+from mm.world import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, VM_UFFD_WP, World
 
 
 def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None:
     """Begin mremap of `count` pages to `target` with MREMAP_FIXED, which unmaps what is at the target.
 
-    Refused when a page to be moved is not mapped, or when the two ranges overlap.
+    Refused when the first page is not mapped, when the two ranges overlap, or when the target does not fit.
     """
     mm = w.task_mm[cpu]
     push(
@@ -52,32 +53,56 @@ def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None
 
 @step("mmap_write_lock, mremap_to", "lock")
 def mremap_to(w: World, cpu: int, s: Step) -> bool:
+    """Move one region after the other, the holes between them kept (remap_move, since 6.17).
+
+    A region that is registered with userfaultfd moves alone: with others behind it nothing moves, and as one of these
+    it ends the call (EFAULT), with what stands before it moved.
+    """
     _, mm, first, count, target = s
     if not mmap_write_trylock(w, mm):
         return True
     regions = w.vma[mm]
-    if target + count > w.pages or abs(target - first) < count:
+    if target + count > w.pages or abs(target - first) < count or not regions[first] & VM_MAPPED:
         return False
-    if not all(vma & VM_MAPPED for vma in regions[first : first + count]):
-        return False
-    push(w, cpu, (move_vma, *s[1:]))
-    if any(regions[target : target + count]):
-        unmap_region(w, cpu, mm, target, count, (gather_finish,))
+    moves: list[Step] = []
+    for start, pages in vmas_in(regions, first, count):
+        if regions[start] & VM_UFFD_WP and pages != count:
+            break
+        moves.append((remap_vma, mm, start, pages, target + start - first))
+    if moves:
+        push(w, cpu, *moves[1:])
+        remap(w, cpu, moves[0])
     return False
+
+
+@step("mremap_to", "check")
+def remap_vma(w: World, cpu: int, s: Step) -> None:
+    """Arguments: mm, first page and number of pages of one region, first page of its target."""
+    remap(w, cpu, s)
+
+
+def remap(w: World, cpu: int, s: Step) -> None:
+    """Unmap what is where one region goes, and move it."""
+    _, mm, _, count, target = s
+    push(w, cpu, (move_vma, *s[1:]))
+    if any(w.vma[mm][target : target + count]):
+        unmap_region(w, cpu, mm, target, count, (gather_finish,))
 
 
 @step("move_vma", "check")
 def move_vma(w: World, cpu: int, s: Step) -> bool:
-    """Where a driver's pages are among them, nobody walks i_mmap from here until all entries are moved."""
+    """Enter the region at the target, without userfaultfd (mremap_userfaultfd_prep; UFFD_FEATURE_EVENT_REMAP is not
+    modelled). Of a driver's region nobody walks i_mmap from here until all entries are moved.
+    """
     _, mm, first, count, target = s
     regions = w.vma[mm]
-    is_linked = any(vma & VM_PFNMAP for vma in regions[first : first + count])
+    is_linked = bool(regions[first] & VM_PFNMAP)
     if is_linked:
         if not i_mmap_write_trylock(w):
             return True
         move_links(w, mm, first, target, count)
     for i in range(count):
-        regions[target + i] = regions[first + i]
+        regions[target + i] = regions[first + i] & ~VM_UFFD_WP
         w.observer.region(mm, target + i, allowance(regions[first + i]))
     extents: list[tuple[int, int, int]] = []
     for i in range(count):
@@ -113,7 +138,7 @@ def move_extent(w: World, cpu: int, s: Step) -> None:
     if not pmd:
         for page in range(source, source + count):
             w.observer.visit(cpu, mm, page, VM_RIGHTS)
-    elif covers_both(source, place, count) and not pmd_of(w, mm, new):
+    elif by_pmd(w, mm, source, place, count):
         indices = sorted({old, new})
         push(
             w,
@@ -142,9 +167,15 @@ def move_extent(w: World, cpu: int, s: Step) -> None:
         )
 
 
-def covers_both(source: int, place: int, count: int) -> bool:
-    """Return whether `count` pages at both places are all that one PMD maps."""
-    return count == FANOUT and not source % FANOUT and not place % FANOUT
+def by_pmd(w: World, mm: int, source: int, place: int, count: int) -> bool:
+    """Return whether the PMD moves: `count` pages at both places are all that it maps, and nothing is at the target.
+
+    A table with marks of userfaultfd, which the target does not get, is moved by its entries
+    (uffd_supports_page_table_move).
+    """
+    if count != FANOUT or source % FANOUT or place % FANOUT or pmd_of(w, mm, place // FANOUT):
+        return False
+    return bool(pmd_of(w, mm, source // FANOUT) & PSE) or not w.vma[mm][source] & VM_UFFD_WP
 
 
 @step("move_normal_pmd or move_huge_pmd", "change")
@@ -165,12 +196,17 @@ def move_pmd(w: World, cpu: int, s: Step) -> None:
             if w.rmap:
                 move_rmap(w, mm, first + i, target + i)
     if pmd & PSE:
-        set_pmd_leaf(w, cpu, mm, new, pmd)
+        set_pmd_leaf(w, cpu, mm, new, pmd & ~UFFD_WP)
     else:
         set_pmd_table(w, cpu, mm, new, frame_of(pmd))
     w.flush.defer(w, cpu, mm, first, FANOUT)
     for page in range(first, first + FANOUT):
         w.observer.visit(cpu, mm, page, VM_RIGHTS)
+
+
+def without_mark(entry: int) -> int:
+    """Return an entry, which may be one of swap or migration, without the mark of userfaultfd."""
+    return entry & ~(UFFD_WP if entry & (PRESENT | PROTNONE) else SWP_UFFD_WP)
 
 
 @step("move_ptes", "change")
@@ -180,7 +216,7 @@ def move_pte(w: World, cpu: int, s: Step) -> None:
     if pte:
         set_pte(w, cpu, mm, page, 0)
         w.observer.page_moved(mm, target)
-        set_pte(w, cpu, mm, target, pte)
+        set_pte(w, cpu, mm, target, without_mark(pte))
         if w.rmap:
             move_rmap(w, mm, page, target)
         if pte & (PRESENT | PROTNONE):

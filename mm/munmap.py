@@ -9,7 +9,7 @@ from mm.pfnmap import end_pfn_vma, unlink_of
 from mm.step import Step, push, step
 from mm.tables import clear_pmd, pmd_of
 from mm.world import NOBODY, World
-from mm.zap import zap_pmd
+from mm.zap import UNMAP, zap_pmd
 
 
 def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
@@ -44,7 +44,7 @@ def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: St
     """
     mask = remove_regions(w, mm, first, count)
     if mask:
-        zaps = [(zap_pmd, mm, i, part) for i, part in by_table(mask)]
+        zaps = [(zap_pmd, mm, i, part, UNMAP) for i, part in by_table(mask)]
         frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
         unlink = unlink_of(w, mm, mask)
         if unlink:

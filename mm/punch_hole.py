@@ -14,7 +14,7 @@ from mm.rmap import trylock_page, unlock_page
 from mm.step import Step, push, step
 from mm.tables import maps, pte_of
 from mm.world import World
-from mm.zap import zap_pte
+from mm.zap import UNMAP, zap_pte
 
 
 def start_punch(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
@@ -49,7 +49,6 @@ def unmap_mapping_next(w: World, cpu: int, s: Step) -> None:
             (gather_begin, mm),
             (pte_lock_batched, mm, index),
             (unmap_mapping_pte, mm, page, s[1]),
-            (pte_unlock, mm, index),
             (gather_finish,),
             s,
         )
@@ -57,10 +56,13 @@ def unmap_mapping_next(w: World, cpu: int, s: Step) -> None:
 
 @step("zap_pte_range", "check", takes="mm page frame")
 def unmap_mapping_pte(w: World, cpu: int, s: Step) -> None:
-    """Look again under the PTL: mremap may have moved the mapping."""
+    """Entered with the PTL; every way out releases it. Look again: mremap may have moved the mapping."""
     _, mm, page, frame = s
+    index = page // FANOUT
     if maps(pte_of(w, mm, page), frame):
-        push(w, cpu, (zap_pte, mm, page))
+        push(w, cpu, (zap_pte, mm, index, 1 << page % FANOUT, UNMAP))
+    else:
+        push(w, cpu, (pte_unlock, mm, index))
 
 
 @step("truncate_inode_folio", "free", takes="frame place")

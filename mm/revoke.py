@@ -12,7 +12,7 @@ from mm.page_mask import by_table
 from mm.pfnmap import i_mmap_read_trylock, linked
 from mm.step import Step, push, step
 from mm.world import MMS, World
-from mm.zap import zap_pmd
+from mm.zap import UNMAP, zap_pmd
 
 
 def start_revoke(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
@@ -35,7 +35,7 @@ def unmap_mapping_range(w: World, cpu: int, s: Step) -> bool:
     for mm in sorted(range(MMS), key=w.live.__getitem__, reverse=True):
         mask = linked(w, mm, range(first, first + count))
         if mask:
-            zaps = [(zap_pmd, mm, index, part) for index, part in by_table(mask)]
+            zaps = [(zap_pmd, mm, index, part, UNMAP) for index, part in by_table(mask)]
             walk += [(gather_begin, mm), *zaps, (gather_finish,)]
     push(w, cpu, *walk)
     return False

@@ -23,6 +23,7 @@ from machine.entry import (
     SWP_SOFT_DIRTY,
     SWP_UFFD_WP,
     UFFD_WP,
+    UFFD_WP_MARKER,
     USER,
 )
 from machine.geometry import FANOUT, FRAME_BITS, frame_of
@@ -38,6 +39,7 @@ from mm.world import (
     VM_RIGHTS,
     VM_SHARED,
     VM_SOFTDIRTY,
+    VM_UFFD_WP,
     VM_WRITE,
     World,
 )
@@ -47,7 +49,7 @@ TABLE_BITS: Final = PRESENT | RW | USER | ACCESSED | DIRTY
 
 
 _BORN_WRITABLE: Final = VM_SHARED | VM_WRITE | VM_SOFTDIRTY
-_WRITABLE_MASK: Final = _BORN_WRITABLE | VM_FILE
+_WRITABLE_MASK: Final = _BORN_WRITABLE | VM_FILE | VM_UFFD_WP
 
 
 def pmd_at(w: World, mm: int, index: int) -> int:
@@ -103,6 +105,16 @@ def is_migration(entry: int) -> bool:
 def is_swap(entry: int) -> bool:
     """Return whether the entry is a swap entry, whose slot frame_of returns."""
     return not entry & (PRESENT | PROTNONE) and bool(entry & SWAP)
+
+
+def is_marker(entry: int) -> bool:
+    """pte_is_uffd_wp_marker: nothing is mapped, and the next store is for userfaultfd."""
+    return entry == UFFD_WP_MARKER
+
+
+def has_table(w: World, mm: int, index: int) -> bool:
+    """Return whether entry `index` of the PMD table of `mm` points to a page table."""
+    return pmd_of(w, mm, index) & (PRESENT | PSE) == PRESENT
 
 
 def maps(entry: int, frame: int) -> bool:
@@ -166,8 +178,8 @@ def new_table(w: World) -> int:
 def page_prot(vma: int) -> int:
     """vm_page_prot: the rights of a region as PTE bits; RW only for a shared one, elsewhere a fault or mkwrite adds it.
 
-    Where clear_refs waits for the first store of each page, or the file has to be told of it (page_mkwrite), not even
-    there (vma_wants_writenotify).
+    Where clear_refs waits for the first store of each page, the file has to be told of it (page_mkwrite), or
+    userfaultfd is registered, not even there (vma_wants_writenotify).
     Without any right the result is PAGE_NONE: ACCESSED and PROTNONE (linux-tlb A.1).
     A region with WRITE or EXEC alone is readable, as on x86.
     The protection key is part of it.

@@ -13,11 +13,15 @@ from mm.operation import (
 )
 from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
+from mm.vma import vmas_in
 from mm.world import VM_FILE, VM_MAPPED, VM_PFNMAP, VM_UFFD_WP, VM_WRITE, World
 
 
 def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
-    """Begin UFFDIO_REGISTER with write-protect mode on the mapped pages of the range."""
+    """Begin UFFDIO_REGISTER with write-protect mode on the regions of the range; holes are passed over.
+
+    Refused as a whole (EINVAL) when one of them is of a file or a driver's.
+    """
     mm = w.task_mm[cpu]
     push(
         w,
@@ -33,15 +37,17 @@ def register_vma(w: World, _cpu: int, s: Step) -> bool:
     if not mmap_write_trylock(w, mm):
         return True
     regions = w.vma[mm]
+    # vma_can_userfault, asked of every region before any is changed.
+    if any(vma & (VM_FILE | VM_PFNMAP) for vma in regions[first : first + count]):
+        return False
     for page in range(first, first + count):
-        # Not of a file or a driver (vma_can_userfault).
-        if regions[page] & (VM_MAPPED | VM_FILE | VM_PFNMAP) == VM_MAPPED:
+        if regions[page] & VM_MAPPED:
             regions[page] |= VM_UFFD_WP
     return False
 
 
 def start_protect(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
-    """Begin UFFDIO_WRITEPROTECT with WP set; a range that is not registered throughout is refused (ENOENT)."""
+    """Begin UFFDIO_WRITEPROTECT with WP set: it stops at the first region that is not registered (ENOENT)."""
     _start(w, cpu, page, count, UFFD_PROTECT)
 
 
@@ -62,16 +68,20 @@ def _start(w: World, cpu: int, page: int, count: int, mode: int) -> None:
 
 @step("mmap_read_lock, mwriteprotect_range", "lock")
 def mwriteprotect_range(w: World, cpu: int, s: Step) -> bool:
+    """Each region in a gather of its own (uffd_wp_range); holes are passed over.
+
+    Until about 6.2 the range had to be of one region.
+    """
     _, mm, first, count, mode = s
     if not mmap_read_trylock(w, mm):
         return True
-    for vma in w.vma[mm][first : first + count]:
-        if not vma & VM_UFFD_WP:
-            return False
-    deny = VM_WRITE if mode == UFFD_PROTECT else 0
-    packed = deny * 0o1111
-    passes = [
-        (change_pmd, mm, i, mask, packed, mode) for i, mask in by_table(mask_of(first, count))
-    ]
-    push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
+    packed = VM_WRITE * 0o1111 if mode == UFFD_PROTECT else 0
+    walk: list[Step] = []
+    for start, pages in vmas_in(w.vma[mm], first, count):
+        if not w.vma[mm][start] & VM_UFFD_WP:
+            break
+        parts = by_table(mask_of(start, pages))
+        passes = [(change_pmd, mm, i, mask, packed, mode) for i, mask in parts]
+        walk += [(gather_begin, mm), *passes, (gather_finish,)]
+    push(w, cpu, *walk)
     return False

@@ -1,22 +1,42 @@
-"""zap_pte_range: take entries out and hand their pages to the gather; for munmap and MADV_DONTNEED."""
+"""zap_pte_range: take entries out and hand their pages to the gather; for munmap and MADV_DONTNEED.
 
-from machine.entry import DIRTY, PRESENT, PROTNONE, PSE
-from machine.geometry import FANOUT, frame_of
+A walker reads the PMD without a lock and looks again under the PTL (pte_offset_map_lock): the table may be gone by
+then, and a new table or a huge page in its place.
+"""
+
+from typing import Final
+
+from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP, UFFD_WP_MARKER
+from machine.geometry import FANOUT, TABLES, frame_of
 from mm.locks import pmd_lock, pmd_unlock, pte_unlock
-from mm.operation import gather_flush, pte_lock_batched
+from mm.operation import gather_flush
 from mm.page_cache import remove_rmap
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.swap import free_swap_entry
-from mm.tables import is_special, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
+from mm.tables import (
+    has_table,
+    is_marker,
+    is_special,
+    is_swap,
+    pmd_of,
+    pte_of,
+    set_pmd_leaf,
+    set_pte,
+)
 from mm.thp import split_huge
-from mm.world import VM_RIGHTS, World
+from mm.world import NOBODY, VM_RIGHTS, VM_SHARED, World
+
+UNMAP: Final = 0
+"""The region goes, or its object: nothing is left (ZAP_FLAG_DROP_MARKER)."""
+DROP: Final = 1
+"""MADV_DONTNEED: shared memory stays write-protected for userfaultfd."""
 
 
 @step("zap_pmd_range", "check")
 def zap_pmd(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, PMD index, mask of pages."""
-    _, mm, index, mask = s
+    """Arguments: mm, PMD index, mask of pages, what for (UNMAP or DROP)."""
+    _, mm, index, mask, _ = s
     pmd = pmd_of(w, mm, index)
     if not pmd:
         for i in pages_in(mask):
@@ -24,38 +44,60 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
     else:
-        zaps = [(zap_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
-        push(w, cpu, (pte_lock_batched, mm, index), *zaps, (pte_unlock, mm, index))
+        push(w, cpu, (zap_ptes, *s[1:]))
+
+
+@step("pte_lock, flush_tlb_batched_pending", "lock")
+def zap_ptes(w: World, cpu: int, s: Step) -> bool:
+    """Arguments as of zap_pmd, which begins anew when the table is gone."""
+    _, mm, index, _, _ = s
+    at = mm * TABLES + index
+    if w.ptl[at] != NOBODY:
+        return True
+    if not has_table(w, mm, index):
+        push(w, cpu, (zap_pmd, *s[1:]))
+        return False
+    w.ptl[at] = cpu
+    push(w, cpu, (zap_pte, *s[1:]))
+    w.flush.flush_batched_pending(w, cpu, mm)
+    return False
 
 
 @step("ptep_get_and_clear_full", "change")
 def zap_pte(w: World, cpu: int, s: Step) -> None:
-    _, mm, page = s
+    """Zap the first page of the mask under the PTL, and push what follows: the others, or the release of the PTL.
+
+    Arguments as of zap_pmd.
+    """
+    _, mm, index, mask, what = s
+    page = index * FANOUT + (mask & -mask).bit_length() - 1
+    rest = mask & mask - 1
     old = pte_of(w, mm, page)
-    if old:
-        set_pte(w, cpu, mm, page, 0)
-    if not old & (PRESENT | PROTNONE):
+    left = marker_left(w, mm, page, old) if what == DROP else 0
+    if old != left:
+        set_pte(w, cpu, mm, page, left)
+    frame = -1
+    full = False
+    if old & (PRESENT | PROTNONE):
+        w.observer.visit(cpu, mm, page, VM_RIGHTS)
+        w.flush.entry_cleared(w, cpu, mm, page, 1, old, 0)
+        if not is_special(old):
+            frame = frame_of(old)
+            w.observer.object_left(mm, frame)
+            full = w.flush.page_removed(w, cpu, frame)
+    else:
         w.observer.found_unmapped(cpu, mm, page)
         if is_swap(old):
             free_swap_entry(w, mm, old)
-        return
-    w.observer.visit(cpu, mm, page, VM_RIGHTS)
-    w.flush.entry_cleared(w, cpu, mm, page, 1, old, 0)
-    if is_special(old):
-        return
-    frame = frame_of(old)
-    w.observer.object_left(mm, frame)
-    if w.flush.page_removed(w, cpu, frame):
+    unlock = (pte_unlock, mm, index)
+    if full:
         # force_flush: the batch is full; leave the PTL, flush and free, then go on.
-        index = page // FANOUT
         push(
-            w,
-            cpu,
-            (pte_unlock, mm, index),
-            (gather_flush,),
-            (pte_lock_batched, mm, index),
+            w, cpu, unlock, (gather_flush,), *([(zap_ptes, mm, index, rest, what)] if rest else [])
         )
-    if w.file_frames >> frame & 1:
+    else:
+        push(w, cpu, (zap_pte, mm, index, rest, what) if rest else unlock)
+    if frame >= 0 and w.file_frames >> frame & 1:
         if old & DIRTY:
             # Before the PTL is released: who writes the folio back takes it for clean from then on (1cf35d47712d).
             # The kernel flushes once a table; to flush at once costs more and opens no other window.
@@ -65,10 +107,20 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
             remove_rmap(w, mm, page)
 
 
+def marker_left(w: World, mm: int, page: int, old: int) -> int:
+    """zap_install_uffd_wp_if_needed: return what MADV_DONTNEED leaves of an entry: of shared memory that is
+    write-protected for userfaultfd a marker, else nothing.
+    """
+    if not w.vma[mm][page] & VM_SHARED:
+        return 0
+    marked = old & UFFD_WP if old & (PRESENT | PROTNONE) else is_marker(old) or old & SWP_UFFD_WP
+    return UFFD_WP_MARKER if marked else 0
+
+
 @step("zap_huge_pmd", "change")
 def zap_huge_pmd(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PMD lock; every way out releases it."""
-    _, mm, index, mask = s
+    """Entered with the PMD lock; every way out releases it. Arguments as of zap_pmd."""
+    _, mm, index, mask, _ = s
     pmd = pmd_of(w, mm, index)
     if not pmd & PSE:
         push(w, cpu, (pmd_unlock, mm), (zap_pmd, *s[1:]))

@@ -4,6 +4,7 @@ import pytest
 
 from machine.entry import ACCESSED, DIRTY
 from machine.geometry import frame_of
+from mm.mmap import SHARED
 from mm.world import MMS
 from reference.objects import NO_OBJECT
 from tests.kernel import Kernel, R, W, prot
@@ -133,19 +134,29 @@ def test_a_page_shared_with_a_child_is_not_freed_lazily() -> None:
     assert k.w.lazy_free == 0
 
 
-@pytest.mark.parametrize("name", ["dontneed", "free"])
-def test_a_range_with_a_hole_is_refused(name: str) -> None:
-    """With ENOMEM nothing is touched."""
+@pytest.mark.parametrize("first", [0, 1])
+def test_holes_are_passed_over(first: int) -> None:
+    """What is mapped before and after a hole is done, although the call fails with ENOMEM."""
     k = Kernel()
-    k.write(0)
+    for page in (0, 2, 3):
+        k.write(0, page)
     k.run(0, "munmap", 1, 1)
-    before = k.pte()
+    k.run(0, "dontneed", first, 3 - first)
 
-    assert k.run(0, name, 0, 2) == [
-        "mmap_read_lock, madvise_vma_behavior",
-        "mmap_read_unlock, return",
-    ]
-    assert k.pte() == before
+    assert bool(k.pte(0)) == (first == 1)
+    assert k.pte(2) == 0
+    assert k.read(1, 3) == 3
+
+
+def test_free_passes_over_holes_too() -> None:
+    """MADV_FREE cleans the pages on both sides of a hole."""
+    k = Kernel()
+    k.write(0, 0)
+    k.write(0, 2)
+    k.run(0, "munmap", 1, 1)
+    k.run(0, "free", 0, 4)
+
+    assert [k.pte(page) & DIRTY for page in (0, 2)] == [0, 0]
 
 
 def test_free_of_shared_memory_is_refused() -> None:
@@ -156,6 +167,29 @@ def test_free_of_shared_memory_is_refused() -> None:
 
     assert k.pte() & DIRTY
     assert k.w.lazy_free == 0
+
+
+def test_what_stands_before_a_region_that_refuses_is_done() -> None:
+    """MADV_FREE of a private page, shared memory and another private page: the first one is free, the last one not."""
+    k = Kernel()
+    k.run(0, "munmap", 1, 1)
+    k.run(0, "mmap", 1, 1, prot(R | W, SHARED))
+    for page in range(3):
+        k.write(0, page)
+    k.run(0, "free", 0, 3)
+
+    assert [bool(k.pte(page) & DIRTY) for page in range(3)] == [False, True, True]
+    assert k.w.lazy_free == 1 << k.frame(0)
+
+
+def test_regions_are_walked_one_after_another() -> None:
+    """Two regions under one page table are two walks, each under the PTL."""
+    k = Kernel()
+    k.write(0)
+    k.run(0, "mprotect", 1, 1, R)
+    names = k.run(0, "dontneed", 0, 2)
+
+    assert names.count("pte_lock, flush_tlb_batched_pending") == 2
 
 
 @pytest.mark.parametrize("other", ["dontneed", "free"])

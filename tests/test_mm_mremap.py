@@ -2,9 +2,9 @@
 
 import pytest
 
-from machine.entry import DIRTY, PROTNONE, PSE, UFFD_WP
+from machine.entry import DIRTY, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from machine.geometry import PAGES, frame_of
-from mm.world import NOBODY
+from mm.world import NOBODY, VM_UFFD_WP
 from tests.kernel import Kernel, R, W, X
 
 
@@ -107,10 +107,10 @@ def test_a_window_is_open_until_the_flush() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "count", "target"), [(0, 2, 1), (1, 2, 0), (0, 2, 7), (0, 1, 0), (3, 2, 6)]
+    ("page", "count", "target"), [(0, 2, 1), (1, 2, 0), (0, 2, 7), (0, 1, 0), (4, 2, 6)]
 )
 def test_a_move_that_does_not_fit_is_refused(page: int, count: int, target: int) -> None:
-    """The source is mapped throughout, the target does not overlap it and is inside the space; else nothing changes."""
+    """The source begins mapped, the target does not overlap it and is inside the space; else nothing changes."""
     k = kernel_with_hole()
     vma, entries = list(k.w.vma[0]), [k.pte(i) for i in range(8)]
     names = k.run(0, "mremap", page, count, target)
@@ -286,15 +286,75 @@ def test_pages_without_rights_move_and_are_flushed() -> None:
     assert k.read(1, 4) == 1
 
 
-def test_a_write_protected_page_stays_write_protected() -> None:
-    """Registration and mark of userfaultfd move with the page."""
+@pytest.mark.parametrize("layout", ["private", "huge"])
+def test_registration_and_mark_do_not_move(layout: str) -> None:
+    """The region at the new place is not registered, its entries have no mark, and stores succeed."""
+    k = Kernel(layout=layout, pages=8)
+    k.run(0, "munmap", 4, 4)
+    value = k.write(0, 0)
+    k.run(0, "uffd_register", 0, 4)
+    k.run(0, "uffd_wp", 0, 4)
+    k.run(0, "mremap", 0, 4, 4)
+
+    assert not any(vma & VM_UFFD_WP for vma in k.w.vma[0])
+    assert not (k.pmd(1) if layout == "huge" else k.pte(4)) & UFFD_WP
+    assert k.read(1, 4) == value
+    assert isinstance(k.write(1, 4), int)
+
+
+def test_the_mark_of_a_swap_entry_does_not_move() -> None:
+    """A page that is in swap while it moves is written at its new place without an event."""
     k = kernel_with_hole()
     k.run(0, "uffd_register", 0, 1)
     k.run(0, "uffd_wp", 0, 1)
+    k.run(1, "swapout", 0)
+    assert k.pte(0) & SWP_UFFD_WP
     k.run(0, "mremap", 0, 1, 4)
 
-    assert k.pte(4) & UFFD_WP
-    assert k.write(1, 4) == "userfaultfd"
+    assert k.pte(4)
+    assert not k.pte(4) & SWP_UFFD_WP
+    assert isinstance(k.write(1, 4), int)
+
+
+def test_a_table_with_marks_is_moved_by_its_entries() -> None:
+    """Of a registered region no page table moves whole, because each entry loses its mark."""
+    k = kernel_with_hole()
+    k.run(0, "uffd_register", 0, 4)
+
+    assert k.run(0, "mremap", 0, 4, 4).count("move_ptes") == 4
+
+
+def test_holes_keep_their_place() -> None:
+    """The regions of the range move one by one; what is at the target of a hole stays."""
+    k = Kernel(pages=8)
+    for page in range(8):
+        k.write(0, page)
+    k.run(0, "munmap", 1, 1)
+    k.run(0, "mremap", 0, 3, 4)
+
+    assert [k.read(1, page) for page in range(8)] == [
+        *["MAPERR"] * 3,
+        4,
+        1,
+        6,
+        3,
+        8,
+    ]
+
+
+@pytest.mark.parametrize(("registered", "moved"), [(0, 0), (1, 1), (2, 2)])
+def test_a_registered_region_ends_a_move_of_several(registered: int, moved: int) -> None:
+    """As the first of several it moves nothing, and as a later one it stays with all behind it (EFAULT)."""
+    k = Kernel(pages=8)
+    for page in range(3):
+        k.write(0, page)
+    k.run(0, "munmap", 4, 4)
+    k.run(0, "mprotect", 1, 1, R)
+    k.run(0, "uffd_register", registered, 1)
+    k.run(0, "mremap", 0, 3, 4)
+
+    assert [k.read(1, page) for page in range(4, 7)] == [1, 2, 3][:moved] + ["MAPERR"] * (3 - moved)
+    assert [k.read(1, page) for page in range(3)] == ["MAPERR"] * moved + [1, 2, 3][moved:]
 
 
 def test_a_migration_entry_moves_and_is_found() -> None:

@@ -1,8 +1,11 @@
 """userfaultfd: registration, write-protection, its event, and its resolution."""
 
+import pytest
+
 from machine.entry import DIRTY, PSE, RW, UFFD_WP
+from mm.mmap import FILE, SHARED
 from mm.world import VM_UFFD_WP
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, prot
 
 
 def protected(policy: str = "linux", cpus: int = 2, layout: str = "private") -> Kernel:
@@ -26,16 +29,51 @@ def test_registration_marks_mapped_pages_only() -> None:
     assert k.pte() == before
 
 
-def test_a_range_that_is_not_registered_throughout_is_refused() -> None:
-    """With ENOENT nothing changes."""
+def test_the_part_before_an_unregistered_region_is_protected() -> None:
+    """The walk stops at the first region that is not registered (ENOENT); what stands before it is protected."""
     k = Kernel()
-    k.write(0)
-    k.run(0, "uffd_register", 0, 1)
-    before = k.pte()
+    for page in range(3):
+        k.write(0, page)
+    for page in (0, 2):
+        k.run(0, "uffd_register", page, 1)
+    k.run(0, "uffd_wp", 0, 3)
+
+    assert [bool(k.pte(page) & UFFD_WP) for page in range(3)] == [True, False, False]
+
+
+def test_a_range_that_begins_unregistered_is_refused() -> None:
+    """Nothing is protected, and no gather is opened."""
+    k = Kernel()
+    for page in range(2):
+        k.write(0, page)
+    k.run(0, "uffd_register", 1, 1)
     names = k.run(0, "uffd_wp", 0, 2)
 
-    assert k.pte() == before
+    assert not (k.pte(0) | k.pte(1)) & UFFD_WP
     assert "tlb_gather_mmu" not in names
+
+
+def test_protection_passes_over_holes() -> None:
+    """Registered regions on both sides of a hole are protected, each in a gather of its own."""
+    k = Kernel()
+    for page in (0, 2):
+        k.write(0, page)
+    k.run(0, "munmap", 1, 1)
+    k.run(0, "uffd_register", 0, 3)
+    names = k.run(0, "uffd_wp", 0, 3)
+
+    assert [bool(k.pte(page) & UFFD_WP) for page in (0, 2)] == [True, True]
+    assert names.count("tlb_gather_mmu") == 2
+
+
+def test_a_range_with_a_region_that_cannot_be_registered_is_refused() -> None:
+    """With a page of the file in the range nothing is registered (EINVAL)."""
+    k = Kernel()
+    k.run(0, "munmap", 1, 1)
+    k.run(0, "mmap", 1, 1, prot(R | W, FILE))
+    k.run(0, "uffd_register", 0, 3)
+
+    assert not any(vma & VM_UFFD_WP for vma in k.w.vma[0])
 
 
 def test_protection_takes_rw_and_sets_the_mark() -> None:
@@ -184,3 +222,108 @@ def test_mprotect_leaves_the_mark() -> None:
     k.run(0, "mprotect", 0, 1, R | W)
 
     assert k.pte() & (UFFD_WP | RW) == UFFD_WP
+
+
+def marked() -> Kernel:
+    """A kernel with shared memory, all of it registered and write-protected, of which page 0 was stored to."""
+    return protected(layout="shared")
+
+
+@pytest.mark.parametrize("page", [0, 1])
+def test_shared_memory_is_protected_whether_it_is_mapped_or_not(page: int) -> None:
+    """A page that was never touched is reported too, before a load of it and behind one."""
+    k = marked()
+
+    assert k.write(1, page) == "userfaultfd"
+    assert k.read(1, page) == 1 - page
+    assert k.write(1, page) == "userfaultfd"
+    k.run(0, "uffd_unwp", page)
+    assert isinstance(k.write(1, page), int)
+
+
+def test_a_table_is_allocated_for_markers() -> None:
+    """Where no page table is, protection of shared memory makes one (pgtable_populate_needed)."""
+    k = Kernel(layout="shared")
+    k.run(0, "uffd_register", 0, 4)
+    k.run(0, "uffd_wp", 1, 2)
+
+    assert [bool(k.pte(page)) for page in range(4)] == [False, True, True, False]
+    assert k.write(0, 1) == "userfaultfd"
+    assert isinstance(k.write(0, 3), int)
+
+
+def test_resolution_drops_a_marker() -> None:
+    """The next store maps the page as if nothing had been."""
+    k = marked()
+    k.run(0, "uffd_unwp", 1)
+
+    assert k.pte(1) == 0
+    assert k.pte(2)
+    assert isinstance(k.write(0, 1), int)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_dropped_shared_memory_stays_protected(times: int) -> None:
+    """MADV_DONTNEED leaves a marker, and a second one leaves that; the content is the object's."""
+    k = marked()
+    for _ in range(times):
+        k.run(0, "dontneed")
+
+    assert k.w.refs[k.w.shared[0]] == 1
+    assert k.read(0) == 1
+    assert k.write(0) == "userfaultfd"
+
+
+def test_a_page_that_is_dropped_while_it_migrates_stays_protected() -> None:
+    """The mark of a migration entry becomes a marker."""
+    k = marked()
+    k.start(1, "migrate")
+    k.until(1, "folio_migrate_copy")
+    k.run(0, "dontneed")
+    k.finish(1)
+
+    assert k.read(0) == 1
+    assert k.write(0) == "userfaultfd"
+
+
+def test_dropped_private_memory_is_not_protected() -> None:
+    """Of anonymous memory a zap leaves nothing: the next store is to a new page."""
+    k = protected()
+    k.run(0, "dontneed")
+
+    assert k.pte() == 0
+    assert isinstance(k.write(0), int)
+
+
+@pytest.mark.parametrize(("operation", "target", "place"), [("munmap", 0, 0), ("mremap", 4, 5)])
+def test_markers_end_with_their_region(operation: str, target: int, place: int) -> None:
+    """Munmap drops them, and mremap leaves them behind: what is mapped there afterwards can be stored to."""
+    k = Kernel(layout="shared", pages=8)
+    k.run(0, "munmap", 4, 4)
+    k.run(0, "uffd_register", 0, 4)
+    k.run(0, "uffd_wp", 0, 4)
+    k.run(0, operation, 0, 4, target)
+    if operation == "munmap":
+        k.run(0, "mmap", 0, 4, prot(R | W, SHARED))
+
+    assert isinstance(k.write(0, place), int)
+
+
+def test_shared_memory_is_mapped_read_only_where_it_is_registered() -> None:
+    """A load gives no right to write, so that a store behind it makes a fault (vma_wants_writenotify)."""
+    k = Kernel(layout="shared")
+    k.run(0, "uffd_register", 0, 1)
+    for page in (0, 1):
+        k.read(0, page)
+
+    assert [bool(k.pte(page) & RW) for page in (0, 1)] == [False, True]
+    assert isinstance(k.write(0), int)
+
+
+def test_mprotect_leaves_a_marker() -> None:
+    """Rights that go and come back change nothing about it."""
+    k = marked()
+    k.run(0, "mprotect", 1, 1, R)
+    k.run(0, "mprotect", 1, 1, R | W)
+
+    assert k.write(0, 1) == "userfaultfd"

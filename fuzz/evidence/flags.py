@@ -31,7 +31,7 @@ from machine.entry import (
 from machine.geometry import frame_of
 from machine.tlb_entry import TLB_GLOBAL, TLB_NX, tlb_key
 from mm.observer import KEY_SHIFT
-from mm.tables import is_swap
+from mm.tables import is_marker, is_swap
 
 ENTRY_FLAGS: Final = (
     (PRESENT, "P"),
@@ -98,6 +98,8 @@ def describe_entry(entry: int) -> str:
         return " ".join(
             ["migration", frame, *(name for bit, name in _MIGRATION_FLAGS if entry & bit)]
         )
+    if is_marker(entry):
+        return "marker UFFD_WP"
     if is_swap(entry):
         words = [name for bit, name in _SWAP_FLAGS if entry & bit]
         return " ".join(["swap", f"s{frame_of(entry)}", *words])

@@ -1,0 +1,16 @@
+"""pte_alloc: hook in an empty page table."""
+
+from mm.step import Step, step
+from mm.tables import new_table, pmd_of, set_pmd_table
+from mm.world import NOBODY, World
+
+
+@step("pte_alloc", "install")
+def pte_alloc(w: World, cpu: int, s: Step) -> bool:
+    """Hook in an empty page table, under the PMD lock, unless somebody else did."""
+    _, mm, index = s
+    if w.pmd_lock[mm] != NOBODY:
+        return True
+    if not pmd_of(w, mm, index):
+        set_pmd_table(w, cpu, mm, index, new_table(w))
+    return False

@@ -1,0 +1,26 @@
+"""VMAs: the longest runs of pages whose regions agree in everything, and follow each other in their object.
+
+Two such runs that meet are one VMA (vma_merge); who changes a part of one splits it.
+"""
+
+from mm.world import VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
+
+
+def belongs(vma: int, following: int) -> bool:
+    """Return whether the page behind one whose region is `vma` is of the same VMA."""
+    return bool(vma & VM_MAPPED) and following == vma + (
+        1 << VM_PGOFF_SHIFT if vma & VM_SHARED else 0
+    )
+
+
+def vmas_in(regions: list[int], first: int, count: int) -> list[tuple[int, int]]:
+    """for_each_vma_range: return (first page, number of pages) of what each VMA has of the range, ascending."""
+    found: list[tuple[int, int]] = []
+    for page in range(first, first + count):
+        if not regions[page] & VM_MAPPED:
+            continue
+        if found and sum(found[-1]) == page and belongs(regions[page - 1], regions[page]):
+            found[-1] = found[-1][0], found[-1][1] + 1
+        else:
+            found.append((page, 1))
+    return found

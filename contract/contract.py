@@ -492,8 +492,13 @@ class Contract(Contents):
             self._begin_marking(call, slot, mark)
 
     def _is_populated(self, slot: int) -> bool:
-        """Return whether something must be mapped at the page, or be in swap: else a write-protection may miss it."""
+        """Return whether something must be mapped at the page, or be in swap: else a write-protection may miss it.
+
+        In shared memory it does not: a marker stands for the page (Linux 7.3, mm/mprotect.c change_pte_range).
+        """
         register = self.register[slot]
+        if register < PRIVATE:
+            return True
         state = self.unsettled.get(register)
         if state is not None:
             return bool(self.region[slot] & POPULATED) and not (state.dispensable or state.freeing)

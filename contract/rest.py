@@ -22,6 +22,7 @@ from machine.entry import (
     SWAP,
     SWP_UFFD_WP,
     UFFD_WP,
+    UFFD_WP_MARKER,
 )
 from machine.geometry import FANOUT, FRAMES, PAGES
 from mm.world import NOBODY, VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, VM_UFFD_WP, World
@@ -39,7 +40,6 @@ _NOTHING: Final = -1
 _IN_USE: Final = PRESENT | PROTNONE
 _HUGE_ONLY: Final = PSE | 3 << 12
 """What a leaf of 2 MiB has and the entry of one of its pages has not: the size, and two bits below its frame."""
-_MARKS: Final = UFFD_WP | SWP_UFFD_WP
 _COMPARED: Final = ANY_KIND | KEY | MAPPED | REGISTERED
 _REGIONS: Final[dict[int, int]] = {}
 """What `_region_of` has returned."""
@@ -151,12 +151,8 @@ class Census:
             granted = READ | leaf & RW | (0 if leaf & NX else EXEC)
             if granted & ~region or leaf >> PKEY_SHIFT & 0xF != (region & KEY) >> KEY_AT:
                 return ENTRY
-        if region & REGISTERED and contract.mark[slot] == YES:
-            if leaf & _IN_USE:
-                if leaf & RW or not leaf & UFFD_WP:
-                    return ENTRY
-            elif leaf & SWAP and not leaf & SWP_UFFD_WP:
-                return ENTRY
+        if region & REGISTERED and contract.mark[slot] == YES and not _traps(leaf):
+            return ENTRY
         register = contract.register[slot]
         shown = self.memory[_frame(leaf) << 2] if leaf & _IN_USE else self._shown(register, leaf)
         if register in contract.unsettled:
@@ -170,7 +166,7 @@ class Census:
             place = _frame(leaf)
             frame = w.swap_cache.get(place, -1)
             return memory[frame << 2] if frame >= 0 else w.swap.get(place, _NOTHING)
-        if leaf & ~_MARKS:
+        if leaf and leaf != UFFD_WP_MARKER:
             return _NOTHING
         if register >= PRIVATE:
             return 0
@@ -228,6 +224,13 @@ def _region_of(vma: int) -> int:
             known |= REGISTERED if vma & VM_UFFD_WP else 0
         _REGIONS[vma] = known
     return known
+
+
+def _traps(leaf: int) -> bool:
+    """Return whether a store to the page would be reported to userfaultfd."""
+    if leaf & _IN_USE:
+        return leaf & (RW | UFFD_WP) == UFFD_WP
+    return leaf == UFFD_WP_MARKER or leaf & (SWAP | SWP_UFFD_WP) == SWAP | SWP_UFFD_WP
 
 
 def _frame(entry: int) -> int:

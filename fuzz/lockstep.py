@@ -2,7 +2,8 @@
 
 No access falls into the window of another operation, so the correctness rules allow one outcome for each access, and
 of two that differ one is wrong (correctness.md section 4).
-A mistake in what both sides share, the machine and the memory manager, stays invisible here.
+A mistake in what both sides share, the memory manager, shows itself as well: the contract of the calls (C7) knows
+nothing of it, and judges both. A mistake in the machine stays invisible here.
 """
 
 from typing import Final, NamedTuple, TypeAlias, cast
@@ -11,7 +12,7 @@ from fuzz.execute import execute
 from fuzz.oracle import Oracle
 from fuzz.scenario import Scenario
 from fuzz.scenario.kinds import RUN
-from fuzz.verdict import LEGAL
+from fuzz.verdict import LEGAL, REASONS
 from machine.entry import WRITE
 from machine.geometry import PAGES
 from mm.flush import FlushStrategy
@@ -57,7 +58,9 @@ class Recorder(Oracle):
 
 
 class Difference(NamedTuple):
-    """The first outcome in which two runs differ; None for the run that showed nothing more."""
+    """The first outcome in which two runs differ, None for the run that showed nothing more; or, the same on both sides,
+    the reason for which neither is what the calls allow.
+    """
 
     position: int
     left: Shown | None
@@ -90,11 +93,13 @@ def outcomes(scenario: Scenario, strategy: FlushStrategy) -> list[Shown]:
 
 
 def compare(scenario: Scenario, left: FlushStrategy, right: FlushStrategy) -> Difference | None:
-    """Return the first outcome that differs when both strategies run the scenario in lockstep, None when none does."""
+    """Return the first outcome that differs when both strategies run the scenario in lockstep, or that no rule allows;
+    None when there is none.
+    """
     ours, theirs = outcomes(scenario, left), outcomes(scenario, right)
     for position in range(max(len(ours), len(theirs))):
         one = ours[position] if position < len(ours) else None
         other = theirs[position] if position < len(theirs) else None
-        if one != other:
+        if one != other or (one is not None and one[0] in REASONS):
             return Difference(position, one, other)
     return None

@@ -16,6 +16,7 @@ from optimized.policies import REGISTRY
 from optimized.state import X86State
 
 R, W, X = READ, WRITE, EXEC
+NUMBERS = {kind.name: number for number, kind in enumerate(kinds.KINDS)}
 
 
 class Journal(Recorder):
@@ -107,7 +108,7 @@ class Kernel:
         """Begin an operation on an idle CPU without executing a step."""
         assert not self.w.steps[cpu], f"CPU {cpu} is busy before {self.next(cpu)!r}"
         self.names[cpu].clear()
-        begin(self.w, cpu, STARTS[name], 0, page, count, arg)
+        begin(self.w, cpu, STARTS[name], NUMBERS[name], page, count, arg)
 
     def run(self, cpu: int, name: str, page: int = 0, count: int = 1, arg: int = 0) -> list[str]:
         """Run an operation to completion and return the names of its steps."""

@@ -15,7 +15,7 @@ from mm.step import run_steps
 from mm.tables import set_pte
 from mm.world import NOBODY
 from reference.eager import EagerFlush
-from tests.kernel import Kernel, R
+from tests.kernel import NUMBERS, Kernel, R
 
 PMD = "local_irq_save, gup_fast_pmd_range"
 PTE = "gup_fast_pte_range, pte_offset_map"
@@ -165,9 +165,9 @@ def test_the_reference_waits_for_the_walker_as_well() -> None:
     """A kernel that flushes at once has the same need to wait before it frees a table."""
     w, oracle = boot(Header(2, 4), EagerFlush(), Oracle)
     for cpu, name, steps in ((0, "write", 100), (1, "pin", 1)):
-        begin(w, cpu, STARTS[name], 0, 0, 1, 0)
+        begin(w, cpu, STARTS[name], NUMBERS[name], 0, 1, 0)
         run_steps(w, cpu, steps)
-    begin(w, 0, STARTS["munmap"], 0, 0, 4, 0)
+    begin(w, 0, STARTS["munmap"], NUMBERS["munmap"], 0, 4, 0)
     assert not run_steps(w, 0, 100)
     assert run_steps(w, 1, 100)
     assert run_steps(w, 0, 100)

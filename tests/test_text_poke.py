@@ -11,7 +11,7 @@ from mm.step import run_steps
 from mm.world import INIT_MM, POKING_MM
 from optimized.switch import load_table
 from reference.eager import EagerFlush
-from tests.kernel import Kernel, two_spaces
+from tests.kernel import NUMBERS, Kernel, two_spaces
 
 INSIDE = "text_poke_memcpy"
 
@@ -151,7 +151,7 @@ def test_the_reference_comes_back_as_well() -> None:
     """A user thread finds its own space again, and a lazy CPU none."""
     w, oracle = boot(Header(2, 1), EagerFlush(), Oracle)
     for cpu, name in ((0, "write"), (0, "poke"), (0, "read"), (1, "lazy"), (1, "poke")):
-        begin(w, cpu, STARTS[name], 0, 0, 1, 0)
+        begin(w, cpu, STARTS[name], NUMBERS[name], 0, 1, 0)
         assert run_steps(w, cpu, 100)
 
     assert w.loaded_mm == [0, INIT_MM]

@@ -30,9 +30,10 @@ _KINDS = {READ: "read", WRITE: "write", EXEC: "fetch", 0: "-"}
 )
 @json_option
 def command(file: str | None, *, number: int | None, policy: str, seed: int, as_json: bool) -> int:
-    """Run every operation to completion under a policy and under the reference: both must show the same.
+    """Run every operation to completion under a policy and under the reference: both must show the same, and what the
+    calls allow by their arguments.
 
-    The exit code is 1 at the first scenario in which they differ.
+    The exit code is 1 at the first scenario in which they do not.
     """
     loaded = load_policy(policy)
     # With the fault handler that the policy lives with: what is compared is flushing.
@@ -55,7 +56,8 @@ def command(file: str | None, *, number: int | None, policy: str, seed: int, as_
         print_json({"scenarios": tried, "difference": None})
     else:
         click.echo(
-            f"{loaded.name} and the reference showed the same in {counted(tried, 'scenario')}."
+            f"{loaded.name} and the reference showed the same, and what the calls allow, "
+            f"in {counted(tried, 'scenario')}."
         )
     return OK
 
@@ -72,10 +74,19 @@ def _scenarios(file: str | None, number: int | None, seed: int) -> Iterator[tupl
 
 
 def _lines(name: str, scenario: Scenario, difference: Difference, again: str) -> list[str]:
+    if difference.left == difference.right:
+        head = [
+            f"{name} and the reference agree, but the calls do not allow what both show:",
+            f"  {_words(difference.left)}",
+        ]
+    else:
+        head = [
+            f"{name} and the reference differ in outcome {difference.position + 1}:",
+            f"  {name}: {_words(difference.left)}",
+            f"  reference: {_words(difference.right)}",
+        ]
     return [
-        f"{name} and the reference differ in outcome {difference.position + 1}:",
-        f"  {name}: {_words(difference.left)}",
-        f"  reference: {_words(difference.right)}",
+        *head,
         "",
         "Scenario, in lockstep:",
         *(f"  {line}".rstrip() for line in render(in_lockstep(scenario)).splitlines()),

@@ -1,0 +1,419 @@
+"""The contract: which outcomes the calls allow by their arguments, before, during and after each of them."""
+
+from contract.calls import (
+    DONTNEED,
+    FORK,
+    FREE,
+    MMAP,
+    MPROTECT,
+    MREMAP,
+    MUNMAP,
+    NO_CALL,
+    PKEY_MPROTECT,
+    PROTECT,
+    PUNCH,
+    REGISTER,
+    RESOLVE,
+    REVOKE,
+    call_of,
+)
+from contract.contract import (
+    ACCESS_OUTSIDE,
+    CONTENT,
+    DENIED_INSIDE,
+    FINE,
+    MAP_FILE,
+    MAP_PFNMAP,
+    MAP_SHARED,
+    NOT_TRAPPED,
+    TRAPPED,
+    Contract,
+)
+from fuzz.scenario.kinds import KINDS
+from machine.entry import EXEC, READ, WRITE
+from machine.pkru import NO_ACCESS
+
+R, W, X = READ, WRITE, EXEC
+RW = R | W
+
+
+class Program:
+    """Two address spaces, of which the first has `pages` mapped, and CPUs that make calls by hand."""
+
+    def __init__(self, prot: int = RW, kind: int = 0, pages: int = 2) -> None:
+        self.steps: list[list[tuple[int, ...]]] = [[] for _ in range(4)]
+        self.contract = Contract(self.steps, 3, 8)
+        for page in range(pages):
+            self.contract.map_at_boot(0, page, prot, kind)
+
+    def begin(self, cpu: int, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
+        """A call begins, and waits for its first lock."""
+        self.steps[cpu] = self.steps[cpu] or []
+        self.steps[cpu].append((kind,))
+        self.contract.began(cpu, kind, 0, page, count, arg)
+
+    def move(self, cpu: int) -> None:
+        """The call makes its first step."""
+        self.steps[cpu].append((0,))
+
+    def end(self, cpu: int) -> None:
+        """The call returns."""
+        self.steps[cpu].clear()
+        self.contract.closed(cpu)
+
+    def call(self, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
+        """A call from its begin to its return, with nobody looking on."""
+        self.begin(0, kind, page, count, arg)
+        self.move(0)
+        self.end(0)
+
+    def open(self, cpu: int, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
+        """A call begins and makes a step."""
+        self.begin(cpu, kind, page, count, arg)
+        self.move(cpu)
+
+    def load(
+        self, page: int = 0, value: int = 0, *, kind: int = R, mm: int = 0, pkru: int = 0
+    ) -> str:
+        """Judge a load, or a fetch, that has shown the value."""
+        return self.contract.access(mm * 8 + page, kind, value, pkru)
+
+    def store(self, page: int = 0, value: int = 1, *, mm: int = 0) -> str:
+        """Judge a store."""
+        return self.contract.access(mm * 8 + page, W, value, 0)
+
+    def denied(self, page: int = 0, kind: int = R, reported: int = -1) -> str:
+        """Judge a signal; `reported` is the region that the handler saw."""
+        return self.contract.denied(3, page, kind, reported, 0)
+
+    def trapped(self, page: int = 0) -> str:
+        """Judge an event of userfaultfd."""
+        return self.contract.trapped(page)
+
+
+def test_every_operation_is_known() -> None:
+    """Each kind of record either makes a call of the contract or is known to change nothing for a program."""
+    calls = {kind.name for kind in KINDS if call_of(kind.name) != NO_CALL}
+    assert calls == {
+        "mprotect", "pkey_mprotect", "munmap", "mmap", "mremap", "dontneed", "free", "fork",
+        "uffd_register", "uffd_wp", "uffd_unwp", "punch", "revoke",
+    }  # fmt: skip
+
+
+def test_a_load_shows_the_last_store() -> None:
+    """Memory begins as zeros, and shows what was stored last and nothing else."""
+    program = Program()
+    assert program.load(value=0) == FINE
+    assert program.store(value=5) == FINE
+    assert program.load(value=5) == FINE
+    assert program.load(value=0) == CONTENT
+    assert program.load(page=1, value=5) == CONTENT
+
+
+def test_rights_are_those_of_the_region() -> None:
+    """A region denies what it does not allow, and nothing may succeed there; WRITE and EXEC allow loads on x86."""
+    program = Program(prot=W)
+    assert program.load() == FINE
+    assert program.load(kind=X) == ACCESS_OUTSIDE
+    assert program.denied(kind=X, reported=RW) == FINE
+    assert program.denied(kind=R, reported=RW) == DENIED_INSIDE
+    assert program.denied(kind=X, reported=R) == DENIED_INSIDE
+    assert program.load(page=5) == ACCESS_OUTSIDE
+    assert program.denied(page=5, reported=-1) == FINE
+
+
+def test_mprotect_in_flight_may_be_met_or_not() -> None:
+    """While it is in flight a store may succeed or be denied; after its return it is denied."""
+    program = Program()
+    program.open(0, MPROTECT, arg=R)
+    assert program.store(value=3) == FINE
+    assert program.denied(kind=W, reported=R) == FINE
+    assert program.load(value=3) == FINE
+    program.end(0)
+    assert program.store() == ACCESS_OUTSIDE
+    assert program.load(value=3) == FINE
+
+
+def test_a_call_that_waits_for_its_lock_has_not_begun() -> None:
+    """What a call makes may be met from its first step on and no sooner."""
+    program = Program()
+    program.begin(0, MPROTECT, arg=R)
+    assert program.denied(kind=W, reported=R) == DENIED_INSIDE
+
+
+def test_two_calls_that_exclude_each_other_have_an_order() -> None:
+    """The second one waits until the first has returned, and so finds what it has made."""
+    program = Program()
+    program.open(0, MUNMAP)
+    program.begin(1, MMAP, arg=RW)
+    program.end(0)
+    program.move(1)
+    assert program.load() == FINE
+    program.end(1)
+    assert program.store() == FINE
+    assert program.denied(reported=-1) == DENIED_INSIDE
+
+
+def test_mprotect_stops_at_a_hole() -> None:
+    """What lies after the first hole keeps its rights."""
+    program = Program(pages=3)
+    program.call(MUNMAP, page=1)
+    program.call(MPROTECT, count=3, arg=R)
+    assert program.store(page=0) == ACCESS_OUTSIDE
+    assert program.store(page=2) == FINE
+
+
+def test_mmap_fails_over_a_mapping() -> None:
+    """MAP_FIXED_NOREPLACE changes nothing if a page of the range is mapped."""
+    program = Program(pages=1)
+    program.store(value=4)
+    program.call(MMAP, count=2, arg=R)
+    assert program.load(value=4) == FINE
+    assert program.load(page=1) == ACCESS_OUTSIDE
+
+
+def test_what_was_unmapped_does_not_come_back() -> None:
+    """A page that is mapped again where another one was shows zeros."""
+    program = Program()
+    program.store(value=7)
+    program.call(MUNMAP)
+    program.call(MMAP, arg=RW)
+    assert program.load(value=7) == CONTENT
+    assert program.load(value=0) == FINE
+
+
+def test_mremap_takes_the_content_along() -> None:
+    """The target shows what the source did; the source is a hole; holes between regions stay what they are."""
+    program = Program(pages=3)
+    program.store(page=0, value=1)
+    program.store(page=2, value=2)
+    program.call(MUNMAP, page=1)
+    program.call(MREMAP, page=0, count=3, arg=4)
+    assert program.load(page=4, value=1) == FINE
+    assert program.load(page=6, value=2) == FINE
+    assert program.load(page=5) == ACCESS_OUTSIDE
+    assert program.load(page=0, value=1) == ACCESS_OUTSIDE
+
+
+def test_a_store_during_mremap_is_not_lost() -> None:
+    """Through the old address it reaches the page that moves."""
+    program = Program(pages=1)
+    program.open(0, MREMAP, arg=4)
+    program.store(page=0, value=9)
+    program.end(0)
+    assert program.load(page=4, value=0) == CONTENT
+    assert program.load(page=4, value=9) == FINE
+
+
+def test_mremap_of_several_regions_with_a_registered_one() -> None:
+    """If the first is registered with userfaultfd nothing moves; if a later one is, what comes before it does."""
+    program = Program(pages=3)
+    program.call(REGISTER, page=1)
+    program.call(MREMAP, page=1, count=2, arg=4)
+    assert program.load(page=1) == FINE
+    program.call(MREMAP, page=0, count=2, arg=4)
+    assert program.load(page=4) == FINE
+    assert program.load(page=1) == FINE
+
+
+def test_dontneed_drops_private_content_alone() -> None:
+    """Private memory reads zeros after it; shared memory what it contains. Holes are passed over."""
+    program = Program(pages=2)
+    program.store(page=1, value=6)
+    program.call(MUNMAP, page=0)
+    program.call(DONTNEED, count=2)
+    assert program.load(page=1, value=6) == CONTENT
+    shared = Program(kind=MAP_SHARED)
+    shared.store(value=6)
+    shared.call(DONTNEED)
+    assert shared.load(value=6) == FINE
+
+
+def test_dontneed_in_flight_may_lose_a_store() -> None:
+    """A store beside it goes to the page that is dropped or to the new one; an older one never comes back."""
+    program = Program()
+    program.store(value=1)
+    program.open(0, DONTNEED)
+    program.store(value=2)
+    assert program.load(value=1) == FINE
+    program.end(0)
+    assert program.load(value=1) == CONTENT
+    assert program.load(value=2) == FINE
+    assert program.load(value=0) == CONTENT
+
+
+def test_free_may_drop_until_the_next_store() -> None:
+    """After MADV_FREE the old content or zeros; zeros once seen stay; a store after it keeps the page."""
+    program = Program()
+    program.store(value=1)
+    program.call(FREE)
+    assert program.load(value=1) == FINE
+    assert program.load(value=0) == FINE
+    assert program.load(value=1) == CONTENT
+    program.store(value=2)
+    assert program.load(value=0) == CONTENT
+
+
+def test_a_child_has_what_its_parent_had() -> None:
+    """Regions and contents at the fork; later stores of either are its own, shared memory excepted."""
+    program = Program()
+    program.store(value=1)
+    program.begin(0, FORK, count=1)
+    program.move(0)
+    program.store(value=2)
+    program.contract.forked(0, 1)
+    program.end(0)
+    program.store(value=3)
+    assert program.load(value=3, mm=1) == CONTENT
+    assert program.load(value=2, mm=1) == FINE
+    assert program.load(value=1, mm=1) == CONTENT
+    assert program.store(value=4, mm=1) == FINE
+    assert program.load(value=3) == FINE
+
+
+def test_shared_memory_is_shared_with_the_child() -> None:
+    """A store of the child is seen by the parent."""
+    program = Program(kind=MAP_SHARED)
+    program.begin(0, FORK)
+    program.move(0)
+    program.contract.forked(0, 1)
+    program.end(0)
+    program.store(value=4, mm=1)
+    assert program.load(value=4) == FINE
+    assert program.load(value=0) == CONTENT
+
+
+def test_exit_leaves_nothing() -> None:
+    """Of an address space that has ended no access may succeed."""
+    program = Program()
+    program.contract.exited(0)
+    assert program.load() == ACCESS_OUTSIDE
+
+
+def test_punch_and_revoke_make_zeros() -> None:
+    """A hole in the file and a revoked page of a driver read zeros, wherever they are mapped."""
+    for kind, call in ((MAP_FILE, PUNCH), (MAP_PFNMAP, REVOKE)):
+        program = Program(kind=kind)
+        program.store(value=3)
+        program.call(call)
+        assert program.load(value=3) == CONTENT
+        assert program.load(value=0) == FINE
+
+
+def test_a_write_protected_page_traps() -> None:
+    """A store to a page that has content is reported after UFFDIO_WRITEPROTECT, and succeeds after it is resolved."""
+    program = Program()
+    program.store(value=1)
+    program.call(REGISTER)
+    assert program.trapped() == TRAPPED
+    program.call(PROTECT)
+    assert program.trapped() == FINE
+    assert program.store() == NOT_TRAPPED
+    program.call(RESOLVE)
+    assert program.trapped() == TRAPPED
+    assert program.store() == FINE
+
+
+def test_write_protection_in_flight_may_be_met_or_not() -> None:
+    """While it is in flight a store succeeds or is reported."""
+    program = Program()
+    program.store(value=1)
+    program.call(REGISTER)
+    program.open(0, PROTECT)
+    assert program.store(value=2) == FINE
+    assert program.trapped() == FINE
+    program.end(0)
+    assert program.store(value=3) == NOT_TRAPPED
+
+
+def test_write_protection_of_a_range_stops_at_what_is_not_registered() -> None:
+    """Holes are passed over, and the pages before the first region that is not registered are protected."""
+    program = Program(pages=4)
+    for page in range(4):
+        program.store(page=page, value=page + 1)
+    program.call(REGISTER, page=0, count=3)
+    program.call(MUNMAP, page=1)
+    program.call(PROTECT, count=4)
+    assert program.store(page=0) == NOT_TRAPPED
+    assert program.store(page=2) == NOT_TRAPPED
+    assert program.store(page=3) == FINE
+
+
+def test_a_private_page_without_content_may_stay_unprotected() -> None:
+    """Nothing may be mapped there; in shared memory a marker stands for the page."""
+    program = Program()
+    program.call(REGISTER)
+    program.call(PROTECT)
+    assert program.store() == FINE
+    shared = Program(kind=MAP_SHARED)
+    shared.call(REGISTER)
+    shared.call(PROTECT)
+    assert shared.store() == NOT_TRAPPED
+
+
+def test_a_range_with_a_file_is_not_registered() -> None:
+    """UFFDIO_REGISTER is refused with no effect (EINVAL)."""
+    program = Program(kind=MAP_FILE)
+    program.call(REGISTER)
+    assert program.trapped() == TRAPPED
+
+
+def test_a_key_denies_by_pkru() -> None:
+    """A key denies loads and stores as the CPU's PKRU says, never a fetch."""
+    program = Program(prot=RW | X)
+    program.call(PKEY_MPROTECT, arg=RW | X | 1 << 3)
+    denying = NO_ACCESS << 2
+    assert program.load(pkru=denying) == ACCESS_OUTSIDE
+    assert program.load(kind=X, pkru=denying) == FINE
+    assert program.load(pkru=0) == FINE
+
+
+def test_a_denial_by_an_old_key_is_explained_when_it_is_raised() -> None:
+    """The handler may come to it when the call that has changed the key has returned."""
+    program = Program()
+    program.call(PKEY_MPROTECT, arg=RW | 1 << 3)
+    denying = NO_ACCESS << 2
+    program.contract.key_denied(3, 0, R, denying)
+    program.call(PKEY_MPROTECT, arg=RW)
+    assert program.contract.denied(3, 0, R, RW, denying) == FINE
+    assert program.contract.denied(3, 0, R, RW, denying) == DENIED_INSIDE
+
+
+def test_a_postponed_promise_holds_at_the_end_of_its_epoch() -> None:
+    """Until then old translations may be used, after it they may not; who maps there anew shows zeros at once."""
+    program = Program()
+    program.store(value=1)
+    program.open(0, MUNMAP)
+    program.contract.postpone(0, 7)
+    program.steps[0].clear()
+    assert program.load(value=1) == FINE
+    program.call(MMAP, arg=RW)
+    assert program.load(value=1) == CONTENT
+    program.contract.epoch_ended(7)
+    assert program.load(value=0) == FINE
+
+
+def test_a_punched_page_may_be_seen_where_it_is_being_unmapped() -> None:
+    """A munmap has taken the page out and not flushed yet: the hole is punched without it."""
+    program = Program(kind=MAP_FILE)
+    program.store(value=1)
+    program.open(0, MUNMAP)
+    program.begin(1, PUNCH)
+    program.move(1)
+    program.end(1)
+    assert program.load(value=1) == FINE
+    program.end(0)
+    assert program.load(value=1) == ACCESS_OUTSIDE
+
+
+def test_a_copy_shares_nothing() -> None:
+    """What happens to a copy of a contract is not seen by the original."""
+    program = Program()
+    program.store(value=1)
+    program.open(0, DONTNEED)
+    program.load(value=1)
+    other = Contract(program.steps, 3, 8, program.contract)
+    other.access(0, W, 5, 0)
+    other.closed(0)
+    assert program.load(value=1) == FINE
+    assert program.load(value=5) == CONTENT

@@ -1,0 +1,159 @@
+"""At rest: what mm/ keeps of each page is what the calls have made of it, and nothing is left over or miscounted."""
+
+from collections.abc import Callable
+
+import pytest
+
+from contract.rest import at_rest
+from machine.entry import NX, RW, UFFD_WP
+from machine.geometry import FRAMES
+from mm.swap import add_to_swap
+from mm.world import VM_WRITE
+from tests.kernel import Kernel, prot
+
+
+def settled(**how: int | str) -> Kernel:
+    """A world at rest with a page that was stored to, one that was read, and a hole."""
+    k = Kernel(pages=4, **how)  # type: ignore[arg-type]  # the keywords are those of Kernel
+    k.write(0, 0)
+    k.read(1, 1)
+    k.run(0, "munmap", 3)
+    assert at_rest(k.w, k.journal.contract) == ("", 0)
+    return k
+
+
+def leak(k: Kernel) -> None:
+    """A frame is taken and forgotten."""
+    frame = next(frame for frame in range(1, FRAMES) if k.w.free_frames >> frame & 1)
+    k.w.free_frames ^= 1 << frame
+
+
+def forget(k: Kernel) -> None:
+    """A reference is dropped that nobody has."""
+    k.w.refs[k.frame(0)] -= 1
+
+
+def free(k: Kernel) -> None:
+    """A frame that is mapped is free."""
+    k.w.free_frames |= 1 << k.frame(0)
+    k.w.refs[k.frame(0)] = 0
+
+
+def miscount(k: Kernel) -> None:
+    """A reference is taken that nobody drops."""
+    k.w.refs[k.frame(0)] += 1
+
+
+def lose_slot(k: Kernel) -> None:
+    """A swap slot keeps its content, and nothing names it."""
+    k.w.swap[7] = 1
+
+
+def miscount_slot(k: Kernel) -> None:
+    """A swap slot counts an entry that there is not."""
+    k.w.swap_map[add_to_swap(k.w, k.frame(0))] = 1
+
+
+def hold(k: Kernel) -> None:
+    """A page-table lock is held."""
+    k.w.ptl[0] = 1
+
+
+def disable(k: Kernel) -> None:
+    """A CPU has interrupts disabled."""
+    k.w.irqs_off[1] = True
+
+
+def lose_content(k: Kernel) -> None:
+    """The page contains something else than what was stored."""
+    k.w.machine.memory[k.frame(0) << 2] = 99
+
+
+def lose_entry(k: Kernel) -> None:
+    """The page's entry is gone, with its reference and its frame."""
+    frame = k.frame(0)
+    k.w.machine.memory[_place(k, 0)] = 0
+    k.w.refs[frame] = 0
+    k.w.free_frames |= 1 << frame
+
+
+def grant(k: Kernel) -> None:
+    """The entry of a hole is there."""
+    k.w.machine.memory[_place(k, 3)] = k.pte(1)
+
+
+def widen(k: Kernel) -> None:
+    """An entry may be fetched from, in a region that denies it."""
+    k.w.machine.memory[_place(k, 0)] &= ~NX
+
+
+def keep_region(k: Kernel) -> None:
+    """The region of a hole is there."""
+    k.w.vma[0][3] = k.w.vma[0][0]
+
+
+def lose_right(k: Kernel) -> None:
+    """The region allows less than the calls have made it."""
+    k.w.vma[0][0] &= ~VM_WRITE
+
+
+def _place(k: Kernel, page: int) -> int:
+    return (k.pmd(0) >> 19 & 60 | k.pmd(0) >> 12 & 3) << 2 | page
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (leak, "frame-leaked"),
+        (forget, "free-frame-in-use"),
+        (free, "free-frame-in-use"),
+        (miscount, "reference-miscounted"),
+        (lose_slot, "frame-leaked"),
+        (miscount_slot, "reference-miscounted"),
+        (hold, "lock-left-held"),
+        (disable, "lock-left-held"),
+        (lose_content, "content-not-of-calls"),
+        (lose_entry, "content-not-of-calls"),
+        (grant, "entry-beyond-region"),
+        (widen, "entry-beyond-region"),
+        (keep_region, "region-not-of-calls"),
+        (lose_right, "region-not-of-calls"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_each_harm_is_seen(harm: Callable[[Kernel], None], reason: str) -> None:
+    """A world at rest is wrong by the reason of what was done to it."""
+    k = settled()
+    harm(k)
+    assert at_rest(k.w, k.journal.contract)[0] == reason
+
+
+def test_a_mark_that_was_lost_is_seen() -> None:
+    """A page that a call has write-protected for userfaultfd must trap, wherever it is."""
+    k = settled()
+    k.run(0, "uffd_register", 0)
+    k.run(0, "uffd_wp", 0)
+    assert at_rest(k.w, k.journal.contract) == ("", 0)
+    k.w.machine.memory[_place(k, 0)] ^= UFFD_WP | RW
+    assert at_rest(k.w, k.journal.contract) == ("entry-beyond-region", 0)
+
+
+def test_the_reverse_map_is_held_against_the_tables() -> None:
+    """A folio of the file that the reverse map finds at a page must be mapped there, and the other way round."""
+    k = settled(layout="file")
+    assert k.w.rmap
+    k.w.rmap.popitem()
+    assert at_rest(k.w, k.journal.contract)[0] == "rmap-differs-from-tables"
+
+
+@pytest.mark.parametrize("layout", ["private", "shared", "huge", "file", "pfnmap"])
+def test_every_place_of_a_page_is_read_back(layout: str) -> None:
+    """Content is found where it is: in a frame, in swap, in the page cache, on the backing store, with the driver."""
+    k = settled(layout=layout)
+    k.run(0, "swapout", 0)
+    k.run(0, "migrate", 1)
+    k.run(0, "ksm", 1)
+    k.run(0, "mmap", 3, 1, prot(3))
+    k.run(0, "fork")
+    k.run(0, "dontneed", 0, 2)
+    assert at_rest(k.w, k.journal.contract) == ("", 0)

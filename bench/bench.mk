@@ -23,6 +23,13 @@ QUIET := linux linux-5.19 v3 minimal always
 bench-quiet: venv ## ten minutes against each unbroken policy; fails at the first finding
 	@for policy in $(QUIET); do $(BIN)/shootdown fuzz --policy $$policy --for 10m --workers 2 --db quiet.db --quiet || exit $$?; done
 
+.PHONY: prove-latr
+prove-latr: compile ## explore lazy shootdown beyond what the tests do: one page, five operations, batches of 1 and 2
+	@for batch in 1 2; do \
+	    PYTHONPATH=$(CURDIR)/.compiled $(BIN)/shootdown prove --policy latr --cpus 2 --pages 1 --ops 5 \
+	        --operations read,write,dontneed --batch $$batch --db $(DB) || exit $$?; \
+	done
+
 .PHONY: bench-prove
 bench-prove: compile ## worlds a second, what the reductions save, and the smallest scope beside Spin: a minute (needs spin, gcc)
 	@$(BIN)/python -m bench.prove

@@ -57,8 +57,9 @@ def clear_refs_pmd(w: World, cpu: int, s: Step) -> None:
         clears = [(clear_soft_dirty, mm, first + i) for i in range(FANOUT)]
         push(w, cpu, (pte_lock, mm, index), *clears, (pte_unlock, mm, index))
     else:
-        for i in range(FANOUT):
-            w.observer.visit(cpu, mm, first + i, VM_WRITE)
+        for page in range(first, first + FANOUT):
+            if not w.vma[mm][page] & VM_PFNMAP:
+                w.observer.visit(cpu, mm, page, VM_WRITE)
 
 
 @step("clear_soft_dirty", "change")

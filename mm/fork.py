@@ -94,6 +94,15 @@ def copy_pmd(w: World, cpu: int, s: Step) -> None:
             (pte_unlock, child, index),
             (pte_unlock, mm, index),
         )
+    else:
+        for page in range(index * FANOUT, (index + 1) * FANOUT):
+            deny_writes(w, cpu, mm, page)
+
+
+def deny_writes(w: World, cpu: int, mm: int, page: int) -> None:
+    """What fork promises of the parent's page, mapped or not: its private memory is not stored to behind the copy."""
+    if w.vma[mm][page] & (VM_SHARED | VM_WRITE) == VM_WRITE:
+        w.observer.visit(cpu, mm, page, VM_WRITE)
 
 
 @step("copy_present_pte", "change")
@@ -111,8 +120,7 @@ def copy_pte(w: World, cpu: int, s: Step) -> None:
     if vma & VM_SHARED or not vma:
         return
     pte = pte_of(w, mm, page)
-    if vma & VM_WRITE:
-        w.observer.visit(cpu, mm, page, VM_WRITE)
+    deny_writes(w, cpu, mm, page)
     if not pte:
         return
     if is_swap(pte):
@@ -156,7 +164,7 @@ def copy_huge_pmd(w: World, cpu: int, s: Step) -> None:
     for i in range(FANOUT):
         get_page(w, frame_of(pmd) + i)
         w.observer.object_fork(mm, child, frame_of(pmd) + i)
-        w.observer.visit(cpu, mm, first + i, VM_WRITE)
+        deny_writes(w, cpu, mm, first + i)
     set_pmd_leaf(w, cpu, child, index, pmd & ~(RW | ACCESSED | UFFD_WP))
 
 

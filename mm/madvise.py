@@ -99,6 +99,7 @@ def free_pte(w: World, cpu: int, s: Step) -> None:
     old = pte_of(w, mm, page)
     if is_swap(old):
         set_pte(w, cpu, mm, page, 0)
+        w.observer.found_unmapped(cpu, mm, page)
         free_swap_entry(w, mm, old)
         return
     frame = frame_of(old)

@@ -63,6 +63,9 @@ def mmap_region(w: World, cpu: int, s: Step) -> bool:
         return True
     if not any(w.vma[mm][first : first + count]):
         map_pages(w, mm, range(first, first + count), arg & VM_RIGHTS, arg >> 3)
+        for page in range(first, first + count):
+            # Who has unmapped the address need not have flushed yet, and the new region is not what was there before.
+            w.observer.visit(cpu, mm, page, VM_RIGHTS)
         w.flush.addresses_reused(w, cpu, mm)
     return False
 

@@ -104,6 +104,8 @@ def move_vma(w: World, cpu: int, s: Step) -> bool:
     for i in range(count):
         regions[target + i] = regions[first + i] & ~VM_UFFD_WP
         w.observer.region(mm, target + i, allowance(regions[first + i]))
+        # As in mmap: nothing older of the address may be used when the call has returned.
+        w.observer.visit(cpu, mm, target + i, VM_RIGHTS)
     extents: list[tuple[int, int, int]] = []
     for i in range(count):
         source, place = first + i, target + i

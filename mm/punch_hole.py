@@ -1,7 +1,10 @@
 """Hole punching (fallocate, or truncate): unmap a page of the file wherever it is mapped, and drop it.
 
-No mmap_lock: the mappings are found through the reverse map, so it meets an mremap that has moved one of them and
-released the page-table locks (CVE-2018-18281).
+No mmap_lock: the mappings are found through the file, so it meets an mremap that has moved one of them and released
+the page-table locks (CVE-2018-18281).
+First every region of the page is zapped, whether an entry is there or not: another zap may have cleared it and not
+flushed yet, and then the gather is nested and flushes everything (truncate_pagecache_range in mm/truncate.c and
+unmap_mapping_range_vma in mm/memory.c of Linux 6.1). Then what the reverse map still finds (unmap_mapping_folio).
 Faults on the page wait for the folio's lock, which stands for the invalidate_lock of the mapping as well.
 """
 
@@ -12,8 +15,8 @@ from mm.operation import gather_begin, gather_finish, op_return, pte_lock_batche
 from mm.page_cache import mapped_at
 from mm.rmap import trylock_page, unlock_page
 from mm.step import Step, push, step
-from mm.tables import maps, pte_of
-from mm.world import World
+from mm.tables import has_table, maps, pmd_of, pte_of
+from mm.world import VM_FILE, VM_PGOFF_SHIFT, VM_RIGHTS, World
 from mm.zap import UNMAP, zap_pte
 
 
@@ -26,32 +29,66 @@ def start_punch(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
 def punch_begin(w: World, cpu: int, s: Step) -> bool:
     place = s[1]
     frame = w.shared[place]
-    if frame < 0:
-        w.disk.pop(place, None)
-        w.observer.object_ended(place)
-        return False
-    if not trylock_page(w, frame):
+    if frame >= 0 and not trylock_page(w, frame):
         return True
-    push(w, cpu, (unmap_mapping_next, frame), (remove_folio, frame, place))
+    if frame >= 0:
+        push(w, cpu, (unmap_mapping_next, frame), (remove_folio, frame, place))
+    else:
+        push(w, cpu, (leave_hole, place))
+    for mm, regions in enumerate(w.vma):
+        for page, vma in enumerate(regions):
+            if maps_place(vma, place):
+                push_gather(w, cpu, mm, (unmap_mapping_region, mm, page, place))
     return False
 
 
-@step("unmap_mapping_range", "check", takes="frame")
+def maps_place(vma: int, place: int) -> bool:
+    """Return whether the region is of the file, and its page the one at the place."""
+    return bool(vma & VM_FILE) and vma >> VM_PGOFF_SHIFT == place
+
+
+def push_gather(w: World, cpu: int, mm: int, *steps: Step) -> None:
+    """Push the steps in a gather of their own, because what comes next may be of another address space."""
+    push(w, cpu, (gather_begin, mm), *steps, (gather_finish,))
+
+
+@step("unmap_mapping_range", "check")
+def unmap_mapping_region(w: World, cpu: int, s: Step) -> None:
+    """Zap the page of a region, if that still is one of the file's page; a region that is gone is its munmap's."""
+    _, mm, page, place = s
+    index = page // FANOUT
+    if not maps_place(w.vma[mm][page], place):
+        return
+    if pmd_of(w, mm, index):
+        push(w, cpu, (pte_lock_batched, mm, index), (zap_region_pte, mm, page, place))
+    else:
+        w.observer.visit(cpu, mm, page, VM_RIGHTS)
+
+
+@step("zap_pte_range", "check")
+def zap_region_pte(w: World, cpu: int, s: Step) -> None:
+    """Entered with the PTL; every way out releases it. Look again: the region may be gone, or the table."""
+    _, mm, page, place = s
+    index = page // FANOUT
+    still = maps_place(w.vma[mm][page], place)
+    if still and has_table(w, mm, index):
+        push(w, cpu, (zap_pte, mm, index, 1 << page % FANOUT, UNMAP))
+        return
+    if still:
+        w.observer.visit(cpu, mm, page, VM_RIGHTS)
+    push(w, cpu, (pte_unlock, mm, index))
+
+
+@step("unmap_mapping_folio", "check", takes="frame")
 def unmap_mapping_next(w: World, cpu: int, s: Step) -> None:
-    """Zap the next mapping, each in a gather of its own, because it may be of another address space."""
+    """Zap the next mapping that the reverse map finds, and go on."""
     places = mapped_at(w, s[1])
     if places:
         mm, page = divmod(min(places), PAGES)
         index = page // FANOUT
-        push(
-            w,
-            cpu,
-            (gather_begin, mm),
-            (pte_lock_batched, mm, index),
-            (unmap_mapping_pte, mm, page, s[1]),
-            (gather_finish,),
-            s,
-        )
+        w.steps[cpu].append(s)
+        lock = (pte_lock_batched, mm, index)
+        push_gather(w, cpu, mm, lock, (unmap_mapping_pte, mm, page, s[1]))
 
 
 @step("zap_pte_range", "check", takes="mm page frame")
@@ -74,3 +111,14 @@ def remove_folio(w: World, _cpu: int, s: Step) -> None:
     w.observer.object_ended(place)
     unlock_page(w, frame)
     put_page(w, frame)
+
+
+@step("truncate_inode_pages_range", "check")
+def leave_hole(w: World, cpu: int, s: Step) -> None:
+    """The page was in no folio when the hole was begun: a fault that has read it in since then is undone."""
+    place = s[1]
+    if w.shared[place] >= 0:
+        push(w, cpu, (punch_begin, place))
+    else:
+        w.disk.pop(place, None)
+        w.observer.object_ended(place)

@@ -58,8 +58,13 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
         strategy=LatrFlush,
         trusts="That a program does not touch what it has given up until every CPU has had a tick or a context "
         "switch: munmap returns before its promise holds, and stores through an old entry are lost with the page. That "
-        "frames are not freed and addresses not mapped again before that, and that whoever takes a page-table lock of "
-        "the space meanwhile looks for what is put off, because it finds entries gone and has nothing to flush itself.",
+        "frames are not freed before that, and addresses not mapped again: mmap and mremap flush what is put off. That "
+        "whoever takes a page-table lock of the space meanwhile looks for what is put off, because it finds entries "
+        "gone and has nothing to flush itself; and that a gather which took the lock before counts as nested, as a "
+        "flush that is put off is no open gather any more. That each CPU has a tick or a context switch: one that runs "
+        "user code without ticks (NO_HZ_FULL) delays the frames for as long. That an idle CPU, which has the space "
+        "lazily and is not waited for, compares generations before it runs it again, and walks no page table that is "
+        "freed, because those are flushed at once.",
     ),
     Policy(
         "arm64",

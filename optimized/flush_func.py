@@ -81,15 +81,13 @@ def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, gener
     """
     state: X86State = w.flush_state
     loaded = w.loaded_mm[target]
-    if loaded == INIT_MM:
-        return
-    if mm == ANY_MM:
-        if loaded < 0:
-            # A space that is gone, whose table is loaded lazily: nothing of it is used again.
+    if loaded != mm:
+        if mm != ANY_MM:
+            state.cpumask[mm] &= ~(1 << target)
             return
-    elif loaded != mm:
-        state.cpumask[mm] &= ~(1 << target)
-        return
+        if loaded < 0:
+            # None, or a space that is gone, whose table is loaded lazily: nothing of it is used again.
+            return
     if w.lazy[target]:
         w.loaded_mm[target] = INIT_MM
         w.machine.load_cr3(target, NO_ROOT, w.machine.pcid[target], noflush=True)

@@ -8,6 +8,9 @@ thread on another CPU may still use what the program has given up.
 Addresses are not handed out anew before, and whoever comes to the page tables of the space flushes at once, as behind a
 batched unmap.
 Everything else is flushed as in Linux, and so are page tables that are freed.
+A flush that is put off leaves the count of open gathers before it is carried out. So it counts for the others as if its
+gather were still open: who has walked beside it, taken the page-table lock first, and passed over what it has cleared,
+is nested.
 """
 
 from mm.frames import put_page
@@ -15,7 +18,7 @@ from mm.step import Step, push, step
 from mm.world import FLUSHES, SWITCHING, World
 from optimized.flush_func import flush_tlb_func
 from optimized.shootdown import flush_send
-from optimized.state import X86State
+from optimized.state import Gather, X86State
 from optimized.strategy import GatherFlush
 
 EPOCH, SPACE, FIRST, COUNT, GENERATION, WAITING, PAGES_FROM = range(7)
@@ -34,6 +37,14 @@ class LatrFlush(GatherFlush):
             self.gather_finish(w, cpu)
         else:
             push(w, cpu, (save_latr_state,))
+
+    def is_nested(self, w: World, gather: Gather) -> bool:
+        return super().is_nested(w, gather) or self.is_put_off(w, gather.mm)
+
+    def is_put_off(self, w: World, mm: int) -> bool:
+        """Return whether a flush of the space is put off, and nobody has carried it out for all since."""
+        state: X86State = w.flush_state
+        return state.batched[mm] != state.batched_flushed[mm]
 
     def tick(self, w: World, cpu: int) -> None:
         super().tick(w, cpu)

@@ -26,14 +26,20 @@ def flush_send(w: World, cpu: int, s: Step) -> None:
 
 
 def targets_of(w: World, cpu: int, mm: int, *, freed_tables: bool) -> int:
-    """Return who of the CPU mask must handle a flush: bit d for the CPU at distance d from the sender."""
+    """Return who must handle a flush: bit d for the CPU at distance d from the sender.
+
+    With nobody else in the mask the sender goes by what it has loaded, whatever its own bit says; else it is one of the
+    mask like the others (flush_tlb_mm_range in arch/x86/mm/tlb.c of Linux 6.1, 6.12 and 7.3).
+    """
     state: X86State = w.flush_state
     mask = state.cpumask[mm]
+    if not mask & ~(1 << cpu):
+        return int(w.loaded_mm[cpu] == mm)
     if state.trim_due >> mm & 1:
         # Whoever is interrupted for nothing leaves the mask, in flush_tlb_func.
         state.trim_due &= ~(1 << mm)
         return targets_to_trim(w, cpu, mask, freed_tables=freed_tables)
-    own = mask >> cpu & 1 if w.loaded_mm[cpu] == mm else 0
+    own = mask >> cpu & 1 if freed_tables or should_flush_tlb(w, cpu, mm) else 0
     return own | others_of(w, cpu, mask, mm, freed_tables=freed_tables)
 
 

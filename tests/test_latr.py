@@ -4,12 +4,17 @@ import pytest
 
 from fuzz.execute import execute
 from fuzz.oracle import Violation
-from fuzz.scenario import corpus
+from fuzz.prove.counterexample import operations_in, scenario_of
+from fuzz.prove.scope import Scope
+from fuzz.prove.search import Illegal, Search
+from fuzz.prove.visited import Visited
+from fuzz.scenario import Header, corpus
 from fuzz.verdict import ILLEGAL
 from machine.entry import READ
 from mm.world import IPIS
 from optimized.policies import REGISTRY
 from tests.kernel import Kernel, R, prot
+from tests.proving import operations
 
 SAVE = "save LATR state"
 
@@ -136,3 +141,51 @@ def test_stories_of_other_policies_are_legal_under_it() -> None:
     ]
 
     assert not wrong
+
+
+def prove(policy: str) -> tuple[str, int]:
+    """The reason and the operations of the first violation on one page of two CPUs, or "" and the bound."""
+    bound = 4
+    strategy = REGISTRY[policy].make()
+    scope = Scope(Header(2, 1, batch=2), bound, ("",), operations("write p0, dontneed p0"))
+    visited = Visited(1 << 18)
+    search = Search(scope, strategy, visited)
+    try:
+        paths = search.begin()
+        for level in range(bound):
+            paths = search.expand(paths, last=level + 1 == bound)
+    except Illegal as illegal:
+        return illegal.reason, operations_in(scenario_of(illegal.path, scope, strategy))
+    finally:
+        visited.close()
+    return "", bound
+
+
+def test_every_interleaving_of_zaps_and_stores() -> None:
+    """Nothing is illegal in the scope; with what is put off unseen, the fourth operation uses what was given up."""
+    assert prove("latr") == ("", 4)
+    assert prove("put-off-unseen") == ("stale-grant", 4)
+
+
+def test_a_gather_beside_one_that_is_put_off_is_nested() -> None:
+    """It has taken the table lock before the other one saved its flush, and so flushes at its end what both passed."""
+    k = Kernel("latr")
+    k.write(0)
+    k.start(1, "dontneed")
+    k.until(1, SAVE)
+    k.start(0, "dontneed")
+    k.until(0, "ptep_get_and_clear_full")
+    k.finish(1)
+    assert k.cached(0)
+
+    assert SAVE not in k.finish(0)
+    assert not k.cached(0)
+
+
+def test_what_was_flushed_for_all_is_put_off_no_more() -> None:
+    """Who takes the table lock behind a save flushes for everybody, and can put its own flush off again."""
+    k, _ = given_up()
+    k.read(1, 1)
+
+    assert SAVE in k.run(0, "dontneed", 1)
+    assert len(k.state.lazy_frees) == 2

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from machine.geometry import PAGES
 from mm.step import push
 from mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
-from optimized.flush_func import flush_tlb_func
-from optimized.shootdown import flush_send, should_flush_tlb
+from optimized.flush_func import ANY_MM, NO_GENERATION, flush_tlb_func
+from optimized.shootdown import flush_send, should_flush_tlb, targets_of
 from tests.kernel import Kernel, R, W
 
 
@@ -226,14 +226,49 @@ def test_a_cpu_of_another_space_leaves_the_mask() -> None:
     assert held(k, 1) == {0, 1, 2, 3}
 
 
-def test_a_cpu_without_a_space_ignores_the_flush() -> None:
-    """On init_mm there is nothing to flush."""
+def test_a_cpu_without_a_space_flushes_nothing() -> None:
+    """On init_mm there is nothing to flush; of a space that it does not run it leaves the mask."""
     k = warm()
     k.w.loaded_mm[1] = INIT_MM
+    flush_tlb_func(k.w, 1, ANY_MM, 0, PAGES, NO_GENERATION)
+    assert k.state.cpumask[0] == 3
+
     flush_tlb_func(k.w, 1, 0, 0, 1, 2)
 
-    assert k.state.cpumask[0] == 3
+    assert k.state.cpumask[0] == 1
     assert held(k, 1) == {0, 1, 2, 3}
+
+
+def test_a_sender_that_is_alone_goes_by_what_it_has_loaded() -> None:
+    """With nobody else in the mask it flushes its own space, whatever its bit says, and no other one."""
+    k = warm()
+    for own in (0, 1):
+        k.state.cpumask[0] = own
+        assert targets_of(k.w, 0, 0, freed_tables=False) == 1
+        assert targets_of(k.w, 0, 1, freed_tables=True) == 0
+    k.w.loaded_mm[0] = INIT_MM
+    assert targets_of(k.w, 0, 0, freed_tables=True) == 0
+
+
+def test_a_sender_with_others_is_one_of_the_mask() -> None:
+    """It is left out without its bit, and while it is lazy and no table was freed."""
+    k = warm()
+    assert targets_of(k.w, 0, 0, freed_tables=False) == 0b11
+    k.w.lazy[0] = True
+    assert targets_of(k.w, 0, 0, freed_tables=False) == 0b10
+    assert targets_of(k.w, 0, 0, freed_tables=True) == 0b11
+    k.state.cpumask[0] = 0b10
+    assert targets_of(k.w, 0, 0, freed_tables=True) == 0b10
+
+
+def test_a_flush_of_nobody_else_trims_no_mask() -> None:
+    """The second of should_trim_cpumask is asked for only where others are in the mask."""
+    k = warm()
+    k.state.trim_due = 1
+    k.state.cpumask[0] = 1
+    targets_of(k.w, 0, 0, freed_tables=False)
+
+    assert k.state.trim_due == 1
 
 
 @given(

@@ -1,13 +1,14 @@
 """The seeded faults as policies: what each one breaks, where the bug comes from, and the rule that must catch it.
 
-Every fault but the v1 family is the newest Linux rule and machinery with one decision replaced.
+Every fault but the v1 family is the newest Linux rule with one decision of its machinery replaced, which is that of
+Linux, or of lazy shootdown where the fault is in that.
 """
 
 from typing import Final
 
 from machine.entry import ACCESSED, PKEY, RW
 from optimized import rules
-from optimized.faults import delivery, gather
+from optimized.faults import delivery, gather, lazy
 from optimized.faults.history import HISTORY
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
@@ -315,6 +316,31 @@ FAULTS: Final[tuple[Policy, ...]] = (
         ),
         needs_flush=_skip_pkey,
         huge_needs_flush=_skip_pkey_huge,
+    ),
+    seed(
+        "put-off-unseen",
+        Fault(
+            "C1",
+            "typical",
+            0,
+            "lazy shootdown that looks only for open gathers: a flush that is put off leaves the count of open gathers "
+            "before it is carried out, so a second MADV_DONTNEED, which took the page-table lock in between and found "
+            "the entry gone, is not nested, and returns while its own CPU still reads the old page",
+            shortest=5,
+        ),
+        strategy=lazy.PutOffUnseen,
+    ),
+    seed(
+        "addresses-reused",
+        Fault(
+            "C1",
+            "typical",
+            0,
+            "lazy shootdown that hands addresses out anew: mmap returns the address of a munmap whose flush is put "
+            "off, and a thread on another CPU goes on with the page that was there",
+            shortest=4,
+        ),
+        strategy=lazy.AddressesReused,
     ),
     *HISTORY,
 )

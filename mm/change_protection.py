@@ -25,14 +25,14 @@ from machine.entry import (
     UFFD_WP,
     UFFD_WP_MARKER,
 )
-from machine.geometry import FANOUT, frame_of
+from machine.geometry import FANOUT, TABLES, frame_of
 from mm.huge_zero import is_huge_zero
 from mm.locks import pmd_lock, pmd_unlock, pte_unlock
-from mm.operation import pte_lock_batched
 from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.pgtable import pte_alloc
 from mm.step import Step, push, step
 from mm.tables import (
+    has_table,
     is_marker,
     is_migration,
     is_special,
@@ -44,7 +44,7 @@ from mm.tables import (
     set_pte,
 )
 from mm.thp import split_huge
-from mm.world import VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
+from mm.world import NOBODY, VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
 
 MPROTECT: Final = 0
 UFFD_PROTECT: Final = 1
@@ -74,16 +74,25 @@ def change_pmd(w: World, cpu: int, s: Step) -> None:
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (change_huge_pmd, *s[1:]))
     else:
-        changes = [
-            (change_pte, mm, index * FANOUT + i, deny >> 3 * i & 7, mode) for i in pages_in(mask)
-        ]
-        push(
-            w,
-            cpu,
-            (pte_lock_batched, mm, index),
-            *changes,
-            (pte_unlock, mm, index),
-        )
+        push(w, cpu, (change_ptes, *s[1:]))
+
+
+@step("pte_lock, flush_tlb_batched_pending", "lock")
+def change_ptes(w: World, cpu: int, s: Step) -> bool:
+    """Arguments as of change_pmd, which begins anew when the table is gone (-EAGAIN)."""
+    _, mm, index, mask, deny, mode = s
+    at = mm * TABLES + index
+    if w.ptl[at] != NOBODY:
+        return True
+    if not has_table(w, mm, index):
+        push(w, cpu, (change_pmd, *s[1:]))
+        return False
+    w.ptl[at] = cpu
+    first = index * FANOUT
+    changes = [(change_pte, mm, first + i, deny >> 3 * i & 7, mode) for i in pages_in(mask)]
+    push(w, cpu, *changes, (pte_unlock, mm, index))
+    w.flush.flush_batched_pending(w, cpu, mm)
+    return False
 
 
 @step("ptep_modify_prot_start", "change")

@@ -99,6 +99,14 @@ class FlushStrategy(Protocol):
         """pte_free_tlb: queue a page table to be freed after the flush."""
         ...
 
+    def table_reclaimed(self, w: "World", cpu: int, mm: int, index: int, frame: int) -> None:
+        """pte_free_tlb of a page table that MADV_DONTNEED has emptied, and whose region stays."""
+        ...
+
+    def emptied_checked_again(self) -> bool:
+        """Return whether a page table that was emptied is taken out only if it is still empty under the locks."""
+        ...
+
     def upper_tables_removed(self, w: "World", cpu: int) -> None:
         """free_pgd_range of a whole address space: queue the levels between the top-level table and the PMD tables."""
         ...

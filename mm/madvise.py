@@ -3,23 +3,22 @@
 from typing import Final
 
 from machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE
-from machine.geometry import FANOUT, frame_of
+from machine.geometry import FANOUT, TABLES, frame_of
 from mm.huge_zero import is_huge_zero
 from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, pte_unlock
 from mm.operation import (
     gather_begin,
     gather_finish,
     gather_finish_free,
-    pte_lock_batched,
     read_unlock_return,
 )
 from mm.page_mask import by_table, mask_of, pages_in
 from mm.step import Step, push, step
 from mm.swap import free_swap_entry
-from mm.tables import is_swap, pmd_of, pte_of, set_pte
+from mm.tables import has_table, is_swap, pmd_of, pte_of, set_pte
 from mm.thp import split_huge
 from mm.vma import vmas_in
-from mm.world import VM_PFNMAP, VM_SHARED, ZERO_FRAME, World
+from mm.world import NOBODY, VM_PFNMAP, VM_SHARED, ZERO_FRAME, World
 from mm.zap import DROP, zap_pmd
 
 DONTNEED: Final = 0
@@ -85,8 +84,22 @@ def free_pmd(w: World, cpu: int, s: Step) -> None:
     if pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (split_huge, mm, index), (pmd_unlock, mm), s)
     elif pmd:
+        push(w, cpu, (free_ptes, mm, index, mask))
+
+
+@step("pte_lock, flush_tlb_batched_pending", "lock")
+def free_ptes(w: World, cpu: int, s: Step) -> bool:
+    """Arguments as of free_pmd; where the table is gone there is nothing to free."""
+    _, mm, index, mask = s
+    at = mm * TABLES + index
+    if w.ptl[at] != NOBODY:
+        return True
+    if has_table(w, mm, index):
+        w.ptl[at] = cpu
         frees = [(free_pte, mm, index * FANOUT + i) for i in pages_in(mask)]
-        push(w, cpu, (pte_lock_batched, mm, index), *frees, (pte_unlock, mm, index))
+        push(w, cpu, *frees, (pte_unlock, mm, index))
+        w.flush.flush_batched_pending(w, cpu, mm)
+    return False
 
 
 @step("pte_mkold, pte_mkclean", "change")

@@ -2,6 +2,10 @@
 
 A walker reads the PMD without a lock and looks again under the PTL (pte_offset_map_lock): the table may be gone by
 then, and a new table or a huge page in its place.
+MADV_DONTNEED also frees the page table that it has emptied (CONFIG_PT_RECLAIM, which x86-64 has by default since
+6.14): under the PTL with which it has emptied it, if the PMD lock is free just then (zap_empty_pte_table); else it
+looks again later, under both locks, whether the table is still empty (zap_pte_table_if_empty). Behind that a fault may
+hook in another table or map a huge page, while the old table waits for the flush of the gather.
 """
 
 from typing import Final
@@ -15,6 +19,7 @@ from mm.page_mask import WHOLE_TABLE, pages_in
 from mm.step import Step, push, step
 from mm.swap import free_swap_entry
 from mm.tables import (
+    clear_pmd,
     has_table,
     is_marker,
     is_special,
@@ -31,12 +36,16 @@ UNMAP: Final = 0
 """The region goes, or its object: nothing is left (ZAP_FLAG_DROP_MARKER)."""
 DROP: Final = 1
 """MADV_DONTNEED: shared memory stays write-protected for userfaultfd."""
+DROP_TABLE: Final = 2
+"""MADV_DONTNEED of all that the table covers, under the PTL since it has begun: the table goes too."""
+DROP_IF_EMPTY: Final = 3
+"""As DROP_TABLE, but the PTL was released meanwhile: the table goes if it is empty."""
 
 
 @step("zap_pmd_range", "check")
 def zap_pmd(w: World, cpu: int, s: Step) -> None:
     """Arguments: mm, PMD index, mask of pages, what for (UNMAP or DROP)."""
-    _, mm, index, mask, _ = s
+    _, mm, index, mask, what = s
     pmd = pmd_of(w, mm, index)
     if not pmd:
         for i in pages_in(mask):
@@ -44,18 +53,19 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
     else:
-        push(w, cpu, (zap_ptes, *s[1:]))
+        whole = what == DROP and mask == WHOLE_TABLE
+        push(w, cpu, (zap_ptes, mm, index, mask, DROP_TABLE if whole else what))
 
 
 @step("pte_lock, flush_tlb_batched_pending", "lock")
 def zap_ptes(w: World, cpu: int, s: Step) -> bool:
-    """Arguments as of zap_pmd, which begins anew when the table is gone."""
-    _, mm, index, _, _ = s
+    """Arguments: mm, PMD index, mask of pages, what for; zap_pmd begins anew when the table is gone."""
+    _, mm, index, mask, what = s
     at = mm * TABLES + index
     if w.ptl[at] != NOBODY:
         return True
     if not has_table(w, mm, index):
-        push(w, cpu, (zap_pmd, *s[1:]))
+        push(w, cpu, (zap_pmd, mm, index, mask, min(what, DROP)))
         return False
     w.ptl[at] = cpu
     push(w, cpu, (zap_pte, *s[1:]))
@@ -67,15 +77,17 @@ def zap_ptes(w: World, cpu: int, s: Step) -> bool:
 def zap_pte(w: World, cpu: int, s: Step) -> None:
     """Zap the first page of the mask under the PTL, and push what follows: the others, or the release of the PTL.
 
-    Arguments as of zap_pmd.
+    Arguments as of zap_ptes.
     """
     _, mm, index, mask, what = s
     page = index * FANOUT + (mask & -mask).bit_length() - 1
     rest = mask & mask - 1
     old = pte_of(w, mm, page)
-    left = marker_left(w, mm, page, old) if what == DROP else 0
+    left = marker_left(w, mm, page, old) if what != UNMAP else 0
     if old != left:
         set_pte(w, cpu, mm, page, left)
+    if left:
+        what = DROP
     frame = -1
     full = False
     if old & (PRESENT | PROTNONE):
@@ -89,14 +101,16 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
         w.observer.found_unmapped(cpu, mm, page)
         if is_swap(old):
             free_swap_entry(w, mm, old)
-    unlock = (pte_unlock, mm, index)
     if full:
         # force_flush: the batch is full; leave the PTL, flush and free, then go on.
-        push(
-            w, cpu, unlock, (gather_flush,), *([(zap_ptes, mm, index, rest, what)] if rest else [])
-        )
+        what = DROP_IF_EMPTY if what == DROP_TABLE else what
+        push(w, cpu, (pte_unlock, mm, index), (gather_flush,), *after(mm, index, rest, what))
+    elif rest:
+        push(w, cpu, (zap_pte, mm, index, rest, what))
+    elif what == DROP_TABLE:
+        push(w, cpu, (zap_empty_table, mm, index))
     else:
-        push(w, cpu, (zap_pte, mm, index, rest, what) if rest else unlock)
+        push(w, cpu, (pte_unlock, mm, index), *after(mm, index, rest, what))
     if frame >= 0 and w.file_frames >> frame & 1:
         if old & DIRTY:
             # Before the PTL is released: who writes the folio back takes it for clean from then on (1cf35d47712d).
@@ -105,6 +119,48 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
             w.flush.dirty_folio_unmapped(w, cpu, mm, page)
         else:
             remove_rmap(w, mm, page)
+
+
+def after(mm: int, index: int, rest: int, what: int) -> list[Step]:
+    """Return what is left to do of a page table, without its lock."""
+    if rest:
+        return [(zap_ptes, mm, index, rest, what)]
+    return [(zap_table_if_empty, mm, index)] if what == DROP_IF_EMPTY else []
+
+
+@step("zap_empty_pte_table", "change")
+def zap_empty_table(w: World, cpu: int, s: Step) -> None:
+    """Entered with the PTL; every way out releases it. The table is empty, as the PTL was held since it was emptied.
+
+    The PMD lock comes before a PTL, so it is only tried.
+    """
+    _, mm, index = s
+    unlock = (pte_unlock, mm, index)
+    if w.pmd_lock[mm] == NOBODY:
+        unhook(w, cpu, mm, index)
+        push(w, cpu, unlock)
+    else:
+        push(w, cpu, unlock, (zap_table_if_empty, mm, index))
+
+
+@step("zap_pte_table_if_empty", "lock")
+def zap_table_if_empty(w: World, cpu: int, s: Step) -> bool:
+    """Under the PMD lock and the PTL: others may have mapped something meanwhile, or taken the table out."""
+    _, mm, index = s
+    if w.pmd_lock[mm] != NOBODY or w.ptl[mm * TABLES + index] != NOBODY:
+        return True
+    pages = range(index * FANOUT, (index + 1) * FANOUT)
+    is_empty = not any(pte_of(w, mm, page) for page in pages) or not w.flush.emptied_checked_again()
+    if is_empty and has_table(w, mm, index):
+        unhook(w, cpu, mm, index)
+    return False
+
+
+def unhook(w: World, cpu: int, mm: int, index: int) -> None:
+    """pmd_clear and pte_free_tlb: the table goes with the gather."""
+    table = frame_of(pmd_of(w, mm, index))
+    clear_pmd(w, cpu, mm, index)
+    w.flush.table_reclaimed(w, cpu, mm, index, table)
 
 
 def marker_left(w: World, mm: int, page: int, old: int) -> int:

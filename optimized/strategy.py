@@ -141,6 +141,12 @@ class GatherFlush:
         gather.freed_tables = True
         gather.tables.append((index, frame))
 
+    def table_reclaimed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+        self.table_removed(w, cpu, mm, index, frame)
+
+    def emptied_checked_again(self) -> bool:
+        return True
+
     def upper_tables_removed(self, w: World, cpu: int) -> None:
         """Flush everything, on lazy CPUs as well."""
         gather = self.gather_of(w, cpu)

@@ -103,6 +103,12 @@ class EagerFlush:
             self.pte_stored(w, cpu, mm, index * FANOUT + i)
         _state(w).tables[cpu].append((mm, index, frame))
 
+    def table_reclaimed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+        self.table_removed(w, cpu, mm, index, frame)
+
+    def emptied_checked_again(self) -> bool:
+        return True
+
     def upper_tables_removed(self, w: World, cpu: int) -> None:
         """The model has no such tables, and nothing is cached that led to one."""
 

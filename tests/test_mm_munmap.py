@@ -147,7 +147,7 @@ def test_pages_that_were_never_touched_need_no_flush() -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4])
 def test_a_full_batch_is_flushed_and_freed_outside_the_table_lock(batch: int) -> None:
-    """The walk leaves the PTL whenever the batch is full, flushes and frees, and takes the PTL again for what is left."""
+    """The walk leaves the PTL whenever the batch is full, flushes, frees, and takes it again for what is left."""
     k = Kernel(batch=batch)
     frames = []
     for page in range(4):

@@ -1,0 +1,66 @@
+"""Runs of many mutants, each in a process of its own, and the file that their results are kept in.
+
+A result is one JSON object a line. What the file already has is not run again, so a run can be interrupted.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench.mutants.one import CRASHED, Result
+
+_PATIENCE = 8
+"""A process may take this many times its CPU seconds, on a machine that has other work, and half a minute more."""
+
+
+def load(path: Path) -> list[Result]:
+    """Return the results that a file has; none when there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def one(name: str, seconds: float, seed: int) -> Result:
+    """Run one mutant; one whose process dies, or does not end, has crashed."""
+    command = [sys.executable, "-m", "bench.mutants.one", name]
+    command += [f"--seconds={seconds}", f"--seed={seed}"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_PATIENCE * seconds + 30
+        )
+        result: Result = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return _died(name, "no end", seconds, seed)
+    except subprocess.CalledProcessError as error:
+        print(error.stderr, file=sys.stderr)
+        return _died(name, f"exit status {error.returncode}", seconds, seed)
+    return result
+
+
+def _died(name: str, reason: str, seconds: float, seed: int) -> Result:
+    return {
+        "mutant": name,
+        "verdict": CRASHED,
+        "rule": "",
+        "reason": reason,
+        "executions": 0,
+        "undecided": 0,
+        "seconds": seconds,
+        "limit": seconds,
+        "seed": seed,
+        "scenario": "",
+    }
+
+
+def run(names: Iterable[str], seconds: float, seed: int, jobs: int, out: Path) -> None:
+    """Run every mutant that the file does not have yet."""
+    done = {result["mutant"] for result in load(out)}
+    todo = [name for name in names if name not in done]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
+        for at, result in enumerate(pool.map(lambda name: one(name, seconds, seed), todo), 1):
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            what = f"{result['verdict']} {result['rule']} {result['reason']}"
+            print(f"{at}/{len(todo)} {result['mutant']}: {what}", flush=True)

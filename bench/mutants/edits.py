@@ -122,7 +122,11 @@ def _in_expressions(statement: ast.stmt, function: Function) -> Iterator[Edit]:
             yield from _operand_dropped(node)
         if isinstance(node, ast.Compare):
             yield from _shifted(node)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "push":
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "push"
+        ):
             yield from _steps(node, "args", node.args, 2)
         if isinstance(node, ast.List) and any(_is_step(each) for each in node.elts):
             yield from _steps(node, "elts", node.elts, 0)
@@ -184,9 +188,7 @@ def _is_step(node: ast.expr) -> bool:
 
 def _steps(node: ast.AST, field: str, steps: list[ast.expr], first: int) -> Iterator[Edit]:
     for at in range(first, len(steps)):
-        yield Edit(
-            DROP_STEP, ast.unparse(steps[at]), node, field, [*steps[:at], *steps[at + 1 :]]
-        )
+        yield Edit(DROP_STEP, ast.unparse(steps[at]), node, field, [*steps[:at], *steps[at + 1 :]])
     for at in range(first, len(steps) - 1):
         text = f"{ast.unparse(steps[at])} <-> {ast.unparse(steps[at + 1])}"
         swapped = [*steps[:at], steps[at + 1], steps[at], *steps[at + 2 :]]

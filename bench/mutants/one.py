@@ -1,6 +1,6 @@
 """One mutant, in a process of its own: random inputs until something illegal, a crash, or a limit of CPU seconds.
 
-    python -m bench.mutants.one NAME [--seconds 25] [--seed 1] [--records 32]
+    python -m bench.mutants.one NAME [--seconds 25] [--seed 1]
 
 Prints one JSON object.
 """
@@ -30,6 +30,7 @@ POLICY: Final = "linux"
 LEGAL: Final = "legal"
 KILLED: Final = "killed"
 CRASHED: Final = "crashed"
+RECORDS: Final = 32
 _LONGEST_RUN: Final = 5.0
 """CPU seconds after which one execution is said to hang; it takes about a millisecond."""
 _MEMORY: Final = 2 << 30
@@ -72,7 +73,7 @@ def install(name: str, root: Path) -> None:
     sys.meta_path.insert(0, Substitute(module, path, mutated(file, path.read_text(), name)))
 
 
-def hunt(name: str, seconds: float, seed: int, records: int) -> Result:
+def hunt(name: str, seconds: float, seed: int) -> Result:
     """Run random inputs against the models that this process has, and return what they showed.
 
     Seeded by the mutant's name and the seed.
@@ -93,7 +94,7 @@ def hunt(name: str, seconds: float, seed: int, records: int) -> Result:
         strategy = REGISTRY[POLICY].make()
         start = time.process_time()
         while time.process_time() - start < seconds:
-            scenario = random_scenario(rng, records)
+            scenario = random_scenario(rng, RECORDS)
             data = encode(scenario)
             executions += 1
             signal.setitimer(signal.ITIMER_VIRTUAL, _LONGEST_RUN)
@@ -137,12 +138,11 @@ def main() -> None:
     parser.add_argument("mutant")
     parser.add_argument("--seconds", type=float, default=25.0, help="CPU seconds")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--records", type=int, default=32)
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     if options.mutant != UNMUTATED:
         install(options.mutant, Path(__file__).resolve().parents[2])
-    print(json.dumps(hunt(options.mutant, options.seconds, options.seed, options.records)))
+    print(json.dumps(hunt(options.mutant, options.seconds, options.seed)))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
-from bench.mutants.one import CRASHED, Result
+from bench.mutants.one import CRASHED, LEGAL, Result
+
+FIRST = 2.0
+"""CPU seconds of the first pass: what they do not show, most often nothing does."""
 
 _PATIENCE = 8
 """A process may take this many times its CPU seconds, on a machine that has other work, and half a minute more."""
@@ -54,13 +58,22 @@ def _died(name: str, reason: str, seconds: float, seed: int) -> Result:
 
 
 def run(names: Iterable[str], seconds: float, seed: int, jobs: int, out: Path) -> None:
-    """Run every mutant that the file does not have yet."""
+    """Run every mutant that the file does not have yet: all for a short time, and then those that stay legal for all of
+    it. The inputs are the same ones, so a mutant that is found in the first pass would be found in the second one.
+    """
     done = {result["mutant"] for result in load(out)}
     todo = [name for name in names if name not in done]
     out.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
-        for at, result in enumerate(pool.map(lambda name: one(name, seconds, seed), todo), 1):
-            file.write(json.dumps(result) + "\n")
-            file.flush()
-            what = f"{result['verdict']} {result['rule']} {result['reason']}"
-            print(f"{at}/{len(todo)} {result['mutant']}: {what}", flush=True)
+        for limit in (min(FIRST, seconds), seconds):
+            left = []
+            results = pool.map(one, todo, repeat(limit), repeat(seed))
+            for at, result in enumerate(results, 1):
+                told = f"{result['verdict']} {result['rule']} {result['reason']}".strip()
+                print(f"{at}/{len(todo)} {result['mutant']}: {told}, {limit:.0f} s", flush=True)
+                if result["verdict"] == LEGAL and limit < seconds:
+                    left.append(str(result["mutant"]))
+                else:
+                    file.write(json.dumps(result | {"limit": seconds}) + "\n")
+                    file.flush()
+            todo = left

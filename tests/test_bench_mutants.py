@@ -50,6 +50,7 @@ def changed(source: str, kind: str) -> set[str]:
                 "push(w, cpu, (a, 1), *more)",
             },
         ),
+        ("drop-step", "push(w, cpu, (a, 1))", set()),
         ("drop-step", "return [(a, 1), (b,)]", {"return [(a, 1)]", "return [(b,)]"}),
         (
             "swap-steps",
@@ -58,6 +59,7 @@ def changed(source: str, kind: str) -> set[str]:
         ),
         ("negate", "while not w.lock:\n  w.lock = 1", {"while w.lock:"}),
         ("negate", "x = 1 if w.lock else 2", {"x = 1 if not w.lock else 2"}),
+        ("negate", "if a < b:\n  w.lock = 1", {"if a >= b:"}),
         ("negate", "x = [i for i in y if i]", {"x = [i for i in y if not i]"}),
         ("drop-condition", "if w.lock:\n  w.lock = 1", {"if True:"}),
         ("drop-condition", "x = [i for i in y if i]", {"x = [i for i in y]"}),
@@ -200,10 +202,14 @@ def test_no_mutant_and_an_equivalent_one_are_legal() -> None:
 
 
 def test_a_file_of_results_is_continued(tmp_path: Path) -> None:
-    """What it has is not run again."""
+    """What was found is not run again, and what was legal for a shorter time is, with the last result to count."""
     out = tmp_path / "mutants.jsonl"
+    legal = {"mutant": FLUSH, "verdict": "legal", "limit": 60}
     out.write_text(json.dumps({"mutant": UNMUTATED, "verdict": "killed"}) + "\n")
+    out.write_text(out.read_text() + json.dumps(legal) + "\n")
     run([UNMUTATED, FLUSH], 60, 1, 1, out)
+    assert [each["verdict"] for each in load(out)] == ["killed", "legal"]
+    run([UNMUTATED, FLUSH], 61, 1, 1, out)
     assert [(each["mutant"], each["verdict"]) for each in load(out)] == [
         (UNMUTATED, "killed"),
         (FLUSH, "killed"),

@@ -25,6 +25,18 @@ _SHIFTED: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
 }
+_OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
 _LEAVES: Final = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 Function = ast.FunctionDef
 Place = Callable[[ast.AST], None]
@@ -152,6 +164,9 @@ def _negated(test: ast.expr, owner: ast.AST, field: str) -> Iterator[Edit]:
 def _not(test: ast.expr) -> ast.expr:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return test.operand
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and type(test.ops[0]) in _OPPOSITE:
+        opposite = _OPPOSITE[type(test.ops[0])]()
+        return ast.Compare(left=test.left, ops=[opposite], comparators=test.comparators)
     return ast.UnaryOp(op=ast.Not(), operand=test)
 
 
@@ -187,6 +202,9 @@ def _is_step(node: ast.expr) -> bool:
 
 
 def _steps(node: ast.AST, field: str, steps: list[ast.expr], first: int) -> Iterator[Edit]:
+    """A push of one step is left to the dropping of calls."""
+    if len(steps) == first + 1 and first:
+        return
     for at in range(first, len(steps)):
         yield Edit(DROP_STEP, ast.unparse(steps[at]), node, field, [*steps[:at], *steps[at + 1 :]])
     for at in range(first, len(steps) - 1):

@@ -21,8 +21,10 @@ _PATIENCE = 8
 
 
 def load(path: Path) -> list[Result]:
-    """Return the results that a file has; none when there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Return the results that a file has, the last one of each mutant; none when there is no file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    results = [json.loads(line) for line in lines]
+    return list({result["mutant"]: result for result in results}.values())
 
 
 def one(name: str, seconds: float, seed: int) -> Result:
@@ -61,19 +63,19 @@ def run(names: Iterable[str], seconds: float, seed: int, jobs: int, out: Path) -
     """Run every mutant that the file does not have yet: all for a short time, and then those that stay legal for all of
     it. The inputs are the same ones, so a mutant that is found in the first pass would be found in the second one.
     """
-    done = {result["mutant"] for result in load(out)}
-    todo = [name for name in names if name not in done]
+    wanted = list(names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
-        for limit in (min(FIRST, seconds), seconds):
-            left = []
+    for limit in (min(FIRST, seconds), seconds):
+        done = {str(result["mutant"]) for result in load(out) if _is_final(result, limit)}
+        todo = [name for name in wanted if name not in done]
+        with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
             results = pool.map(one, todo, repeat(limit), repeat(seed))
             for at, result in enumerate(results, 1):
+                file.write(json.dumps(result) + "\n")
+                file.flush()
                 told = f"{result['verdict']} {result['rule']} {result['reason']}".strip()
                 print(f"{at}/{len(todo)} {result['mutant']}: {told}, {limit:.0f} s", flush=True)
-                if result["verdict"] == LEGAL and limit < seconds:
-                    left.append(str(result["mutant"]))
-                else:
-                    file.write(json.dumps(result | {"limit": seconds}) + "\n")
-                    file.flush()
-            todo = left
+
+
+def _is_final(result: Result, limit: float) -> bool:
+    return result["verdict"] != LEGAL or float(str(result["limit"])) >= limit

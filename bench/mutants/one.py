@@ -31,6 +31,8 @@ LEGAL: Final = "legal"
 KILLED: Final = "killed"
 CRASHED: Final = "crashed"
 RECORDS: Final = 32
+NO_END: Final = "step-limit"
+"""The run that has no verdict because it does not end; the models as they are need a tenth of the steps."""
 _LONGEST_RUN: Final = 5.0
 """CPU seconds after which one execution is said to hang; it takes about a millisecond."""
 _MEMORY: Final = 2 << 30
@@ -103,6 +105,9 @@ def hunt(name: str, seconds: float, seed: int) -> Result:
             undecided += outcome.verdict == UNDECIDED
             if outcome.verdict == ILLEGAL:
                 verdict, rule, reason = KILLED, outcome.rule, outcome.reason
+                break
+            if outcome.reason == NO_END:
+                verdict, reason = CRASHED, NO_END
                 break
     except Exception as error:  # noqa: BLE001 - whatever a mutant raises is its crash
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

@@ -39,7 +39,7 @@ class Oracle(History):
     shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).
     """
 
-    __slots__ = ("key_faults", "skips", "world")
+    __slots__ = ("explained", "skips", "world")
     __deletable__ = ["world"]  # noqa: RUF012 - what mypyc reads to compile `del`, a literal list
 
     world: World
@@ -48,8 +48,8 @@ class Oracle(History):
         """Begin to observe a world that has not run yet."""
         self.world = w
         self.skips: list[tuple[int, int, int]] = [NO_SKIP] * SLOTS
-        # CPUs, a bit each, whose fault in flight is one of a protection key and was explained when it was raised.
-        self.key_faults = 0
+        # CPUs, a bit each, whose fault in flight is a denial that was explained when the hardware raised it.
+        self.explained = 0
 
     def fork(self) -> tuple[World, "Oracle"]:
         """Return a copy of the observed world with an oracle of its own that knows what this one does."""
@@ -57,7 +57,7 @@ class Oracle(History):
         other = Oracle(w.machine, w.cpus, self)
         other.world = w
         other.skips = self.skips.copy()
-        other.key_faults = self.key_faults
+        other.explained = self.explained
         w.observer = other
         return w, other
 
@@ -130,10 +130,9 @@ class Oracle(History):
         region = self.region_rights[slot]
         if region >= 0 and region & kind:
             pkru = self.world.machine.pkru[cpu]
-            forbidden = denies(pkru, region >> KEY_SHIFT, kind) or self.key_faults >> cpu & 1
+            forbidden = denies(pkru, region >> KEY_SHIFT, kind) or self.explained >> cpu & 1
             if not forbidden:
                 raise Violation("denied-though-allowed", slot, cpu, kind)
-        self.key_faults &= ~(1 << cpu)
         if region != rights:
             raise Violation("denied-though-allowed", slot, cpu, kind)
 
@@ -147,7 +146,18 @@ class Oracle(History):
         # Whoever changes a key takes loads away from older translations: so that floor tells which may still be met.
         for version in self.versions[slot][self.floor[READ][slot] :]:
             if key_refuses(version, kind, pkru):
-                self.key_faults |= 1 << cpu
+                self.explained |= 1 << cpu
+
+    def fetch_denied(self, cpu: int, page: int) -> None:
+        """As key_denied: Linux's handler heals no such fault, however late it comes to it."""
+        if self.may_deny_fetch(self.world.task_mm[cpu] * PAGES + page):
+            self.explained |= 1 << cpu
+
+    def close(self, cpu: int) -> None:
+        """As History; a fault of the CPU is over, with what has explained it."""
+        if self.explained:
+            self.explained &= ~(1 << cpu)
+        super().close(cpu)
 
     def trapped(self, cpu: int, page: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page

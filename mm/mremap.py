@@ -78,7 +78,7 @@ def move_vma(w: World, cpu: int, s: Step) -> bool:
         move_links(w, mm, first, target, count)
     for i in range(count):
         regions[target + i] = regions[first + i]
-        w.observer.region(mm, target + i, allowance(regions[first + i]))
+        w.observer.region(cpu, mm, target + i, allowance(regions[first + i]))
     extents: list[tuple[int, int, int]] = []
     for i in range(count):
         source, place = first + i, target + i
@@ -189,8 +189,8 @@ def move_pte(w: World, cpu: int, s: Step) -> None:
 
 
 @step("do_munmap of the old range", "check")
-def unmap_source(w: World, _cpu: int, s: Step) -> None:
+def unmap_source(w: World, cpu: int, s: Step) -> None:
     _, mm, first, count = s
     for page in range(first, first + count):
         w.vma[mm][page] = 0
-        w.observer.region(mm, page, -1)
+        w.observer.region(cpu, mm, page, -1)

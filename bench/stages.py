@@ -10,6 +10,7 @@ from types import FunctionType
 
 from fuzz.execute import Outcome, execute
 from fuzz.scenario import Scenario
+from mm.fault_handler import FaultHandler
 from optimized import rules
 from optimized.policy import NeedFlush, Policy
 from optimized.strategy import GatherFlush
@@ -25,7 +26,8 @@ def without_fault(policy: Policy) -> Policy:
         needs_flush=rule,
         huge_needs_flush=huge,
         huge_inline=rule is rules.v1,
-        exec_check=True,
+        # The rule of v1 promotes to executable: that needs a handler which heals a fetch.
+        handler=FaultHandler.EXEC_CHECK if rule is rules.v1 else FaultHandler.LINUX,
         report_spurious=False,
         soft_dirty_check=True,
         strategy=GatherFlush if policy.strategy is GatherFlush else policy.strategy.__bases__[0],

@@ -85,7 +85,7 @@ class Contract(Contents):
         "at_once",
         "calls",
         "in_flight",
-        "key_denials",
+        "explained",
         "mark",
         "marking",
         "older",
@@ -130,8 +130,8 @@ class Contract(Contents):
         # By epoch: calls that have returned and whose promises hold when the epoch has ended.
         self.postponed: dict[int, Call] = {}
         self.sequence = 0
-        # CPUs, a bit each, whose fault in flight the hardware has raised because of a key that the page may have had.
-        self.key_denials = 0
+        # CPUs, a bit each, whose fault in flight is a denial that a region explained when the hardware raised it.
+        self.explained = 0
 
     def _copy(self, known: "Contract") -> None:
         self.copy_contents(known)
@@ -148,7 +148,7 @@ class Contract(Contents):
         self.waiting = known.waiting
         self.postponed = {epoch: call.copy() for epoch, call in known.postponed.items()}
         self.sequence = known.sequence
-        self.key_denials = known.key_denials
+        self.explained = known.explained
 
     # Calls.
 
@@ -239,7 +239,10 @@ class Contract(Contents):
                 self._zero(call, DRIVER + place, promised=True)
 
     def closed(self, cpu: int) -> None:
-        """The operation on the CPU has returned: what a call has promised holds."""
+        """The operation on the CPU has returned, or its fault: what a call has promised holds."""
+        self.explained &= ~(1 << cpu)
+        if not self.in_flight:
+            return
         call = self.calls[cpu]
         if not call.kind:
             return
@@ -582,24 +585,24 @@ class Contract(Contents):
         """Judge a fault that was delivered; `reported` is what the handler saw of the region (contract.regions)."""
         if self.waiting:
             self.start_waiting()
-        by_key = self.key_denials >> cpu & 1
-        self.key_denials &= ~(1 << cpu)
+        explained = self.explained >> cpu & 1
         regions = self._may_meet(slot) if slot in self.older else (self.region[slot],)
         for region in regions:
-            if allowance(region) == reported and (by_key or not allows(region, kind, pkru)):
+            if allowance(region) == reported and (explained or not allows(region, kind, pkru)):
                 return FINE
         return DENIED_INSIDE
 
-    def key_denied(self, cpu: int, slot: int, kind: int, pkru: int) -> None:
-        """The hardware denies an access by a protection key: note whether the page may have one that does.
+    def hardware_denied(self, cpu: int, slot: int, kind: int, pkru: int) -> None:
+        """The hardware denies an access for a reason that the fault handler takes for final: a protection key, or the NX
+        of a fetch. Note whether the page may deny it.
 
-        The handler may come to it when the call that has changed the key is over.
+        The handler may come to it when the call that has changed the region is over.
         """
         if self.waiting:
             self.start_waiting()
         for region in self._may_meet(slot):
-            if region & KEY and not allows(region | kind, kind, pkru):
-                self.key_denials |= 1 << cpu
+            if not allows(region, kind, pkru):
+                self.explained |= 1 << cpu
 
     def _may_meet(self, slot: int) -> list[int]:
         """Return the regions that an access may meet."""

@@ -19,7 +19,7 @@ from mm.mmap import FILE, HUGE, PFNMAP, PRIVATE, SHARED, map_pages
 from mm.operations import STARTS, begin
 from mm.step import Watch, run_steps
 from mm.tables import new_table
-from mm.world import HUGE_ZERO_FREE, VM_READ, VM_WRITE, World
+from mm.world import HUGE_ZERO_FREE, NOBODY, VM_READ, VM_WRITE, World
 
 STEP_LIMIT = 20_000
 """Steps of one run; the longest scenario that the generators make needs a tenth of them."""
@@ -99,7 +99,7 @@ def boot(
     w.live[0] = True
     if header.layout in _LAYOUTS:
         prot, kind = _LAYOUTS[header.layout]
-        map_pages(w, 0, range(header.pages), prot, kind)
+        map_pages(w, NOBODY, 0, range(header.pages), prot, kind)
         for page in range(header.pages):
             oracle.contract.map_at_boot(0, page, prot, kind)
     for cpu in range(header.cpus):

@@ -8,7 +8,7 @@ from contract.calls import NO_CALL, call_of
 from contract.contract import Contract
 from contract.rest import at_rest
 from fuzz.scenario.kinds import KINDS
-from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, WRITE
+from machine.entry import DIRTY, EXEC, READ, RW, SOFT_DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.pkru import denies
 from machine.tlb_entry import tlb_grants
@@ -45,7 +45,7 @@ class Oracle(History):
     shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).
     """
 
-    __slots__ = ("contract", "key_faults", "skips", "world")
+    __slots__ = ("contract", "explained", "skips", "world")
     __deletable__ = ["world"]  # noqa: RUF012 - what mypyc reads to compile `del`, a literal list
 
     world: World
@@ -55,8 +55,8 @@ class Oracle(History):
         self.world = w
         self.contract = Contract(w.steps, MMS, w.pages)
         self.skips: list[tuple[int, int, int]] = [NO_SKIP] * SLOTS
-        # CPUs, a bit each, whose fault in flight is one of a protection key and was explained when it was raised.
-        self.key_faults = 0
+        # CPUs, a bit each, whose fault in flight is a denial that was explained when the hardware raised it.
+        self.explained = 0
 
     def fork(self) -> tuple[World, "Oracle"]:
         """Return a copy of the observed world with an oracle of its own that knows what this one does."""
@@ -65,7 +65,7 @@ class Oracle(History):
         other.world = w
         other.contract = Contract(w.steps, MMS, w.pages, self.contract)
         other.skips = self.skips.copy()
-        other.key_faults = self.key_faults
+        other.explained = self.explained
         w.observer = other
         return w, other
 
@@ -94,9 +94,11 @@ class Oracle(History):
         self.contract.exited(mm)
 
     def close(self, cpu: int) -> None:
+        """As History; a fault of the CPU is over, with what has explained it."""
+        if self.explained:
+            self.explained &= ~(1 << cpu)
         super().close(cpu)
-        if self.contract.in_flight:
-            self.contract.closed(cpu)
+        self.contract.closed(cpu)
 
     def postponed(self, cpu: int, epoch: int) -> None:
         super().postponed(cpu, epoch)
@@ -170,10 +172,9 @@ class Oracle(History):
         region = self.region_rights[slot]
         if region >= 0 and region & kind:
             pkru = self.world.machine.pkru[cpu]
-            forbidden = denies(pkru, region >> KEY_SHIFT, kind) or self.key_faults >> cpu & 1
+            forbidden = denies(pkru, region >> KEY_SHIFT, kind) or self.explained >> cpu & 1
             if not forbidden:
                 raise Violation("denied-though-allowed", slot, cpu, kind)
-        self.key_faults &= ~(1 << cpu)
         if region != rights:
             raise Violation("denied-though-allowed", slot, cpu, kind)
         reason = self.contract.denied(cpu, slot, kind, rights, self.world.machine.pkru[cpu])
@@ -190,8 +191,15 @@ class Oracle(History):
         # Whoever changes a key takes loads away from older translations: so that floor tells which may still be met.
         for version in self.versions[slot][self.floor[READ][slot] :]:
             if key_refuses(version, kind, pkru):
-                self.key_faults |= 1 << cpu
-        self.contract.key_denied(cpu, slot, kind, pkru)
+                self.explained |= 1 << cpu
+        self.contract.hardware_denied(cpu, slot, kind, pkru)
+
+    def fetch_denied(self, cpu: int, page: int) -> None:
+        """As key_denied: Linux's handler heals no such fault, however late it comes to it."""
+        slot = self.world.task_mm[cpu] * PAGES + page
+        if self.may_deny_fetch(slot):
+            self.explained |= 1 << cpu
+        self.contract.hardware_denied(cpu, slot, EXEC, self.world.machine.pkru[cpu])
 
     def trapped(self, cpu: int, page: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page

@@ -3,7 +3,7 @@
 from typing import Final
 
 from machine.entry import EXEC, READ, WRITE
-from machine.x86 import PF_PK
+from machine.x86 import PF_INSTR, PF_PK, PF_PROT
 from mm.fault import fault_enter
 from mm.operation import IDLE_OP
 from mm.step import Step, step
@@ -73,13 +73,16 @@ def user_copy(w: World, cpu: int, s: Step) -> None:
 
 def _fault(w: World, cpu: int, current: Step, limit: int, fault: Step) -> None:
     """Push the fault, and behind it the access again, which counts its tries last; give up behind the last of them."""
-    code, first, second, tries = current
+    again, first, second, tries = current
     if tries == limit:
         w.op[cpu] = IDLE_OP
         w.observer.unhealed(cpu, fault[1], fault[2])
     else:
-        if fault[3] & PF_PK:
+        code = fault[3]
+        if code & PF_PK:
             w.observer.key_denied(cpu, fault[1], fault[2])
+        elif code & PF_INSTR and code & PF_PROT:
+            w.observer.fetch_denied(cpu, fault[1])
         steps = w.steps[cpu]
-        steps.append((code, first, second, tries + 1))
+        steps.append((again, first, second, tries + 1))
         steps.append(fault)

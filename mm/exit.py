@@ -51,7 +51,7 @@ def exit_mm(w: World, cpu: int, _s: Step) -> None:
     if w.pkru:
         threads_gone(w, mm)
     w.lazy[cpu] = w.kthread[cpu] = True
-    mask = remove_regions(w, mm, 0, PAGES)
+    mask = remove_regions(w, cpu, mm, 0, PAGES)
     zaps = [(zap_pmd, mm, i, part, UNMAP) for i, part in by_table(mask)]
     # Of a driver's pages too nothing is flushed before (tlb->fullmm): no thread is left that could reach them.
     unlink = unlink_of(w, mm, mask)

@@ -9,6 +9,8 @@ A method that takes time pushes steps in front of the rest of the CPU's steps.
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mm.fault_handler import FaultHandler
+
 if TYPE_CHECKING:
     from mm.step import Step
     from mm.world import World
@@ -44,8 +46,8 @@ class FlushState(Protocol):
 class FlushStrategy(Protocol):
     """Decides which TLBs are invalidated, and when."""
 
-    exec_check: bool
-    """The fault handler tests VM_EXEC for instruction fetches ("x86/mm: check exec permissions on fault")."""
+    handler: FaultHandler
+    """The page-fault handler that the strategy lives with."""
     soft_dirty_check: bool
     """mprotect leaves a page write-protected whose first store has to be seen ("mm/mprotect: fix soft-dirty check")."""
     report_spurious: bool

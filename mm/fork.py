@@ -64,7 +64,7 @@ def dup_mmap(w: World, cpu: int, s: Step) -> bool:
         w.vma[child][page] = vma
         link(w, child, page)
         if vma & VM_MAPPED:
-            w.observer.region(child, page, allowance(vma))
+            w.observer.region(cpu, child, page, allowance(vma))
     copies = [(copy_pmd, mm, child, index) for index in range(TABLES)]
     push(w, cpu, *copies, (flush_parent, mm), (due_return,), (fork_end, child))
     return False

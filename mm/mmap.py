@@ -62,7 +62,7 @@ def mmap_region(w: World, cpu: int, s: Step) -> bool:
     if not mmap_write_trylock(w, mm):
         return True
     if not any(w.vma[mm][first : first + count]):
-        map_pages(w, mm, range(first, first + count), arg & VM_RIGHTS, arg >> 3)
+        map_pages(w, cpu, mm, range(first, first + count), arg & VM_RIGHTS, arg >> 3)
         for page in range(first, first + count):
             # Who has unmapped the address need not have flushed yet, and the new region is not what was there before.
             w.observer.visit(cpu, mm, page, VM_RIGHTS)
@@ -70,9 +70,9 @@ def mmap_region(w: World, cpu: int, s: Step) -> bool:
     return False
 
 
-def map_pages(w: World, mm: int, pages: range, prot: int, kind: int) -> None:
-    """Enter the region of the pages; nothing is populated."""
+def map_pages(w: World, cpu: int, mm: int, pages: range, prot: int, kind: int) -> None:
+    """Enter the region of the pages, for the operation on a CPU, NOBODY for none; nothing is populated."""
     for page in pages:
         w.vma[mm][page] = region_flags(page, prot, kind)
         link(w, mm, page)
-        w.observer.region(mm, page, rights(prot))
+        w.observer.region(cpu, mm, page, rights(prot))

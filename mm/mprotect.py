@@ -63,7 +63,7 @@ def mprotect_vma(w: World, cpu: int, s: Step) -> bool:
             if (vma ^ new) & VM_PKEY:
                 lost |= rights(vma) & (READ | WRITE)
             deny |= lost << 3 * page
-            w.observer.region(mm, page, allowance(new))
+            w.observer.region(cpu, mm, page, allowance(new))
     if changed:
         passes = [
             (change_pmd, mm, i, mask, deny >> 3 * FANOUT * i & 0xFFF, MPROTECT)

@@ -103,7 +103,7 @@ def move_vma(w: World, cpu: int, s: Step) -> bool:
         move_links(w, mm, first, target, count)
     for i in range(count):
         regions[target + i] = regions[first + i] & ~VM_UFFD_WP
-        w.observer.region(mm, target + i, allowance(regions[first + i]))
+        w.observer.region(cpu, mm, target + i, allowance(regions[first + i]))
         # As in mmap: nothing older of the address may be used when the call has returned.
         w.observer.visit(cpu, mm, target + i, VM_RIGHTS)
     extents: list[tuple[int, int, int]] = []
@@ -227,8 +227,8 @@ def move_pte(w: World, cpu: int, s: Step) -> None:
 
 
 @step("do_munmap of the old range", "check")
-def unmap_source(w: World, _cpu: int, s: Step) -> None:
+def unmap_source(w: World, cpu: int, s: Step) -> None:
     _, mm, first, count = s
     for page in range(first, first + count):
         w.vma[mm][page] = 0
-        w.observer.region(mm, page, -1)
+        w.observer.region(cpu, mm, page, -1)

@@ -42,7 +42,7 @@ def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: St
 
     `finish` is the end of the gather.
     """
-    mask = remove_regions(w, mm, first, count)
+    mask = remove_regions(w, cpu, mm, first, count)
     if mask:
         zaps = [(zap_pmd, mm, i, part, UNMAP) for i, part in by_table(mask)]
         frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
@@ -53,13 +53,13 @@ def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: St
         push(w, cpu, (gather_begin, mm), *zaps, *unlink, *frees, finish)
 
 
-def remove_regions(w: World, mm: int, first: int, count: int) -> int:
+def remove_regions(w: World, cpu: int, mm: int, first: int, count: int) -> int:
     """Remove the regions of the pages, with nobody looking on; return the mask of the pages that had one."""
     mask = 0
     for page in range(first, first + count):
         if w.vma[mm][page]:
             w.vma[mm][page] = 0
-            w.observer.region(mm, page, -1)
+            w.observer.region(cpu, mm, page, -1)
             mask |= 1 << page
     return mask
 

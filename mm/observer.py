@@ -26,9 +26,9 @@ class Observer(Protocol):
     def forked(self, cpu: int, child: int) -> None:
         """The fork on the CPU has made the address space `child`, which it returns."""
 
-    def region(self, mm: int, page: int, rights: int) -> None:
-        """The region (VMA) of the page now allows `rights`, with its protection key above them (KEY_SHIFT); -1 when the
-        page belongs to no region.
+    def region(self, cpu: int, mm: int, page: int, rights: int) -> None:
+        """By the operation open on `cpu` (-1: none, the world begins) the region (VMA) of the page now allows `rights`,
+        with its protection key above them (KEY_SHIFT); -1 when the page belongs to no region.
         """
 
     def exited(self, mm: int) -> None:
@@ -108,6 +108,9 @@ class Observer(Protocol):
 
     def key_denied(self, cpu: int, page: int, kind: int) -> None:
         """The hardware has denied an access because of the protection key of the translation that it used."""
+
+    def fetch_denied(self, cpu: int, page: int) -> None:
+        """The hardware has denied an instruction fetch because of the NX of the translation that it used."""
 
     def trapped(self, cpu: int, page: int) -> None:
         """A write was reported to userfaultfd instead of carried out."""

@@ -1,4 +1,5 @@
-"""What Linux on a bare x86 does not have: rules that were not merged, those of other architectures, other deliveries.
+"""What Linux on a bare x86 does not have: rules that were not merged, or need a page-fault handler that was not, those
+of other architectures, other deliveries.
 
 Each runs over the processor of x86 here, and but for those that name a strategy over the machinery of x86, so what is
 compared is the rule or the delivery.
@@ -6,6 +7,7 @@ compared is the rule or the delivery.
 
 from typing import Final
 
+from mm.fault_handler import FaultHandler
 from optimized import rules
 from optimized.arm64 import Arm64Flush
 from optimized.latr import LatrFlush
@@ -15,15 +17,27 @@ from optimized.relaxed import RelaxedFlush
 
 ELSEWHERE: Final[tuple[Policy, ...]] = (
     Policy(
+        "minimal-exec-check",
+        rules.minimal_exec_check,
+        "the weakest rule under a handler that tests VM_EXEC: as minimal, and clearing NX needs no flush",
+        "docs/correctness.md section 6",
+        huge_inline=False,
+        handler=FaultHandler.EXEC_CHECK,
+        trusts="That the page-fault handler heals whatever a stale, tighter entry denies, fetches included: it asks "
+        "the region, finds that the entry allows the access, and returns. For fetches no released kernel does so "
+        '("x86/mm: check exec permissions on fault" was not merged).',
+    ),
+    Policy(
         "rfc-2021",
         rules.rfc_2021,
         "the RFC of January 2021: v1, and a writable, clean entry needs no flush when RW goes",
         "20210131001132.3368247-4-namit@vmware.com",
+        handler=FaultHandler.EXEC_CHECK,
         trusts="That a store through a clean cached entry checks the entry in memory before it sets D: clearing RW of "
         "a clean entry is not among the changes for which SDM 4.10.4.3 makes an invalidation optional. That the fault "
-        "handler heals a spurious fault of every kind, so it runs with the fixed one here; with that of its day NX "
-        "promotion would end as in v1. That old is what the atomic exchange returned: read before, a store could have "
-        "made it dirty.",
+        "handler heals a spurious fault of every kind, which no released kernel does for fetches: here it runs with "
+        "the handler that tests VM_EXEC, and with Linux's own NX promotion ends as in v1. That old is what the atomic "
+        "exchange returned: read before, a store could have made it dirty.",
     ),
     Policy(
         "rfc-2022",
@@ -31,11 +45,13 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
         "relaxed flushes, not merged: a promotion is flushed on the local CPU only",
         "20220718120212.3180-1-namit@vmware.com, patches 10 to 12",
         huge_inline=False,
+        handler=FaultHandler.EXEC_CHECK,
         strategy=RelaxedFlush,
         trusts="That every tighter entry that a promotion leaves on another CPU ends in a fault which the handler "
-        "heals; there the CPU finds its generation behind and flushes all of its context, so one fault pays for all "
-        "of them. That the generations know of the flush which was not sent: the next strict flush finds a gap, and "
-        "must not invalidate only its range. And the check of clean entries, as rfc-2021.",
+        "heals, that of a fetch too, so the handler must test VM_EXEC, as no released kernel does. There the CPU finds "
+        "its generation behind and flushes all of its context, so one fault pays for all of them. That the generations "
+        "know of the flush which was not sent: the next strict flush finds a gap, and must not invalidate only its "
+        "range. And the check of clean entries, as rfc-2021.",
     ),
     Policy(
         "powerpc-radix",
@@ -43,9 +59,11 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
         "powerpc with the radix MMU: skips what widens rights, and the accessed bit",
         "arch/powerpc/include/asm/book3s/64/tlbflush.h",
         huge_inline=False,
+        handler=FaultHandler.EXEC_CHECK,
         trusts="That a processor which finds a right missing in its TLB looks at the page table before it faults, so "
         "that widening a right is seen without a flush and the fault handler has no spurious fault to fix; on x86, "
-        "as here, the fault itself drops the entry and the retry succeeds. It trusts nothing about software bits and "
+        "as here, the fault itself drops the entry and the retry succeeds, for a fetch if the handler tests VM_EXEC, "
+        "as that of powerpc does (arch/powerpc/mm/fault.c). It trusts nothing about software bits and "
         "flushes when one changes, and is asked only about present entries of user pages.",
     ),
     Policy(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mm.fault_handler import FaultHandler
 from optimized import rules
 from optimized.elsewhere import ELSEWHERE
 from optimized.faults.catalogue import FAULTS, V1_DEFECT_5
@@ -17,18 +18,21 @@ RULES: Final[tuple[Policy, ...]] = (
     Policy(
         "v1",
         rules.v1,
-        "the series as posted in September 2021, with the fault handler of its day",
+        "the series as posted in September 2021, under the fault handler that Linux had and has",
         "20210925205423.168858-3-namit@vmware.com",
-        exec_check=False,
         fault=V1_DEFECT_5,
     ),
     Policy(
         "v3",
         rules.v3,
-        "the resend of March 2022, with the fixed fault handler: the last that skips promotion",
+        "the resend of March 2022, the last that skips promotion: sound only under a handler that was never merged",
         "20220311190749.338281-5-namit@vmware.com",
         huge_needs_flush=rules.v3_huge,
         huge_inline=False,
+        handler=FaultHandler.EXEC_CHECK,
+        trusts='That the page-fault handler asks the region whether it allows a fetch (VM_EXEC), as the patch "x86/mm: '
+        'check exec permissions on fault" of the same series made it. No released kernel has that patch: with the rule '
+        "alone a promotion to executable ends in SIGSEGV, as in v1.",
     ),
     Policy(
         "linux-5.19",
@@ -49,9 +53,11 @@ RULES: Final[tuple[Policy, ...]] = (
     Policy(
         "minimal",
         rules.minimal,
-        "the weakest rule that C1 to C6 permit: flush only when a grant is lost, D is cleared or caching changes",
+        "the weakest rule under Linux's handler: flush when a grant is lost, D or NX is cleared or caching changes",
         "docs/correctness.md section 6",
         huge_inline=False,
+        trusts="That the page-fault handler heals a store that a stale read-only entry denies: it finds the entry "
+        "writable and returns. Linux's does; of a fetch that a stale NX denies it does not, so clearing NX is flushed.",
     ),
 )
 

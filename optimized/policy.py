@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mm.fault_handler import FaultHandler
 from optimized.strategy import GatherFlush
 
 NeedFlush = Callable[[int, int], bool]
@@ -42,7 +43,7 @@ class Policy:
     `huge_needs_flush`: the rule for a huge PMD, `needs_flush` when None.
     `huge_inline`: a huge PMD is flushed at once, under its lock, whatever the rule says; else it is recorded in the
     gather if its rule says so.
-    `exec_check`: the fault handler tests VM_EXEC for instruction fetches, as kernels since v5.19 do.
+    `handler`: the page-fault handler that the policy lives with, and under which it is to be right.
     `soft_dirty_check`: mprotect leaves a page write-protected whose first store clear_refs waits for.
     `strategy`: batching and delivery; a subclass of GatherFlush replaces single decisions.
     `trusts`: what must hold outside the rule for it to be right, as a paragraph.
@@ -55,7 +56,7 @@ class Policy:
     source: str = ""
     huge_needs_flush: NeedFlush | None = None
     huge_inline: bool = True
-    exec_check: bool = True
+    handler: FaultHandler = FaultHandler.LINUX
     report_spurious: bool = False
     soft_dirty_check: bool = True
     strategy: type[GatherFlush] = GatherFlush
@@ -68,7 +69,7 @@ class Policy:
             self.needs_flush,
             self.huge_needs_flush or self.needs_flush,
             inline=self.huge_inline,
-            exec_check=self.exec_check,
+            handler=FaultHandler(self.handler),
             report_spurious=self.report_spurious,
             soft_dirty_check=self.soft_dirty_check,
         )

@@ -1,7 +1,8 @@
 """Need-flush rules: whether replacing one page-table entry by another needs a TLB flush.
 
 A rule is a function of two entries, the old one as the atomic exchange returned it, and the new one.
-Each version of Linux's rule is rebuilt from its masks (linux-tlb A.2); `minimal` is derived from the correctness rules.
+Each version of Linux's rule is rebuilt from its masks (linux-tlb A.2); the two minimal rules are derived from the
+correctness rules, one for each page-fault handler.
 """
 
 from typing import Final
@@ -123,8 +124,9 @@ def linux_huge(old: int, new: int) -> bool:
     return _upstream(old, new, SOFTWARE_NEWEST, ignore_accessed=False)
 
 
-def minimal(old: int, new: int) -> bool:
-    """The weakest rule that C1 to C6 permit: skip iff no grant is lost, DIRTY is not cleared and caching is the same.
+def minimal_exec_check(old: int, new: int) -> bool:
+    """The weakest rule that C1 to C6 permit under a page-fault handler that tests VM_EXEC: skip iff no grant is lost,
+    DIRTY is not cleared and caching is the same.
 
     Leans on C2: a denial by a stale, tighter entry is healed by the fault handler (correctness.md section 6).
     """
@@ -133,6 +135,13 @@ def minimal(old: int, new: int) -> bool:
     if not new & PRESENT or (old ^ new) & MINIMAL_ON_CHANGE:
         return True
     return bool(old & ~new & MINIMAL_ON_CLEAR or new & ~old & NX)
+
+
+def minimal(old: int, new: int) -> bool:
+    """The weakest rule that C1 to C6 permit under Linux's page-fault handler: as minimal_exec_check, and clearing NX is
+    flushed as well, because that handler signals a fetch that a stale NX denies.
+    """
+    return minimal_exec_check(old, new) or bool(old & PRESENT and old & ~new & NX)
 
 
 def rfc_2021(old: int, new: int) -> bool:

@@ -11,6 +11,7 @@ from mypy_extensions import mypyc_attr
 from machine.broadcast import invlpgb
 from machine.entry import PRESENT
 from machine.geometry import FANOUT, PAGES
+from mm.fault_handler import FaultHandler
 from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
 from mm.thp import mkinvalid
@@ -34,14 +35,14 @@ class GatherFlush:
         huge_needs_flush: Callable[[int, int], bool],
         *,
         inline: bool,
-        exec_check: bool,
+        handler: FaultHandler = FaultHandler.LINUX,
         report_spurious: bool,
         soft_dirty_check: bool = True,
     ) -> None:
         self.needs_flush = needs_flush
         self.huge_needs_flush = huge_needs_flush
         self.inline = inline
-        self.exec_check = exec_check
+        self.handler = handler
         self.report_spurious = report_spurious
         self.soft_dirty_check = soft_dirty_check
 

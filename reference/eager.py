@@ -6,6 +6,7 @@ No window is ever open, nothing is batched, deferred or skipped, and a context s
 from machine.entry import PRESENT
 from machine.geometry import FANOUT
 from machine.x86 import NO_ROOT
+from mm.fault_handler import FaultHandler
 from mm.frames import free_table, put_page
 from mm.mmdrop import mmdrop_gone
 from mm.page_cache import remove_rmap
@@ -44,7 +45,7 @@ class EagerState:
 class EagerFlush:
     """Implements mm.flush.FlushStrategy by flushing in pte_stored; see there for what each method is told."""
 
-    exec_check = True
+    handler = FaultHandler.LINUX
     soft_dirty_check = True
     report_spurious = False
 

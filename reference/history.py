@@ -41,6 +41,7 @@ class History(Objects):
         "open_free",
         "open_tracking",
         "promised",
+        "promotions",
         "region_rights",
         "tracked",
         "versions",
@@ -71,6 +72,8 @@ class History(Objects):
         self.dropped: dict[int, int] = {}
         # Visits that have closed and deny ONCE_MAPPED: by slot, the index of the newest one.
         self.emptied: dict[int, int] = {}
+        # By CPU: pages that the operation in flight allows to fetch from, and where a fetch was denied before.
+        self.promotions: dict[int, list[int]] = {}
         # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight by CPU.
         self.tracked: list[bool] = [False] * MMS
         self.open_tracking: dict[int, int] = {}
@@ -91,6 +94,7 @@ class History(Objects):
         self.open_free = [owners.copy() for owners in known.open_free]
         self.dropped = known.dropped.copy()
         self.emptied = known.emptied.copy()
+        self.promotions = {cpu: slots.copy() for cpu, slots in known.promotions.items()}
         self.tracked = known.tracked.copy()
         self.open_tracking = known.open_tracking.copy()
         self.open_drop = {cpu: drops.copy() for cpu, drops in known.open_drop.items()}
@@ -112,8 +116,15 @@ class History(Objects):
         owner = owner << 2 | high & 3
         return owner << KEY_AT | self.generation[frame] << 9 | frame << 3 | granted
 
-    def region(self, mm: int, page: int, rights: int) -> None:
-        self.region_rights[mm * PAGES + page] = rights
+    def region(self, cpu: int, mm: int, page: int, rights: int) -> None:
+        slot = mm * PAGES + page
+        if cpu >= 0 and rights >= 0 and rights & EXEC and not self._allows_fetch(slot):
+            self.promotions.setdefault(cpu, []).append(slot)
+        self.region_rights[slot] = rights
+
+    def _allows_fetch(self, slot: int) -> bool:
+        rights = self.region_rights[slot]
+        return rights >= 0 and bool(rights & EXEC)
 
     def commit(self, mm: int, page: int, entry: int) -> None:
         self.append_version(mm * PAGES + page, self.version_of(mm, entry), entry)
@@ -149,6 +160,8 @@ class History(Objects):
             freed.clear()
         if cpu in self.open_tracking:
             self.tracked[self.open_tracking.pop(cpu)] = True
+        if cpu in self.promotions:
+            del self.promotions[cpu]
         if cpu in self.open_drop:
             self.dropped.update(self.open_drop.pop(cpu))
 
@@ -178,6 +191,14 @@ class History(Objects):
         self.dropped.update(drops)
 
     # Answers.
+
+    def may_deny_fetch(self, slot: int) -> bool:
+        """Return whether a translation of the page may deny a fetch now: its region does, or did until an operation
+        that is in flight.
+        """
+        return not self._allows_fetch(slot) or any(
+            slot in slots for slots in self.promotions.values()
+        )
 
     def changes(self) -> int:
         """Return how many changes of a page's entry were committed: the flushes that the reference makes."""

@@ -373,9 +373,10 @@ def test_a_denial_by_an_old_key_is_explained_when_it_is_raised() -> None:
     program = Program()
     program.call(PKEY_MPROTECT, arg=RW | 1 << 3)
     denying = NO_ACCESS << 2
-    program.contract.key_denied(3, 0, R, denying)
+    program.contract.hardware_denied(3, 0, R, denying)
     program.call(PKEY_MPROTECT, arg=RW)
     assert program.contract.denied(3, 0, R, RW, denying) == FINE
+    program.contract.closed(3)
     assert program.contract.denied(3, 0, R, RW, denying) == DENIED_INSIDE
 
 

@@ -74,7 +74,7 @@ def naive(events: list[Event], kind: int) -> set[int]:
 def replayed(events: list[Event]) -> History:
     """The history after the events."""
     h = history()
-    h.region(0, 0, ALL)
+    h.region(-1, 0, 0, ALL)
     for e in events:
         if e.what == "store":
             h.commit(0, 0, entry(e.frame, e.grants) if e.grants else 0)
@@ -152,7 +152,7 @@ def test_zeros_last_until_something_is_mapped() -> None:
     has taken the region out the hole denies everything at once.
     """
     h = history()
-    h.region(0, 0, READ | WRITE)
+    h.region(-1, 0, 0, READ | WRITE)
     h.commit(0, 0, entry(ZERO_FRAME, READ))
     h.commit(0, 0, 0)
     h.found_unmapped(0, 0, 0)
@@ -163,7 +163,7 @@ def test_zeros_last_until_something_is_mapped() -> None:
 
     h.commit(0, 0, entry(ZERO_FRAME, READ))
     h.commit(0, 0, 0)
-    h.region(0, 0, -1)
+    h.region(-1, 0, 0, -1)
     h.found_unmapped(0, 0, 0)
     h.close(0)
     assert allowed(h, READ) == set()
@@ -172,7 +172,7 @@ def test_zeros_last_until_something_is_mapped() -> None:
 def test_content_that_a_hole_has_ended_is_not_kept_by_zeros_behind_it() -> None:
     """What lies below the zeros is denied when the zap returns."""
     h = history()
-    h.region(0, 0, READ | WRITE)
+    h.region(-1, 0, 0, READ | WRITE)
     for bits in (entry(A, READ), 0, entry(ZERO_FRAME, READ), 0):
         h.commit(0, 0, bits)
     h.found_unmapped(0, 0, 0)
@@ -297,7 +297,7 @@ def test_the_newest_explanation_is_given() -> None:
 def test_a_region_is_remembered_by_page() -> None:
     """The history knows the rights of each page's region, and -1 without one."""
     h = history()
-    h.region(1, 2, READ)
+    h.region(-1, 1, 2, READ)
 
     assert h.region_rights[8 + 2] == READ
     assert h.region_rights.count(-1) == 23

@@ -1,5 +1,7 @@
 """The page-fault handler: demand zero, spurious faults, and the signals MAPERR and ACCERR."""
 
+from dataclasses import replace
+
 import pytest
 
 from fuzz.oracle import Violation
@@ -19,14 +21,19 @@ from machine.entry import (
 from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
 from mm.access import RETRIES
 from mm.fault import access_error
+from mm.fault_handler import FaultHandler
+from mm.flush import FlushStrategy
 from mm.tables import set_pte
 from mm.world import NOBODY, SPURIOUS, VM_MAPPED, ZERO_FRAME
+from optimized.policies import REGISTRY
 from tests.kernel import Kernel, R, W, X, prot
 
 PROTECTIONS = range(8)
+UNDER_LINUX = replace(REGISTRY["minimal-exec-check"], handler=FaultHandler.LINUX).make()
+"""Skips the flush that only the unmerged handler makes unneeded."""
 
 
-def kernel_with(rights: int, policy: str = "linux") -> Kernel:
+def kernel_with(rights: int, policy: str | FlushStrategy = "linux") -> Kernel:
     """A kernel whose pages are mapped with the rights."""
     k = Kernel(policy, layout="empty")
     k.run(0, "mmap", 0, 4, prot(rights))
@@ -103,7 +110,7 @@ def test_the_region_decides(name: str, kind: int, rights: int, *, populated: boo
 
 
 @pytest.mark.parametrize(
-    ("rights", "code", "fixed", "of_its_day"),
+    ("rights", "code", "exec_check", "linux"),
     [
         (R | X, PF_USER | PF_INSTR | PF_PROT, False, True),
         (R | X, PF_USER | PF_INSTR, False, False),
@@ -116,12 +123,81 @@ def test_the_region_decides(name: str, kind: int, rights: int, *, populated: boo
         (R, PF_USER | PF_PROT, True, True),
     ],
 )
-def test_access_error(rights: int, code: int, *, fixed: bool, of_its_day: bool) -> None:
-    """The handler of 2021 takes a fetch that hit a present entry for a denied read; the fixed one tests VM_EXEC."""
+def test_access_error(rights: int, code: int, *, exec_check: bool, linux: bool) -> None:
+    """Linux takes a fetch that hit a present entry for a denied read and lets others pass; exec-check tests VM_EXEC."""
     vma = VM_MAPPED | rights
 
-    assert access_error(Kernel("linux").w, vma, code) == fixed
-    assert access_error(Kernel("v1").w, vma, code) == of_its_day
+    assert access_error(Kernel("linux").w, vma, code) == linux
+    assert access_error(Kernel("v3").w, vma, code) == exec_check
+
+
+@pytest.mark.parametrize(("policy", "populates"), [("linux", True), ("v3", False)])
+def test_a_denied_fetch_of_an_absent_page(policy: str, *, populates: bool) -> None:
+    """Linux maps the zero page first, and signals the fetch when it is tried again; exec-check maps nothing."""
+    k = Kernel(policy)
+
+    assert k.fetch(0) == "ACCERR"
+    assert bool(k.pte()) == populates
+    assert k.names[0].count("page fault") == 1 + populates
+
+
+@pytest.mark.parametrize("layout", ["shared", "huge", "file"])
+def test_a_denied_fetch_maps_what_a_load_would(layout: str) -> None:
+    """Whatever backs the region; and in swap the page is read in."""
+    fetched, loaded = (Kernel(layout=layout, pages=4) for _ in range(2))
+    loaded.read(0)
+
+    assert fetched.fetch(0) == "ACCERR"
+    assert (fetched.pmd(), fetched.pte()) == (loaded.pmd(), loaded.pte())
+
+
+def test_a_denied_fetch_of_a_swapped_page_reads_it_in() -> None:
+    """As a load does."""
+    k = Kernel()
+    value = k.write(0)
+    k.run(0, "swapout")
+    assert not k.pte() & PRESENT
+
+    assert k.fetch(0) == "ACCERR"
+    assert k.pte() & PRESENT
+    assert k.read(0) == value
+
+
+def test_a_fetch_that_was_denied_when_it_was_made() -> None:
+    """Its signal may come behind the mprotect that allows it, as Linux delivers it; the next fetch works."""
+    for began in (False, True):
+        k = kernel_with(R)
+        k.read(0)
+        k.read(1)
+        if began:
+            k.start(0, "mprotect", 0, 1, R | X)
+            k.past(0, "mmap_write_lock, mprotect_fixup")
+        k.start(1, "exec")
+        k.past(1, "access")
+        if not began:
+            k.start(0, "mprotect", 0, 1, R | X)
+        k.finish(0)
+        k.finish(1)
+
+        assert k.shown() == "ACCERR"
+        assert not k.journal.explained
+        assert not k.journal.promotions
+        assert isinstance(k.fetch(1), int)
+
+
+def test_a_fetch_that_a_stale_entry_denies_behind_the_mprotect() -> None:
+    """An operation on another page that is in flight explains no denial."""
+    k = kernel_with(R, policy=UNDER_LINUX)
+    k.read(1)
+    k.run(0, "mprotect", 0, 1, R | X)
+    k.start(0, "mprotect", 1, 1, R | X)
+    k.past(0, "mmap_write_lock, mprotect_fixup")
+    k.start(1, "exec")
+    k.past(1, "access")
+    k.finish(0)
+
+    with pytest.raises(Violation, match="denied-though-allowed"):
+        k.finish(1)
 
 
 def test_two_faults_populate_a_page_once() -> None:
@@ -200,7 +276,7 @@ def test_a_new_table_waits_for_the_pmd_lock() -> None:
 @pytest.mark.parametrize("kind", ["write", "exec"])
 def test_a_spurious_fault_is_healed(kind: str) -> None:
     """A fault through an entry that is tighter than the page table is counted, and then the access succeeds."""
-    k = kernel_with(R, policy="minimal")
+    k = kernel_with(R, policy="minimal-exec-check")
     k.read(0)
     k.read(1)
     k.run(0, "mprotect", 0, 1, R | W | X)
@@ -232,7 +308,7 @@ def test_a_spurious_write_fault_makes_the_entry_young_and_dirty() -> None:
 
 def test_a_fault_that_never_heals_ends() -> None:
     """An access that the region allows and the entry goes on to deny is given up after 16 retries."""
-    k = Kernel()
+    k = Kernel("v3")
     k.read(0)
     k.w.vma[0][0] |= X
 

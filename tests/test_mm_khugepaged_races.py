@@ -67,7 +67,7 @@ class _Unflushed(GatherFlush):
 
 
 def _unflushed() -> Kernel:
-    strategy = _Unflushed(linux, linux_huge, inline=False, exec_check=True, report_spurious=False)
+    strategy = _Unflushed(linux, linux_huge, inline=False, report_spurious=False)
     k = split(strategy, cpus=3)
     k.run(0, "dontneed", 0)
     k.w.machine.invpcid_all(0, globals_too=True)

@@ -56,7 +56,9 @@ def test_the_entry_has_the_rights_of_the_region(old: int, new: int) -> None:
     assert k.pte() & ~PFN_MASK == expected_bits(new)
 
 
-@pytest.mark.parametrize("policy", ["always", "v3", "linux-5.19", "linux", "minimal"])
+@pytest.mark.parametrize(
+    "policy", ["always", "v3", "linux-5.19", "linux", "minimal", "minimal-exec-check"]
+)
 @pytest.mark.parametrize("new", range(8))
 @pytest.mark.parametrize("old", range(8))
 def test_every_cpu_sees_the_new_rights(old: int, new: int, policy: str) -> None:
@@ -73,7 +75,7 @@ def test_every_cpu_sees_the_new_rights(old: int, new: int, policy: str) -> None:
 
 
 def test_v1_denies_a_fetch_that_it_has_just_allowed() -> None:
-    """The posted series skips the flush for NX cleared, and the fault handler of its day signals the stale fetch."""
+    """The posted series skips the flush for NX cleared, and Linux's fault handler signals the stale fetch."""
     k = kernel_with(R, "v1")
     k.read(1)
     k.run(0, "mprotect", 0, 1, R | X)

@@ -273,5 +273,5 @@ def test_a_fault_of_the_old_key_may_be_delivered_behind_the_window() -> None:
     k.finish(1)
 
     assert k.shown() == ACCERR
-    assert not k.journal.key_faults
+    assert not k.journal.explained
     assert k.read(1) == 0

@@ -123,7 +123,7 @@ def test_resolution_clears_the_mark_and_nothing_else() -> None:
 
 def test_resolution_flushes_nothing() -> None:
     """When only a software bit changes, every rule but always skips the flush."""
-    for policy in ("v1", "v3", "linux-5.19", "linux", "minimal"):
+    for policy in ("v1", "v3", "linux-5.19", "linux", "minimal", "minimal-exec-check"):
         k = protected(policy)
 
         assert "flush_tlb_mm_range" not in k.run(0, "uffd_unwp")

@@ -74,6 +74,7 @@ LEGAL = [
     ("linux", "write p0, munmap p0", 2),
     ("linux", "write p0, migrate p0 mm0", 2),
     ("minimal", "exec p0, mprotect p0 rx", 2),
+    ("minimal-exec-check", "exec p0, mprotect p0 rx", 2),
     ("always", "write p0, mprotect p0 r", 2),
     ("linux", "read p0, pkey_mprotect p0 rw k1, wrpkru none k1", 3),
 ]

@@ -177,7 +177,7 @@ def _version_of_a_key(_w: World, oracle: Oracle) -> None:
 
 
 def _explained_fault(_w: World, oracle: Oracle) -> None:
-    oracle.key_faults = 1
+    oracle.explained = 1
 
 
 def test_protection_keys_are_in_the_key() -> None:

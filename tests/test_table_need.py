@@ -14,7 +14,7 @@ from fuzz.table.need import (
     Need,
     need_of,
 )
-from fuzz.table.trial import DISCARD, Handler
+from fuzz.table.trial import DISCARD, FaultHandling
 from machine.entry import (
     ACCESSED,
     DIRTY,
@@ -33,15 +33,16 @@ from machine.entry import (
     USER,
 )
 from machine.geometry import FRAME_BITS
+from mm.fault_handler import FaultHandler
 
 PAGE = FRAME_BITS[OLD_FRAME] | PRESENT | USER | ACCESSED
-NEWEST = Handler()
+LINUX = FaultHandling()
 CHANGES = all_changes()
 
 
-def need(old: int, new: int, handler: Handler = NEWEST) -> Need:
+def need(old: int, new: int, handling: FaultHandling = LINUX) -> Need:
     """The need of a change of an entry of 4 KiB."""
-    return need_of(old, new, huge=False, handler=handler)
+    return need_of(old, new, huge=False, handling=handling)
 
 
 def events(found: Need) -> list[int]:
@@ -58,8 +59,8 @@ def test_one_more_event_changes_no_need(*, huge: bool) -> None:
         for change in CHANGES
         if change.huge == huge
         for old, new in (change.cases[0], change.cases[-1])
-        for wanted in (need_of(old, new, huge=huge, handler=NEWEST),)
-        for deeper in (need_of(old, new, huge=huge, handler=NEWEST, depth=DEPTH + 1),)
+        for wanted in (need_of(old, new, huge=huge, handling=LINUX),)
+        for deeper in (need_of(old, new, huge=huge, handling=LINUX, depth=DEPTH + 1),)
         if deeper != wanted
     ]
 
@@ -79,14 +80,27 @@ def test_write_protecting_a_clean_entry() -> None:
     assert events(dirty) == events(clean) == [kinds.WRITE]
 
 
-def test_promotion_needs_no_flush_and_the_flush_saves_a_fault() -> None:
-    """Setting RW and clearing NX are healed by a spurious fault, unless the handler denies or reports it."""
-    for old, new in ((PAGE | NX, PAGE | NX | RW), (PAGE | NX, PAGE)):
-        assert need(old, new) == Need(NO, None, frozenset({SPURIOUS_FAULT}))
-        assert need(old, new, Handler(report_spurious=True)).needed == YES
+def test_promotion_that_is_healed_needs_no_flush_and_the_flush_saves_a_fault() -> None:
+    """Setting RW is healed by a spurious fault, and so is clearing NX under a handler that tests VM_EXEC; unless the
+    handler reports it.
+    """
+    exec_check = FaultHandling(FaultHandler.EXEC_CHECK)
+    healed = Need(NO, None, frozenset({SPURIOUS_FAULT}))
+    for handling in (LINUX, exec_check):
+        assert need(PAGE | NX, PAGE | NX | RW, handling) == healed
+    assert need(PAGE | NX, PAGE, exec_check) == healed
+    for new in (PAGE | NX | RW, PAGE):
+        assert need(PAGE | NX, new, exec_check._replace(report_spurious=True)).needed == YES
 
-    assert need(PAGE | NX, PAGE | NX | RW, Handler(exec_check=False)).needed == NO
-    assert need(PAGE | NX, PAGE, Handler(exec_check=False)).needed == YES
+
+def test_promotion_to_executable_needs_its_flush_under_linux() -> None:
+    """Its handler takes the fetch that a stale NX denies for a denied load: one fetch shows it."""
+    found = need(PAGE | NX, PAGE)
+
+    assert found.needed == YES
+    assert events(found) == [kinds.EXEC]
+    assert found.counterexample is not None
+    assert found.counterexample.reason == "denied-though-allowed"
 
 
 def test_clearing_dirty() -> None:
@@ -120,7 +134,7 @@ def test_memory_type_and_key(*, huge: bool) -> None:
     page = PAGE | (PSE if huge else 0)
     for bit in (PWT, PCD, PAT_LARGE if huge else PAT, PKEY & -PKEY):
         for old, new in ((page, page | bit), (page | bit, page)):
-            found = need_of(old, new, huge=huge, handler=NEWEST)
+            found = need_of(old, new, huge=huge, handling=LINUX)
             assert found.counterexample is not None
             assert (found.needed, found.counterexample.reason) == (YES, "stale-attributes")
 
@@ -130,7 +144,7 @@ def test_another_frame(*, huge: bool) -> None:
     """The old frame is freed while a TLB still leads to it, before any further event."""
     old = PAGE | (PSE if huge else 0)
     new = old & ~FRAME_BITS[OLD_FRAME] | FRAME_BITS[NEW_FRAME]
-    found = need_of(old, new, huge=huge, handler=NEWEST)
+    found = need_of(old, new, huge=huge, handling=LINUX)
 
     assert events(found) == []
     assert found.counterexample is not None
@@ -144,7 +158,7 @@ def test_software_bits_and_what_was_not_present() -> None:
     for change in CHANGES:
         if not change.cases[0][0] & PRESENT:
             for old, new in change.cases:
-                assert need_of(old, new, huge=change.huge, handler=NEWEST).needed == NO, change.name
+                assert need_of(old, new, huge=change.huge, handling=LINUX).needed == NO, change.name
 
 
 def test_whatever_is_present_and_goes_away_needs_a_flush() -> None:
@@ -158,7 +172,7 @@ def test_whatever_is_present_and_goes_away_needs_a_flush() -> None:
     assert len(leaving) == 9
     for change in leaving:
         needs = {
-            need_of(old, new, huge=change.huge, handler=NEWEST).needed for old, new in change.cases
+            need_of(old, new, huge=change.huge, handling=LINUX).needed for old, new in change.cases
         }
         assert needs == {YES}, change.name
 

@@ -11,6 +11,8 @@ from fuzz.table.cubes import cubes_of, words_of
 from fuzz.table.need import YES
 from fuzz.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row, flushes, table_of
 from fuzz.table.text import lines_of
+from fuzz.table.words import need_words
+from mm.fault_handler import FaultHandler
 from optimized.policies import RULES
 from optimized.policy import Policy
 from tests.test_repository import ROOT
@@ -63,7 +65,41 @@ def test_v1_misses_the_promotion_to_executable(rows: list[Row]) -> None:
     assert "bad_c2_v1_nx_promotion" in cell.stories
     assert cell.need.counterexample is not None
     assert cell.need.counterexample.reason == "denied-though-allowed"
-    assert verdicts(rows, "NX cleared")["v3"] == SKIPPED
+
+
+def test_promotion_to_executable_under_each_handler(rows: list[Row]) -> None:
+    """Linux needs the flush and makes it; v3 skips it under the handler that was posted with it."""
+    found = verdicts(rows, "NX cleared")
+
+    assert {name: found[name] for name in ("always", "linux-5.19", "linux", "minimal")} == {
+        "always": DONE,
+        "linux-5.19": DONE,
+        "linux": DONE,
+        "minimal": DONE,
+    }
+    assert found["v3"] == SKIPPED
+    (row,) = [row for row in rows if row.label == "NX cleared" and not row.huge]
+    assert (row.needed, need_words(row)) == (YES, "yes h")
+
+
+def test_the_rule_of_minimal_exec_check_misses_the_promotion_under_linux() -> None:
+    """Under its own handler nothing but G is missing; under Linux's every NX cleared that it skips is."""
+    policy = load_policy("minimal-exec-check").policy
+    for handler, names in (
+        (FaultHandler.EXEC_CHECK, {"G cleared"}),
+        (
+            FaultHandler.LINUX,
+            {"G cleared", "NX cleared", "RW set, NX cleared", "NX cleared, A set"}
+            | {"NX cleared, A cleared", "NX cleared, D set"},
+        ),
+    ):
+        judged = replace(policy, handler=handler)
+        missing = {
+            row.name
+            for row in table_of([LoadedPolicy(judged, "file.py", "1")])
+            if row.cells[0].verdict == MISSING
+        }
+        assert missing == names
 
 
 def test_where_v1_and_linux_differ(rows: list[Row]) -> None:
@@ -136,7 +172,7 @@ def test_lines_fit(rows: list[Row]) -> None:
     """No line is longer than it may be, however many policies there are, and no policy is left out."""
     for width, times in ((100, 1), (100, 3), (70, 1)):
         many = [replace(row, cells=row.cells * times) for row in rows]
-        lines = list(lines_of(many, NAMES * times, width))
+        lines = list(lines_of(many, RULES * times, width))
         assert max(map(len, lines)) <= width
         headings = [line for line in lines if line.startswith("4 KiB: one flag")]
         assert sum(line.count("linux-5.19") for line in headings) == times
@@ -149,7 +185,7 @@ def test_readme_shows_real_lines(rows: list[Row]) -> None:
     )
     assert excerpt is not None
     shown = [line for line in excerpt[1].splitlines() if line != "..."]
-    printed = iter(lines_of(rows, NAMES, WIDTH))
+    printed = iter(lines_of(rows, RULES, WIDTH))
 
     assert len(shown) > 9
     assert [line for line in shown if line not in printed] == []

@@ -315,7 +315,10 @@ def test_nobody_left_to_wait_for_is_an_error_of_the_model() -> None:
         finish(k.w, 0)
 
 
-@pytest.mark.parametrize("name", ["reference", "always", "v3", "linux-5.19", "linux", "minimal"])
+SOUND = ["reference", "always", "v3", "linux-5.19", "linux", "minimal", "minimal-exec-check"]
+
+
+@pytest.mark.parametrize("name", SOUND)
 @given(scenario=any_scenario())
 def test_no_sound_run_deadlocks_or_is_illegal(name: str, scenario: Scenario) -> None:
     """Every interleaving comes to its end under the reference and each sound policy, and leaves no CPU busy."""

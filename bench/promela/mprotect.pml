@@ -30,7 +30,6 @@
 #define NEEDS_FLUSH(old, new) (1)
 #elif defined(V1)
 #define NEEDS_FLUSH(old, new) (((old) ^ (new)) & (((old) & RW) | ((new) & NX) | PRESENT))
-#define NO_EXEC_CHECK
 #elif defined(LINUX)
 #define NEEDS_FLUSH(old, new) (((old) & PRESENT) && (((old) ^ (new)) & (RW | NX | PRESENT)))
 #elif defined(SKIP_WRITE_PROTECT)
@@ -44,6 +43,7 @@ byte in_flight;
 byte vma = READ | WRITE;
 byte readers;			/* mmap_lock */
 bool writer;
+bool promotes;			/* the writer has allowed fetches */
 bool locked;			/* the page-table lock */
 bool table;			/* there is a page table */
 byte pte;
@@ -97,11 +97,14 @@ inline judge_access(entry, kind)
 	assert(broken != 1)
 }
 
-/* C2: a fault reaches the program only if the region denies the access. */
+/*
+ * C2: a fault reaches the program only if the region denies the access; or, for a fetch, if it did when the hardware
+ * raised the fault, or until the mprotect that was in flight then.
+ */
 inline judge_denial(kind)
 {
 	if
-	:: RIGHTS(vma) & kind -> broken = 2
+	:: (RIGHTS(vma) & kind) && !(hit && excused) -> broken = 2
 	:: else
 	fi;
 	assert(broken != 2)
@@ -118,13 +121,9 @@ inline end_operation()
 	assert(broken != 6)
 }
 
-/* What a fault's handler takes for a denial; without exec_check a fetch that hits an entry counts as a load. */
-#ifdef NO_EXEC_CHECK
-#define LOADS(kind) ((kind) != WRITE)
-#else
-#define LOADS(kind) ((kind) == READ)
-#endif
-#define DENIES(kind, hit) ((LOADS(kind) && ((hit) || !vma)) || (!LOADS(kind) && !(vma & (kind))))
+/* What Linux's fault handler takes for a denial: a fetch counts as a load, and what hit an entry is denied. */
+#define DENIES(kind, hit) (((kind) != WRITE && ((hit) || !vma)) || ((kind) == WRITE && !(vma & WRITE)))
+#define EXCUSED(kind) ((kind) == EXEC && (!(vma & EXEC) || promotes))
 
 /* A user access: one step if the hardware translates it. */
 inline translate()
@@ -135,12 +134,14 @@ inline translate()
 	:: tlb[me] && !(kind & KINDS(tlb[me])) ->
 		tlb[me] = 0;
 		hit = 1;
+		excused = EXCUSED(kind);
 		goto fault
 	:: !tlb[me] && (pte & PRESENT) && (kind & KINDS(pte)) ->
 		tlb[me] = pte;
 		judge_access(pte, kind)
 	:: else ->
 		hit = pte & PRESENT;
+		excused = EXCUSED(kind);
 		goto fault
 	fi;
 	kind = 0;
@@ -154,6 +155,7 @@ active [2] proctype cpu()
 	byte rights;
 	byte old;
 	bool hit;		/* the fault's error code: the entry was there and denied the access */
+	bool excused;		/* the fault may be delivered whatever the region has become */
 	bool record;		/* the gather has something to flush */
 
 	/* An operation that starts has taken its first step; one whose first step is blocked does not start. */
@@ -185,6 +187,7 @@ end:	if
 			goto mprotect_return
 		:: else ->
 			kind = RIGHTS(vma) & (7 - RIGHTS(rights));
+			promotes = !(vma & EXEC) && (rights & EXEC);
 			vma = rights
 		fi
 	   }
@@ -201,11 +204,13 @@ fault:	/* mmap_read_lock, find_vma */
 			judge_denial(kind);
 			kind = 0;
 			hit = 0;
+			excused = 0;
 			close();
 			end_operation();
 			goto end
 		:: else ->
 			hit = 0;
+			excused = 0;
 			readers++
 		fi;
 		if
@@ -302,6 +307,7 @@ unlock:	locked = 0;
 mprotect_return:
 	atomic {
 		writer = 0;
+		promotes = 0;
 		kind = 0;
 		rights = 0;
 		close();

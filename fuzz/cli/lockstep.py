@@ -38,7 +38,7 @@ def command(file: str | None, *, number: int | None, policy: str, seed: int, as_
     loaded = load_policy(policy)
     # With the fault handler that the policy lives with: what is compared is flushing.
     reference = EagerFlush()
-    reference.exec_check = loaded.policy.exec_check
+    reference.handler = loaded.policy.handler
     tried = 0
     for scenario, target in _scenarios(file, number, seed):
         with blamed(loaded):

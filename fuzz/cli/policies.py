@@ -10,6 +10,7 @@ import click
 from fuzz.campaign.policy_source import GROUP, load_policy
 from fuzz.cli.options import json_option
 from fuzz.cli.output import WIDTH, print_json, print_table
+from mm.fault_handler import FETCHES
 from optimized.elsewhere import ELSEWHERE
 from optimized.faults.catalogue import FAULTS
 from optimized.policies import RULES
@@ -37,14 +38,21 @@ def command(name: str | None, *, as_json: bool) -> None:
         print_json([document(policy) for policy in (*rules, *FAULTS)])
         return
     print_table(
-        ("policy", "what it does", "source"),
-        [(policy.name, policy.summary, policy.source) for policy in rules],
+        ("policy", "handler", "what it does", "source"),
+        [(policy.name, policy.handler, policy.summary, policy.source) for policy in rules],
     )
     click.echo()
     print_table(
-        ("seeded fault", "rule", "year", "what is wrong", "source"),
+        ("seeded fault", "handler", "rule", "year", "what is wrong", "source"),
         [
-            (policy.name, fault.rule, str(fault.year or ""), policy.summary, policy.source)
+            (
+                policy.name,
+                policy.handler,
+                fault.rule,
+                str(fault.year or ""),
+                policy.summary,
+                policy.source,
+            )
             for policy in FAULTS
             if (fault := policy.fault)
         ],
@@ -61,7 +69,7 @@ def document(policy: Policy) -> dict[str, object]:
         "trusts": policy.trusts,
         "rule": inspect.getdoc(policy.needs_flush) or "",
         "huge_inline": policy.huge_inline,
-        "exec_check": policy.exec_check,
+        "handler": policy.handler,
         "strategy": policy.strategy.__name__,
         "fault": None
         if fault is None
@@ -92,8 +100,9 @@ def page(policy: Policy, spec: str) -> list[str]:
     lines += ["", f"Strategy {policy.strategy.__name__}:", *_document_of(policy.strategy)]
     huge = "flushed inline, under its lock" if policy.huge_inline else "recorded in the gather"
     lines += ["", f"A huge PMD is {huge}."]
-    if not policy.exec_check:
-        lines.append("The fault handler does not test VM_EXEC for instruction fetches.")
+    lines += textwrap.wrap(
+        f"Page-fault handler {policy.handler}: it {FETCHES[policy.handler]}.", WIDTH
+    )
     if not policy.soft_dirty_check:
         lines.append("mprotect makes pages writable whose first store clear_refs waits for.")
     if policy.report_spurious:

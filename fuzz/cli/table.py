@@ -29,8 +29,8 @@ def command(specs: Sequence[str], *, html: str | None, as_json: bool) -> int:
     """Tabulate need-flush rules: does a rule flush, and is a flush needed.
 
     The rows are the classes of changes of a page-table entry. Whether one needs a flush is found by search: some short
-    execution is illegal without it. Only the rule is judged; how a flush is batched and delivered is what `fuzz` and
-    `prove` look at.
+    execution is illegal without it, under the page-fault handler that the policy names. Only the rule is judged; how a
+    flush is batched and delivered is what `fuzz` and `prove` look at.
 
     The exit code is 1 when a needed flush is missing.
     """
@@ -38,14 +38,14 @@ def command(specs: Sequence[str], *, html: str | None, as_json: bool) -> int:
         raise click.UsageError("Give either --html or --json.")
     policies = [load_policy(spec) for spec in dict.fromkeys(specs or [rule.name for rule in RULES])]
     rows = table_of(policies)
-    names = [loaded.name for loaded in policies]
+    judged = [loaded.policy for loaded in policies]
     missing = sum(cell.verdict == MISSING for row in rows for cell in row.cells)
     if as_json:
-        print_json(document_of(rows, [loaded.policy for loaded in policies]))
+        print_json(document_of(rows, judged))
     elif html is not None:
         with output(html) as out:
-            out.write(page_of(rows, names))
+            out.write(page_of(rows, judged))
         click.echo(f"The table is in {html}; missing flushes: {missing}.")
     else:
-        click.echo("\n".join(lines_of(rows, names, WIDTH)))
+        click.echo("\n".join(lines_of(rows, judged, WIDTH)))
     return ILLEGAL_FOUND if missing else OK

@@ -32,10 +32,10 @@ class TracingOracle(Oracle):
         self.trace = Trace(w)
         w.watch = self.trace
 
-    def region(self, mm: int, page: int, rights: int) -> None:
+    def region(self, cpu: int, mm: int, page: int, rights: int) -> None:
         """Tell how the region changes."""
         old = self.region_rights[mm * PAGES + page]
-        super().region(mm, page, rights)
+        super().region(cpu, mm, page, rights)
         change = f"{flags.region_text(old)} -> {flags.region_text(rights)}"
         self.trace.says(f"region {flags.space(mm)}", range(page, page + 1), change)
 

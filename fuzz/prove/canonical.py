@@ -272,8 +272,10 @@ class Canonical(Sparse):
             out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))
         out += [-7 - oracle.grabs[cpu]] if cpu in oracle.grabs else []
-        out += [-9] if oracle.key_faults >> cpu & 1 else []
-        out += [-10] if oracle.contract.key_denials >> cpu & 1 else []
+        out += [-9] if oracle.explained >> cpu & 1 else []
+        out += [-11] if oracle.contract.explained >> cpu & 1 else []
+        for slot in oracle.promotions.get(cpu, ()):
+            out += (-10, slot)
         out += [-4 - oracle.open_tracking[cpu]] if cpu in oracle.open_tracking else []
         for slot, owner in oracle.open_drop.get(cpu, ()):
             out += (-3, slot, self.owner(owner))

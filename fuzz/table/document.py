@@ -15,7 +15,7 @@ def document_of(rows: Sequence[Row], policies: Sequence[Policy]) -> dict[str, ob
         "policies": [
             {
                 "name": policy.name,
-                "exec_check": policy.exec_check,
+                "handler": policy.handler,
                 "report_spurious": policy.report_spurious,
                 "huge_inline": policy.huge_inline,
             }

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Record
 from fuzz.table.changes import SOFTWARE
-from fuzz.table.trial import CPUS, DISCARD, Handler, Trial
+from fuzz.table.trial import CPUS, DISCARD, FaultHandling, Trial
 from machine.entry import ACCESSED, DIRTY, GLOBAL, PRESENT, RW
 
 DEPTH: Final = 2
@@ -53,16 +53,16 @@ _Node: TypeAlias = tuple[int, tuple[Record, ...], Trial]
 """A processor, events, and what they make of the trial without the flush."""
 
 
-def need_of(old: int, new: int, *, huge: bool, handler: Handler, depth: int = DEPTH) -> Need:
+def need_of(old: int, new: int, *, huge: bool, handling: FaultHandling, depth: int = DEPTH) -> Need:
     """Return whether replacing `old` by `new` needs a flush under a fault handler."""
     # What the processor ignores makes no difference to it, nor to the handler of a region without userfaultfd.
     old, new = (entry & ~SOFTWARE if entry & PRESENT else entry for entry in (old, new))
-    return _need(old, new, huge, handler, depth)
+    return _need(old, new, huge, handling, depth)
 
 
 @cache
-def _need(old: int, new: int, huge: bool, handler: Handler, depth: int) -> Need:  # noqa: FBT001 - a key
-    search = _Search(old, new, huge=huge, handler=handler)
+def _need(old: int, new: int, huge: bool, handling: FaultHandling, depth: int) -> Need:  # noqa: FBT001 - a key
+    search = _Search(old, new, huge=huge, handling=handling)
     # No other store goes through a clean writable entry.
     clean = any(entry & (PRESENT | RW | DIRTY) == PRESENT | RW for entry in (old, new))
     strays = (0, kinds.STRAY_DIRTY) if clean else (0,)
@@ -79,11 +79,11 @@ def _need(old: int, new: int, huge: bool, handler: Handler, depth: int) -> Need:
 class _Search:
     """The search for an execution in which the flush of one change is missed, and what the flush gains elsewhere."""
 
-    def __init__(self, old: int, new: int, *, huge: bool, handler: Handler) -> None:
+    def __init__(self, old: int, new: int, *, huge: bool, handling: FaultHandling) -> None:
         self.old = old
         self.new = new
         self.huge = huge
-        self.handler = handler
+        self.handling = handling
         self.gains: set[str] = set()
         self.switches = bool(old & new & PRESENT and (old | new) & GLOBAL)
 
@@ -118,7 +118,7 @@ class _Search:
 
     def _trial(self, machine: int, *, flush: bool) -> Trial:
         return Trial(
-            self.old, self.new, huge=self.huge, machine=machine, handler=self.handler, flush=flush
+            self.old, self.new, huge=self.huge, machine=machine, handling=self.handling, flush=flush
         )
 
     def _with_flush(self, machine: int, events: tuple[Record, ...]) -> Trial:

@@ -11,11 +11,13 @@ from fuzz.table.words import (
     REMARKS,
     VERDICTS,
     gains_of,
+    handlers_of,
     need_words,
     notes_of,
     size_of,
     story_of,
 )
+from optimized.policy import Policy
 
 _STYLE: Final = """
 :root { color-scheme: light; }
@@ -42,8 +44,9 @@ code { font-size: .92em; }
 """
 
 
-def page_of(rows: Sequence[Row], names: Sequence[str]) -> str:
+def page_of(rows: Sequence[Row], policies: Sequence[Policy]) -> str:
     """Return the page: a table for each size and group, and below them the counterexample of each missing cell."""
+    names = [policy.name for policy in policies]
     found: list[str] = []
     tables = []
     for (_, group), members in groupby(rows, key=lambda row: (row.huge, row.group)):
@@ -61,11 +64,19 @@ def page_of(rows: Sequence[Row], names: Sequence[str]) -> str:
         f"<title>Which changes need a flush</title>\n<style>{_STYLE}</style></head>"
     )
     title = "<h1>Which changes of an entry need a TLB flush, and which rule flushes</h1>"
-    parts = [head, "<body>", title, _key(rows), *tables, "<h2>Missing flushes</h2>", *missing]
+    parts = [
+        head,
+        "<body>",
+        title,
+        _key(rows, policies),
+        *tables,
+        "<h2>Missing flushes</h2>",
+        *missing,
+    ]
     return "\n".join([*parts, "</body></html>", ""])
 
 
-def _key(rows: Sequence[Row]) -> str:
+def _key(rows: Sequence[Row], policies: Sequence[Policy]) -> str:
     verdicts = [
         f'<span class="{verdict}">{verdict}</span> {escape(words)}<br>'
         for verdict, words in VERDICTS.items()
@@ -74,7 +85,8 @@ def _key(rows: Sequence[Row]) -> str:
     return (
         f'<p class="key">{"".join(verdicts)}</p>\n'
         f"<p>What a wasted flush gains: {'; '.join(gains)}. Nothing where there is no mark.</p>\n"
-        f"<p>The marks behind a no:<br>{'<br>'.join(map(escape, REMARKS))}</p>\n"
+        f"<p>The marks behind a yes or no:<br>{'<br>'.join(map(escape, REMARKS))}</p>\n"
+        f"<p>Judged under the page-fault handler<br>{'<br>'.join(map(escape, handlers_of(policies)))}</p>\n"
         f"<p>{'<br>'.join(map(escape, notes_of(rows)))}</p>"
     )
 

@@ -10,7 +10,7 @@ from fuzz.table.changes import Change, all_changes, flag_name
 from fuzz.table.cubes import cubes_of, words_of
 from fuzz.table.need import YES, Need, need_of
 from fuzz.table.stories import change_key, stories_by_change
-from fuzz.table.trial import Handler
+from fuzz.table.trial import FaultHandling
 from machine.entry import GLOBAL, PRESENT, PROTNONE, PSE
 from optimized.policy import Policy
 
@@ -49,7 +49,7 @@ class Cell:
 class Row:
     """A class of changes in those contexts in which every policy's cell is the same.
 
-    `context` names them, "" for all; `needed` is under the newest fault handler; `cells` are in the policies' order.
+    `context` names them, "" for all; `needed` is under Linux's fault handler; `cells` are in the policies' order.
     """
 
     name: str
@@ -80,9 +80,9 @@ def table_of(
     return rows
 
 
-def handler_of(policy: Policy) -> Handler:
-    """Return the fault handler that a policy lives with."""
-    return Handler(policy.exec_check, policy.report_spurious)
+def handling_of(policy: Policy) -> FaultHandling:
+    """Return the page-fault handler that a policy lives with."""
+    return FaultHandling(policy.handler, policy.report_spurious)
 
 
 def flushes(policy: Policy, old: int, new: int, *, huge: bool) -> bool:
@@ -101,7 +101,7 @@ def _rows_of(change: Change, policies: Sequence[LoadedPolicy]) -> list[Row]:
     for number, (old, new) in enumerate(change.cases):
         needs.append(
             [
-                need_of(old, new, huge=change.huge, handler=handler_of(loaded.policy))
+                need_of(old, new, huge=change.huge, handling=handling_of(loaded.policy))
                 for loaded in policies
             ]
         )
@@ -110,8 +110,8 @@ def _rows_of(change: Change, policies: Sequence[LoadedPolicy]) -> list[Row]:
             with blamed(loaded):
                 flushed = flushes(loaded.policy, old, new, huge=change.huge)
             seen.append((_verdict(need, flushed=flushed), need.needed))
-        newest = need_of(old, new, huge=change.huge, handler=Handler())
-        split.setdefault((*seen, ("", newest.needed)), []).append(number)
+        linux = need_of(old, new, huge=change.huge, handling=FaultHandling())
+        split.setdefault((*seen, ("", linux.needed)), []).append(number)
     names = [flag_name(bit, huge=change.huge) for bit in change.free]
     rows = []
     for signature, numbers in split.items():

@@ -11,21 +11,24 @@ from fuzz.table.words import (
     REMARKS,
     VERDICTS,
     gains_of,
+    handlers_of,
     need_words,
     notes_of,
     size_of,
     story_of,
 )
+from optimized.policy import Policy
 
 _LABEL: Final = 32
 _NEED: Final = 6
 _CELL: Final = 9
 
 
-def lines_of(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[str]:
+def lines_of(rows: Sequence[Row], policies: Sequence[Policy], width: int) -> Iterator[str]:
     """Yield the lines of the table of these policies, none longer than `width` columns: all of them side by side, or
     as many as there is room for.
     """
+    names = [policy.name for policy in policies]
     for first, last in _blocks(names, width):
         columns = names[first:last]
         for (_, group), members in groupby(rows, key=lambda row: (row.huge, row.group)):
@@ -38,9 +41,8 @@ def lines_of(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[
                 yield _line([label, need_words(row), *cells], columns)
             yield ""
     yield from _legend(width)
-    yield "Notes"
-    for note in notes_of(rows):
-        yield from textwrap.wrap(f"  {note}", width, subsequent_indent="    ")
+    yield from _paragraphs("Judged under the page-fault handler", handlers_of(policies), width)
+    yield from _paragraphs("Notes", notes_of(rows), width)
     yield from _missing(rows, names, width)
 
 
@@ -81,6 +83,14 @@ def _legend(width: int) -> Iterator[str]:
     yield "Needed"
     for remark in REMARKS:
         yield from textwrap.wrap(f"  {remark}", width, subsequent_indent="     ")
+
+
+def _paragraphs(heading: str, words: Sequence[str], width: int) -> Iterator[str]:
+    yield heading
+    for paragraph in words:
+        yield from textwrap.wrap(
+            f"  {paragraph}", width, subsequent_indent="    ", break_on_hyphens=False
+        )
 
 
 def _entry(mark: str, words: str, width: int) -> list[str]:

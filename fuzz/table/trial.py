@@ -28,6 +28,7 @@ from machine.entry import (
     WRITE,
 )
 from machine.geometry import FANOUT, FRAME_BITS, frame_of
+from mm.fault_handler import FaultHandler
 from mm.frames import put_page
 from mm.tables import (
     is_migration,
@@ -52,10 +53,10 @@ DISCARD: Final[Record] = (kinds.RECLAIM, 0, 0, 0, 1, 0)
 """The event that reclaim drops the page if its entry is clean; every other event is a record of a scenario."""
 
 
-class Handler(NamedTuple):
-    """The page-fault handler around a rule: see mm.flush.FlushStrategy."""
+class FaultHandling(NamedTuple):
+    """The page-fault handler around a rule, and what a fault puts into it: see mm.flush.FlushStrategy."""
 
-    exec_check: bool = True
+    handler: FaultHandler = FaultHandler.LINUX
     report_spurious: bool = False
 
 
@@ -69,13 +70,13 @@ class Trial:
     __slots__ = ("oracle", "over", "pages", "reason", "world")
 
     def __init__(
-        self, old: int, new: int, *, huge: bool, machine: int, handler: Handler, flush: bool
+        self, old: int, new: int, *, huge: bool, machine: int, handling: FaultHandling, flush: bool
     ) -> None:
         """Boot, cache `old` on every CPU, and let CPU 0 replace it by `new`, with the flush or without it.
 
         `machine` is a set of kinds.SWITCHES.
         """
-        strategy = Policy("trial", rules.always, **handler._asdict()).make()
+        strategy = Policy("trial", rules.always, **handling._asdict()).make()
         self.pages = FANOUT if huge else 1
         self.reason = ""
         self.over = False
@@ -202,7 +203,7 @@ class Trial:
     def _region(self, granted: int, flags: int) -> None:
         for page in range(self.pages):
             self.world.vma[0][page] = vma = VM_MAPPED | granted | flags
-            self.oracle.region(0, page, rights(vma))
+            self.oracle.region(0, 0, page, rights(vma))
 
     def _fresh(self, first: int) -> None:
         """Let the page begin, in a frame of zeros."""
@@ -237,7 +238,7 @@ class Trial:
         w.root[1] = new_table(w)
         w.live[1] = True
         w.vma[1][0] = vma = VM_MAPPED | READ | WRITE | EXEC
-        self.oracle.region(1, 0, rights(vma))
+        self.oracle.region(0, 1, 0, rights(vma))
         self.oracle.object_new(1, 0, SPACE_FRAME)
         w.refs[SPACE_FRAME] = 1
         w.machine.poison(SPACE_FRAME, 0)

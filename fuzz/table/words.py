@@ -11,6 +11,8 @@ from fuzz.table.need import ACCESSED_AGAIN, NO, SPURIOUS_FAULT, WITHOUT_REWALK, 
 from fuzz.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row
 from fuzz.table.trial import DISCARD
 from fuzz.verdict import REASONS
+from mm.fault_handler import FETCHES
+from optimized.policy import Policy
 
 VERDICTS: Final = {
     DONE: "a flush is needed, and the policy flushes",
@@ -30,9 +32,9 @@ REMARKS: Final = (
         "d: not needed, because a store through a clean entry checks the entry in memory again"
         " (the dirty assist's re-walk); needed by a processor that would not."
     ),
-    "h: not needed under the newest page-fault handler; needed under that of a policy here.",
+    "h: so under Linux's page-fault handler, not so under that of a policy here.",
 )
-"""What the marks behind a "no" mean."""
+"""What the marks behind a "yes" or "no" mean."""
 
 _FREED: Final = ("freed-frame-still-cached", "freed-table-still-cached")
 _THROUGH: Final = (
@@ -51,11 +53,20 @@ def size_of(row: Row) -> str:
 
 
 def need_words(row: Row) -> str:
-    """Return whether the change needs a flush, under the newest fault handler, with the marks of REMARKS."""
+    """Return whether the change needs a flush, under Linux's fault handler, with the marks of REMARKS."""
     words = _NEEDS[row.needed]
     if all(cell.need.needed == row.needed for cell in row.cells):
         return words
-    return f"{words} h" if words == "no" else f"{words}h"
+    return f"{words}h" if " " in words else f"{words} h"
+
+
+def handlers_of(policies: Sequence[Policy]) -> list[str]:
+    """Return the page-fault handlers under which policies are judged, each with what it does and whose it is."""
+    return [
+        f"{handler}, which {does}: {', '.join(names)}."
+        for handler, does in FETCHES.items()
+        if (names := [policy.name for policy in policies if policy.handler == handler])
+    ]
 
 
 def notes_of(rows: Sequence[Row]) -> list[str]:

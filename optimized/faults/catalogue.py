@@ -7,6 +7,7 @@ Linux, or of lazy shootdown where the fault is in that.
 from typing import Final
 
 from machine.entry import ACCESSED, PKEY, RW
+from mm.fault_handler import FaultHandler
 from optimized import rules
 from optimized.faults import delivery, gather, lazy
 from optimized.faults.history import HISTORY
@@ -34,13 +35,14 @@ def _skip_pkey_huge(old: int, new: int) -> bool:
 def _v1_fault(
     name: str, fault: Fault, strategy: type[GatherFlush], *, inline: bool = True
 ) -> Policy:
-    """Defects of the posted series, with the fault handler fixed so that defect 5 does not hide them."""
+    """Defects of the posted series, under a fault handler that tests VM_EXEC, so that defect 5 does not hide them."""
     return Policy(
         name=name,
         needs_flush=rules.v1,
         summary=fault.mechanism.split(": ")[0],
         source=fault.origin,
         huge_inline=inline,
+        handler=FaultHandler.EXEC_CHECK,
         strategy=strategy,
         fault=fault,
     )
@@ -49,10 +51,10 @@ def _v1_fault(
 V1_DEFECT_5: Final = Fault(
     "C2",
     "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 5 and E.2 entry 27; "
-    "fixed by x86/mm: check exec permissions on fault",
+    "to be fixed by x86/mm: check exec permissions on fault, which was not merged",
     2021,
-    "NX cleared without a flush: the spurious instruction fault hits a present entry, which the fault handler of the "
-    "day takes for a denied read, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
+    "NX cleared without a flush: the spurious instruction fault hits a present entry, which Linux's fault handler "
+    "takes for a denied read, then as now, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
     shortest=3,
 )
 

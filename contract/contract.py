@@ -84,8 +84,8 @@ class Contract(Contents):
     __slots__ = (
         "at_once",
         "calls",
-        "in_flight",
         "explained",
+        "in_flight",
         "mark",
         "marking",
         "older",
@@ -593,8 +593,8 @@ class Contract(Contents):
         return DENIED_INSIDE
 
     def hardware_denied(self, cpu: int, slot: int, kind: int, pkru: int) -> None:
-        """The hardware denies an access for a reason that the fault handler takes for final: a protection key, or the NX
-        of a fetch. Note whether the page may deny it.
+        """The hardware denies an access for a reason that the fault handler takes for final, a protection key or the NX
+        of a fetch: note whether the page may deny it.
 
         The handler may come to it when the call that has changed the region is over.
         """

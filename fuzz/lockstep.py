@@ -58,8 +58,8 @@ class Recorder(Oracle):
 
 
 class Difference(NamedTuple):
-    """The first outcome in which two runs differ, None for the run that showed nothing more; or, the same on both sides,
-    the reason for which neither is what the calls allow.
+    """The first outcome in which two runs differ, None for the run that showed nothing more; or, the same on both
+    sides, the reason for which neither is what the calls allow.
     """
 
     position: int

@@ -39,7 +39,7 @@ class Violation(Exception):
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Oracle(History):
-    """Implements mm.observer.Observer by the rules C1 to C6; raises Violation at the event that breaks one.
+    """Implements mm.observer.Observer by the rules C1 to C7; raises Violation at the event that breaks one.
 
     When an outcome is legal but not the one the reference itself would show, it is adopted: the store reaches the
     shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).

@@ -112,7 +112,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "with nothing in flight tlb_flush_pending is not zero: every flush is a full one",
     ),
 }
-"""Reason: the rule that it breaks (correctness.md C1 to C6, or "cost" for a counter), and what it means."""
+"""Reason: the rule that it breaks (correctness.md C1 to C7, or "cost" for a counter), and what it means."""
 
 
 def meaning_of(reason: str) -> str:

@@ -15,7 +15,7 @@ NeedFlush = Callable[[int, int], bool]
 class Fault:
     """A historical or typical bug put back, and the rule that must catch it.
 
-    `rule` is C1 to C6, or "cost" for a fault that only masks or wastes.
+    `rule` is C1 to C7, or "cost" for a fault that only masks or wastes.
     `shortest` is the length in records and pauses of the shortest scenario that breaks the rule, by exhaustive search
     over the operations of the fault's stories (`python -m bench.shortest search`).
     `shortest_open_from`: the length from which on the search has not come to an end, so that `shortest` is an upper

@@ -86,7 +86,7 @@ def test_seeded_fault_has_a_bad_scenario(policy: str) -> None:
 
 
 def test_every_rule_is_broken_somewhere() -> None:
-    """For each of C1 to C6 and for the cost counter there is a bad_* scenario."""
+    """For each of C1 to C7 and for the cost counter there is a bad_* scenario."""
     assert {rule for rule, _ in REASONS.values()} == {
         rule for parsed in BAD.values() for _, rule in illegal(parsed)
     }

@@ -126,7 +126,7 @@ def test_cited_sections_of_the_criterion_exist() -> None:
 def test_cited_commits_are_among_the_facts() -> None:
     """Every commit that the models, the corpus or the other documents cite is in docs/linux-tlb.md."""
     known = set(COMMIT.findall(page(FACTS)))
-    folders = {"corpus", "docs", "machine", "mm", "optimized", "reference", "README.md"}
+    folders = {"contract", "corpus", "docs", "machine", "mm", "optimized", "reference", "README.md"}
     cited = {
         commit
         for path in sources()
@@ -211,7 +211,7 @@ def test_names_exist(name: str) -> None:
     known = REGISTRY.keys() | REASONS.keys() | UNDECIDED_REASONS.keys()
     known |= set(kinds.SWITCHES)
     slugs = {word for word in re.findall(r"`([^`\n]+)`", text) if SLUG.fullmatch(word)}
-    verdicts = set(re.findall(r"\b(?:C[1-6]|cost) ([a-z]+(?:-[a-z]+)+)\b", text))
+    verdicts = set(re.findall(r"\b(?:C[1-7]|cost) ([a-z]+(?:-[a-z]+)+)\b", text))
     policies = set(re.findall(r"--policy[ =]([a-z][a-z0-9.-]*)(?![\w.])", text))
     policies |= set(re.findall(r"^expect (\S+)", text, re.MULTILINE))
     own = {word for word in policies if word.endswith(".py")}

@@ -36,8 +36,9 @@ from fuzz.scenario.kinds import (
     SWITCHES,
 )
 from fuzz.scenario.record import Header, Record, Scenario
+from fuzz.verdict import RULES as MEANINGS
 
-RULES: Final = ("C1", "C2", "C3", "C4", "C5", "C6", "cost")
+RULES: Final = tuple(MEANINGS)
 """What an expectation may name: the rules of the oracle, and the counter of wasted work."""
 
 _FIRST_LINE: Final = "shootdown-scenario 1"

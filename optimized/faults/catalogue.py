@@ -211,6 +211,17 @@ FAULTS: Final[tuple[Policy, ...]] = (
         strategy=gather.LoseBatch,
     ),
     seed(
+        "leak-batch",
+        Fault(
+            "C7",
+            "typical",
+            0,
+            "a full batch is flushed and forgotten: its pages are never freed",
+            shortest=2,
+        ),
+        strategy=gather.LeakBatch,
+    ),
+    seed(
         "recycle-asid",
         Fault(
             "C1",

@@ -41,6 +41,16 @@ class LoseBatch(GatherFlush):
         gather.reset_range()
 
 
+class LeakBatch(GatherFlush):
+    """A full batch is flushed, and what it has queued is forgotten instead of freed."""
+
+    def gather_flush(self, w: World, cpu: int) -> None:
+        gather = self.gather_of(w, cpu)
+        push(w, cpu, *self.flush_of(gather))
+        gather.reset_range()
+        gather.pages.clear()
+
+
 class SkipDirtyClear(GatherFlush):
     """An entry that stays present and only loses DIRTY and ACCESSED is not recorded."""
 

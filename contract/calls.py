@@ -21,6 +21,10 @@ PROTECT: Final = 10
 RESOLVE: Final = 11
 PUNCH: Final = 12
 REVOKE: Final = 13
+WRPKRU: Final = 14
+EXIT: Final = 15
+
+NO_CHILD: Final = -1
 
 _CHANGES: Final = {
     "mprotect": MPROTECT,
@@ -36,6 +40,8 @@ _CHANGES: Final = {
     "uffd_unwp": RESOLVE,
     "punch": PUNCH,
     "revoke": REVOKE,
+    "wrpkru": WRPKRU,
+    "exit": EXIT,
 }
 _CHANGES_NOTHING: Final = frozenset(
     {
@@ -54,7 +60,6 @@ _CHANGES_NOTHING: Final = frozenset(
         "clear_refs",
         "writeback",
         "collapse",
-        "exit",
         "poke",
         "tick",
         "pin",
@@ -62,10 +67,9 @@ _CHANGES_NOTHING: Final = frozenset(
         "swapout",
         "ksm",
         "shrink",
-        "wrpkru",
     }
 )
-"""What promises the program that its pages stay what they are; exit is reported when it has happened."""
+"""What promises the program that its pages stay what they are."""
 
 
 def call_of(name: str) -> int:
@@ -84,8 +88,10 @@ class Call:
 
     __slots__ = (
         "arg",
+        "child",
         "child_first",
         "count",
+        "cpu",
         "depth",
         "free",
         "kind",
@@ -102,7 +108,9 @@ class Call:
 
     def __init__(self) -> None:
         self.kind = NO_CALL
-        self.mm = self.page = self.count = self.arg = self.depth = self.sequence = 0
+        # Of a fork the address space that it has returned, of an exit the one that has ended.
+        self.child = NO_CHILD
+        self.cpu = self.mm = self.page = self.count = self.arg = self.depth = self.sequence = 0
         self.top: tuple[int, ...] = ()
         self.waits = False
         # Slots of which it has made a new region.
@@ -119,6 +127,7 @@ class Call:
 
     def begin(
         self,
+        cpu: int,
         kind: int,
         mm: int,
         page: int,
@@ -128,7 +137,9 @@ class Call:
         top: tuple[int, ...],
     ) -> None:
         """Become the call that begins."""
+        self.cpu = cpu
         self.kind = kind
+        self.child = NO_CHILD
         self.mm = mm
         self.page = page
         self.count = count
@@ -149,8 +160,11 @@ class Call:
         """Return an equal call that shares no list with this one."""
         other = Call()
         if self.kind:
-            other.begin(self.kind, self.mm, self.page, self.count, self.arg, self.depth, self.top)
+            other.begin(
+                self.cpu, self.kind, self.mm, self.page, self.count, self.arg, self.depth, self.top
+            )
             other.waits = self.waits
+            other.child = self.child
             other.sequence = self.sequence
             other.slots = self.slots.copy()
             other.zeroed = self.zeroed.copy()

@@ -15,6 +15,7 @@ from mypy_extensions import mypyc_attr
 
 from contract.calls import (
     DONTNEED,
+    EXIT,
     FORK,
     FREE,
     MMAP,
@@ -22,12 +23,14 @@ from contract.calls import (
     MREMAP,
     MUNMAP,
     NO_CALL,
+    NO_CHILD,
     PKEY_MPROTECT,
     PROTECT,
     PUNCH,
     REGISTER,
     RESOLVE,
     REVOKE,
+    WRPKRU,
     Call,
 )
 from contract.contents import DRIVER, FILE, PRIVATE, SHARED, Contents
@@ -37,6 +40,8 @@ from contract.regions import (
     HUGE,
     KEY,
     KEY_AT,
+    NO_ACCESS,
+    NO_WRITE,
     POPULATED,
     REGISTERED,
     Older,
@@ -67,6 +72,7 @@ CONTENT: Final = "content-not-of-calls"
 DENIED_INSIDE: Final = "denied-inside-region"
 NOT_TRAPPED: Final = "write-not-trapped"
 TRAPPED: Final = "trapped-unprotected"
+FORK_FAILED: Final = "fork-without-need-to-fail"
 
 Steps = list[list[tuple[int, ...]]]
 """What each CPU has still to do: the contract looks only whether it is what it was."""
@@ -86,15 +92,18 @@ class Contract(Contents):
         "calls",
         "explained",
         "in_flight",
+        "living",
         "mark",
         "marking",
         "older",
         "overlapped",
         "pages",
+        "pkru",
         "postponed",
         "region",
         "register",
         "sequence",
+        "spaces",
         "spare",
         "steps",
         "waiting",
@@ -109,6 +118,7 @@ class Contract(Contents):
         """
         super().__init__()
         self.steps = steps
+        self.spaces = spaces
         self.pages = pages
         if known is not None:
             self._copy(known)
@@ -132,6 +142,9 @@ class Contract(Contents):
         self.sequence = 0
         # CPUs, a bit each, whose fault in flight is a denial that a region explained when the hardware raised it.
         self.explained = 0
+        # The address spaces that there are, and the PKRU of each thread that has written it, by CPU and address space.
+        self.living = {0}
+        self.pkru: dict[tuple[int, int], int] = {}
 
     def _copy(self, known: "Contract") -> None:
         self.copy_contents(known)
@@ -149,6 +162,8 @@ class Contract(Contents):
         self.postponed = {epoch: call.copy() for epoch, call in known.postponed.items()}
         self.sequence = known.sequence
         self.explained = known.explained
+        self.living = known.living.copy()
+        self.pkru = known.pkru.copy()
 
     # Calls.
 
@@ -162,7 +177,7 @@ class Contract(Contents):
         if self.waiting:
             self.start_waiting()
         steps = self.steps[cpu]
-        self.calls[cpu].begin(kind, mm, page, count, arg, len(steps), steps[-1])
+        self.calls[cpu].begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
         self.in_flight += 1
         self.waiting |= 1 << cpu
 
@@ -237,15 +252,20 @@ class Contract(Contents):
         elif kind == REVOKE:
             for place in range(call.page, call.page + call.count):
                 self._zero(call, DRIVER + place, promised=True)
+        elif kind == WRPKRU:
+            self._wrpkru(call)
 
-    def closed(self, cpu: int) -> None:
-        """The operation on the CPU has returned, or its fault: what a call has promised holds."""
+    def closed(self, cpu: int) -> str:
+        """The operation on the CPU has returned, or its fault: what a call has promised holds.
+
+        Return a reason if the call has failed that had no cause to.
+        """
         self.explained &= ~(1 << cpu)
         if not self.in_flight:
-            return
+            return FINE
         call = self.calls[cpu]
         if not call.kind:
-            return
+            return FINE
         if self.in_flight == 1 and call.waits and call.kind != FORK:
             # Nobody has looked since it began.
             self._end(cpu)
@@ -256,7 +276,12 @@ class Contract(Contents):
             self._started(cpu)
             self._end(cpu)
             self._settle(call)
+        failed = call.kind == FORK and call.child == NO_CHILD
+        if call.kind == EXIT:
+            # Its number and its tables are free now.
+            self.living.discard(call.child)
         call.kind = NO_CALL
+        return FORK_FAILED if failed and len(self.living) < self.spaces else FINE
 
     def _started(self, cpu: int) -> Call:
         """Start what has made steps, the CPU's call in any case; return that."""
@@ -287,6 +312,8 @@ class Contract(Contents):
         if not self.calls[cpu].kind:
             return
         call = self._started(cpu)
+        call.child = child
+        self.living.add(child)
         first, parent = child * PAGES, call.mm * PAGES
         for page in range(PAGES):
             self.region[first + page] = self.region[parent + page] & ~(REGISTERED | POPULATED)
@@ -302,6 +329,11 @@ class Contract(Contents):
             self.register[slot] = NO_REGISTER
             self.mark[slot] = NO
             self.older.pop(slot, None)
+        for call in self.calls:
+            if call.kind == EXIT and call.mm == mm:
+                call.child = mm
+        for thread in [thread for thread in self.pkru if thread[1] == mm]:
+            del self.pkru[thread]
 
     def _settle(self, call: Call) -> None:
         for slot in call.slots:
@@ -507,6 +539,17 @@ class Contract(Contents):
             return bool(self.region[slot] & POPULATED) and not (state.dispensable or state.freeing)
         return bool(self.region[slot] & POPULATED or (register >= PRIVATE and self.value[register]))
 
+    def _wrpkru(self, call: Call) -> None:
+        """The rights (none, r, rw) of the thread to the pages of a key."""
+        key, rights = divmod(call.arg, 3)
+        at = 2 * (key + 1)
+        denied = (NO_ACCESS, NO_WRITE, 0)[rights]
+        thread = (call.cpu, call.mm)
+        self.pkru[thread] = self.pkru.get(thread, 0) & ~(3 << at) | denied << at
+
+    def _pkru_of(self, cpu: int, slot: int) -> int:
+        return self.pkru.get((cpu, slot // PAGES), 0) if self.pkru else 0
+
     def _begin_marking(self, call: Call, slot: int, mark: int) -> None:
         if self.at_once:
             self.mark[slot] = mark
@@ -529,10 +572,11 @@ class Contract(Contents):
 
     # Judgements.
 
-    def access(self, slot: int, kind: int, value: int, pkru: int) -> str:
+    def access(self, cpu: int, slot: int, kind: int, value: int) -> str:
         """Judge an access that succeeded, and follow it; `value` is the word that it has loaded or stored."""
         if self.waiting:
             self.start_waiting()
+        pkru = self._pkru_of(cpu, slot)
         region = self.region[slot]
         if slot in self.older:
             return self._access_in_window(slot, kind, value, pkru)
@@ -581,10 +625,11 @@ class Contract(Contents):
             return FINE
         return FINE if any(self.shows(register, value) for register in met) else CONTENT
 
-    def denied(self, cpu: int, slot: int, kind: int, reported: int, pkru: int) -> str:
+    def denied(self, cpu: int, slot: int, kind: int, reported: int) -> str:
         """Judge a fault that was delivered; `reported` is what the handler saw of the region (contract.regions)."""
         if self.waiting:
             self.start_waiting()
+        pkru = self._pkru_of(cpu, slot)
         explained = self.explained >> cpu & 1
         regions = self._may_meet(slot) if slot in self.older else (self.region[slot],)
         for region in regions:
@@ -592,7 +637,7 @@ class Contract(Contents):
                 return FINE
         return DENIED_INSIDE
 
-    def hardware_denied(self, cpu: int, slot: int, kind: int, pkru: int) -> None:
+    def hardware_denied(self, cpu: int, slot: int, kind: int) -> None:
         """The hardware denies an access for a reason that the fault handler takes for final, a protection key or the NX
         of a fetch: note whether the page may deny it.
 
@@ -600,6 +645,7 @@ class Contract(Contents):
         """
         if self.waiting:
             self.start_waiting()
+        pkru = self._pkru_of(cpu, slot)
         for region in self._may_meet(slot):
             if not allows(region, kind, pkru):
                 self.explained |= 1 << cpu
@@ -624,5 +670,5 @@ class Contract(Contents):
         return FINE
 
 
-_READERS: Final = frozenset({DONTNEED, FREE, PROTECT, RESOLVE, PUNCH, REVOKE})
+_READERS: Final = frozenset({DONTNEED, FREE, PROTECT, RESOLVE, PUNCH, REVOKE, WRPKRU, EXIT})
 """Calls that change no region."""

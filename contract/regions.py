@@ -9,7 +9,6 @@ of a page come one after the other.
 from typing import Final
 
 from machine.entry import EXEC, READ, WRITE
-from machine.pkru import denies
 
 KEY_AT: Final = 3
 KEY: Final = 3 << KEY_AT
@@ -23,6 +22,10 @@ HUGE: Final = 1 << 8
 ANY_KIND: Final = READ | WRITE | EXEC
 HOLE: Final = 0
 
+NO_ACCESS: Final = 1
+NO_WRITE: Final = 2
+"""The bits of a key in PKRU (SDM vol. 3A 4.6.2): no loads and stores; no stores."""
+
 Older = tuple[int, int, int]
 """A region that an access may still meet: the number of the call that has replaced it, the region, its register."""
 
@@ -34,9 +37,10 @@ def region_of(prot: int) -> int:
 
 def allows(region: int, kind: int, pkru: int) -> bool:
     """Return whether a region allows an access of `kind` to a CPU with this PKRU; a fetch asks for no key."""
-    return bool(region & kind) and not (
-        region & KEY and denies(pkru, (region & KEY) >> KEY_AT, kind)
-    )
+    if not region & kind or kind == EXEC:
+        return bool(region & kind)
+    bits = pkru >> 2 * ((region & KEY) >> KEY_AT)
+    return not bits & (NO_ACCESS | NO_WRITE if kind == WRITE else NO_ACCESS)
 
 
 def allowance(region: int) -> int:

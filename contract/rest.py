@@ -33,6 +33,7 @@ LEAKED: Final = "frame-leaked"
 IN_USE: Final = "free-frame-in-use"
 MISCOUNTED: Final = "reference-miscounted"
 LOCKED: Final = "lock-left-held"
+NEVER_RETURNS: Final = "call-never-returns"
 RMAP: Final = "rmap-differs-from-tables"
 
 _NOTHING: Final = -1
@@ -49,6 +50,8 @@ def at_rest(w: World, contract: Contract) -> tuple[str, int]:
     """Return the first thing that is wrong in a world with nothing in flight, and the slot; FINE if nothing is."""
     if locks_held(w):
         return LOCKED, 0
+    if max(w.op) >= 0:
+        return NEVER_RETURNS, 0
     return Census(w).judge(contract)
 
 

@@ -89,6 +89,9 @@ class Oracle(History):
     def forked(self, cpu: int, child: int) -> None:
         self.contract.forked(cpu, child)
 
+    def lock_missing(self, cpu: int, mm: int, page: int) -> None:
+        raise Violation("lock-not-held", mm * PAGES + page, cpu, 0)
+
     def exited(self, mm: int) -> None:
         super().exited(mm)
         self.contract.exited(mm)
@@ -98,7 +101,9 @@ class Oracle(History):
         if self.explained:
             self.explained &= ~(1 << cpu)
         super().close(cpu)
-        self.contract.closed(cpu)
+        reason = self.contract.closed(cpu)
+        if reason:
+            raise Violation(reason, self.world.task_mm[cpu] * PAGES, cpu, 0)
 
     def postponed(self, cpu: int, epoch: int) -> None:
         super().postponed(cpu, epoch)
@@ -142,7 +147,7 @@ class Oracle(History):
                 self._refuse_unseen(frame, slot, cpu)
         elif self.shadow[owner] != value:
             raise Violation("lost-store", slot, cpu, kind)
-        reason = self.contract.access(slot, kind, value, self.world.machine.pkru[cpu])
+        reason = self.contract.access(cpu, slot, kind, value)
         if reason:
             raise Violation(reason, slot, cpu, kind)
 
@@ -177,7 +182,7 @@ class Oracle(History):
                 raise Violation("denied-though-allowed", slot, cpu, kind)
         if region != rights:
             raise Violation("denied-though-allowed", slot, cpu, kind)
-        reason = self.contract.denied(cpu, slot, kind, rights, self.world.machine.pkru[cpu])
+        reason = self.contract.denied(cpu, slot, kind, rights)
         if reason:
             raise Violation(reason, slot, cpu, kind)
 
@@ -192,14 +197,14 @@ class Oracle(History):
         for version in self.versions[slot][self.floor[READ][slot] :]:
             if key_refuses(version, kind, pkru):
                 self.explained |= 1 << cpu
-        self.contract.hardware_denied(cpu, slot, kind, pkru)
+        self.contract.hardware_denied(cpu, slot, kind)
 
     def fetch_denied(self, cpu: int, page: int) -> None:
         """As key_denied: Linux's handler heals no such fault, however late it comes to it."""
         slot = self.world.task_mm[cpu] * PAGES + page
         if self.may_deny_fetch(slot):
             self.explained |= 1 << cpu
-        self.contract.hardware_denied(cpu, slot, EXEC, self.world.machine.pkru[cpu])
+        self.contract.hardware_denied(cpu, slot, EXEC)
 
     def trapped(self, cpu: int, page: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page

@@ -79,6 +79,18 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "C7",
         "userfaultfd was told of a write to a page that no call had write-protected",
     ),
+    "fork-without-need-to-fail": (
+        "C7",
+        "a fork failed although an address space was free",
+    ),
+    "lock-not-held": (
+        "C7",
+        "an entry was changed under somebody else's page-table lock, or a lock released that was not held",
+    ),
+    "call-never-returns": (
+        "C7",
+        "with nothing left to do an operation has not returned",
+    ),
     "region-not-of-calls": (
         "C7",
         "with nothing in flight a region is not what the calls have made it",

@@ -9,6 +9,7 @@ is an event for the oracle alone, and the earlier it comes the less the oracle a
 Per-VMA locks are not separate: who needs one for writing holds mmap_lock for writing (linux-tlb G.14).
 """
 
+from machine.geometry import FANOUT
 from mm.step import Step, step
 from mm.world import NOBODY, WRITER, World
 
@@ -43,7 +44,9 @@ def pmd_lock(w: World, cpu: int, s: Step) -> bool:
 
 
 @step("pmd_unlock", "unlock")
-def pmd_unlock(w: World, _cpu: int, s: Step) -> None:
+def pmd_unlock(w: World, cpu: int, s: Step) -> None:
+    if w.pmd_lock[s[1]] != cpu:
+        w.observer.lock_missing(cpu, s[1], 0)
     w.pmd_lock[s[1]] = NOBODY
 
 
@@ -57,5 +60,8 @@ def pte_lock(w: World, cpu: int, s: Step) -> bool:
 
 
 @step("pte_unlock", "unlock")
-def pte_unlock(w: World, _cpu: int, s: Step) -> None:
-    w.ptl[s[1] * 2 + s[2]] = NOBODY
+def pte_unlock(w: World, cpu: int, s: Step) -> None:
+    at = s[1] * 2 + s[2]
+    if w.ptl[at] != cpu:
+        w.observer.lock_missing(cpu, s[1], s[2] * FANOUT)
+    w.ptl[at] = NOBODY

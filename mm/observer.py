@@ -31,6 +31,9 @@ class Observer(Protocol):
         with its protection key above them (KEY_SHIFT); -1 when the page belongs to no region.
         """
 
+    def lock_missing(self, cpu: int, mm: int, page: int) -> None:
+        """The CPU releases the lock of a table that it does not hold, or changes an entry under somebody else's."""
+
     def exited(self, mm: int) -> None:
         """The last thread of `mm` has exited; when the operation that does it has closed, `mm` may name another."""
 

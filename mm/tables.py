@@ -26,10 +26,11 @@ from machine.entry import (
     UFFD_WP_MARKER,
     USER,
 )
-from machine.geometry import FANOUT, FRAME_BITS, frame_of
+from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
 from mm.frames import alloc_zeroed
 from mm.observer import KEY_SHIFT
 from mm.world import (
+    NOBODY,
     VM_EXEC,
     VM_FILE,
     VM_MAPPED,
@@ -136,7 +137,13 @@ def swp_marks(pte: int) -> int:
 
 
 def set_pte(w: World, cpu: int, mm: int, page: int, entry: int) -> None:
-    """Store the page's PTE; a page table must cover the page."""
+    """Store the page's PTE; a page table must cover the page, and nobody else may hold its lock.
+
+    A section with one store is a single step, which finds the lock free and does not take it (mm.locks).
+    """
+    holder = w.ptl[mm * TABLES + page // FANOUT]
+    if holder not in (cpu, NOBODY):
+        w.observer.lock_missing(cpu, mm, page)
     w.machine.memory[pte_at(w, mm, page)] = entry
     w.observer.commit(mm, page, entry)
     w.flush.pte_stored(w, cpu, mm, page)

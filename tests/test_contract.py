@@ -15,6 +15,7 @@ from contract.calls import (
     REGISTER,
     RESOLVE,
     REVOKE,
+    WRPKRU,
     call_of,
 )
 from contract.contract import (
@@ -22,6 +23,7 @@ from contract.contract import (
     CONTENT,
     DENIED_INSIDE,
     FINE,
+    FORK_FAILED,
     MAP_FILE,
     MAP_PFNMAP,
     MAP_SHARED,
@@ -76,15 +78,16 @@ class Program:
         self, page: int = 0, value: int = 0, *, kind: int = R, mm: int = 0, pkru: int = 0
     ) -> str:
         """Judge a load, or a fetch, that has shown the value."""
-        return self.contract.access(mm * 8 + page, kind, value, pkru)
+        self.contract.pkru[(2, mm)] = pkru
+        return self.contract.access(2, mm * 8 + page, kind, value)
 
     def store(self, page: int = 0, value: int = 1, *, mm: int = 0) -> str:
         """Judge a store."""
-        return self.contract.access(mm * 8 + page, W, value, 0)
+        return self.contract.access(3, mm * 8 + page, W, value)
 
     def denied(self, page: int = 0, kind: int = R, reported: int = -1) -> str:
         """Judge a signal; `reported` is the region that the handler saw."""
-        return self.contract.denied(3, page, kind, reported, 0)
+        return self.contract.denied(3, page, kind, reported)
 
     def trapped(self, page: int = 0) -> str:
         """Judge an event of userfaultfd."""
@@ -96,7 +99,7 @@ def test_every_operation_is_known() -> None:
     calls = {kind.name for kind in KINDS if call_of(kind.name) != NO_CALL}
     assert calls == {
         "mprotect", "pkey_mprotect", "munmap", "mmap", "mremap", "dontneed", "free", "fork",
-        "uffd_register", "uffd_wp", "uffd_unwp", "punch", "revoke",
+        "uffd_register", "uffd_wp", "uffd_unwp", "punch", "revoke", "wrpkru", "exit",
     }  # fmt: skip
 
 
@@ -368,16 +371,47 @@ def test_a_key_denies_by_pkru() -> None:
     assert program.load(pkru=0) == FINE
 
 
+def test_wrpkru_is_the_threads() -> None:
+    """It holds for the thread's own accesses, and ends with its address space."""
+    program = Program()
+    program.call(PKEY_MPROTECT, arg=RW | 1 << 3)
+    program.call(WRPKRU, arg=0)
+    assert program.contract.access(0, 0, R, 0) == ACCESS_OUTSIDE
+    assert program.contract.access(1, 0, R, 0) == FINE
+    program.call(WRPKRU, arg=1)
+    assert program.contract.access(0, 0, R, 0) == FINE
+    assert program.contract.access(0, 0, W, 1) == ACCESS_OUTSIDE
+    program.contract.exited(0)
+    assert not program.contract.pkru
+
+
+def test_fork_fails_for_want_of_a_space_alone() -> None:
+    """With three address spaces there is no fourth; before that a fork returns a child."""
+    program = Program()
+    program.open(0, FORK)
+    program.steps[0].clear()
+    assert program.contract.closed(0) == FORK_FAILED
+    for child in (1, 2):
+        program.open(0, FORK)
+        program.contract.forked(0, child)
+        program.steps[0].clear()
+        assert program.contract.closed(0) == FINE
+    program.open(0, FORK)
+    program.steps[0].clear()
+    assert program.contract.closed(0) == FINE
+
+
 def test_a_denial_by_an_old_key_is_explained_when_it_is_raised() -> None:
     """The handler may come to it when the call that has changed the key has returned."""
     program = Program()
     program.call(PKEY_MPROTECT, arg=RW | 1 << 3)
     denying = NO_ACCESS << 2
-    program.contract.hardware_denied(3, 0, R, denying)
+    program.contract.pkru[(3, 0)] = denying
+    program.contract.hardware_denied(3, 0, R)
     program.call(PKEY_MPROTECT, arg=RW)
-    assert program.contract.denied(3, 0, R, RW, denying) == FINE
+    assert program.contract.denied(3, 0, R, RW) == FINE
     program.contract.closed(3)
-    assert program.contract.denied(3, 0, R, RW, denying) == DENIED_INSIDE
+    assert program.contract.denied(3, 0, R, RW) == DENIED_INSIDE
 
 
 def test_a_postponed_promise_holds_at_the_end_of_its_epoch() -> None:
@@ -414,7 +448,7 @@ def test_a_copy_shares_nothing() -> None:
     program.open(0, DONTNEED)
     program.load(value=1)
     other = Contract(program.steps, 3, 8, program.contract)
-    other.access(0, W, 5, 0)
+    other.access(0, 0, W, 5)
     other.closed(0)
     assert program.load(value=1) == FINE
     assert program.load(value=5) == CONTENT

@@ -8,7 +8,7 @@ from mm.world import World
 from optimized.latr import EPOCH
 from optimized.state import X86State
 
-_OLDER, _CALL, _POSTPONED, _UNSETTLED, _OVERLAPPED = range(-205, -200)
+_OLDER, _CALL, _POSTPONED, _UNSETTLED, _OVERLAPPED, _PKRU = range(-206, -200)
 """Marks that no other part of a key has."""
 
 
@@ -63,12 +63,17 @@ class Promises:
             for distance in range(self.cpus):
                 call = calls[(self.first + distance) % self.cpus]
                 if call.kind:
-                    out += (_CALL, distance, call.kind, call.mm)
+                    out += (_CALL, distance, call.kind, call.mm, call.child)
                     self._call(call)
             if contract.postponed:
                 for held in sorted(contract.postponed.values(), key=self._order):
                     out.append(_POSTPONED)
                     self._call(held)
+        if contract.pkru:
+            out.append(_PKRU)
+            for distance in range(self.cpus):
+                cpu = (self.first + distance) % self.cpus
+                out += [contract.pkru.get((cpu, mm), 0) for mm in range(contract.spaces)]
         if contract.overlapped:
             out += (_OVERLAPPED, *sorted(contract.overlapped))
         self._contents()

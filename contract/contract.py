@@ -576,13 +576,13 @@ class Contract(Contents):
         """Judge an access that succeeded, and follow it; `value` is the word that it has loaded or stored."""
         if self.waiting:
             self.start_waiting()
-        pkru = self._pkru_of(cpu, slot)
+        if self.older and slot in self.older:
+            return self._access_in_window(cpu, slot, kind, value)
         region = self.region[slot]
-        if slot in self.older:
-            return self._access_in_window(slot, kind, value, pkru)
-        if not allows(region, kind, pkru):
+        if not region & kind or (
+            region & KEY and not allows(region, kind, self._pkru_of(cpu, slot))
+        ):
             return ACCESS_OUTSIDE
-        register = self.register[slot]
         if region & REGISTERED:
             if kind == WRITE and slot not in self.marking:
                 if self.mark[slot] == YES:
@@ -590,6 +590,7 @@ class Contract(Contents):
                 self.mark[slot] = NO
             if not self.in_flight:
                 self.region[slot] = region | POPULATED
+        register = self.register[slot]
         if kind == WRITE:
             if self.unsettled:
                 self.store(register, value)
@@ -604,8 +605,9 @@ class Contract(Contents):
             self.loaded(register, value)
         return FINE
 
-    def _access_in_window(self, slot: int, kind: int, value: int, pkru: int) -> str:
+    def _access_in_window(self, cpu: int, slot: int, kind: int, value: int) -> str:
         """The same where a call in flight has replaced the region."""
+        pkru = self._pkru_of(cpu, slot)
         met = {
             register
             for _, region, register in (

@@ -4,7 +4,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from contract.calls import NO_CALL, call_of
+from contract.calls import call_of
 from contract.contract import Contract
 from contract.rest import at_rest
 from fuzz.scenario.kinds import KINDS
@@ -79,7 +79,7 @@ class Oracle(History):
 
     def began(self, cpu: int, number: int, page: int, count: int, arg: int) -> None:
         call = _CALLS[number]
-        if call != NO_CALL:
+        if call:
             w = self.world
             self.contract.began(cpu, call, w.task_mm[cpu], page, count, arg)
 
@@ -101,9 +101,11 @@ class Oracle(History):
         if self.explained:
             self.explained &= ~(1 << cpu)
         super().close(cpu)
-        reason = self.contract.closed(cpu)
-        if reason:
-            raise Violation(reason, self.world.task_mm[cpu] * PAGES, cpu, 0)
+        contract = self.contract
+        if contract.in_flight or contract.explained:
+            reason = contract.closed(cpu)
+            if reason:
+                raise Violation(reason, self.world.task_mm[cpu] * PAGES, cpu, 0)
 
     def postponed(self, cpu: int, epoch: int) -> None:
         super().postponed(cpu, epoch)

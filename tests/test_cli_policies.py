@@ -9,7 +9,7 @@ from tests.command import complaint, document, inside, shootdown
 
 
 def test_lists_every_policy(tmp_path: Path) -> None:
-    """The list has one line for each policy of the registry with its page-fault handler; a fault's line has its rule."""
+    """The list has one line for each policy of the registry with its page-fault handler, and a fault with its rule."""
     lines = [line.split() for line in shootdown(tmp_path, "policies").out.splitlines()]
     words = {line[0]: line[1:] for line in lines if len(line) > 1}
 

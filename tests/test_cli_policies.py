@@ -9,7 +9,7 @@ from tests.command import complaint, document, inside, shootdown
 
 
 def test_lists_every_policy(tmp_path: Path) -> None:
-    """A line for each policy of the registry, with its page-fault handler; that of a fault has its rule as well."""
+    """The list has one line for each policy of the registry with its page-fault handler, and a fault with its rule."""
     lines = [line.split() for line in shootdown(tmp_path, "policies").out.splitlines()]
     words = {line[0]: line[1:] for line in lines if len(line) > 1}
 

@@ -1,7 +1,5 @@
 """The page-fault handler: demand zero, spurious faults, and the signals MAPERR and ACCERR."""
 
-from dataclasses import replace
-
 import pytest
 
 from fuzz.oracle import Violation
@@ -18,22 +16,15 @@ from machine.entry import (
     USER,
     WRITE,
 )
-from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
 from mm.access import RETRIES
-from mm.fault import access_error
-from mm.fault_handler import FaultHandler
-from mm.flush import FlushStrategy
 from mm.tables import set_pte
-from mm.world import NOBODY, SPURIOUS, VM_MAPPED, ZERO_FRAME
-from optimized.policies import REGISTRY
+from mm.world import NOBODY, SPURIOUS, ZERO_FRAME
 from tests.kernel import Kernel, R, W, X, prot
 
 PROTECTIONS = range(8)
-UNDER_LINUX = replace(REGISTRY["minimal-exec-check"], handler=FaultHandler.LINUX).make()
-"""Skips the flush that only the unmerged handler makes unneeded."""
 
 
-def kernel_with(rights: int, policy: str | FlushStrategy = "linux") -> Kernel:
+def kernel_with(rights: int, policy: str = "linux") -> Kernel:
     """A kernel whose pages are mapped with the rights."""
     k = Kernel(policy, layout="empty")
     k.run(0, "mmap", 0, 4, prot(rights))
@@ -107,97 +98,6 @@ def test_the_region_decides(name: str, kind: int, rights: int, *, populated: boo
     k.run(0, "mprotect", 0, 1, rights)
 
     assert (k.access(0, name) != "ACCERR") == allowed(rights, kind)
-
-
-@pytest.mark.parametrize(
-    ("rights", "code", "exec_check", "linux"),
-    [
-        (R | X, PF_USER | PF_INSTR | PF_PROT, False, True),
-        (R | X, PF_USER | PF_INSTR, False, False),
-        (R, PF_USER | PF_INSTR, True, False),
-        (R, PF_USER | PF_INSTR | PF_PROT, True, True),
-        (R, PF_USER | PF_WRITE, True, True),
-        (R | W, PF_USER | PF_WRITE | PF_PROT, False, False),
-        (R, PF_USER, False, False),
-        (0, PF_USER, True, True),
-        (R, PF_USER | PF_PROT, True, True),
-    ],
-)
-def test_access_error(rights: int, code: int, *, exec_check: bool, linux: bool) -> None:
-    """Linux takes a fetch that hit a present entry for a denied read and lets others pass; exec-check tests VM_EXEC."""
-    vma = VM_MAPPED | rights
-
-    assert access_error(Kernel("linux").w, vma, code) == linux
-    assert access_error(Kernel("v3").w, vma, code) == exec_check
-
-
-@pytest.mark.parametrize(("policy", "populates"), [("linux", True), ("v3", False)])
-def test_a_denied_fetch_of_an_absent_page(policy: str, *, populates: bool) -> None:
-    """Linux maps the zero page first, and signals the fetch when it is tried again; exec-check maps nothing."""
-    k = Kernel(policy)
-
-    assert k.fetch(0) == "ACCERR"
-    assert bool(k.pte()) == populates
-    assert k.names[0].count("page fault") == 1 + populates
-
-
-@pytest.mark.parametrize("layout", ["shared", "huge", "file"])
-def test_a_denied_fetch_maps_what_a_load_would(layout: str) -> None:
-    """Whatever backs the region; and in swap the page is read in."""
-    fetched, loaded = (Kernel(layout=layout, pages=4) for _ in range(2))
-    loaded.read(0)
-
-    assert fetched.fetch(0) == "ACCERR"
-    assert (fetched.pmd(), fetched.pte()) == (loaded.pmd(), loaded.pte())
-
-
-def test_a_denied_fetch_of_a_swapped_page_reads_it_in() -> None:
-    """As a load does."""
-    k = Kernel()
-    value = k.write(0)
-    k.run(0, "swapout")
-    assert not k.pte() & PRESENT
-
-    assert k.fetch(0) == "ACCERR"
-    assert k.pte() & PRESENT
-    assert k.read(0) == value
-
-
-def test_a_fetch_that_was_denied_when_it_was_made() -> None:
-    """Its signal may come behind the mprotect that allows it, as Linux delivers it; the next fetch works."""
-    for began in (False, True):
-        k = kernel_with(R)
-        k.read(0)
-        k.read(1)
-        if began:
-            k.start(0, "mprotect", 0, 1, R | X)
-            k.past(0, "mmap_write_lock, mprotect_fixup")
-        k.start(1, "exec")
-        k.past(1, "access")
-        if not began:
-            k.start(0, "mprotect", 0, 1, R | X)
-        k.finish(0)
-        k.finish(1)
-
-        assert k.shown() == "ACCERR"
-        assert not k.journal.explained
-        assert not k.journal.promotions
-        assert isinstance(k.fetch(1), int)
-
-
-def test_a_fetch_that_a_stale_entry_denies_behind_the_mprotect() -> None:
-    """An operation on another page that is in flight explains no denial."""
-    k = kernel_with(R, policy=UNDER_LINUX)
-    k.read(1)
-    k.run(0, "mprotect", 0, 1, R | X)
-    k.start(0, "mprotect", 1, 1, R | X)
-    k.past(0, "mmap_write_lock, mprotect_fixup")
-    k.start(1, "exec")
-    k.past(1, "access")
-    k.finish(0)
-
-    with pytest.raises(Violation, match="denied-though-allowed"):
-        k.finish(1)
 
 
 def test_two_faults_populate_a_page_once() -> None:

@@ -168,12 +168,13 @@ def test_pages_that_were_never_touched_move_without_a_flush() -> None:
 
 
 def test_every_page_of_the_source_is_denied() -> None:
-    """Each old page is visited, populated or not, and denies all three kinds."""
+    """Each old page is visited, populated or not, and denies all three kinds; and so does each new one, before."""
     k = kernel_with_hole()
     k.journal.visited.clear()
     k.run(0, "mremap", 0, 3, 4)
 
-    assert [visit[1:] for visit in k.journal.visited] == [(0, p, R | W | X) for p in range(3)]
+    pages = [4, 5, 6, 0, 1, 2]
+    assert [visit[1:] for visit in k.journal.visited] == [(0, page, R | W | X) for page in pages]
 
 
 def test_a_huge_page_moves_as_one() -> None:

@@ -339,7 +339,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "lazy shootdown that looks only for open gathers: a flush that is put off leaves the count of open gathers "
             "before it is carried out, so a second MADV_DONTNEED, which took the page-table lock in between and found "
             "the entry gone, is not nested, and returns while its own CPU still reads the old page",
-            shortest=5,
+            shortest=7,
         ),
         strategy=lazy.PutOffUnseen,
     ),

@@ -1,7 +1,7 @@
 """The page-fault handler: exc_page_fault, handle_mm_fault and handle_pte_fault.
 
-The handler runs under mmap_lock for reading and either makes the access possible, and the access is tried again, or
-delivers the fault to the program.
+The handler runs under the lock of the VMA for reading and either makes the access possible, and the access is tried
+again, or delivers the fault to the program.
 Where a lock protects one change that others can see, taking it, the change and releasing it are one step (see
 mm.locks).
 A fault that finds nothing to change was spurious; on x86 the fault itself has dropped the entry that caused it.
@@ -24,7 +24,15 @@ from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
 from mm.cow import do_wp_page, wp_huge
 from mm.deliver import deliver_signal, give_up
 from mm.frames import alloc_zeroed, get_page
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.locks import (
+    fault_lock,
+    fault_may_lock,
+    fault_unlock,
+    pmd_lock,
+    pmd_unlock,
+    pte_lock,
+    pte_unlock,
+)
 from mm.numa_fault import do_numa_page, fault_on_huge
 from mm.page_cache import map_folio, read_folio
 from mm.pfnmap import driver_frame
@@ -56,7 +64,6 @@ from mm.world import (
     VM_PKEY,
     VM_SHARED,
     VM_WRITE,
-    WRITER,
     ZERO_FRAME,
     World,
 )
@@ -79,13 +86,15 @@ def access_error(w: World, vma: int, code: int) -> bool:
 
 @step("page fault", "fault")
 def fault_enter(w: World, cpu: int, s: Step) -> bool:
-    """mmap_read_lock and find_vma: the region cannot change while the lock is held.
+    """lock_vma_under_rcu: the region cannot change while its lock is held.
 
+    Where there is no region, or one is locked for writing, mmap_lock is taken for reading instead, which waits for the
+    writer; and so it is for a driver's region, whose handler need not do without (vmf_can_call_fault).
     A denied access changes nothing that others see, so it ends here (bad_area).
     """
     _, page, kind, code = s
     mm = w.task_mm[cpu]
-    if w.mmap_lock[mm] == WRITER:
+    if not fault_may_lock(w, mm, page):
         return True
     vma = w.vma[mm][page]
     if (
@@ -96,16 +105,16 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
         w.observer.denied(cpu, page, kind, allowance(vma))
         give_up(w, cpu)
         return False
-    w.mmap_lock[mm] += 1
-    w.steps[cpu].append((fault_done, mm))
+    fault_lock(w, mm, page)
+    w.steps[cpu].append((fault_done, mm, page))
     handle_mm_fault(w, cpu, page, kind, code)
     return False
 
 
-@step("mmap_read_unlock, retry", "unlock")
+@step("vma_end_read, retry", "unlock")
 def fault_done(w: World, cpu: int, s: Step) -> None:
     """End a fault inside a user access: the fault's promises hold from here, the access is still to come."""
-    w.mmap_lock[s[1]] -= 1
+    fault_unlock(w, s[1], s[2])
     w.observer.close(cpu)
 
 
@@ -225,7 +234,7 @@ def fault_present(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (do_wp_page, page, pte))
     elif code & PF_PROT and w.flush.report_spurious:
         w.observer.denied(cpu, page, kind, allowance(w.vma[mm][page]))
-        deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
+        deliver_signal(w, cpu, page, (pte_unlock, mm, index))
     else:
         _spurious(w, cpu, mm)
         young = pte | ACCESSED | (DIRTY | SOFT_DIRTY if kind == WRITE else 0)

@@ -221,7 +221,7 @@ def test_zeros_that_the_next_page_denies() -> None:
     k.start(1, "write", 0)
     k.until(1, "flush_tlb_mm_range")
     k.start(0, "dontneed", 0)
-    k.until(0, "mmap_read_unlock, return")
+    k.until(0, "return")
 
     def forgets_visits(_w: World, oracle: Oracle) -> None:
         oracle.visits[0].clear()

@@ -43,7 +43,6 @@ from mm.swap_in import do_swap_page
 from mm.tables import (
     accessible,
     allowance,
-    has_table,
     is_marker,
     is_migration,
     is_swap,
@@ -156,7 +155,7 @@ def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int) -> Non
     index = page // FANOUT
     pte = pte_of(w, mm, page)
     if not pte or is_marker(pte):
-        push(w, cpu, (fault_missing, page, kind))
+        push(w, cpu, (fault_missing, page, kind, pmd_of(w, mm, index)))
     elif pte & (PRESENT | PROTNONE):
         push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, code, pte))
     elif is_swap(pte):
@@ -170,20 +169,22 @@ def migration_entry_wait(w: World, _cpu: int, s: Step) -> bool:
     return is_migration(pte_of(w, s[1], s[2]))
 
 
-@step("do_anonymous_page", "install")
+@step("do_anonymous_page", "install", takes="page kind entry")
 def fault_missing(w: World, cpu: int, s: Step) -> bool:
-    """Map a page of zeros, or of the object, under the PTL.
+    """Map a page of zeros, or of the object, under the PTL, if the PMD is still the one that the fault has read; else
+    the access simply faults again.
 
     In the place of a marker it is write-protected, so that a store faults again, and is reported.
     """
-    _, page, kind = s
+    _, page, kind, pmd = s
     mm = w.task_mm[cpu]
-    if w.ptl[mm * TABLES + page // FANOUT] != NOBODY:
+    index = page // FANOUT
+    if w.ptl[mm * TABLES + index] != NOBODY:
         return True
-    # The table may have been replaced by a huge leaf's absence meanwhile: then the access simply faults again.
-    if not has_table(w, mm, page // FANOUT):
+    table = w.flush.faulted_table(w, mm, index, pmd)
+    if table < 0:
         return False
-    pte = pte_of(w, mm, page)
+    pte = w.machine.memory[table << 2 | page % FANOUT]
     if pte and not is_marker(pte):
         return False
     vma = w.vma[mm][page]
@@ -215,7 +216,12 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
         frame = ZERO_FRAME
         entry |= SOFTW1
     entry |= FRAME_BITS[frame] | dirty
-    set_pte(w, cpu, mm, page, entry & ~RW | UFFD_WP if is_marker(pte) else entry)
+    if is_marker(pte):
+        entry = entry & ~RW | UFFD_WP
+    if pmd_of(w, mm, index) == pmd:
+        set_pte(w, cpu, mm, page, entry)
+    else:
+        w.machine.memory[table << 2 | page % FANOUT] = entry
     return False
 
 

@@ -39,8 +39,8 @@ def munmap_vma(w: World, cpu: int, s: Step) -> bool:
 
 
 def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: Step) -> None:
-    """Remove the regions of the pages, under mmap_lock and the locks of their VMAs for writing; zap what is mapped there
-    and free its tables.
+    """Remove the regions of the pages, under mmap_lock and their VMAs' locks for writing; zap what is mapped there and
+    free its tables.
 
     `finish` is the end of the gather.
     """

@@ -170,14 +170,6 @@ def _writes_mmap_lock(w: World, _oracle: Oracle) -> None:
     w.mmap_lock[0] = WRITER
 
 
-def _reads_vma(w: World, _oracle: Oracle) -> None:
-    w.vma_readers[0] = 1
-
-
-def _writes_vma(w: World, _oracle: Oracle) -> None:
-    w.vma_written[0] = 1
-
-
 def _evict(w: World, _oracle: Oracle) -> None:
     w.machine.evict(0, 0)
 
@@ -306,8 +298,6 @@ DIFFERENCES = {
     "PTL of CPU 1": _other_holds_pte,
     "mmap_lock for reading": _reads_mmap_lock,
     "mmap_lock for writing": _writes_mmap_lock,
-    "the lock of a VMA for reading": _reads_vma,
-    "the lock of a VMA for writing": _writes_vma,
     "tlb_flush_pending": _pending,
     "tlb_flush_batched": _batched,
     "content given up": _lazily_freed,

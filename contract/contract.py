@@ -463,8 +463,7 @@ class Contract(Contents):
                 continue
             if DRIVER <= register < PRIVATE or (call.kind == FREE and register < PRIVATE):
                 return
-            # While a call that changes the region is in flight, this one may have found what was before or after it.
-            certain = slot not in self.older
+            certain = self._is_certain(slot)
             self.region[slot] &= ~POPULATED
             if register < PRIVATE:
                 continue
@@ -480,6 +479,17 @@ class Contract(Contents):
                     call.free.append(register)
                 if self.mark[slot] == YES:
                     self._begin_marking(call, slot, PERHAPS)
+
+    def _is_certain(self, slot: int) -> bool:
+        """Return whether the page is mapped, and to what, whatever a call in flight makes of its region.
+
+        Another call may have found what was before that one or after it.
+        """
+        register, registered = self.register[slot], self.region[slot] & REGISTERED
+        return all(
+            held == register and region & REGISTERED == registered
+            for _, region, held in self.older.get(slot, ())
+        )
 
     def _zero(self, call: Call, register: int, *, promised: bool) -> None:
         if self.at_once:
@@ -518,7 +528,7 @@ class Contract(Contents):
                 continue
             if not region & REGISTERED:
                 return
-            certain = slot not in self.older
+            certain = self._is_certain(slot)
             mark = PERHAPS
             if certain and call.kind == RESOLVE:
                 mark = NO

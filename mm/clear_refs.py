@@ -17,8 +17,9 @@ from machine.entry import (
     SWP_SOFT_DIRTY,
 )
 from machine.geometry import FANOUT, PAGES, TABLES
-from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
 from mm.operation import due_return, gather_begin, gather_finish, write_unlock_return
+from mm.page_mask import ALL_PAGES
 from mm.step import Step, push, step
 from mm.tables import is_migration, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
 from mm.world import VM_MAPPED, VM_PFNMAP, VM_SOFTDIRTY, VM_WRITE, World
@@ -33,7 +34,7 @@ def start_clear_refs(w: World, cpu: int, _page: int, _count: int, _arg: int) -> 
 @step("mmap_write_lock, clear_refs_write", "lock")
 def clear_refs_write(w: World, cpu: int, s: Step) -> bool:
     mm = s[1]
-    if not mmap_write_trylock(w, mm):
+    if not write_trylock(w, mm, ALL_PAGES):
         return True
     regions = w.vma[mm]
     for page in range(PAGES):

@@ -24,7 +24,7 @@ def do_wp_page(w: World, cpu: int, s: Step) -> None:
     if vma & VM_UFFD_WP:
         if pte & UFFD_WP:
             w.observer.trapped(cpu, page)
-            deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
+            deliver_signal(w, cpu, page, (pte_unlock, mm, index))
             return
         if w.flush.flush_pending(w, mm):
             # A concurrent write-protection may have deferred its flush; without one here a CPU with a writable entry
@@ -120,7 +120,7 @@ def wp_huge(w: World, cpu: int, s: Step) -> None:
     vma = w.vma[mm][page]
     if vma & VM_UFFD_WP and pmd & UFFD_WP:
         w.observer.trapped(cpu, page)
-        deliver_signal(w, cpu, mm, (pmd_unlock, mm))
+        deliver_signal(w, cpu, page, (pmd_unlock, mm))
         return
     first = frame_of(pmd)
     if is_huge_zero(w, pmd):

@@ -1,5 +1,6 @@
 """What ends a user access without the access: a signal or a userfaultfd event."""
 
+from mm.locks import fault_unlock
 from mm.operation import end_operation
 from mm.step import Step, push, step
 from mm.world import World
@@ -15,13 +16,13 @@ def give_up(w: World, cpu: int) -> None:
     end_operation(w, cpu)
 
 
-def deliver_signal(w: World, cpu: int, mm: int, *unlocks: Step) -> None:
-    """As give_up, after releasing locks, mmap_lock last."""
+def deliver_signal(w: World, cpu: int, page: int, *unlocks: Step) -> None:
+    """As give_up, in a fault on the page, after releasing locks, that of the VMA last."""
     w.steps[cpu].clear()
-    push(w, cpu, *unlocks, (access_ended, mm))
+    push(w, cpu, *unlocks, (access_ended, w.task_mm[cpu], page))
 
 
-@step("mmap_read_unlock, deliver", "unlock")
+@step("vma_end_read, deliver", "unlock")
 def access_ended(w: World, cpu: int, s: Step) -> None:
-    w.mmap_lock[s[1]] -= 1
+    fault_unlock(w, s[1], s[2])
     give_up(w, cpu)

@@ -1,7 +1,7 @@
 """The page-fault handler: exc_page_fault, handle_mm_fault and handle_pte_fault.
 
-The handler runs under mmap_lock for reading and either makes the access possible, and the access is tried again, or
-delivers the fault to the program.
+The handler runs under the lock of the VMA for reading and either makes the access possible, and the access is tried
+again, or delivers the fault to the program.
 Where a lock protects one change that others can see, taking it, the change and releasing it are one step (see
 mm.locks).
 A fault that finds nothing to change was spurious; on x86 the fault itself has dropped the entry that caused it.
@@ -25,7 +25,15 @@ from mm.cow import do_wp_page, wp_huge
 from mm.deliver import deliver_signal, give_up
 from mm.fault_handler import FaultHandler
 from mm.frames import alloc_zeroed, get_page
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.locks import (
+    fault_lock,
+    fault_may_lock,
+    fault_unlock,
+    pmd_lock,
+    pmd_unlock,
+    pte_lock,
+    pte_unlock,
+)
 from mm.numa_fault import do_numa_page, fault_on_huge
 from mm.page_cache import map_folio, read_folio
 from mm.pfnmap import driver_frame
@@ -36,7 +44,6 @@ from mm.swap_in import do_swap_page
 from mm.tables import (
     accessible,
     allowance,
-    has_table,
     is_marker,
     is_migration,
     is_swap,
@@ -57,7 +64,6 @@ from mm.world import (
     VM_PKEY,
     VM_SHARED,
     VM_WRITE,
-    WRITER,
     ZERO_FRAME,
     World,
 )
@@ -83,13 +89,15 @@ def access_error(w: World, vma: int, code: int) -> bool:
 
 @step("page fault", "fault")
 def fault_enter(w: World, cpu: int, s: Step) -> bool:
-    """mmap_read_lock and find_vma: the region cannot change while the lock is held.
+    """lock_vma_under_rcu: the region cannot change while its lock is held.
 
+    Where there is no region, or one is locked for writing, mmap_lock is taken for reading instead, which waits for the
+    writer; and so it is for a driver's region, whose handler need not do without (vmf_can_call_fault).
     A denied access changes nothing that others see, so it ends here (bad_area).
     """
     _, page, kind, code = s
     mm = w.task_mm[cpu]
-    if w.mmap_lock[mm] == WRITER:
+    if not fault_may_lock(w, mm, page):
         return True
     vma = w.vma[mm][page]
     if (
@@ -100,16 +108,16 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
         w.observer.denied(cpu, page, kind, allowance(vma))
         give_up(w, cpu)
         return False
-    w.mmap_lock[mm] += 1
-    w.steps[cpu].append((fault_done, mm))
+    fault_lock(w, mm, page)
+    w.steps[cpu].append((fault_done, mm, page))
     handle_mm_fault(w, cpu, page, kind, code)
     return False
 
 
-@step("mmap_read_unlock, retry", "unlock")
+@step("vma_end_read, retry", "unlock")
 def fault_done(w: World, cpu: int, s: Step) -> None:
     """End a fault inside a user access: the fault's promises hold from here, the access is still to come."""
-    w.mmap_lock[s[1]] -= 1
+    fault_unlock(w, s[1], s[2])
     w.observer.close(cpu)
 
 
@@ -151,7 +159,7 @@ def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int) -> Non
     index = page // FANOUT
     pte = pte_of(w, mm, page)
     if not pte or is_marker(pte):
-        push(w, cpu, (fault_missing, page, kind))
+        push(w, cpu, (fault_missing, page, kind, pmd_of(w, mm, index)))
     elif pte & (PRESENT | PROTNONE):
         push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, code, pte))
     elif is_swap(pte):
@@ -165,20 +173,22 @@ def migration_entry_wait(w: World, _cpu: int, s: Step) -> bool:
     return is_migration(pte_of(w, s[1], s[2]))
 
 
-@step("do_anonymous_page", "install")
+@step("do_anonymous_page", "install", takes="page kind entry")
 def fault_missing(w: World, cpu: int, s: Step) -> bool:
-    """Map a page of zeros, or of the object, under the PTL.
+    """Map a page of zeros, or of the object, under the PTL, if the PMD is still the one that the fault has read; else
+    the access simply faults again.
 
     In the place of a marker it is write-protected, so that a store faults again, and is reported.
     """
-    _, page, kind = s
+    _, page, kind, pmd = s
     mm = w.task_mm[cpu]
-    if w.ptl[mm * TABLES + page // FANOUT] != NOBODY:
+    index = page // FANOUT
+    if w.ptl[mm * TABLES + index] != NOBODY:
         return True
-    # The table may have been replaced by a huge leaf's absence meanwhile: then the access simply faults again.
-    if not has_table(w, mm, page // FANOUT):
+    table = w.flush.faulted_table(w, mm, index, pmd)
+    if table < 0:
         return False
-    pte = pte_of(w, mm, page)
+    pte = w.machine.memory[table << 2 | page % FANOUT]
     if pte and not is_marker(pte):
         return False
     vma = w.vma[mm][page]
@@ -210,7 +220,12 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
         frame = ZERO_FRAME
         entry |= SOFTW1
     entry |= FRAME_BITS[frame] | dirty
-    set_pte(w, cpu, mm, page, entry & ~RW | UFFD_WP if is_marker(pte) else entry)
+    if is_marker(pte):
+        entry = entry & ~RW | UFFD_WP
+    if pmd_of(w, mm, index) == pmd:
+        set_pte(w, cpu, mm, page, entry)
+    else:
+        w.machine.memory[table << 2 | page % FANOUT] = entry
     return False
 
 
@@ -229,7 +244,7 @@ def fault_present(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (do_wp_page, page, pte))
     elif code & PF_PROT and w.flush.report_spurious:
         w.observer.denied(cpu, page, kind, allowance(w.vma[mm][page]))
-        deliver_signal(w, cpu, mm, (pte_unlock, mm, index))
+        deliver_signal(w, cpu, page, (pte_unlock, mm, index))
     else:
         _spurious(w, cpu, mm)
         young = pte | ACCESSED | (DIRTY | SOFT_DIRTY if kind == WRITE else 0)

@@ -105,8 +105,10 @@ class FlushStrategy(Protocol):
         """pte_free_tlb of a page table that MADV_DONTNEED has emptied, and whose region stays."""
         ...
 
-    def emptied_checked_again(self) -> bool:
-        """Return whether a page table that was emptied is taken out only if it is still empty under the locks."""
+    def faulted_table(self, w: "World", mm: int, index: int, pmd: int) -> int:
+        """pmd_same: return the frame of the page table that a fault fills, which has read `pmd` before it took the PTL;
+        -1 when another one, or none, is hooked in by now.
+        """
         ...
 
     def upper_tables_removed(self, w: "World", cpu: int) -> None:

@@ -18,8 +18,9 @@ from machine.entry import (
 )
 from machine.geometry import FANOUT, PAGES, TABLES, frame_of
 from mm.frames import get_page
-from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
 from mm.operation import due_return, write_unlock_return
+from mm.page_mask import ALL_PAGES
 from mm.pfnmap import link
 from mm.step import Step, push, step
 from mm.swap import copy_swap_entry
@@ -53,7 +54,7 @@ def dup_mmap(w: World, cpu: int, s: Step) -> bool:
     mm = s[1]
     if w.i_mmap_lock and any(vma & VM_PFNMAP for vma in w.vma[mm]):
         return True
-    if not mmap_write_trylock(w, mm):
+    if not write_trylock(w, mm, ALL_PAGES):
         return True
     child = next((i for i in range(MMS) if w.root[i] < 0), -1)
     if child < 0:

@@ -10,16 +10,17 @@ or takes it for a split; of a file's region collapse_pte_mapped_thp frees it beh
 that is the path of the CVE.
 Here a split takes a new table, so the old one is freed when the collapse ends, behind the flush.
 
-mmap_lock is held for writing from the first step to the last, so a fault or a system call waits and never meets the
-PMD that is none; who walks by the rmap finds nothing there.
+mmap_lock and the VMA's lock are held for writing from the first step to the last, so a fault or a system call waits and
+never meets the PMD that is none; who walks by the rmap finds nothing there.
 """
 
 from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
 from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
 from mm.frames import alloc_huge, free_table, put_page
 from mm.lockless import remove_table_sync
-from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock
+from mm.locks import pmd_lock, pmd_unlock, write_trylock
 from mm.operation import op_return, write_unlock_return
+from mm.page_mask import WHOLE_TABLE
 from mm.step import Step, push, step
 from mm.tables import maps, page_prot, pmd_of, set_pmd_leaf
 from mm.thp import huge_possible
@@ -44,10 +45,11 @@ def collapse_begin(w: World, cpu: int, s: Step) -> bool:
     if not w.live[mm]:
         push(w, cpu, (op_return,))
         return False
-    if not mmap_write_trylock(w, mm):
+    allowed = huge_possible(w, mm, index) and not w.vma[mm][index * FANOUT] & VM_UFFD_WP
+    if not write_trylock(w, mm, WHOLE_TABLE << index * FANOUT if allowed else 0):
         return True
     push(w, cpu, (write_unlock_return, mm))
-    if huge_possible(w, mm, index) and not w.vma[mm][index * FANOUT] & VM_UFFD_WP:
+    if allowed:
         push(w, cpu, (pmd_lock, mm), (collapse_pmd, mm, index))
     return False
 

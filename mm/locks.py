@@ -1,4 +1,4 @@
-"""The kernel's locks: mmap_lock, the PMD lock and the page-table locks (PTL).
+"""The kernel's locks: mmap_lock, the lock of each VMA, the PMD lock and the page-table locks (PTL).
 
 A step that cannot take its lock is blocked and changes nothing.
 Taking a lock commutes with what others do until they want it, and so does releasing it; so a section with one change
@@ -6,12 +6,18 @@ that others can see loses no outcome as a single step, which is blocked while th
 "Reduction: a method of proving properties of parallel programs", CACM 18 (12), 1975).
 For the same reason an operation takes mmap_lock in its first step, and releases it in the step that returns: a return
 is an event for the oracle alone, and the earlier it comes the less the oracle allows.
-Per-VMA locks are not separate: who needs one for writing holds mmap_lock for writing (linux-tlb G.14).
+
+Page faults (since 6.4), and MADV_DONTNEED and MADV_FREE (7.3) take the lock of their VMA for reading instead of
+mmap_lock (lock_vma_under_rcu). Who holds mmap_lock for writing takes the lock of each VMA that it changes for writing,
+waits for its readers, and keeps it until it releases or downgrades mmap_lock (vma_end_write_all). So the readers of one
+VMA run beside the writer that works on another, also one under the same page table.
+World.vma_readers counts readers where they have looked the VMA up: its extent does not change while it is locked.
 """
 
-from machine.geometry import FANOUT
+from machine.geometry import FANOUT, PAGES
 from mm.step import Step, step
-from mm.world import NOBODY, WRITER, World
+from mm.vma import whole_vmas
+from mm.world import NOBODY, VM_MAPPED, VM_PFNMAP, WRITER, World
 
 
 def mmap_read_trylock(w: World, mm: int) -> bool:
@@ -31,8 +37,63 @@ def mmap_write_trylock(w: World, mm: int) -> bool:
 
 
 def mmap_write_downgrade(w: World, mm: int) -> None:
-    """Keep mmap_lock, which is taken for writing, for reading."""
+    """Keep mmap_lock, which is taken for writing, for reading, without any VMA's lock."""
     w.mmap_lock[mm] = 1
+    w.vma_written[mm] = 0
+
+
+def mmap_write_unlock(w: World, mm: int) -> None:
+    """Release mmap_lock, which is taken for writing, and the locks of all VMAs with it (vma_end_write_all)."""
+    w.mmap_lock[mm] = 0
+    w.vma_written[mm] = 0
+
+
+def vma_start_write(w: World, mm: int, mask: int, then: list[int] | None = None) -> bool:
+    """Lock the VMAs of the pages for writing, under mmap_lock for writing or together with it; return False, with no
+    effect, while one of them is locked for reading.
+
+    `then`: the regions as they are about to be; a VMA that one of the pages will be merged with is locked too.
+    """
+    pages = whole_vmas(w.vma[mm], mask)
+    if then is not None:
+        pages |= whole_vmas(then, mask)
+    readers = w.vma_readers
+    if readers and any(pages >> page & 1 and mm * PAGES + page in readers for page in range(PAGES)):
+        return False
+    w.vma_written[mm] |= pages
+    return True
+
+
+def write_trylock(w: World, mm: int, mask: int, then: list[int] | None = None) -> bool:
+    """Take mmap_lock for writing, and the locks of VMAs as vma_start_write does; return False, with no effect, while
+    one of them is taken.
+
+    To take mmap_lock alone first and then to wait for readers of a VMA changes nothing for others, but that they wait.
+    """
+    if w.mmap_lock[mm] or not vma_start_write(w, mm, mask, then):
+        return False
+    w.mmap_lock[mm] = WRITER
+    return True
+
+
+def vma_read_trylock(w: World, mm: int, page: int) -> bool:
+    """lock_vma_under_rcu: lock the VMA of the page for reading; return False, with no effect, where there is none, or
+    while it is locked for writing.
+    """
+    if not w.vma[mm][page] & VM_MAPPED or w.vma_written[mm] >> page & 1:
+        return False
+    at = mm * PAGES + page
+    w.vma_readers[at] = w.vma_readers.get(at, 0) + 1
+    return True
+
+
+def vma_end_read(w: World, mm: int, page: int) -> None:
+    """Release the lock of the VMA of the page, which is taken for reading."""
+    at = mm * PAGES + page
+    if w.vma_readers[at] > 1:
+        w.vma_readers[at] -= 1
+    else:
+        del w.vma_readers[at]
 
 
 @step("pmd_lock", "lock")
@@ -65,3 +126,27 @@ def pte_unlock(w: World, cpu: int, s: Step) -> None:
     if w.ptl[at] != cpu:
         w.observer.lock_missing(cpu, s[1], s[2] * FANOUT)
     w.ptl[at] = NOBODY
+
+
+def fault_may_lock(w: World, mm: int, page: int) -> bool:
+    """Return whether a fault on the page need not wait for a writer."""
+    vma = w.vma[mm][page]
+    if vma & (VM_MAPPED | VM_PFNMAP) == VM_MAPPED and not w.vma_written[mm] >> page & 1:
+        return True
+    return w.mmap_lock[mm] != WRITER
+
+
+def fault_lock(w: World, mm: int, page: int) -> None:
+    """Take the lock under which a fault on a mapped page is handled: of its VMA, or mmap_lock in a driver's region."""
+    if w.vma[mm][page] & VM_PFNMAP:
+        w.mmap_lock[mm] += 1
+    else:
+        vma_read_trylock(w, mm, page)
+
+
+def fault_unlock(w: World, mm: int, page: int) -> None:
+    """Release what fault_lock has taken: the region is still the same."""
+    if w.vma[mm][page] & VM_PFNMAP:
+        w.mmap_lock[mm] -= 1
+    else:
+        vma_end_read(w, mm, page)

@@ -1,15 +1,23 @@
-"""MADV_DONTNEED and MADV_FREE, both under mmap_lock for reading."""
+"""MADV_DONTNEED and MADV_FREE, both under the lock of one VMA, or under mmap_lock for reading."""
 
 from typing import Final
 
 from machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE
 from machine.geometry import FANOUT, TABLES, frame_of
 from mm.huge_zero import is_huge_zero
-from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, pte_unlock
+from mm.locks import (
+    mmap_read_trylock,
+    pmd_lock,
+    pmd_unlock,
+    pte_unlock,
+    vma_end_read,
+    vma_read_trylock,
+)
 from mm.operation import (
     gather_begin,
     gather_finish,
     gather_finish_free,
+    op_return,
     read_unlock_return,
 )
 from mm.page_mask import by_table, mask_of, pages_in
@@ -18,7 +26,7 @@ from mm.swap import free_swap_entry
 from mm.tables import has_table, is_swap, pmd_of, pte_of, set_pte
 from mm.thp import split_huge
 from mm.vma import vmas_in
-from mm.world import NOBODY, VM_PFNMAP, VM_SHARED, ZERO_FRAME, World
+from mm.world import NOBODY, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
 from mm.zap import DROP, zap_pmd
 
 DONTNEED: Final = 0
@@ -36,25 +44,27 @@ def start_free(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
 
 
 def _start(w: World, cpu: int, page: int, count: int, advice: int) -> None:
-    mm = w.task_mm[cpu]
-    push(
-        w,
-        cpu,
-        (madvise_vma, mm, page, count, advice),
-        (read_unlock_return, mm),
-    )
+    push(w, cpu, (madvise_vma, w.task_mm[cpu], page, count, advice))
 
 
-@step("mmap_read_lock, madvise_vma_behavior", "lock")
+@step("madvise_lock, madvise_walk_vmas", "lock")
 def madvise_vma(w: World, cpu: int, s: Step) -> bool:
-    """Go through the regions of the range (madvise_walk_vmas): a hole is passed over, and is an error at the end only
+    """Take the lock of the VMA if the range is part of a single one that is not registered with userfaultfd, and of a
+    VMA that nobody writes (try_vma_read_lock); else mmap_lock for reading.
+
+    The first is released behind the walk and in front of the flush, the second behind that: the next writer of the VMA
+    comes to entries that are cleared and not flushed yet, and opens a gather that is nested.
+    Go through the regions of the range (madvise_walk_vmas): a hole is passed over, and is an error at the end only
     (ENOMEM); one that refuses the advice ends the walk (EINVAL), and what stands before it is done.
     """
     _, mm, first, count, advice = s
-    if not mmap_read_trylock(w, mm):
+    vmas = vmas_in(w.vma[mm], first, count)
+    alone = vmas == [(first, count)] and not w.vma[mm][first] & VM_UFFD_WP
+    by_vma = alone and vma_read_trylock(w, mm, first)
+    if not by_vma and not mmap_read_trylock(w, mm):
         return True
     passes: list[Step] = []
-    for start, pages in vmas_in(w.vma[mm], first, count):
+    for start, pages in vmas:
         if refuses(w.vma[mm][start], advice):
             break
         parts = by_table(mask_of(start, pages))
@@ -63,8 +73,17 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
         else:
             passes += [(zap_pmd, mm, i, mask, DROP) for i, mask in parts]
     finish = (gather_finish,) if advice == FREE else (gather_finish_free,)
-    push(w, cpu, (gather_begin, mm), *passes, finish)
+    if by_vma:
+        push(w, cpu, (gather_begin, mm), *passes, (madvise_end, mm, first), finish, (op_return,))
+    else:
+        push(w, cpu, (gather_begin, mm), *passes, finish, (read_unlock_return, mm))
     return False
+
+
+@step("vma_end_read", "unlock")
+def madvise_end(w: World, _cpu: int, s: Step) -> None:
+    """Arguments: mm, page at which the VMA was looked up."""
+    vma_end_read(w, s[1], s[2])
 
 
 def refuses(vma: int, advice: int) -> bool:

@@ -6,8 +6,9 @@ A driver's pages are mapped by the layout of a scenario alone.
 from typing import Final
 
 from machine.geometry import PAGES
-from mm.locks import mmap_write_trylock
+from mm.locks import write_trylock
 from mm.operation import write_unlock_return
+from mm.page_mask import mask_of
 from mm.pfnmap import link
 from mm.step import Step, push, step
 from mm.tables import rights
@@ -59,9 +60,13 @@ def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:
 @step("mmap_write_lock, mmap_region", "lock")
 def mmap_region(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count, arg = s
-    if not mmap_write_trylock(w, mm):
+    regions = w.vma[mm]
+    is_hole = not any(regions[first : first + count])
+    new = [region_flags(page, arg & VM_RIGHTS, arg >> 3) for page in range(first, first + count)]
+    then = [*regions[:first], *new, *regions[first + count :]]
+    if not write_trylock(w, mm, mask_of(first, count) if is_hole else 0, then):
         return True
-    if not any(w.vma[mm][first : first + count]):
+    if is_hole:
         map_pages(w, cpu, mm, range(first, first + count), arg & VM_RIGHTS, arg >> 3)
         for page in range(first, first + count):
             # Who has unmapped the address need not have flushed yet, and the new region is not what was there before.

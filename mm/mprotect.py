@@ -5,12 +5,13 @@ from typing import Final
 from machine.entry import READ, WRITE
 from machine.geometry import FANOUT
 from mm.change_protection import MPROTECT, change_pmd
-from mm.locks import mmap_write_trylock
+from mm.locks import mmap_write_trylock, vma_start_write
 from mm.operation import gather_begin, gather_finish, write_unlock_return
-from mm.page_mask import by_table
+from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
 from mm.tables import allowance, rights
-from mm.world import VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, World
+from mm.vma import vmas_in
+from mm.world import VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, World
 
 _KEEP_KEY: Final = -1
 
@@ -39,35 +40,67 @@ def _start(w: World, cpu: int, page: int, count: int, prot: int, key: int) -> No
 
 @step("mmap_write_lock, mprotect_fixup", "lock")
 def mprotect_vma(w: World, cpu: int, s: Step) -> bool:
-    """Change the regions; a region whose rights and key stay as they are is left out, as in the kernel.
+    """Change the VMAs of the range one after the other, up to the first hole; one whose rights and key stay as they
+    are is left out, as in the kernel.
+    """
+    _, mm, first, count, prot, key = s
+    regions = w.vma[mm]
+    fixups: list[Step] = []
+    reached = first
+    for start, pages in vmas_in(regions, first, count):
+        if start != reached:
+            break
+        reached = start + pages
+        if changed_region(regions[start], prot, key) != regions[start]:
+            fixups.append((mprotect_fixup, mm, start, pages, prot, key))
+    if w.mmap_lock[mm]:
+        return True
+    passes = fixup(w, cpu, fixups[0]) if fixups else []
+    if passes is None:
+        return True
+    mmap_write_trylock(w, mm)
+    if fixups:
+        push(w, cpu, (gather_begin, mm), *passes, *fixups[1:], (gather_finish,))
+    return False
+
+
+@step("mprotect_fixup", "lock")
+def mprotect_fixup(w: World, cpu: int, s: Step) -> bool:
+    passes = fixup(w, cpu, s)
+    if passes is None:
+        return True
+    push(w, cpu, *passes)
+    return False
+
+
+def changed_region(vma: int, prot: int, key: int) -> int:
+    """Return a region with other rights, and another key if one is given."""
+    new = vma & ~VM_RIGHTS | prot
+    return new if key == _KEEP_KEY else new & ~VM_PKEY | key << VM_PKEY_SHIFT
+
+
+def fixup(w: World, cpu: int, s: Step) -> list[Step] | None:
+    """Change one VMA, or a part of it, and return the walk over its entries; or None, with no effect, while the VMA, or
+    one that it will be merged with, is locked for reading.
 
     Another key may allow less than the old one, now or after the next WRPKRU; so it takes loads and stores away from
     every older translation.
     """
     _, mm, first, count, prot, key = s
-    if not mmap_write_trylock(w, mm):
-        return True
     regions = w.vma[mm]
-    changed = deny = 0
-    for page in range(first, first + count):
-        vma = regions[page]
-        if not vma & VM_MAPPED:
-            break
-        new = vma & ~VM_RIGHTS | prot
-        if key != _KEEP_KEY:
-            new = new & ~VM_PKEY | key << VM_PKEY_SHIFT
-        if new != vma:
-            regions[page] = new
-            changed |= 1 << page
-            lost = rights(vma) & ~rights(prot)
-            if (vma ^ new) & VM_PKEY:
-                lost |= rights(vma) & (READ | WRITE)
-            deny |= lost << 3 * page
-            w.observer.region(cpu, mm, page, allowance(new))
-    if changed:
-        passes = [
-            (change_pmd, mm, i, mask, deny >> 3 * FANOUT * i & 0xFFF, MPROTECT)
-            for i, mask in by_table(changed)
-        ]
-        push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
-    return False
+    new = [changed_region(vma, prot, key) for vma in regions[first : first + count]]
+    changed = mask_of(first, count)
+    if not vma_start_write(w, mm, changed, [*regions[:first], *new, *regions[first + count :]]):
+        return None
+    deny = 0
+    for page, vma in enumerate(new, first):
+        lost = rights(regions[page]) & ~rights(prot)
+        if (vma ^ regions[page]) & VM_PKEY:
+            lost |= rights(regions[page]) & (READ | WRITE)
+        deny |= lost << 3 * page
+        regions[page] = vma
+        w.observer.region(cpu, mm, page, allowance(vma))
+    return [
+        (change_pmd, mm, i, mask, deny >> 3 * FANOUT * i & 0xFFF, MPROTECT)
+        for i, mask in by_table(changed)
+    ]

@@ -8,7 +8,7 @@ until the old addresses are flushed. Here the locks of both tables do that.
 
 from machine.entry import PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from machine.geometry import FANOUT, frame_of
-from mm.locks import mmap_write_trylock, pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, vma_start_write, write_trylock
 from mm.munmap import free_pgtable, unmap_region
 from mm.operation import (
     batched_pending,
@@ -59,51 +59,60 @@ def mremap_to(w: World, cpu: int, s: Step) -> bool:
     it ends the call (EFAULT), with what stands before it moved.
     """
     _, mm, first, count, target = s
-    if not mmap_write_trylock(w, mm):
-        return True
     regions = w.vma[mm]
-    if target + count > w.pages or abs(target - first) < count or not regions[first] & VM_MAPPED:
-        return False
     moves: list[Step] = []
-    for start, pages in vmas_in(regions, first, count):
-        if regions[start] & VM_UFFD_WP and pages != count:
-            break
-        moves.append((remap_vma, mm, start, pages, target + start - first))
+    fits = target + count <= w.pages and abs(target - first) >= count
+    if fits and regions[first] & VM_MAPPED:
+        for start, pages in vmas_in(regions, first, count):
+            if regions[start] & VM_UFFD_WP and pages != count:
+                break
+            moves.append((remap_vma, mm, start, pages, target + start - first))
+    if not write_trylock(w, mm, mask_of(moves[0][4], moves[0][3]) if moves else 0):
+        return True
     if moves:
         push(w, cpu, *moves[1:])
         remap(w, cpu, moves[0])
     return False
 
 
-@step("mremap_to", "check")
-def remap_vma(w: World, cpu: int, s: Step) -> None:
+@step("mremap_to", "lock")
+def remap_vma(w: World, cpu: int, s: Step) -> bool:
     """Arguments: mm, first page and number of pages of one region, first page of its target."""
+    if not vma_start_write(w, s[1], mask_of(s[4], s[3])):
+        return True
     remap(w, cpu, s)
+    return False
 
 
 def remap(w: World, cpu: int, s: Step) -> None:
-    """Unmap what is where one region goes, and move it."""
+    """Unmap what is where one region goes, whose VMAs are locked for writing, and move the region."""
     _, mm, _, count, target = s
     push(w, cpu, (move_vma, *s[1:]))
     if any(w.vma[mm][target : target + count]):
         unmap_region(w, cpu, mm, target, count, (gather_finish,))
 
 
-@step("move_vma", "check")
+@step("move_vma", "lock")
 def move_vma(w: World, cpu: int, s: Step) -> bool:
-    """Enter the region at the target, without userfaultfd (mremap_userfaultfd_prep; UFFD_FEATURE_EVENT_REMAP is not
-    modelled). Of a driver's region nobody walks i_mmap from here until all entries are moved.
+    """Lock the VMA that moves, and enter it at the target, without userfaultfd (mremap_userfaultfd_prep;
+    UFFD_FEATURE_EVENT_REMAP is not modelled). Of a driver's region nobody walks i_mmap from here until all entries are
+    moved.
     """
     _, mm, first, count, target = s
     regions = w.vma[mm]
     is_linked = bool(regions[first] & VM_PFNMAP)
+    if is_linked and w.i_mmap_lock:
+        return True
+    moved = [vma & ~VM_UFFD_WP for vma in regions[first : first + count]]
+    then = [*regions[:target], *moved, *regions[target + count :]]
+    if not vma_start_write(w, mm, mask_of(first, count) | mask_of(target, count), then):
+        return True
     if is_linked:
-        if not i_mmap_write_trylock(w):
-            return True
+        i_mmap_write_trylock(w)
         move_links(w, mm, first, target, count)
-    for i in range(count):
-        regions[target + i] = regions[first + i] & ~VM_UFFD_WP
-        w.observer.region(cpu, mm, target + i, allowance(regions[first + i]))
+    for i, vma in enumerate(moved):
+        regions[target + i] = vma
+        w.observer.region(cpu, mm, target + i, allowance(vma))
         # As in mmap: nothing older of the address may be used when the call has returned.
         w.observer.visit(cpu, mm, target + i, VM_RIGHTS)
     extents: list[tuple[int, int, int]] = []

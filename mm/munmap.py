@@ -2,9 +2,9 @@
 
 from machine.entry import PRESENT, PSE
 from machine.geometry import FANOUT, TABLES, frame_of
-from mm.locks import mmap_write_downgrade, mmap_write_trylock
+from mm.locks import mmap_write_downgrade, write_trylock
 from mm.operation import gather_begin, gather_finish_free, read_unlock_return
-from mm.page_mask import by_table
+from mm.page_mask import by_table, mask_of
 from mm.pfnmap import end_pfn_vma, unlink_of
 from mm.step import Step, push, step
 from mm.tables import clear_pmd, pmd_of
@@ -16,7 +16,8 @@ def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     """Begin munmap(page, count) in the CPU's address space.
 
     mmap_lock is taken for writing until the regions are gone, and for reading to the end (mmap_write_downgrade), so
-    faults, madvise and userfaultfd overlap with the zap and with the freeing of tables.
+    faults, madvise and userfaultfd overlap with the zap and with the freeing of tables. A VMA of which only a part goes
+    is split, and the rest is unlocked with that.
     """
     mm = w.task_mm[cpu]
     push(
@@ -30,7 +31,7 @@ def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
 @step("mmap_write_lock, do_vmi_align_munmap, mmap_write_downgrade", "lock")
 def munmap_vma(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count = s
-    if not mmap_write_trylock(w, mm):
+    if not write_trylock(w, mm, mask_of(first, count)):
         return True
     unmap_region(w, cpu, mm, first, count, (gather_finish_free,))
     mmap_write_downgrade(w, mm)
@@ -38,7 +39,8 @@ def munmap_vma(w: World, cpu: int, s: Step) -> bool:
 
 
 def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: Step) -> None:
-    """Remove the regions of the pages, under mmap_lock for writing; zap what is mapped there and free its tables.
+    """Remove the regions of the pages, under mmap_lock and their VMAs' locks for writing; zap what is mapped there and
+    free its tables.
 
     `finish` is the end of the gather.
     """

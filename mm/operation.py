@@ -4,6 +4,7 @@ from typing import Final
 
 from machine.geometry import TABLES
 from mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
+from mm.locks import mmap_write_unlock
 from mm.step import Step, step
 from mm.world import NOBODY, World
 
@@ -29,7 +30,7 @@ def read_unlock_return(w: World, cpu: int, s: Step) -> None:
 
 @step("mmap_write_unlock, return", "return")
 def write_unlock_return(w: World, cpu: int, s: Step) -> None:
-    w.mmap_lock[s[1]] = 0
+    mmap_write_unlock(w, s[1])
     end_operation(w, cpu)
 
 

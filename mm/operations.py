@@ -89,6 +89,10 @@ ALONE: Final = frozenset({"exit"})
 """Operations that hold no lock, and begin only when nobody else runs in the address space."""
 BEGIN_EXCLUSIVE: Final = frozenset({"munmap"})
 """Operations that take mmap_lock for writing and keep it for reading."""
+BY_VMA: Final = frozenset({"dontneed", "free"})
+"""Operations that hold the lock of a VMA, and that not during their flush: they overlap with a writer of mmap_lock that
+works on another VMA, and later with every one.
+"""
 LOCKLESS: Final = frozenset({"pin", "wrpkru"})
 """Operations of a user thread that take no lock, and so overlap with every other."""
 BY_KERNEL_THREAD: Final = frozenset(

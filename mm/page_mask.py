@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from machine.geometry import FANOUT, TABLES
+from machine.geometry import FANOUT, PAGES, TABLES
 
 WHOLE_TABLE: Final = (1 << FANOUT) - 1
+ALL_PAGES: Final = (1 << PAGES) - 1
 
 
 def mask_of(first: int, count: int) -> int:

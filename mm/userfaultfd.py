@@ -4,7 +4,7 @@ The two changes run under mmap_lock for reading, so they overlap with page fault
 """
 
 from mm.change_protection import UFFD_PROTECT, UFFD_RESOLVE, change_pmd
-from mm.locks import mmap_read_trylock, mmap_write_trylock
+from mm.locks import mmap_read_trylock, write_trylock
 from mm.operation import (
     gather_begin,
     gather_finish,
@@ -34,15 +34,15 @@ def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None
 @step("mmap_write_lock, userfaultfd_register", "lock")
 def register_vma(w: World, _cpu: int, s: Step) -> bool:
     _, mm, first, count = s
-    if not mmap_write_trylock(w, mm):
-        return True
     regions = w.vma[mm]
+    new = [vma | VM_UFFD_WP if vma & VM_MAPPED else vma for vma in regions[first : first + count]]
     # vma_can_userfault, asked of every region before any is changed.
-    if any(vma & (VM_FILE | VM_PFNMAP) for vma in regions[first : first + count]):
-        return False
-    for page in range(first, first + count):
-        if regions[page] & VM_MAPPED:
-            regions[page] |= VM_UFFD_WP
+    refused = any(vma & (VM_FILE | VM_PFNMAP) for vma in new)
+    then = [*regions[:first], *new, *regions[first + count :]]
+    if not write_trylock(w, mm, 0 if refused else mask_of(first, count), then):
+        return True
+    if not refused:
+        w.vma[mm] = then
     return False
 
 

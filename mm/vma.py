@@ -3,6 +3,7 @@
 Two such runs that meet are one VMA (vma_merge); who changes a part of one splits it.
 """
 
+from machine.geometry import PAGES
 from mm.world import VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
 
 
@@ -11,6 +12,18 @@ def belongs(vma: int, following: int) -> bool:
     return bool(vma & VM_MAPPED) and following == vma + (
         1 << VM_PGOFF_SHIFT if vma & VM_SHARED else 0
     )
+
+
+def whole_vmas(regions: list[int], mask: int) -> int:
+    """Return the mask of all pages of the VMAs that have a page of the mask."""
+    found = begin = 0
+    for page in range(1, PAGES + 1):
+        if page == PAGES or not belongs(regions[page - 1], regions[page]):
+            run = (1 << page) - (1 << begin)
+            if run & mask and regions[begin] & VM_MAPPED:
+                found |= run
+            begin = page
+    return found
 
 
 def vmas_in(regions: list[int], first: int, count: int) -> list[tuple[int, int]]:

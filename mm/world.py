@@ -106,6 +106,8 @@ class World:
         "swap_map",
         "task_mm",
         "vma",
+        "vma_readers",
+        "vma_written",
         "walkers",
         "watch",
     )
@@ -156,6 +158,10 @@ class World:
         self.poking = -1
         self.vma: list[list[int]] = [[0] * PAGES, [0] * PAGES, [0] * PAGES]
         self.mmap_lock: list[int] = [0] * MMS
+        # The locks of the VMAs: how many have looked one up at mm * PAGES + page and hold it for reading; by address
+        # space, the pages of those that the writer of mmap_lock holds for writing, a bit each (mm.locks).
+        self.vma_readers: dict[int, int] = {}
+        self.vma_written: list[int] = [0] * MMS
         self.pmd_lock: list[int] = [NOBODY] * MMS
         self.ptl: list[int] = [NOBODY] * (MMS * TABLES)
         self.free_frames = (1 << FRAMES) - 2
@@ -224,6 +230,8 @@ class World:
         self.poking = known.poking
         self.vma = [regions.copy() for regions in known.vma]
         self.mmap_lock = known.mmap_lock.copy()
+        self.vma_readers = known.vma_readers.copy()
+        self.vma_written = known.vma_written.copy()
         self.pmd_lock = known.pmd_lock.copy()
         self.ptl = known.ptl.copy()
         self.free_frames = known.free_frames
@@ -272,6 +280,8 @@ class World:
             self.poking,
             tuple(tuple(regions) for regions in self.vma),
             tuple(self.mmap_lock),
+            tuple(sorted(self.vma_readers.items())),
+            tuple(self.vma_written),
             tuple(self.pmd_lock),
             tuple(self.ptl),
             self.free_frames,

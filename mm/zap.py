@@ -150,8 +150,7 @@ def zap_table_if_empty(w: World, cpu: int, s: Step) -> bool:
     if w.pmd_lock[mm] != NOBODY or w.ptl[mm * TABLES + index] != NOBODY:
         return True
     pages = range(index * FANOUT, (index + 1) * FANOUT)
-    is_empty = not any(pte_of(w, mm, page) for page in pages) or not w.flush.emptied_checked_again()
-    if is_empty and has_table(w, mm, index):
+    if has_table(w, mm, index) and not any(pte_of(w, mm, page) for page in pages):
         unhook(w, cpu, mm, index)
     return False
 

@@ -10,10 +10,11 @@ from mypy_extensions import mypyc_attr
 
 from machine.broadcast import invlpgb
 from machine.entry import PRESENT
-from machine.geometry import FANOUT, PAGES
+from machine.geometry import FANOUT, PAGES, frame_of
 from mm.fault_handler import FaultHandler
 from mm.page_cache import drop_rmap
 from mm.step import Step, push, step
+from mm.tables import pmd_of
 from mm.thp import mkinvalid
 from mm.world import INVALIDATED, MMS, World
 from optimized.broadcast import wait_tlbsync
@@ -120,9 +121,7 @@ class GatherFlush:
         """Return the CPU's open gather."""
         state: X86State = w.flush_state
         gather = state.gathers[cpu]
-        assert gather is not None, (
-            "an operation records only between gather_begin and gather_finish"
-        )
+        assert gather is not None, "operations record from gather_begin to gather_finish only"
         return gather
 
     def page_removed(self, w: World, cpu: int, frame: int) -> bool:
@@ -145,8 +144,8 @@ class GatherFlush:
     def table_reclaimed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         self.table_removed(w, cpu, mm, index, frame)
 
-    def emptied_checked_again(self) -> bool:
-        return True
+    def faulted_table(self, w: World, mm: int, index: int, pmd: int) -> int:
+        return frame_of(pmd) if pmd_of(w, mm, index) == pmd else -1
 
     def upper_tables_removed(self, w: World, cpu: int) -> None:
         """Flush everything, on lazy CPUs as well."""

@@ -4,13 +4,14 @@ No window is ever open, nothing is batched, deferred or skipped, and a context s
 """
 
 from machine.entry import PRESENT
-from machine.geometry import FANOUT
+from machine.geometry import FANOUT, frame_of
 from machine.x86 import NO_ROOT
 from mm.fault_handler import FaultHandler
 from mm.frames import free_table, put_page
 from mm.mmdrop import mmdrop_gone
 from mm.page_cache import remove_rmap
 from mm.step import Step, push, step
+from mm.tables import pmd_of
 from mm.text_poke import poking_root
 from mm.thp import mkinvalid
 from mm.world import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, World
@@ -107,8 +108,8 @@ class EagerFlush:
     def table_reclaimed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         self.table_removed(w, cpu, mm, index, frame)
 
-    def emptied_checked_again(self) -> bool:
-        return True
+    def faulted_table(self, w: World, mm: int, index: int, pmd: int) -> int:
+        return frame_of(pmd) if pmd_of(w, mm, index) == pmd else -1
 
     def upper_tables_removed(self, w: World, cpu: int) -> None:
         """The model has no such tables, and nothing is cached that led to one."""

@@ -276,6 +276,25 @@ class History(Objects):
 
     def dispensable(self, owner: int) -> bool:
         """Return whether every store to the object was given up by an MADV_FREE that came after it or is still open."""
-        if any(owner in freed for freed in self.open_free):
-            return True
-        return self.last_store[owner] <= self.freed_upto[owner]
+        return self._is_being_freed(owner) or self.last_store[owner] <= self.freed_upto[owner]
+
+    def _is_being_freed(self, owner: int) -> bool:
+        """Return whether an MADV_FREE of the object is in flight."""
+        return any(owner in freed for freed in self.open_free)
+
+    def _snapshot(self, original: int) -> int:
+        """A fork inside an MADV_FREE: the child has what the call has given up already, as the parent."""
+        copy = super()._snapshot(original)
+        if self._is_being_freed(original):
+            self.freed_upto[copy] = self.time
+        return copy
+
+    def store(self, version: int, value: int) -> None:
+        """As of Objects; while both calls are in flight the store may have come before both."""
+        super().store(version, value)
+        owner = version >> 24
+        if self._is_being_freed(owner):
+            at = (version >> 3 & 63) * MMS
+            for other in self.objects[at : at + MMS]:
+                if other >= 0:
+                    self.freed_upto[other] = self.time

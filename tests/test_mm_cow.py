@@ -38,7 +38,7 @@ def test_the_order_of_a_break() -> None:
         "pte_unlock",
         "put_page",
         "put_page",
-        "mmap_read_unlock, retry",
+        "vma_end_read, retry",
         "access",
     ]
 
@@ -61,7 +61,7 @@ def test_the_copy_has_the_content_before_the_store_comes() -> None:
     """Between the new entry and the store that asked for it, another CPU reads the copied content."""
     k = forked()
     k.start(0, "write")
-    k.past(0, "mmap_read_unlock, retry")
+    k.past(0, "vma_end_read, retry")
     assert k.next(0) == "access"
 
     assert k.pte() & RW
@@ -152,17 +152,17 @@ def test_the_break_promises_that_the_old_frame_is_out_of_use() -> None:
 
 
 def test_the_promise_of_a_break_holds_before_the_store() -> None:
-    """The floors rise in the step that releases mmap_lock, and the store is still to come."""
+    """The floors rise in the step that releases the VMA's lock, and the store is still to come."""
     k = forked()
     k.start(0, "write")
-    k.until(0, "mmap_read_unlock, retry")
+    k.until(0, "vma_end_read, retry")
     newest = len(k.journal.versions[0]) - 1
     assert max(k.journal.floor[kind][0] for kind in (R, W, X)) < newest
-    assert k.w.mmap_lock[0] == 1
+    assert k.w.vma_readers == {0: 1}
     k.step(0)
 
     assert [k.journal.floor[kind][0] for kind in (R, W, X)] == [newest] * 3
-    assert k.w.mmap_lock[0] == 0
+    assert not k.w.vma_readers
     assert k.next(0) == "access"
 
 

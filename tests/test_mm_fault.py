@@ -231,27 +231,31 @@ def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:
     assert isinstance(k.shown(), int)
 
 
-def test_the_handler_holds_the_mmap_lock_to_its_end() -> None:
-    """A fault holds mmap_lock for reading from its first step to its last, in front of the access's next try."""
-    k = Kernel()
+@pytest.mark.parametrize("layout", ["private", "pfnmap"])
+def test_the_handler_holds_a_lock_to_its_end(layout: str) -> None:
+    """A fault holds the lock of its VMA for reading from its first step to its last, in front of the access's next try;
+    in a driver's region mmap_lock.
+    """
+    k = Kernel(layout=layout)
+    held = ({}, 1) if layout == "pfnmap" else ({0: 1}, 0)
     k.start(0, "write")
     k.until(0, "page fault")
-    assert k.w.mmap_lock[0] == 0
+    assert (k.w.vma_readers, k.w.mmap_lock[0]) == ({}, 0)
     k.step(0)
-    while k.next(0) != "mmap_read_unlock, retry":
-        assert k.w.mmap_lock[0] == 1
+    while k.next(0) != "vma_end_read, retry":
+        assert (k.w.vma_readers, k.w.mmap_lock[0]) == held
         k.step(0)
-    assert k.w.mmap_lock[0] == 1
+    assert (k.w.vma_readers, k.w.mmap_lock[0]) == held
     k.step(0)
 
-    assert k.w.mmap_lock[0] == 0
+    assert (k.w.vma_readers, k.w.mmap_lock[0]) == ({}, 0)
     assert k.next(0) == "access"
 
 
 def test_the_order_of_demand_zero() -> None:
     """Without a page table the handler hooks one in and looks again; then it populates the page."""
     k = Kernel()
-    retry = ["mmap_read_unlock, retry", "access"]
+    retry = ["vma_end_read, retry", "access"]
 
     assert k.run(0, "write") == [
         "access",
@@ -278,7 +282,7 @@ def test_a_denied_access_ends_with_its_fault(layout: str) -> None:
 
 
 def test_a_denied_access_waits_for_a_writer() -> None:
-    """A fault is denied by the region that it finds when mmap_lock is free: behind the mprotect, not in it."""
+    """A fault is denied by the region that it finds when the VMA is free: behind the mprotect, not in it."""
     k = kernel_with(R)
     k.start(1, "write")
     k.until(1, "page fault")
@@ -292,20 +296,20 @@ def test_a_denied_access_waits_for_a_writer() -> None:
     assert isinstance(k.shown(), int)
 
 
-def test_an_event_releases_the_mmap_lock_last() -> None:
-    """A write that userfaultfd hears of ends with the step that releases mmap_lock, behind the table lock."""
+def test_an_event_releases_the_lock_of_the_vma_last() -> None:
+    """A write that userfaultfd hears of ends with the step that releases the VMA, behind the table lock."""
     for layout, unlock in (("private", "pte_unlock"), ("huge", "pmd_unlock")):
         k = Kernel(layout=layout)
         k.write(0)
         k.run(0, "uffd_register", 0, 4)
         k.run(0, "uffd_wp", 0, 4)
         k.start(0, "write")
-        k.until(0, "mmap_read_unlock, deliver")
-        assert k.w.mmap_lock[0] == 1
+        k.until(0, "vma_end_read, deliver")
+        assert k.w.vma_readers == {0: 1}
         assert (k.w.ptl[0], k.w.pmd_lock[0]) == (NOBODY, NOBODY)
 
-        assert k.finish(0)[-2:] == [unlock, "mmap_read_unlock, deliver"]
-        assert k.w.mmap_lock[0] == 0
+        assert k.finish(0)[-2:] == [unlock, "vma_end_read, deliver"]
+        assert not k.w.vma_readers
         assert k.shown() == "userfaultfd"
 
 

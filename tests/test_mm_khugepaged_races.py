@@ -129,7 +129,7 @@ def test_whoever_needs_the_mmap_lock_waits(what: str) -> None:
     k.start(1, WAITERS[what], 1)
     while k.step(1):
         pass
-    assert k.next(1).startswith(("page fault", "mmap_"))
+    assert k.next(1).startswith(("page fault", "mmap_", "madvise_lock"))
     assert k.pmd() == 0
     k.finish(1)
 
@@ -182,10 +182,10 @@ def test_aging_that_waits_for_the_table_finds_it_gone() -> None:
 
 @pytest.mark.parametrize("name", ["dontneed", "free", "read"])
 def test_a_collapse_waits_for_readers(name: str) -> None:
-    """A call or a fault in flight holds mmap_lock, so the collapse does not begin, and has changed nothing."""
+    """A call or a fault in flight holds the VMA, so the collapse does not begin, and has changed nothing."""
     k = holed()
     k.start(1, name, 0)
-    while not k.w.mmap_lock[0]:
+    while not k.w.vma_readers:
         assert k.step(1)
     k.start(0, "collapse")
     before = k.w.key()

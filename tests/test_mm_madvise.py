@@ -45,25 +45,26 @@ def test_dontneed_of_a_part_keeps_region_and_table() -> None:
 
 
 def test_the_order_of_dontneed() -> None:
-    """Entries under the PTL, unlock, flush, free, and mmap_lock last; the lock is held for reading."""
+    """Entries under the PTL, unlock, and then, without the lock of the VMA, flush and free."""
     k = Kernel()
     k.write(0)
     k.read(1)
 
     assert k.run(0, "dontneed") == [
-        "mmap_read_lock, madvise_vma_behavior",
+        "madvise_lock, madvise_walk_vmas",
         "tlb_gather_mmu",
         "zap_pmd_range",
         "pte_lock, flush_tlb_batched_pending",
         "ptep_get_and_clear_full",
         "pte_unlock",
+        "vma_end_read",
         "tlb_finish_mmu",
         "flush_tlb_mm_range",
         "flush_tlb_func",
         "flush_tlb_func",
         "free the gather's batch",
         "dec_tlb_flush_pending",
-        "mmap_read_unlock, return",
+        "return",
     ]
 
 
@@ -74,18 +75,19 @@ def test_the_order_of_free() -> None:
     k.read(1)
 
     assert k.run(0, "free") == [
-        "mmap_read_lock, madvise_vma_behavior",
+        "madvise_lock, madvise_walk_vmas",
         "tlb_gather_mmu",
         "madvise_free_pte_range",
         "pte_lock, flush_tlb_batched_pending",
         "pte_mkold, pte_mkclean",
         "pte_unlock",
+        "vma_end_read",
         "tlb_finish_mmu",
         "flush_tlb_mm_range",
         "flush_tlb_func",
         "flush_tlb_func",
         "dec_tlb_flush_pending",
-        "mmap_read_unlock, return",
+        "return",
     ]
 
 

@@ -24,13 +24,14 @@ def test_the_table_goes_with_its_last_entry() -> None:
     assert names[names.index(EMPTY) :] == [
         EMPTY,
         "pte_unlock",
+        "vma_end_read",
         "tlb_finish_mmu",
         "flush_tlb_mm_range",
         "flush_tlb_func",
         "flush_tlb_func",
         "free the gather's batch",
         "dec_tlb_flush_pending",
-        "mmap_read_unlock, return",
+        "return",
     ]
     assert k.journal.freed_tables == [table]
     assert k.pmd() == 0
@@ -94,7 +95,7 @@ def test_a_full_batch_leaves_the_table_to_a_second_look() -> None:
 
     assert EMPTY not in names
     at = names.index(IF_EMPTY)
-    assert names[at - 1 : at + 2] == ["free the gather's batch", IF_EMPTY, "tlb_finish_mmu"]
+    assert names[at - 1 : at + 2] == ["free the gather's batch", IF_EMPTY, "vma_end_read"]
     assert k.pmd() == 0
     assert len(k.journal.freed_tables) == 1
 

@@ -16,13 +16,19 @@ NAMES = [kind.name for kind in kinds.KINDS]
 
 @pytest.mark.parametrize("first", OPERATIONS)
 def test_who_meets_an_operation_does_not_wait_for_it(first: int) -> None:
-    """With the first operation behind its first step, each that may meet it executes its own first one at once."""
+    """With the first operation behind its first step, each that may meet it executes its own first one at once.
+
+    Who holds the lock of a VMA has released it, and is about to flush.
+    """
     for second in MEETS[first]:
         k = Kernel(cpus=3)
         k.write(2)
-        k.run(2, "uffd_register", 0, 2)
+        if kinds.UFFD_WP in (first, second):
+            k.run(2, "uffd_register", 0, 2)
         k.start(0, NAMES[first], 0, 1, 1)
         k.step(0)
+        if k.w.vma_readers:
+            k.past(0, "vma_end_read")
         k.start(1, NAMES[second], 0, 1, prot(1) if NAMES[second] == "mmap" else 0)
 
         assert k.step(1), f"{NAMES[second]} waits for {NAMES[first]}"

@@ -219,6 +219,7 @@ class Canonical(Sparse):
             )
             if not self.names:
                 out.append(state.batched[mm])
+            out.append(w.vma_written[mm])
             for index in range(TABLES):
                 upper = memory[root << 2 | index]
                 out.append(self.entry(upper))
@@ -231,7 +232,8 @@ class Canonical(Sparse):
             for page in range(w.pages):
                 slot = mm * PAGES + page
                 rights = (oracle.region_rights[slot] + 1) << 1 | (oracle.armed[slot] != 0)
-                out.append(regions[page] << 7 | rights)
+                readers = w.vma_readers.get(slot, 0)
+                out.append((regions[page] << 4 | readers) << 7 | rights)
                 self._versions(oracle, slot)
         return tables
 

@@ -41,10 +41,11 @@ from mm.fault import fault_done
 from mm.flush import FlushStrategy
 from mm.frames import OutOfMemoryError
 from mm.locks import pmd_unlock, pte_unlock
+from mm.madvise import madvise_end
 from mm.operation import op_return, read_unlock_return, write_unlock_return
 from mm.world import World
 
-_UNLOCKS: Final = frozenset({pmd_unlock, pte_unlock})
+_UNLOCKS: Final = frozenset({pmd_unlock, pte_unlock, madvise_end})
 _RETURNS: Final = frozenset(
     {op_return, read_unlock_return, write_unlock_return, fault_done, access_ended}
 )

@@ -47,6 +47,7 @@ from mm.operations import (
     ALONE,
     BEGIN_EXCLUSIVE,
     BY_KERNEL_THREAD,
+    BY_VMA,
     EXCLUSIVE,
     LOCKLESS,
     LOCKS_FOR_READING,
@@ -92,12 +93,13 @@ _WITHOUT_LOCK: Final = [
     for kind in OPERATIONS
     if KINDS[kind].name in (BY_KERNEL_THREAD | LOCKLESS) - EXCLUSIVE - LOCKS_FOR_READING
 ]
+_BY_VMA: Final = [kind for kind in OPERATIONS if KINDS[kind].name in BY_VMA]
 _SHARING: Final = [
     kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | ALONE | BEGIN_EXCLUSIVE
 ]
 MEETS: Final = {
     kind: list(OPERATIONS)
-    if kind in _WITHOUT_LOCK
+    if kind in _WITHOUT_LOCK + _BY_VMA
     else _WITHOUT_LOCK
     if KINDS[kind].name in EXCLUSIVE | ALONE
     else _SHARING
@@ -105,7 +107,7 @@ MEETS: Final = {
 }
 """By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
 without it, by the rmap, from the scheduler or without any lock, and so does who is alone; drawn blindly, the second
-operation of such a round mostly waits."""
+operation of such a round mostly waits. Who holds the lock of a VMA meets them all, in front of its flush."""
 ELSEWHERE: Final = 0.25
 ELSEWHERE_TOGETHER: Final = 0.6
 """How often the second operation goes to another page, because two operations share the generations and locks of a

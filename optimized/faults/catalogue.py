@@ -9,7 +9,7 @@ from typing import Final
 from machine.entry import ACCESSED, PKEY, RW
 from mm.fault_handler import FaultHandler
 from optimized import rules
-from optimized.faults import delivery, gather, lazy
+from optimized.faults import delivery, gather, lazy, reclaim_tables
 from optimized.faults.history import HISTORY
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
@@ -354,6 +354,31 @@ FAULTS: Final[tuple[Policy, ...]] = (
             shortest=4,
         ),
         strategy=lazy.AddressesReused,
+    ),
+    seed(
+        "reclaim-spares-lazy",
+        Fault(
+            "C3",
+            "pte_free_tlb in include/asm-generic/tlb.h, docs/linux-tlb.md B.1",
+            0,
+            "MADV_DONTNEED takes out the page table that it has emptied and does not say so to its flush: a lazy CPU "
+            "is spared, and walks the freed frame through its cached upper entry",
+            shortest=3,
+        ),
+        strategy=reclaim_tables.ReclaimSparesLazy,
+    ),
+    seed(
+        "filled-unhooked",
+        Fault(
+            "C1",
+            "pte_offset_map_rw_nolock and pmd_same in mm/memory.c (6.14)",
+            0,
+            "a fault does not look at the PMD again under the PTL: it maps its page into a table that MADV_DONTNEED "
+            "has taken out, and a CPU that still has the upper entry cached reads it there, while all others get "
+            "another page",
+            shortest=5,
+        ),
+        strategy=reclaim_tables.FilledUnhooked,
     ),
     *HISTORY,
 )

@@ -1,0 +1,33 @@
+"""Faults in the freeing of page tables that MADV_DONTNEED has emptied (CONFIG_PT_RECLAIM)."""
+
+from machine.entry import PRESENT, PSE
+from machine.geometry import FANOUT, frame_of
+from mm.world import World
+from optimized.state import X86State
+from optimized.strategy import GatherFlush
+
+
+class ReclaimSparesLazy(GatherFlush):
+    """The flush of a gather that has taken out an emptied table does not say that it frees one."""
+
+    def table_reclaimed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+        gather = self.gather_of(w, cpu)
+        gather.record(index * FANOUT, FANOUT)
+        gather.tables.append((index, frame))
+
+
+class FilledUnhooked(GatherFlush):
+    """A fault fills the table that it has found before it took the PTL, though that is out of the PMD by now.
+
+    The table is not free yet: the fault is a reader of RCU, and the gather has it.
+    """
+
+    def faulted_table(self, w: World, mm: int, index: int, pmd: int) -> int:
+        state: X86State = w.flush_state
+        table = frame_of(pmd)
+        if pmd & (PRESENT | PSE) == PRESENT and any(
+            gather is not None and gather.mm == mm and (index, table) in gather.tables
+            for gather in state.gathers
+        ):
+            return table
+        return super().faulted_table(w, mm, index, pmd)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.mutants import differ
 from bench.mutants.control import control
 from bench.mutants.edits import KINDS
 from bench.mutants.judged import Judgement, judgements
@@ -201,6 +202,21 @@ def test_no_mutant_and_an_equivalent_one_are_legal() -> None:
         assert int(str(result["executions"])) > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [(named("mm/shrink.py:shrink_huge_zero drop-operand or first < 0"), "0 of 100"), (FLUSH, "")],
+)
+def test_states_differ_where_behaviour_does(
+    name: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mutant that does something else ends in other states, one that does the same does not."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["differ", name, "--count=100"])
+    differ.main()
+    count = capsys.readouterr().out.removeprefix(f"{name}: ").split(" runs")[0]
+    assert count == told or (not told and count != "0 of 100")
+
+
 def test_a_file_of_results_is_continued(tmp_path: Path) -> None:
     """What was found is not run again, and what was legal for a shorter time is, with the last result to count."""
     out = tmp_path / "mutants.jsonl"
@@ -244,6 +260,7 @@ def test_the_report_counts_what_is_left_when_no_loss_is_taken_out() -> None:
         "machine/b.py:h negate x": Judgement("costly", "It is slower."),
         "machine/b.py:h negate y": Judgement("unseen", "Nobody looks."),
         "mm/gone.py:f negate x": Judgement("unseen", "Nobody looks."),
+        "mm/a.py:f negate y": Judgement("equivalent", "It is the same."),
     }
     told = report(results, judged)
     assert "| negate | 6 | 2 | 0 | 4 | 1 | 1 | 1 | 1 |" in told
@@ -253,6 +270,7 @@ def test_the_report_counts_what_is_left_when_no_loss_is_taken_out() -> None:
         "only costly: 5; found: 3 of 5 (60.0 %); without those that crash: 2 of 4 (50.0 %)" in told
     )
     assert "median 5, slowest 7,000; slowest 7.0 CPU s" in told
+    assert "Judged as a legal one, and found:\n\n- `mm/a.py:f negate y`: equivalent, killed" in told
     assert "Judged, and not among the results:\n\n- `mm/gone.py:f negate x`" in told
     assert "- `machine/b.py:h negate y` (9 executions). Nobody looks." in told
 

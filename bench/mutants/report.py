@@ -24,6 +24,12 @@ def report(results: Sequence[Result], judged: Mapping[str, Judgement]) -> str:
         if mine:
             lines = [_line(result, judged) for result in mine]
             parts.append("\n".join([f"Legal, {word}:", "", *lines]))
+    wrong = [r for r in results if r["verdict"] != LEGAL and str(r["mutant"]) in judged]
+    if wrong:
+        lines = [
+            f"- `{r['mutant']}`: {judged[str(r['mutant'])].word}, {r['verdict']}" for r in wrong
+        ]
+        parts.append("\n".join(["Judged as a legal one, and found:", "", *lines]))
     stale = sorted(set(judged) - {str(result["mutant"]) for result in results})
     if stale:
         lines = [f"- `{name}`" for name in stale]

@@ -193,7 +193,7 @@ def apply(w: World, record: Record) -> None:
     elif kind == kinds.FILL:
         w.machine.fill(cpu, page)
     else:
-        w.machine.evict(cpu, page)
+        w.machine.evict(cpu, page, arg)
 
 
 def pause(w: World, cpu: int, run: int) -> None:

@@ -4,11 +4,11 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from machine.caches import GLOBAL_TAG
 from machine.entry import DIRTY, READ, RW, SOFT_DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.pkru import denies
 from machine.tlb_entry import tlb_grants
-from machine.x86 import GLOBAL_TAG
 from mm.observer import KEY_SHIFT
 from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of

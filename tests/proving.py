@@ -106,4 +106,8 @@ def with_speculation(worlds: Worlds) -> set[int]:
                 copy, other = oracle.fork()
                 del copy.machine.tlb[cpu][cached]
                 todo.append((copy, other))
+            for cached in w.machine.psc[cpu]:
+                copy, other = oracle.fork()
+                del copy.machine.psc[cpu][cached]
+                todo.append((copy, other))
     return keys

@@ -122,3 +122,20 @@ def test_a_page_that_does_not_change_is_not_filled() -> None:
 
     assert (one.worlds, one.transitions) == (two.worlds, two.transitions)
     assert one.transitions > 20
+
+
+@pytest.mark.parametrize("warm", ["cpu1 write p0", "cpu0 write p0"])
+def test_an_invalidation_is_carried_out_at_any_moment(warm: str) -> None:
+    """Who broadcasts before the change and waits after it is caught where the other CPU was warm, and where it was not:
+    it has carried the invalidation out, and has cached the old entry again.
+    """
+    strategy = REGISTRY["issued-early"].make()
+
+    for reductions in (ALL, *HALFWAY, AT_ANY_TIME):
+        with pytest.raises(Illegal, match="stale-entry-at-rest"):
+            goes_on(
+                story("2 1 private", warm),
+                "mprotect p0 r",
+                strategy=strategy,
+                reductions=reductions,
+            )

@@ -10,6 +10,7 @@ from typing import Final
 from fuzz.execute import STARTS_BY_KIND, boot
 from fuzz.oracle import Oracle
 from fuzz.prove.scope import Scope
+from machine.caches import BOTH, UPPER
 from machine.geometry import PAGES
 from mm.flush import FlushStrategy
 from mm.operation import IDLE_OP
@@ -20,8 +21,12 @@ from mm.world import World
 STEP: Final = 0
 FILL: Final = 1
 EVICT: Final = FILL + PAGES
-START: Final = EVICT + PAGES
-"""Actions: a step, a fill of page i (FILL + i), an eviction, the start of operation i of the scope."""
+EVICT_UPPER: Final = EVICT + PAGES * UPPER
+EVICT_BOTH: Final = EVICT + PAGES * BOTH
+START: Final = EVICT + PAGES * (BOTH + 1)
+"""Actions: a step, a fill of page i (FILL + i), an eviction (of what, as machine.caches has it, times PAGES), the start
+of operation i of the scope.
+"""
 
 
 def move_of(action: int, cpu: int) -> int:
@@ -52,7 +57,8 @@ def carry_out(w: World, scope: Scope, move: int) -> bool:
     if action < EVICT:
         w.machine.fill(cpu, action - FILL)
     elif action < START:
-        w.machine.evict(cpu, action - EVICT)
+        what, page = divmod(action - EVICT, PAGES)
+        w.machine.evict(cpu, page, what)
     else:
         kind, _, _, page, count, arg = scope.alphabet[action - START]
         before = w.op_page[cpu]

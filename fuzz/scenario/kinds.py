@@ -75,6 +75,7 @@ class Argument(NamedTuple):
     expected: str
     """What a parse error says was expected."""
     names: tuple[str, ...]
+    """An empty first name may be left out."""
 
 
 PROTECTIONS: Final = ("none", "r", "w", "rw", "x", "rx", "wx", "rwx")
@@ -99,6 +100,10 @@ KEY_RIGHTS: Final = Argument(
 )
 SPACE: Final = Argument("an address space (mm0, mm1, mm2)", ("mm0", "mm1", "mm2"))
 PLACEMENT: Final = Argument("where the pages are to be (stay, move)", ("stay", "move"))
+# What an argument of the hardware is without says what it was before there was one.
+EVICTED: Final = Argument(
+    "what is evicted (upper, both) or the end of the line", ("", "upper", "both")
+)
 # Only the names of pages that the scenario has are values of this argument.
 DESTINATION: Final = Argument(
     "'to' and a destination page of the scenario",
@@ -141,7 +146,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("age", "one", True, SPACE, "clear the accessed bit of a page"),
     Kind("run", "none", True, NO_ARGUMENT, "go on with the operation that the CPU has in flight"),
     Kind("fill", "one", False, NO_ARGUMENT, "speculative fill of the TLB for a page"),
-    Kind("evict", "one", False, NO_ARGUMENT, "eviction of a page from the TLB"),
+    Kind("evict", "one", False, EVICTED, "eviction of what a CPU has cached for a page"),
     Kind("clear_refs", "none", True, NO_ARGUMENT, "forget which pages were written (soft-dirty)"),
     Kind(
         "writeback", "one", True, NO_ARGUMENT, "write a dirty page of the file to its backing store"

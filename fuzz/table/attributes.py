@@ -7,9 +7,10 @@ a need-flush rule is asked about all of them.
 from typing import Final
 
 from fuzz.oracle import Violation
+from machine.caches import GLOBAL_TAG
 from machine.entry import PAT, PAT_LARGE, PCD, PKEY, PRESENT, PSE, PWT
 from machine.geometry import FANOUT, frame_of
-from machine.x86 import GLOBAL_TAG, Machine
+from machine.x86 import Machine
 
 STALE_ATTRIBUTES: Final = "stale-attributes"
 """Reason: an access used a memory type or a protection key that the entry no longer has. It breaks C1, with these
@@ -61,7 +62,7 @@ class AttributeMachine(Machine):
             amd=self.amd,
             stray_dirty=self.stray_dirty,
             blind_dirty=self.blind_dirty,
-            invlpgb=self.invlpgb,
+            invlpgb=self.has_invlpgb,
         )
 
     def access(self, cpu: int, page: int, kind: int) -> int:

@@ -19,33 +19,52 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.geometry import PAGES
+from machine.geometry import FANOUT, PAGES
+from machine.tlb_entry import TLB_PIECE
 
 GLOBAL_TAG: Final = 63
 """The tag under which global entries are kept: they match in every PCID."""
+TAG_MASK: Final = 63
+"""What is left of a key of `tlb`, shifted right by 4, is a tag and the mark FETCH."""
+FETCH: Final = 1 << 10
+"""In the key of a translation that serves instruction fetches alone."""
 _PCIDS: Final = range(GLOBAL_TAG)
 
 TRANSLATION: Final = 0
 UPPER: Final = 1
 BOTH: Final = 2
-"""What an eviction drops: one translation of the page, the paging-structure entry of the walk to it, or all that an
-invalidation of the page drops."""
+OF_FETCHES: Final = 3
+"""What an eviction drops: one translation of the page, the paging-structure entry of the walk to it, all that an
+invalidation of the page drops, or one translation for fetches."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Caches:
     """The TLB and the paging-structure cache of each processor, under the PCID that it has loaded.
 
-    `tlb[cpu]` has translations by `pcid << 4 | page`, and `pcid << 4 | 8 | page >> 2` for one of 2 MiB; `psc[cpu]` has
-    upper entries by `pcid << 1 | page >> 2`.
+    `tlb[cpu]` has translations by `pcid << 4 | page`, and `pcid << 4 | 8 | page >> 2` for one of 2 MiB, with FETCH in
+    those for instruction fetches if there are two TLBs (`split_tlb`); `psc[cpu]` has upper entries by
+    `pcid << 1 | page >> 2`.
+    A leaf of 2 MiB may be cached in pieces of 4 KiB (`fractured`), each when it is used; an invalidation or a fault of
+    one page drops all of them, as it drops the one translation (SDM 4.10.2.3).
     `issued[cpu]` is what other processors and itself have issued for it and what it has not carried out: for a place
     `pcid << 3 | page` those who have issued it, a bit each.
     """
 
-    __slots__ = ("has_global", "issued", "pcid", "psc", "tlb")
+    __slots__ = ("fractured", "has_global", "issued", "pcid", "psc", "split_tlb", "tlb")
 
-    def __init__(self, cpus: int, known: "Caches | None" = None, /) -> None:
+    def __init__(
+        self,
+        cpus: int,
+        known: "Caches | None" = None,
+        /,
+        *,
+        split_tlb: bool = False,
+        fractured: bool = False,
+    ) -> None:
         """Begin with nothing cached; or with all that `known` holds."""
+        self.split_tlb = split_tlb
+        self.fractured = fractured
         if known is not None:
             self.tlb: list[dict[int, int]] = [entries.copy() for entries in known.tlb]
             self.psc: list[dict[int, int]] = [entries.copy() for entries in known.psc]
@@ -62,10 +81,11 @@ class Caches:
     # Eviction, and what a fault drops.
 
     def evict(self, cpu: int, page: int, what: int = TRANSLATION) -> None:
-        """Drop what is cached of a page of the loaded PCID: TRANSLATION, UPPER or BOTH.
+        """Drop what is cached of a page of the loaded PCID: TRANSLATION, UPPER, BOTH or OF_FETCHES.
 
         TRANSLATION drops the entry that an access would use: the 4 KiB one, else the 2 MiB one, else a global one.
         So where several match, a scenario makes the processor use any of them by evicting those before it.
+        OF_FETCHES drops the one that a fetch would use, which is the same where there is one TLB.
         """
         if what == BOTH:
             self.invpcid_page(cpu, self.pcid[cpu], page)
@@ -73,7 +93,8 @@ class Caches:
             self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
         else:
             tlb = self.tlb[cpu]
-            for tag in (self.pcid[cpu] << 4, GLOBAL_TAG << 4):
+            side = FETCH if what == OF_FETCHES and self.split_tlb else 0
+            for tag in (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4):
                 for key in (tag | page, tag | 8 | page >> 2):
                     if tlb.pop(key, None) is not None:
                         return
@@ -83,6 +104,8 @@ class Caches:
         tag = self.pcid[cpu] << 4
         tlb.pop(tag | page, None)
         tlb.pop(tag | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, self.pcid[cpu], page)
         if self.has_global:
             self._drop_global(cpu, page)
         self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
@@ -91,6 +114,27 @@ class Caches:
         tlb = self.tlb[cpu]
         tlb.pop(GLOBAL_TAG << 4 | page, None)
         tlb.pop(GLOBAL_TAG << 4 | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, GLOBAL_TAG, page)
+
+    def _drop_others(self, cpu: int, tag: int, page: int) -> None:
+        """Drop what translates a page for fetches, and all pieces of the leaf of 2 MiB that it lies in."""
+        tlb = self.tlb[cpu]
+        for key in self._others(cpu, tag, page):
+            del tlb[key]
+
+    def _others(self, cpu: int, tag: int, page: int) -> list[int]:
+        tlb = self.tlb[cpu]
+        found: list[int] = []
+        first = page & ~(FANOUT - 1)
+        for side in (tag << 4, FETCH | tag << 4) if self.split_tlb else (tag << 4,):
+            if side & FETCH and side | 8 | page >> 2 in tlb:
+                found.append(side | 8 | page >> 2)
+            for key in range(side | first, (side | first) + FANOUT):
+                is_of_page = side & FETCH and key & 7 == page
+                if key in tlb and (is_of_page or tlb[key] & TLB_PIECE):
+                    found.append(key)
+        return found
 
     # Instructions that invalidate (SDM 4.10.4.1).
 
@@ -101,6 +145,8 @@ class Caches:
         pcid = self.pcid[cpu]
         tlb.pop(pcid << 4 | page, None)
         tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, pcid, page)
         psc.pop(pcid << 1, None)
         psc.pop(pcid << 1 | 1, None)
         if self.has_global:
@@ -111,12 +157,14 @@ class Caches:
         tlb = self.tlb[cpu]
         tlb.pop(pcid << 4 | page, None)
         tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, pcid, page)
         self.psc[cpu].pop(pcid << 1 | page >> 2, None)
 
     def invpcid_context(self, cpu: int, pcid: int) -> None:
         """INVPCID type 1: drop everything of one PCID, globals excepted."""
         tlb = self.tlb[cpu]
-        for key in [key for key in tlb if key >> 4 == pcid]:
+        for key in [key for key in tlb if key >> 4 & TAG_MASK == pcid]:
             del tlb[key]
         psc = self.psc[cpu]
         psc.pop(pcid << 1, None)
@@ -125,7 +173,7 @@ class Caches:
     def invpcid_all(self, cpu: int, *, globals_too: bool) -> None:
         """INVPCID types 2 (globals too) and 3: drop everything of every PCID."""
         tlb = self.tlb[cpu]
-        keep = {k: e for k, e in tlb.items() if k >> 4 == GLOBAL_TAG and not globals_too}
+        keep = {k: e for k, e in tlb.items() if k >> 4 & TAG_MASK == GLOBAL_TAG and not globals_too}
         tlb.clear()
         tlb.update(keep)
         self.psc[cpu].clear()
@@ -185,4 +233,5 @@ class Caches:
             tag | page in tlb
             or tag | 8 | page >> 2 in tlb
             or pcid << 1 | page >> 2 in self.psc[cpu]
+            or ((self.split_tlb or self.fractured) and len(self._others(cpu, pcid, page)) > 0)
         )

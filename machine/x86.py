@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.caches import GLOBAL_TAG, Caches
+from machine.caches import FETCH, GLOBAL_TAG, Caches
 from machine.entry import (
     ACCESSED,
     DIRTY,
@@ -27,7 +27,7 @@ from machine.entry import (
 )
 from machine.geometry import FANOUT, FRAMES
 from machine.pkru import denies
-from machine.tlb_entry import TLB_GLOBAL, TLB_NX, TLB_PKEY, TLB_PKEY_AT, tlb_key
+from machine.tlb_entry import TLB_GLOBAL, TLB_NX, TLB_PIECE, TLB_PKEY, TLB_PKEY_AT, tlb_key
 
 PF_PROT: Final = 1
 """Page-fault error code: the translation was present and its rights denied the access."""
@@ -74,6 +74,8 @@ class Machine(Caches):
         stray_dirty: bool = False,
         blind_dirty: bool = False,
         invlpgb: bool = False,
+        split_tlb: bool = False,
+        fractured: bool = False,
     ) -> None:
         """Start `cpus` processors with empty TLBs and no page table loaded; or begin with all that `known` holds.
 
@@ -82,8 +84,10 @@ class Machine(Caches):
         `blind_dirty`: setting DIRTY through a clean cached entry does not re-check the entry in memory; no x86 does
         so, the switch exists to show who relies on the re-walk.
         `invlpgb`: the processor says that it has broadcast invalidation (machine.caches).
+        `split_tlb`: loads and stores have one TLB, instruction fetches another.
+        `fractured`: a leaf of 2 MiB is cached in pieces of 4 KiB.
         """
-        super().__init__(cpus, known)
+        super().__init__(cpus, known, split_tlb=split_tlb, fractured=fractured)
         self.amd = amd
         self.has_invlpgb = invlpgb
         self.stray_dirty = stray_dirty
@@ -106,6 +110,8 @@ class Machine(Caches):
             stray_dirty=self.stray_dirty,
             blind_dirty=self.blind_dirty,
             invlpgb=self.has_invlpgb,
+            split_tlb=self.split_tlb,
+            fractured=self.fractured,
         )
 
     def _copy(self, known: "Machine") -> None:
@@ -138,16 +144,19 @@ class Machine(Caches):
         """
         tlb = self.tlb[cpu]
         tag = self.pcid[cpu] << 4
+        if kind == EXEC and self.split_tlb:
+            tag |= FETCH
         key = tag | page
         entry = tlb.get(key)
         if entry is None:
             key = tag | 8 | page >> 2
             entry = tlb.get(key)
             if entry is None and self.has_global:
-                key = GLOBAL_TAG << 4 | page
+                tag = GLOBAL_TAG << 4 | tag & FETCH
+                key = tag | page
                 entry = tlb.get(key)
                 if entry is None:
-                    key = GLOBAL_TAG << 4 | 8 | page >> 2
+                    key = tag | 8 | page >> 2
                     entry = tlb.get(key)
         if entry is None:
             guessed = self.amd and self.pcid[cpu] << 1 | page >> 2 in self.psc[cpu]
@@ -208,12 +217,15 @@ class Machine(Caches):
             return -(_ERROR[kind] | PF_PROT)
         leaf |= ACCESSED | DIRTY if kind == WRITE else ACCESSED
         memory[at] = leaf
-        return self._insert(cpu, page, leaf, writable, no_execute, huge)
+        side = FETCH if kind == EXEC and self.split_tlb else 0
+        return self._insert(cpu, page, leaf, writable, no_execute, huge, side)
 
     def _insert(
-        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int
+        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int, side: int
     ) -> int:
-        """Cache a translation of the loaded PCID, or a global one; return the entry of the page of 4 KiB."""
+        """Cache a translation of the loaded PCID, or a global one, for loads and stores or (`side` is FETCH) for
+        fetches; return the entry of the page of 4 KiB.
+        """
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if huge:
             frame &= ~3
@@ -222,12 +234,14 @@ class Machine(Caches):
             entry |= TLB_NX
         if leaf & PKEY:
             entry |= leaf >> PKEY_SHIFT - TLB_PKEY_AT & TLB_PKEY
-        tag = self.pcid[cpu] << 4
+        tag = side | self.pcid[cpu] << 4
         if leaf & GLOBAL:
             entry |= TLB_GLOBAL
-            tag = GLOBAL_TAG << 4
+            tag = side | GLOBAL_TAG << 4
             self.has_global = True
-        if huge:
+        if huge and self.fractured:
+            entry = entry + ((page & 3) << 8) | TLB_PIECE
+        elif huge:
             self.tlb[cpu][tag | 8 | page >> 2] = entry
             return entry + ((page & 3) << 8)
         self.tlb[cpu][tag | page] = entry
@@ -243,7 +257,7 @@ class Machine(Caches):
         section 5.5).
         """
         memory = self.memory
-        huge = key & 8
+        huge = bool(key & 8) or bool(entry & TLB_PIECE)
         upper = self.psc[cpu].get(self.pcid[cpu] << 1 | page >> 2)
         at = self.cr3[cpu] << 2 | page >> 2
         if upper is None:
@@ -254,8 +268,8 @@ class Machine(Caches):
         leaf = memory[at] if small else upper
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if not small:
-            frame &= ~3
-        same = leaf & PRESENT and frame == entry >> 8 & 63 and small != bool(huge)
+            frame = frame & ~3 | (0 if key & 8 else page & 3)
+        same = leaf & PRESENT and frame == entry >> 8 & 63 and small != huge
         key_denies = leaf & PKEY and denies(self.pkru[cpu], leaf >> PKEY_SHIFT & 3, WRITE)
         permits = leaf & upper & RW and leaf & upper & USER and not key_denies
         if self.blind_dirty or (same and permits):
@@ -263,7 +277,7 @@ class Machine(Caches):
                 memory[at] = leaf | DIRTY
             entry |= DIRTY
             self.tlb[cpu][key] = entry
-            return entry + ((page & 3) << 8) if huge else entry
+            return entry + ((page & 3) << 8) if key & 8 else entry
         if same and self.stray_dirty:
             memory[at] = leaf | DIRTY
         why = (PF_PROT | PF_PK if key_denies else PF_PROT) if leaf & PRESENT else 0
@@ -271,12 +285,15 @@ class Machine(Caches):
 
     # Speculation: what the hardware may do at any time.
 
-    def fill(self, cpu: int, page: int) -> None:
+    def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
         """Fill speculatively, if the tables permit any access to the page; never sets D (APM 5.5), never faults.
+
+        `fetch` is not 0 for the TLB of instruction fetches, if there are two.
 
         The paging-structure entry may be cached although no valid leaf lies below it (SDM 4.10.3).
         """
-        tag = self.pcid[cpu] << 4
+        side = FETCH if fetch and self.split_tlb else 0
+        tag = side | self.pcid[cpu] << 4
         tlb = self.tlb[cpu]
         root = self.cr3[cpu]
         if root < 0 or tag | page in tlb or tag | 8 | page >> 2 in tlb:
@@ -301,7 +318,7 @@ class Machine(Caches):
         if leaf & PRESENT and leaf & upper & USER:
             memory[at] = leaf | ACCESSED
             writable = leaf & RW & upper
-            self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, huge)
+            self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, huge, side)
 
     # Registers.
 

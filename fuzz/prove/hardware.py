@@ -5,8 +5,9 @@ docs/correctness.md section 7 says why the others may be left out.
 
 from typing import Final, NamedTuple
 
-from fuzz.prove.moves import EVICT, EVICT_BOTH, EVICT_UPPER, FILL, move_of
-from machine.entry import ACCESSED, PRESENT, PSE
+from fuzz.prove.moves import EVICT, EVICT_BOTH, EVICT_FETCH, EVICT_UPPER, FILL, FILL_FETCH, move_of
+from machine.caches import FETCH
+from machine.entry import ACCESSED, EXEC, PRESENT, PSE
 from mm.world import World
 
 _FRESH: Final = PRESENT | ACCESSED
@@ -25,35 +26,44 @@ NO_WALKS: Final = Walks([], {})
 """Of a move behind which nobody asks."""
 
 
-def evictions_before(w: World, cpu: int, page: int) -> list[tuple[int, ...]]:
+def evictions_before(w: World, cpu: int, page: int, kind: int) -> list[tuple[int, ...]]:
     """Return the evictions, one or more moves each, that make a difference to an access of the page by the CPU."""
-    evict = move_of(EVICT + page, cpu)
-    found: list[tuple[int, ...]] = [(evict,) * n for n in range(1, _cached(w, cpu, page) + 1)]
+    side = FETCH if kind == EXEC and w.machine.split_tlb else 0
+    found = _translations(w, cpu, page, side)
     if _has_stale_upper(w, cpu, page):
-        if found:
-            found.append((move_of(EVICT_BOTH + page, cpu),))
-        found.append((move_of(EVICT_UPPER + page, cpu),))
-    return found
+        upper = move_of(EVICT_UPPER + page, cpu)
+        found += [(*moves, upper) for moves in found]
+    return found[1:]
 
 
 def fills_of(w: World, cpu: int, page: int) -> list[tuple[int, ...]]:
-    """Return the moves that leave the page cached as the tables are, by way of each upper entry that there is, and with
-    nothing that is still to be carried out.
+    """Return the moves that leave the page cached as the tables are, in each TLB, by way of each upper entry that there
+    is, and with nothing that is still to be carried out.
     """
-    fill = move_of(FILL + page, cpu)
-    evict = move_of(EVICT + page, cpu)
-    anew = (move_of(EVICT_BOTH + page, cpu), fill)
-    as_cached = (*(evict,) * _cached(w, cpu, page), fill)
-    if _has_stale_upper(w, cpu, page):
-        return [as_cached, anew]
-    return [anew if _is_awaited(w, cpu, page) else as_cached]
+    stale = _has_stale_upper(w, cpu, page)
+    awaited = w.machine.pcid[cpu] << 3 | page in w.machine.issued[cpu]
+    found: list[tuple[int, ...]] = []
+    for side in (0, FETCH) if w.machine.split_tlb else (0,):
+        fill = move_of((FILL_FETCH if side else FILL) + page, cpu)
+        evicted = _translations(w, cpu, page, side)[-1]
+        if stale or not awaited:
+            found.append((*evicted, fill))
+        if stale:
+            found.append((*evicted, move_of(EVICT_UPPER + page, cpu), fill))
+        if awaited:
+            found.append((move_of(EVICT_BOTH + page, cpu), fill))
+    return found
 
 
-def _cached(w: World, cpu: int, page: int) -> int:
-    """Return how many translations of the page a CPU has cached under its PCID."""
-    tag = w.machine.pcid[cpu] << 4
+def _translations(w: World, cpu: int, page: int, side: int) -> list[tuple[int, ...]]:
+    """Return the moves that evict none, one, ... of the translations of the page that a CPU has cached under its PCID
+    in one TLB.
+    """
+    tag = side | w.machine.pcid[cpu] << 4
     tlb = w.machine.tlb[cpu]
-    return (tag | page in tlb) + (tag | 8 | page >> 2 in tlb)
+    cached = (tag | page in tlb) + (tag | 8 | page >> 2 in tlb)
+    evict = move_of((EVICT_FETCH if side else EVICT) + page, cpu)
+    return [(evict,) * n for n in range(cached + 1)]
 
 
 def _has_stale_upper(w: World, cpu: int, page: int) -> bool:
@@ -62,11 +72,6 @@ def _has_stale_upper(w: World, cpu: int, page: int) -> bool:
     upper = machine.psc[cpu].get(machine.pcid[cpu] << 1 | page >> 2, -1)
     root = machine.cr3[cpu]
     return upper >= 0 <= root and machine.memory[root << 2 | page >> 2] != upper | ACCESSED
-
-
-def _is_awaited(w: World, cpu: int, page: int) -> bool:
-    """Return whether an invalidation of the page has been issued that the CPU has not carried out."""
-    return w.machine.pcid[cpu] << 3 | page in w.machine.issued[cpu]
 
 
 def _leaf_below(memory: list[int], upper: int, page: int) -> int:
@@ -131,5 +136,6 @@ def compare(w: World, walks: Walks, fills: set[tuple[int, int]]) -> None:
             fills.add(place)
     for place in after.direct.keys() - walks.direct.keys():
         # Behind the move the old tables can only be read through an upper entry that is to go.
-        if _is_awaited(w, *place):
+        cpu, page = place
+        if w.machine.pcid[cpu] << 3 | page in w.machine.issued[cpu]:
             fills.add(place)

@@ -10,7 +10,7 @@ from typing import Final
 from fuzz.execute import STARTS_BY_KIND, boot
 from fuzz.oracle import Oracle
 from fuzz.prove.scope import Scope
-from machine.caches import BOTH, UPPER
+from machine.caches import BOTH, OF_FETCHES, UPPER
 from machine.geometry import PAGES
 from mm.flush import FlushStrategy
 from mm.operation import IDLE_OP
@@ -20,12 +20,14 @@ from mm.world import World
 
 STEP: Final = 0
 FILL: Final = 1
-EVICT: Final = FILL + PAGES
+FILL_FETCH: Final = FILL + PAGES
+EVICT: Final = FILL + PAGES * 2
 EVICT_UPPER: Final = EVICT + PAGES * UPPER
 EVICT_BOTH: Final = EVICT + PAGES * BOTH
-START: Final = EVICT + PAGES * (BOTH + 1)
-"""Actions: a step, a fill of page i (FILL + i), an eviction (of what, as machine.caches has it, times PAGES), the start
-of operation i of the scope.
+EVICT_FETCH: Final = EVICT + PAGES * OF_FETCHES
+START: Final = EVICT + PAGES * (OF_FETCHES + 1)
+"""Actions: a step, a fill of page i (FILL + i, FILL_FETCH + i), an eviction (of what, as machine.caches has it, times
+PAGES), the start of operation i of the scope.
 """
 
 
@@ -55,7 +57,8 @@ def carry_out(w: World, scope: Scope, move: int) -> bool:
     if action == STEP:
         return run_steps(w, cpu, 1)
     if action < EVICT:
-        w.machine.fill(cpu, action - FILL)
+        fetch, page = divmod(action - FILL, PAGES)
+        w.machine.fill(cpu, page, fetch)
     elif action < START:
         what, page = divmod(action - EVICT, PAGES)
         w.machine.evict(cpu, page, what)

@@ -32,8 +32,10 @@ from fuzz.prove.hardware import (
 from fuzz.prove.moves import (
     EVICT,
     EVICT_BOTH,
+    EVICT_FETCH,
     EVICT_UPPER,
     FILL,
+    FILL_FETCH,
     START,
     STEP,
     carry_out,
@@ -165,7 +167,7 @@ class Search:
                 start = move_of(START + i, cpu)
                 self._try(node, (start,), walks, fills, found)
                 if self._late_evictions and record[0] in ACCESSES:
-                    for evictions in evictions_before(w, cpu, record[3]):
+                    for evictions in evictions_before(w, cpu, record[3], 1 << record[0]):
                         self._try(node, (*evictions, start), walks, fills, found)
         self._level = level
         for moves in self._fills(w, fills):
@@ -194,13 +196,13 @@ class Search:
                 self._go(node, (step,), walks, fills, stack)
                 current = w.steps[cpu][-1]
                 if self._late_evictions and current[0] == user_access:
-                    for evictions in evictions_before(w, cpu, current[1]):
+                    for evictions in evictions_before(w, cpu, current[1], current[2]):
                         self._go(node, (*evictions, step), walks, fills, stack)
             if not self._late_fills:
                 fills.update((cpu, page) for cpu in self._cpus for page in self._pages)
             if not self._late_evictions:
                 for cpu in self._cpus:
-                    for what in (EVICT, EVICT_UPPER, EVICT_BOTH):
+                    for what in (EVICT, EVICT_UPPER, EVICT_BOTH, EVICT_FETCH):
                         for page in self._pages:
                             self._go(node, (move_of(what + page, cpu),), NO_WALKS, fills, stack)
             hardware = self._fills(w, fills)
@@ -216,7 +218,8 @@ class Search:
         """
         if self._late_evictions:
             return [moves for cpu, page in fills for moves in fills_of(w, cpu, page)]
-        return [(move_of(FILL + page, cpu),) for cpu, page in fills]
+        sides = (FILL, FILL_FETCH) if w.machine.split_tlb else (FILL,)
+        return [(move_of(side + page, cpu),) for side in sides for cpu, page in fills]
 
     def _try(
         self,

@@ -81,6 +81,8 @@ def boot(
         stray_dirty=bool(switches & kinds.STRAY_DIRTY),
         blind_dirty=bool(switches & kinds.NO_DIRTY_REWALK),
         invlpgb=bool(switches & kinds.INVLPGB),
+        split_tlb=bool(switches & kinds.SPLIT_TLB),
+        fractured=bool(switches & kinds.FRACTURED),
     )
     oracle = oracle_type(machine, header.cpus)
     w = World(
@@ -193,9 +195,9 @@ def apply(w: World, record: Record) -> None:
         else:
             finish(w, cpu)
     elif kind == kinds.FILL:
-        w.machine.fill(cpu, page)
+        w.machine.fill(cpu, page, arg)
     else:
-        w.machine.evict(cpu, page)
+        w.machine.evict(cpu, page, arg)
 
 
 def pause(w: World, cpu: int, run: int) -> None:

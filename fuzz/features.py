@@ -22,6 +22,7 @@ from typing import Final
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Record
 from fuzz.verdict import REASONS
+from machine.caches import FETCH
 from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
 from machine.tlb_entry import tlb_grants
@@ -84,9 +85,17 @@ def failure_feature(reason: str) -> int:
 
 
 def held_class(w: World, cpu: int, page: int, version: int) -> int:
-    """Return how what a CPU's TLB holds for a page under its loaded PCID compares with a version of the page."""
-    tlb = w.machine.tlb[cpu]
+    """Return how what a CPU's TLB holds for a page under its loaded PCID compares with a version of the page; the worse
+    of the two where it has two TLBs.
+    """
     tag = w.machine.pcid[cpu] << 4
+    held = _held_under(w.machine.tlb[cpu], tag, page, version)
+    if w.machine.split_tlb:
+        return max(held, _held_under(w.machine.tlb[cpu], FETCH | tag, page, version))
+    return held
+
+
+def _held_under(tlb: dict[int, int], tag: int, page: int, version: int) -> int:
     if tag | page in tlb:
         return tlb_class(tlb[tag | page], version)
     if tag | 8 | page >> 2 in tlb:

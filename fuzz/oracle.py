@@ -8,11 +8,11 @@ from contract.calls import call_of
 from contract.contract import Contract
 from contract.rest import at_rest
 from fuzz.scenario.kinds import KINDS
+from machine.caches import FETCH, GLOBAL_TAG, TAG_MASK
 from machine.entry import DIRTY, EXEC, READ, RW, SOFT_DIRTY, WRITE
 from machine.geometry import FANOUT, PAGES, frame_of
 from machine.pkru import denies
 from machine.tlb_entry import tlb_grants
-from machine.x86 import GLOBAL_TAG
 from mm.observer import KEY_SHIFT
 from mm.page_cache import is_changing, to_be_written
 from mm.tables import leaf_of
@@ -240,7 +240,7 @@ class Oracle(History):
         super().merged(mm, page, old, new)
 
     def _refuse_holders(self, frame: int, flags: int, reason: str) -> None:
-        """Raise Violation when a loaded translation to the frame has all of the flags.
+        """Raise Violation when a loaded translation to the frame has all of the flags; one for fetches has none.
 
         A lazy CPU, and one inside switch_mm with interrupts disabled, makes no user access, and compares generations
         before it makes one again, so its entries do not count; for page tables they do. A lockless walker, which has
@@ -258,7 +258,7 @@ class Oracle(History):
             tag = machine.pcid[cpu]
             for key, entry in entries.items():
                 held = block if key & 8 else wanted
-                loaded = key >> 4 in (tag, GLOBAL_TAG)
+                loaded = key >> 4 & TAG_MASK in (tag, GLOBAL_TAG) and not (flags and key & FETCH)
                 if loaded and entry >> 8 == held and entry & flags == flags:
                     page = (key & 7) * FANOUT + frame % FANOUT if key & 8 else key & 7
                     mm = max(w.flush.tag_owner(w, cpu, tag), 0)
@@ -334,7 +334,8 @@ class Oracle(History):
             self._files_at_rest()
         for cpu, entries in enumerate(w.machine.tlb):
             for key, entry in entries.items():
-                pcid = w.machine.pcid[cpu] if key >> 4 == GLOBAL_TAG else key >> 4
+                tag = key >> 4 & TAG_MASK
+                pcid = w.machine.pcid[cpu] if tag == GLOBAL_TAG else tag
                 mm = w.flush.tag_owner(w, cpu, pcid)
                 if mm != INIT_MM:
                     self._entry_at_rest(cpu, mm, key, entry)
@@ -358,6 +359,8 @@ class Oracle(History):
         if not entry & DIRTY and not self.world.machine.blind_dirty:
             # A store through a clean entry looks at the page table first, so this grants no store by itself.
             grants &= ~WRITE
+        if self.world.machine.split_tlb:
+            grants &= EXEC if key & FETCH else ~EXEC
         held = seen(entry)
         pages = range((key & 7) * FANOUT, (key & 7) * FANOUT + FANOUT) if key & 8 else (key & 7,)
         for i, page in enumerate(pages):

@@ -3,6 +3,7 @@
 Every bug of a deferred flush lies in such a window, so a schedule can ask for it by name instead of counting steps.
 """
 
+from machine.caches import FETCH, TAG_MASK
 from machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, PSE, READ, RW
 from machine.geometry import TABLES
 from machine.tlb_entry import tlb_grants, tlb_key
@@ -24,7 +25,8 @@ def stale_elsewhere(w: World, cpu: int) -> set[tuple[int, int]]:
             continue
         tag = machine.pcid[there]
         for key, entry in entries.items():
-            if key >> 4 == tag and grants_more(machine.memory, root, key & 15, entry):
+            used = entry & ~RW if key & FETCH else entry
+            if key >> 4 & TAG_MASK == tag and grants_more(machine.memory, root, key & 15, used):
                 stale.add((there, key))
     return stale
 

@@ -2,7 +2,7 @@
 
 The incarnation is `generation << 6 | frame`; hardware knows only the frame, the generation is what the oracle reads.
 The flags are RW, USER and DIRTY at their PTE positions, TLB_NX in bit 7, TLB_GLOBAL in bit 0 and the protection key in
-bits 3 and 4 (machine.pkru).
+bits 3 and 4 (machine.pkru); bit 5 marks a piece of a leaf of 2 MiB (TLB_PIECE).
 """
 
 from typing import Final
@@ -13,6 +13,8 @@ TLB_GLOBAL: Final = 1
 TLB_NX: Final = 0x80
 TLB_PKEY: Final = 0x18
 TLB_PKEY_AT: Final = 3
+TLB_PIECE: Final = 0x20
+"""Of a translation of 4 KiB: memory has it as a part of a leaf of 2 MiB."""
 
 
 def tlb_grants(entry: int) -> int:

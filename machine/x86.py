@@ -1,4 +1,4 @@
-"""The simulated x86-64 processor: page walks, TLBs, paging-structure caches and the instructions that invalidate them.
+"""The simulated x86-64 processor: page walks and accesses, over what machine.caches keeps and the instructions drop.
 
 The hardware is adversarial: a cached translation stays until an instruction, a page fault or an eviction record
 removes it, and nothing else removes it (SDM 4.10.2.3: the processor may keep an entry for ever).
@@ -9,6 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from machine.caches import FETCH, GLOBAL_TAG, Caches
 from machine.entry import (
     ACCESSED,
     DIRTY,
@@ -26,7 +27,7 @@ from machine.entry import (
 )
 from machine.geometry import FANOUT, FRAMES
 from machine.pkru import denies
-from machine.tlb_entry import TLB_GLOBAL, TLB_NX, TLB_PKEY, TLB_PKEY_AT, tlb_key
+from machine.tlb_entry import TLB_GLOBAL, TLB_NX, TLB_PIECE, TLB_PKEY, TLB_PKEY_AT, tlb_key
 
 PF_PROT: Final = 1
 """Page-fault error code: the translation was present and its rights denied the access."""
@@ -38,16 +39,13 @@ PF_PK: Final = 32
 _ERROR: Final = {READ: PF_USER, WRITE: PF_USER | PF_WRITE, EXEC: PF_USER | PF_INSTR}
 
 NO_ROOT: Final = -1
-GLOBAL_TAG: Final = 63
-"""The tag under which global entries are kept: they match in every PCID."""
-
 POISON_FREE: Final = 0x6B6B6B6B6B6B6B00
 POISON_ALLOC: Final = 0x5A5A5A5A5A5A5A00
 # Both patterns have PRESENT clear: a stale walk through a poisoned table faults instead of inventing a frame.
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Machine:
+class Machine(Caches):
     """Processors with private TLBs over one physical memory.
 
     `memory[frame * 4 + i]` is the 64-bit word i of a frame: entry i of a page table, or, for i = 0, the content of a
@@ -60,15 +58,10 @@ class Machine:
         "blind_dirty",
         "cr3",
         "generation",
-        "has_global",
-        "invlpgb",
-        "issued",
+        "has_invlpgb",
         "memory",
-        "pcid",
         "pkru",
-        "psc",
         "stray_dirty",
-        "tlb",
     )
 
     def __init__(
@@ -81,6 +74,8 @@ class Machine:
         stray_dirty: bool = False,
         blind_dirty: bool = False,
         invlpgb: bool = False,
+        split_tlb: bool = False,
+        fractured: bool = False,
     ) -> None:
         """Start `cpus` processors with empty TLBs and no page table loaded; or begin with all that `known` holds.
 
@@ -88,10 +83,13 @@ class Machine:
         `stray_dirty`: a write that races with the clearing of RW may leave DIRTY set (before CET, SDM 4.8).
         `blind_dirty`: setting DIRTY through a clean cached entry does not re-check the entry in memory; no x86 does
         so, the switch exists to show who relies on the re-walk.
-        `invlpgb`: the processor says that it has broadcast invalidation (machine.broadcast).
+        `invlpgb`: the processor says that it has broadcast invalidation (machine.caches).
+        `split_tlb`: loads and stores have one TLB, instruction fetches another.
+        `fractured`: a leaf of 2 MiB is cached in pieces of 4 KiB.
         """
+        super().__init__(cpus, known, split_tlb=split_tlb, fractured=fractured)
         self.amd = amd
-        self.invlpgb = invlpgb
+        self.has_invlpgb = invlpgb
         self.stray_dirty = stray_dirty
         self.blind_dirty = blind_dirty
         if known is not None:
@@ -99,15 +97,9 @@ class Machine:
             return
         self.memory: list[int] = [POISON_FREE] * (FRAMES * FANOUT)
         self.generation: list[int] = [0] * FRAMES
-        self.tlb: list[dict[int, int]] = [{} for _ in range(cpus)]
-        self.psc: list[dict[int, int]] = [{} for _ in range(cpus)]
         self.cr3: list[int] = [NO_ROOT] * cpus
-        self.pcid: list[int] = [0] * cpus
         # All keys allow everything at first; Linux starts a thread with all but key 0 denied.
         self.pkru: list[int] = [0] * cpus
-        self.has_global = False
-        # By processor: what it has issued and not waited for yet.
-        self.issued: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
 
     def copy(self) -> "Machine":
         """Return an equal machine that shares no mutable state with this one."""
@@ -117,19 +109,16 @@ class Machine:
             amd=self.amd,
             stray_dirty=self.stray_dirty,
             blind_dirty=self.blind_dirty,
-            invlpgb=self.invlpgb,
+            invlpgb=self.has_invlpgb,
+            split_tlb=self.split_tlb,
+            fractured=self.fractured,
         )
 
     def _copy(self, known: "Machine") -> None:
         self.memory = known.memory.copy()
         self.generation = known.generation.copy()
-        self.tlb = [entries.copy() for entries in known.tlb]
-        self.psc = [entries.copy() for entries in known.psc]
         self.cr3 = known.cr3.copy()
-        self.pcid = known.pcid.copy()
         self.pkru = known.pkru.copy()
-        self.has_global = known.has_global
-        self.issued = [pending.copy() for pending in known.issued]
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value that is equal for equal machines."""
@@ -141,7 +130,7 @@ class Machine:
             tuple(self.cr3),
             tuple(self.pcid),
             tuple(self.pkru),
-            tuple(tuple(pending) for pending in self.issued),
+            tuple(tuple(sorted(places.items())) for places in self.issued),
         )
 
     # Translation.
@@ -155,16 +144,19 @@ class Machine:
         """
         tlb = self.tlb[cpu]
         tag = self.pcid[cpu] << 4
+        if kind == EXEC and self.split_tlb:
+            tag |= FETCH
         key = tag | page
         entry = tlb.get(key)
         if entry is None:
             key = tag | 8 | page >> 2
             entry = tlb.get(key)
             if entry is None and self.has_global:
-                key = GLOBAL_TAG << 4 | page
+                tag = GLOBAL_TAG << 4 | tag & FETCH
+                key = tag | page
                 entry = tlb.get(key)
                 if entry is None:
-                    key = GLOBAL_TAG << 4 | 8 | page >> 2
+                    key = tag | 8 | page >> 2
                     entry = tlb.get(key)
         if entry is None:
             guessed = self.amd and self.pcid[cpu] << 1 | page >> 2 in self.psc[cpu]
@@ -203,6 +195,8 @@ class Machine:
             upper = memory[at]
             if not upper & PRESENT:
                 return -_ERROR[kind]
+            if self.issued[cpu]:
+                self._carry_out(cpu, page >> 2)
             if not upper & PSE:
                 memory[at] = upper | ACCESSED
                 psc[psc_key] = upper
@@ -223,12 +217,15 @@ class Machine:
             return -(_ERROR[kind] | PF_PROT)
         leaf |= ACCESSED | DIRTY if kind == WRITE else ACCESSED
         memory[at] = leaf
-        return self._insert(cpu, page, leaf, writable, no_execute, huge)
+        side = FETCH if kind == EXEC and self.split_tlb else 0
+        return self._insert(cpu, page, leaf, writable, no_execute, huge, side)
 
     def _insert(
-        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int
+        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int, side: int
     ) -> int:
-        """Cache a translation of the loaded PCID, or a global one; return the entry of the page of 4 KiB."""
+        """Cache a translation of the loaded PCID, or a global one, for loads and stores or (`side` is FETCH) for
+        fetches; return the entry of the page of 4 KiB.
+        """
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if huge:
             frame &= ~3
@@ -237,12 +234,14 @@ class Machine:
             entry |= TLB_NX
         if leaf & PKEY:
             entry |= leaf >> PKEY_SHIFT - TLB_PKEY_AT & TLB_PKEY
-        tag = self.pcid[cpu] << 4
+        tag = side | self.pcid[cpu] << 4
         if leaf & GLOBAL:
             entry |= TLB_GLOBAL
-            tag = GLOBAL_TAG << 4
+            tag = side | GLOBAL_TAG << 4
             self.has_global = True
-        if huge:
+        if huge and self.fractured:
+            entry = entry + ((page & 3) << 8) | TLB_PIECE
+        elif huge:
             self.tlb[cpu][tag | 8 | page >> 2] = entry
             return entry + ((page & 3) << 8)
         self.tlb[cpu][tag | page] = entry
@@ -251,12 +250,14 @@ class Machine:
     def _dirty_assist(self, cpu: int, page: int, key: int, entry: int) -> int:
         """Set DIRTY for a write that hit a clean writable entry.
 
-        The processor re-checks the entry in memory with a locked update; when it is no longer present, writable and
-        of the same frame, the cached entry goes and the write faults (linux-tlb D.3 rule 3).
-        The walk may use a cached upper entry (APM vol. 2 section 5.5).
+        The processor walks again, with a locked update at its end: where the walk does not permit the write any more,
+        or leads to another frame or to a leaf of another size, the cached entry goes and the write faults
+        (linux-tlb D.3 rule 3).
+        Both levels must permit it, as in any walk (SDM 4.6.1, 4.8); the walk may use a cached upper entry (APM vol. 2
+        section 5.5).
         """
         memory = self.memory
-        huge = key & 8
+        huge = bool(key & 8) or bool(entry & TLB_PIECE)
         upper = self.psc[cpu].get(self.pcid[cpu] << 1 | page >> 2)
         at = self.cr3[cpu] << 2 | page >> 2
         if upper is None:
@@ -267,40 +268,32 @@ class Machine:
         leaf = memory[at] if small else upper
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if not small:
-            frame &= ~3
-        same = leaf & PRESENT and frame == entry >> 8 & 63 and small != bool(huge)
-        if self.blind_dirty or (same and leaf & RW):
+            frame = frame & ~3 | (0 if key & 8 else page & 3)
+        same = leaf & PRESENT and frame == entry >> 8 & 63 and small != huge
+        key_denies = leaf & PKEY and denies(self.pkru[cpu], leaf >> PKEY_SHIFT & 3, WRITE)
+        permits = leaf & upper & RW and leaf & upper & USER and not key_denies
+        if self.blind_dirty or (same and permits):
             if same:
                 memory[at] = leaf | DIRTY
             entry |= DIRTY
             self.tlb[cpu][key] = entry
-            return entry + ((page & 3) << 8) if huge else entry
+            return entry + ((page & 3) << 8) if key & 8 else entry
         if same and self.stray_dirty:
             memory[at] = leaf | DIRTY
-        return self._denied(cpu, page, WRITE, leaf & PRESENT)
+        why = (PF_PROT | PF_PK if key_denies else PF_PROT) if leaf & PRESENT else 0
+        return self._denied(cpu, page, WRITE, why)
 
-    def _drop_faulting(self, cpu: int, page: int) -> None:
-        tlb = self.tlb[cpu]
-        tag = self.pcid[cpu] << 4
-        tlb.pop(tag | page, None)
-        tlb.pop(tag | 8 | page >> 2, None)
-        if self.has_global:
-            self._drop_global(cpu, page)
-        self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+    # Speculation: what the hardware may do at any time.
 
-    def _drop_global(self, cpu: int, page: int) -> None:
-        tlb = self.tlb[cpu]
-        tlb.pop(GLOBAL_TAG << 4 | page, None)
-        tlb.pop(GLOBAL_TAG << 4 | 8 | page >> 2, None)
-
-    # Speculation and eviction: what the hardware may do at any time.
-
-    def fill(self, cpu: int, page: int) -> None:
+    def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
         """Fill speculatively, if the tables permit any access to the page; never sets D (APM 5.5), never faults.
+
+        `fetch` is not 0 for the TLB of instruction fetches, if there are two.
 
         The paging-structure entry may be cached although no valid leaf lies below it (SDM 4.10.3).
         """
-        tag = self.pcid[cpu] << 4
+        side = FETCH if fetch and self.split_tlb else 0
+        tag = side | self.pcid[cpu] << 4
         tlb = self.tlb[cpu]
         root = self.cr3[cpu]
         if root < 0 or tag | page in tlb or tag | 8 | page >> 2 in tlb:
@@ -313,62 +306,21 @@ class Machine:
             upper = memory[at]
             if not upper & PRESENT:
                 return
-            memory[at] = upper | ACCESSED
-        small = not upper & PSE
-        if small:
-            self.psc[cpu][psc_key] = upper
+            if self.issued[cpu]:
+                self._carry_out(cpu, page >> 2)
+            if not upper & PSE:
+                memory[at] = upper | ACCESSED
+                self.psc[cpu][psc_key] = upper
+        huge = upper & PSE
+        if not huge:
             at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
         leaf = memory[at]
         if leaf & PRESENT and leaf & upper & USER:
             memory[at] = leaf | ACCESSED
             writable = leaf & RW & upper
-            self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, upper & PSE)
+            self._insert(cpu, page, leaf, writable, (leaf | upper) & NX, huge, side)
 
-    def evict(self, cpu: int, page: int) -> None:
-        """Drop one entry that translates the page: the 4 KiB one, else the 2 MiB one, else a global one."""
-        tlb = self.tlb[cpu]
-        for tag in (self.pcid[cpu] << 4, GLOBAL_TAG << 4):
-            for key in (tag | page, tag | 8 | page >> 2):
-                if tlb.pop(key, None) is not None:
-                    return
-
-    # Instructions that invalidate (SDM 4.10.4.1).
-
-    def invlpg(self, cpu: int, page: int) -> None:
-        """Drop the page's entries of the current PCID, global ones, and every upper entry of that PCID."""
-        tlb = self.tlb[cpu]
-        psc = self.psc[cpu]
-        pcid = self.pcid[cpu]
-        tlb.pop(pcid << 4 | page, None)
-        tlb.pop(pcid << 4 | 8 | page >> 2, None)
-        psc.pop(pcid << 1, None)
-        psc.pop(pcid << 1 | 1, None)
-        if self.has_global:
-            self._drop_global(cpu, page)
-
-    def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
-        """INVPCID type 0: drop what translates one page of one PCID, its upper entry included, globals excepted."""
-        tlb = self.tlb[cpu]
-        tlb.pop(pcid << 4 | page, None)
-        tlb.pop(pcid << 4 | 8 | page >> 2, None)
-        self.psc[cpu].pop(pcid << 1 | page >> 2, None)
-
-    def invpcid_context(self, cpu: int, pcid: int) -> None:
-        """INVPCID type 1: drop everything of one PCID, globals excepted."""
-        tlb = self.tlb[cpu]
-        for key in [key for key in tlb if key >> 4 == pcid]:
-            del tlb[key]
-        psc = self.psc[cpu]
-        psc.pop(pcid << 1, None)
-        psc.pop(pcid << 1 | 1, None)
-
-    def invpcid_all(self, cpu: int, *, globals_too: bool) -> None:
-        """INVPCID types 2 (globals too) and 3: drop everything of every PCID."""
-        tlb = self.tlb[cpu]
-        keep = {k: e for k, e in tlb.items() if k >> 4 == GLOBAL_TAG and not globals_too}
-        tlb.clear()
-        tlb.update(keep)
-        self.psc[cpu].clear()
+    # Registers.
 
     def load_cr3(self, cpu: int, root: int, pcid: int, *, noflush: bool) -> None:
         """Load a page table; without `noflush` (bit 63) drop the PCID's non-global entries."""
@@ -376,11 +328,6 @@ class Machine:
         self.pcid[cpu] = pcid
         if not noflush:
             self.invpcid_context(cpu, pcid)
-
-    def toggle_pge(self, cpu: int) -> None:
-        """Toggle CR4.PGE: drop everything, globals included."""
-        self.tlb[cpu].clear()
-        self.psc[cpu].clear()
 
     # Entries in memory.
 

@@ -3,7 +3,6 @@
 The order is: entries changed, generation raised, INVLPGB, stragglers interrupted, TLBSYNC.
 """
 
-from machine.broadcast import invlpgb, invlpgb_context, tlbsync
 from machine.geometry import PAGES
 from mm.step import Step, push, step
 from mm.world import FULL, INVALIDATED, IPIS, SWITCHING, World
@@ -17,10 +16,10 @@ def broadcast(w: World, cpu: int, mm: int, first: int, count: int, generation: i
     asid = state.global_asid[mm]
     if count < PAGES:
         for page in range(first, first + count):
-            invlpgb(w.machine, cpu, asid, page)
+            w.machine.invlpgb(cpu, asid, page)
         w.costs[INVALIDATED] += count * w.cpus
     else:
-        invlpgb_context(w.machine, cpu, asid)
+        w.machine.invlpgb_context(cpu, asid)
         w.costs[FULL] += w.cpus
         w.costs[INVALIDATED] += w.pages * w.cpus
     state.need_tlbsync |= 1 << cpu
@@ -32,7 +31,7 @@ def broadcast(w: World, cpu: int, mm: int, first: int, count: int, generation: i
 @step("TLBSYNC", "ack")
 def wait_tlbsync(w: World, cpu: int, _s: Step) -> None:
     state: X86State = w.flush_state
-    tlbsync(w.machine, cpu)
+    w.machine.tlbsync(cpu)
     state.need_tlbsync &= ~(1 << cpu)
 
 

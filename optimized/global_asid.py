@@ -9,7 +9,6 @@ been used up once.
 
 from typing import Final
 
-from machine.broadcast import invlpgb_nonglobals, tlbsync
 from mm.step import Step, step
 from mm.world import World
 from optimized.state import FIRST_GLOBAL, X86State
@@ -38,8 +37,8 @@ def assign(w: World, cpu: int, mm: int) -> None:
     state: X86State = w.flush_state
     asid = _next_free(state, state.last_global + 1)
     if asid > LAST_GLOBAL:
-        invlpgb_nonglobals(w.machine, cpu)
-        tlbsync(w.machine, cpu)
+        w.machine.invlpgb_nonglobals(cpu)
+        w.machine.tlbsync(cpu)
         asid = _next_free(state, FIRST_GLOBAL)
     state.global_asid[mm] = state.last_global = asid
 

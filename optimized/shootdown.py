@@ -76,7 +76,7 @@ def send(w: World, cpu: int, mm: int, first: int, count: int, targets: int) -> N
         broadcast(w, cpu, mm, first, count, generation)
         return
     w.costs[IPIS] += (targets >> 1).bit_count()
-    if w.machine.invlpgb and targets >> 1:
+    if w.machine.has_invlpgb and targets >> 1:
         push(w, cpu, (consider_global_asid, mm))
     push(
         w,

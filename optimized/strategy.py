@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from mypy_extensions import mypyc_attr
 
-from machine.broadcast import invlpgb
 from machine.entry import PRESENT
 from machine.geometry import FANOUT, PAGES, frame_of
 from mm.fault_handler import FaultHandler
@@ -210,7 +209,7 @@ class GatherFlush:
         state.batched[mm] += 1
         asid = state.global_asid[mm]
         if asid >= 0:
-            invlpgb(w.machine, cpu, asid, page)
+            w.machine.invlpgb(cpu, asid, page)
             w.costs[INVALIDATED] += w.cpus
             state.need_tlbsync |= 1 << cpu
             if not state.transition >> mm & 1:

@@ -31,9 +31,9 @@ def machine_with(
     return m
 
 
-def machine_with_huge(leaf: int, **switches: bool) -> Machine:
+def machine_with_huge(leaf: int, *, cpus: int = 1, **switches: bool) -> Machine:
     """Return a machine whose pages 0 to 3 are mapped to HUGE to HUGE + 3 by one leaf of 2 MiB."""
-    m = machine_with(0, **switches)
+    m = machine_with(0, cpus=cpus, **switches)
     m.write_entry(ROOT, 0, FRAME_BITS[HUGE] | PSE | leaf)
     return m
 

@@ -98,12 +98,17 @@ def with_speculation(worlds: Worlds) -> set[int]:
         keys.add(key)
         for cpu in range(w.cpus):
             for page in range(w.pages):
-                copy, other = oracle.fork()
-                copy.machine.fill(cpu, page)
-                todo.append((copy, other))
+                for fetch in (0, 1):
+                    copy, other = oracle.fork()
+                    copy.machine.fill(cpu, page, fetch)
+                    todo.append((copy, other))
             # Also of an address space that is not loaded: it was evicted before the switch.
             for cached in w.machine.tlb[cpu]:
                 copy, other = oracle.fork()
                 del copy.machine.tlb[cpu][cached]
+                todo.append((copy, other))
+            for cached in w.machine.psc[cpu]:
+                copy, other = oracle.fork()
+                del copy.machine.psc[cpu][cached]
                 todo.append((copy, other))
     return keys

@@ -2,9 +2,23 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, EXEC, NX, PAT_LARGE, PRESENT, PSE, READ, RW, USER, WRITE
+from machine.entry import (
+    ACCESSED,
+    DIRTY,
+    EXEC,
+    NX,
+    PAT_LARGE,
+    PKEY_SHIFT,
+    PRESENT,
+    PSE,
+    READ,
+    RW,
+    USER,
+    WRITE,
+)
 from machine.geometry import FRAME_BITS
-from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE, Machine
+from machine.pkru import NO_WRITE
+from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_USER, PF_WRITE, Machine
 from tests.paging import (
     DATA,
     HUGE,
@@ -82,6 +96,42 @@ def test_a_store_to_a_protected_page_traps() -> None:
 
     assert m.access(0, 0, WRITE) == DENIED_STORE
     assert cached(m) is None
+    assert not leaf_of(m) & DIRTY
+
+
+@pytest.mark.parametrize("level", ["leaf", "upper", "huge"])
+@pytest.mark.parametrize("right", [RW, USER])
+def test_every_level_must_permit_the_store(level: str, right: int) -> None:
+    """The walk that sets DIRTY asks both levels for RW and USER, as any walk does (SDM 4.6.1); else the store traps."""
+    m = machine_with_huge(LEAF) if level == "huge" else clean_entry()
+    m.access(0, 0, READ)
+    m.psc[0].clear()
+    if level == "leaf":
+        set_leaf(m, LEAF & ~right)
+    else:
+        m.write_entry(ROOT, 0, m.read_entry(ROOT, 0) & ~right)
+
+    assert m.access(0, 0, WRITE) == DENIED_STORE
+    assert (cached(m), cached_huge(m)) == (None, None)
+    assert not (leaf_of(m) | m.read_entry(ROOT, 0)) & DIRTY
+
+
+def test_the_upper_entry_that_the_dirty_walk_asks_may_be_the_cached_one() -> None:
+    """RW that was cleared in memory only is still there for a walk through a cached upper entry (APM 5.5)."""
+    m = clean_entry()
+    m.write_entry(ROOT, 0, m.read_entry(ROOT, 0) & ~RW)
+
+    assert frame_in(m.access(0, 0, WRITE)) == DATA
+    assert leaf_of(m) & DIRTY
+
+
+def test_a_key_that_memory_has_now_is_asked_too() -> None:
+    """A store through a clean entry whose page has another key by now is held against that one."""
+    m = clean_entry()
+    set_leaf(m, LEAF | 1 << PKEY_SHIFT)
+    m.pkru[0] = NO_WRITE << 2
+
+    assert m.access(0, 0, WRITE) == DENIED_STORE - PF_PK
     assert not leaf_of(m) & DIRTY
 
 

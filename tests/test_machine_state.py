@@ -44,12 +44,15 @@ def test_a_copy_is_equal_and_independent(before: Program, behind: Program) -> No
     assert play(copy, behind).key() == m.key()
 
 
-@pytest.mark.parametrize("switch", ["amd", "stray_dirty", "blind_dirty"])
+SWITCHES = ("amd", "stray_dirty", "blind_dirty", "split_tlb", "fractured")
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
 def test_a_copy_keeps_the_switches(switch: str) -> None:
     """The machine's switches are part of the copy."""
     copy = Machine(1, **{switch: True}).copy()
 
-    assert [getattr(copy, name) for name in ("amd", "stray_dirty", "blind_dirty")].count(True) == 1
+    assert [getattr(copy, name) for name in SWITCHES].count(True) == 1
     assert getattr(copy, switch)
 
 

@@ -121,6 +121,20 @@ def test_a_fill_below_an_absent_leaf_caches_the_upper_entry() -> None:
     assert cached_upper(m) is not None
 
 
+@pytest.mark.parametrize("act", ["fill", "read"])
+def test_nothing_of_a_supervisor_leaf_is_accessed_by_user_code(act: str) -> None:
+    """A walk that USER refuses sets ACCESSED in no leaf, of either size, and caches no translation (SDM 4.8)."""
+    for m in (machine_with(PRESENT | RW), machine_with_huge(PRESENT | RW)):
+        if act == "fill":
+            m.fill(0, 0)
+        else:
+            assert m.access(0, 0, READ) < 0
+
+        assert m.tlb[0] == {}
+        assert not leaf_of(m) & ACCESSED
+        assert not (m.read_entry(ROOT, 0) & ACCESSED and m.read_entry(ROOT, 0) & PSE)
+
+
 def test_a_fill_below_an_absent_table_does_nothing() -> None:
     """An entry that is not present is never cached, at any level."""
     m = machine_with(LEAF, upper=0)

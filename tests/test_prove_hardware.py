@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fuzz.prove.search import ALL, Illegal
+from fuzz.scenario import kinds
 from machine.entry import PSE
 from machine.geometry import FANOUT
 from mm.world import World
@@ -60,6 +61,35 @@ def test_every_world_is_met(lines: str, words: str, layout: str) -> None:
     Only what the hardware does after the last move that it makes a difference to they put off.
     """
     begun = story(f"2 1 {layout}", lines)
+    plain = with_speculation(goes_on(begun, words, reductions=AT_ANY_TIME).met)
+
+    for reductions in (ALL, *HALFWAY):
+        assert with_speculation(goes_on(begun, words, reductions=reductions).met) == plain
+
+
+@pytest.mark.parametrize(
+    ("head", "lines", "words"),
+    [
+        # The fetch finds its own translation, the store none, or the other way round, in either order.
+        (
+            kinds.SPLIT_TLB,
+            "2 1 private",
+            f"cpu0 mprotect p0 rwx, cpu1 exec p0, {WINDOW}",
+            "write p0",
+        ),
+        (
+            kinds.SPLIT_TLB,
+            "2 1 private",
+            f"cpu0 mprotect p0 rwx, cpu1 write p0, {WINDOW}",
+            "exec p0",
+        ),
+        ("1 1 shared", "cpu0 mprotect p0 rwx, cpu0 read p0", "mprotect p0 rw"),
+    ],
+)
+def test_every_world_of_two_tlbs_is_met(head: str, lines: str, words: str) -> None:
+    """The same where a CPU has one TLB for loads and stores and one for fetches."""
+    begun = story(head, lines)
+    begun = begun._replace(header=begun.header._replace(machine=kinds.SPLIT_TLB))
     plain = with_speculation(goes_on(begun, words, reductions=AT_ANY_TIME).met)
 
     for reductions in (ALL, *HALFWAY):
@@ -122,3 +152,20 @@ def test_a_page_that_does_not_change_is_not_filled() -> None:
 
     assert (one.worlds, one.transitions) == (two.worlds, two.transitions)
     assert one.transitions > 20
+
+
+@pytest.mark.parametrize("warm", ["cpu1 write p0", "cpu0 write p0"])
+def test_an_invalidation_is_carried_out_at_any_moment(warm: str) -> None:
+    """Who broadcasts before the change and waits after it is caught where the other CPU was warm, and where it was not:
+    it has carried the invalidation out, and has cached the old entry again.
+    """
+    strategy = REGISTRY["issued-early"].make()
+
+    for reductions in (ALL, *HALFWAY, AT_ANY_TIME):
+        with pytest.raises(Illegal, match="stale-entry-at-rest"):
+            goes_on(
+                story("2 1 private", warm),
+                "mprotect p0 r",
+                strategy=strategy,
+                reductions=reductions,
+            )

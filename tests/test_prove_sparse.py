@@ -10,7 +10,6 @@ from fuzz.oracle import Oracle
 from fuzz.prove.alive import explaining
 from fuzz.prove.canonical import key_of
 from fuzz.scenario import kinds
-from machine.broadcast import invlpgb, tlbsync
 from machine.pkru import NO_ACCESS
 from machine.tlb_entry import TLB_PKEY
 from mm.world import VM_PKEY_SHIFT, World
@@ -46,7 +45,7 @@ def broadcasting() -> Kernel:
 
 def _issued_by(cpu: int) -> Change:
     def issue(w: World, _oracle: Oracle) -> None:
-        invlpgb(w.machine, cpu, w.flush_state.global_asid[0], 0)
+        w.machine.invlpgb(cpu, w.flush_state.global_asid[0], 0)
 
     return issue
 
@@ -93,8 +92,8 @@ def test_what_was_waited_for_makes_no_difference() -> None:
     asid = k.state.global_asid[0]
 
     def broadcast(w: World, _oracle: Oracle) -> None:
-        invlpgb(w.machine, 0, asid, 0)
-        tlbsync(w.machine, 0)
+        w.machine.invlpgb(0, asid, 0)
+        w.machine.tlbsync(0)
 
     def by_each(w: World, _oracle: Oracle) -> None:
         for cpu in (0, 1):

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from fuzz.execute import execute
 from fuzz.lockstep import Recorder, in_lockstep
 from fuzz.scenario import Scenario
+from machine.caches import FETCH, TAG_MASK
 from machine.entry import NX, RW, WRITE
 from machine.geometry import FANOUT, PAGES
 from machine.tlb_entry import TLB_NX, TLB_PKEY
@@ -40,9 +41,9 @@ class WithoutTlb(Machine):
         self.toggle_pge(cpu)
         return result
 
-    def fill(self, cpu: int, page: int) -> None:
+    def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
         """Set ACCESSED as a speculative walk does, and keep nothing."""
-        super().fill(cpu, page)
+        super().fill(cpu, page, fetch)
         self.toggle_pge(cpu)
 
 
@@ -138,14 +139,14 @@ def stale_entries(w: World) -> list[tuple[int, int]]:
     stale = []
     for cpu, entries in enumerate(w.machine.tlb):
         for key, entry in entries.items():
-            mm = key >> 4
+            mm = key >> 4 & TAG_MASK
             page = (key & 7) * FANOUT if key & 8 else key & 7
             fresh = w.machine.copy()
             fresh.toggle_pge(cpu)
             # The temporary address space of the kernel has the PCID behind those of the numbered ones.
             root = w.root[mm] if mm < MMS else w.poking
             fresh.load_cr3(cpu, root, mm, noflush=False)
-            fresh.fill(cpu, page)
+            fresh.fill(cpu, page, key & FETCH)
             now = fresh.tlb[cpu].get(key, 0)
             other = (now ^ entry) & ~0xFF or (now ^ entry) & TLB_PKEY
             if other or entry & ~now & RW or now & ~entry & TLB_NX:

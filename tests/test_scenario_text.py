@@ -271,7 +271,7 @@ def test_a_mistyped_text_is_parsed_or_refused(scenario: Scenario, seed: int) -> 
         ),
         (
             PLAIN + "cpu0 evict p0 for 1",
-            "line 5: expected the end of the line, but found 'for'",
+            "line 5: expected what is evicted (upper, both, fetch) or the end of the line, but found 'for'",
         ),
         (
             PLAIN.replace("3", "1") + "cpu0 read p1",

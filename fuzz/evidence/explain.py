@@ -15,10 +15,10 @@ from fuzz.execute import Outcome
 from fuzz.oracle import Violation
 from fuzz.scenario import Scenario, render, render_record
 from fuzz.verdict import REASONS, RULES, UNDECIDED_REASONS
+from machine.caches import GLOBAL_TAG, TAG_MASK
 from machine.entry import EXEC, READ, WRITE
 from machine.geometry import FANOUT, PAGES
 from machine.tlb_entry import tlb_grants
-from machine.x86 import GLOBAL_TAG
 from mm.observer import KEY_SHIFT
 from mm.step import NAMES
 from mm.world import FLUSHES, INVALIDATED, IPIS
@@ -233,7 +233,7 @@ def _began(told: Explanation, last: TracedStep) -> int:
 
 def _translates(outcome: Outcome, fill: Fill, slot: int) -> bool:
     mm, page = divmod(slot, PAGES)
-    tag, low = fill.key >> 4, fill.key & 7
+    tag, low = fill.key >> 4 & TAG_MASK, fill.key & 7
     if low != (page // FANOUT if fill.key & 8 else page):
         return False
     w = outcome.world

@@ -8,6 +8,7 @@ from fuzz.evidence import flags
 from fuzz.evidence.pauses import MissedPause, missed_pause
 from fuzz.oracle import Violation
 from fuzz.scenario import Record
+from machine.caches import FETCH
 from machine.entry import DIRTY, PRESENT, PSE
 from machine.geometry import FANOUT, frame_of
 from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
@@ -179,7 +180,8 @@ class Trace(Watch):
                     else:
                         self.fills[cpu, key] = Fill(cpu, key, new, time, record)
                         what = f"= {flags.describe_tlb(new)}"
-                said.append((f"TLB of cpu{cpu}: ", pages_of(key), what))
+                which = "TLB of fetches" if key & FETCH else "TLB"
+                said.append((f"{which} of cpu{cpu}: ", pages_of(key), what))
             self._tlb[cpu] = entries.copy()
         return said
 

@@ -40,12 +40,15 @@ def merge_cpus(reducer: Reducer) -> None:
     An access cannot happen while its CPU is in the middle of an operation, but a fill can.
     """
     used = used_cpus(reducer.best)
+    header = reducer.best.header
     for low, high in combinations(range(used), 2):
         names = {high: low} | {cpu: cpu - 1 for cpu in range(high + 1, used)}
         variants = [reducer.best]
         for at, record in enumerate(reducer.best.records):
             if record[KIND] in ACCESSES and record[CPU] in (low, high):
-                variants.append(replaced(reducer.best, at, revised(record, kind=kinds.FILL)))
+                of_fetches = record[KIND] == kinds.EXEC and header.machine & kinds.SPLIT_TLB
+                fill = revised(record, kind=kinds.FILL, arg=int(of_fetches > 0))
+                variants.append(replaced(reducer.best, at, fill))
         for variant in variants:
             merged = cpus_by_first_use(rename_cpus(variant, names))
             if reducer.consider(with_cpus(merged, used - 1)):

@@ -47,7 +47,7 @@ class Canonical(Sparse):
     __slots__ = ("_alive", "memory", "unhooked")
 
     def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
-        super().__init__(w, first, names=names, number_frames=huge or not names)
+        super().__init__(first, names=names, number_frames=huge or not names)
         self.memory = w.machine.memory
         # Frames of page tables that only their operation still names, a bit each.
         self.unhooked = 0

@@ -9,6 +9,7 @@ from fuzz.prove.moves import EVICT, FILL, START, STEP, carry_out, moves_in
 from fuzz.prove.scope import Scope
 from fuzz.scenario import kinds
 from fuzz.scenario.record import Record, Scenario
+from machine.geometry import PAGES
 from mm.flush import FlushStrategy
 
 
@@ -24,7 +25,8 @@ def scenario_of(path: bytes, scope: Scope, strategy: FlushStrategy) -> Scenario:
             for move in moves:
                 action = move >> 3
                 kind, first = (kinds.FILL, FILL) if action < EVICT else (kinds.EVICT, EVICT)
-                records.append((kind, cpu, 0, action - first, 1, 0))
+                arg, page = divmod(action - first, PAGES)
+                records.append((kind, cpu, 0, page, 1, arg))
                 carry_out(w, scope, move)
             continue
         left: list[tuple[Record, int]] = []

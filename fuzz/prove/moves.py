@@ -10,6 +10,7 @@ from typing import Final
 from fuzz.execute import STARTS_BY_KIND, boot
 from fuzz.oracle import Oracle
 from fuzz.prove.scope import Scope
+from machine.caches import BOTH, OF_FETCHES, UPPER
 from machine.geometry import PAGES
 from mm.flush import FlushStrategy
 from mm.operation import IDLE_OP
@@ -19,9 +20,15 @@ from mm.world import World
 
 STEP: Final = 0
 FILL: Final = 1
-EVICT: Final = FILL + PAGES
-START: Final = EVICT + PAGES
-"""Actions: a step, a fill of page i (FILL + i), an eviction, the start of operation i of the scope."""
+FILL_FETCH: Final = FILL + PAGES
+EVICT: Final = FILL + PAGES * 2
+EVICT_UPPER: Final = EVICT + PAGES * UPPER
+EVICT_BOTH: Final = EVICT + PAGES * BOTH
+EVICT_FETCH: Final = EVICT + PAGES * OF_FETCHES
+START: Final = EVICT + PAGES * (OF_FETCHES + 1)
+"""Actions: a step, a fill of page i (FILL + i, FILL_FETCH + i), an eviction (of what, as machine.caches has it, times
+PAGES), the start of operation i of the scope.
+"""
 
 
 def move_of(action: int, cpu: int) -> int:
@@ -50,9 +57,11 @@ def carry_out(w: World, scope: Scope, move: int) -> bool:
     if action == STEP:
         return run_steps(w, cpu, 1)
     if action < EVICT:
-        w.machine.fill(cpu, action - FILL)
+        fetch, page = divmod(action - FILL, PAGES)
+        w.machine.fill(cpu, page, fetch)
     elif action < START:
-        w.machine.evict(cpu, action - EVICT)
+        what, page = divmod(action - EVICT, PAGES)
+        w.machine.evict(cpu, page, what)
     else:
         kind, _, _, page, count, arg = scope.alphabet[action - START]
         before = w.op_page[cpu]

@@ -20,9 +20,22 @@ from typing import Final, NamedTuple
 from fuzz.minimize.rewrite import ACCESSES
 from fuzz.oracle import Oracle, Violation
 from fuzz.prove.canonical import key_of
+from fuzz.prove.hardware import (
+    NO_WALKS,
+    Walks,
+    compare,
+    evictions_before,
+    fills_of,
+    visible,
+    walks_of,
+)
 from fuzz.prove.moves import (
     EVICT,
+    EVICT_BOTH,
+    EVICT_FETCH,
+    EVICT_UPPER,
     FILL,
+    FILL_FETCH,
     START,
     STEP,
     carry_out,
@@ -34,7 +47,6 @@ from fuzz.prove.moves import (
 from fuzz.prove.scope import Scope
 from fuzz.prove.visited import Visited
 from fuzz.verdict import REASONS
-from machine.entry import ACCESSED, PRESENT, PSE
 from mm.access import user_access
 from mm.deliver import access_ended
 from mm.fault import fault_done
@@ -50,7 +62,6 @@ _RETURNS: Final = frozenset(
     {op_return, read_unlock_return, write_unlock_return, fault_done, access_ended}
 )
 _LEFT_MOVERS: Final = _UNLOCKS | _RETURNS
-_FRESH: Final = PRESENT | ACCESSED
 Node = tuple[World, Oracle, bytes]
 
 
@@ -146,7 +157,7 @@ class Search:
     def _start(self, node: Node, found: list[bytes], late: list[bytes]) -> None:
         """Start each operation on each idle CPU; `late` gets the worlds of this level that only a start asks for."""
         w, oracle, path = node
-        walks = self._walks(w) if self._late_fills else []
+        walks = walks_of(w) if self._late_fills else NO_WALKS
         fills: set[tuple[int, int]] = set()
         level = sum(move >> 3 >= START for move in moves_in(path))
         self._level = level + 1
@@ -156,16 +167,12 @@ class Search:
             for i, record in enumerate(self.scope.alphabet):
                 start = move_of(START + i, cpu)
                 self._try(node, (start,), walks, fills, found)
-                if (
-                    self._late_evictions
-                    and record[0] in ACCESSES
-                    and self._cached(w, cpu, record[3])
-                ):
-                    evict = move_of(EVICT + record[3], cpu)
-                    self._try(node, (evict, start), walks, fills, found)
+                if self._late_evictions and record[0] in ACCESSES:
+                    for evictions in evictions_before(w, cpu, record[3], 1 << record[0]):
+                        self._try(node, (*evictions, start), walks, fills, found)
         self._level = level
-        for cpu, page in fills:
-            self._try(node, self._fill(w, cpu, page), [], fills, late)
+        for moves in self._fills(w, fills):
+            self._try(node, moves, NO_WALKS, fills, late)
         self._forget(oracle)
 
     def _close(self, first: Node, found: list[bytes]) -> None:
@@ -178,8 +185,8 @@ class Search:
             busy = [cpu for cpu in self._cpus if w.steps[cpu]]
             if len(busy) < len(self._cpus):
                 found.append(path)
-            walks = self._walks(w) if self._late_fills else []
-            fills = self._visible(walks)
+            walks = walks_of(w) if self._late_fills else NO_WALKS
+            fills = visible(w, walks)
             if not busy:
                 if self._late_fills and self._late_evictions and not fills:
                     # Nothing else follows from here.
@@ -189,39 +196,37 @@ class Search:
                 step = move_of(STEP, cpu)
                 self._go(node, (step,), walks, fills, stack)
                 current = w.steps[cpu][-1]
-                if (
-                    self._late_evictions
-                    and current[0] == user_access
-                    and self._cached(w, cpu, current[1])
-                ):
-                    evict = move_of(EVICT + current[1], cpu)
-                    self._go(node, (evict, step), walks, fills, stack)
+                if self._late_evictions and current[0] == user_access:
+                    for evictions in evictions_before(w, cpu, current[1], current[2]):
+                        self._go(node, (*evictions, step), walks, fills, stack)
             if not self._late_fills:
                 fills.update((cpu, page) for cpu in self._cpus for page in self._pages)
             if not self._late_evictions:
                 for cpu in self._cpus:
-                    for page in self._pages:
-                        self._go(node, (move_of(EVICT + page, cpu),), [], fills, stack)
-            for left, (cpu, page) in enumerate(fills, 1 - len(fills)):
-                moves = self._fill(w, cpu, page)
+                    for what in (EVICT, EVICT_UPPER, EVICT_BOTH, EVICT_FETCH):
+                        for page in self._pages:
+                            self._go(node, (move_of(what + page, cpu),), NO_WALKS, fills, stack)
+            hardware = self._fills(w, fills)
+            for left, moves in enumerate(hardware, 1 - len(hardware)):
                 if not left and self._spare is None:
                     self._spare, own = own, None
-                self._go(node, moves, [], fills, stack)
+                self._go(node, moves, NO_WALKS, fills, stack)
             self._forget(own)
 
-    def _fill(self, w: World, cpu: int, page: int) -> tuple[int, ...]:
-        """Return the moves that leave the page cached as the tables are now; nothing is evicted if that is a move of
-        its own.
+    def _fills(self, w: World, fills: set[tuple[int, int]]) -> list[tuple[int, ...]]:
+        """Return the moves that leave each page cached as the tables are now, in every way; nothing is evicted if that
+        is a move of its own.
         """
-        fill = move_of(FILL + page, cpu)
-        evict = self._late_evictions and self._cached(w, cpu, page)
-        return (move_of(EVICT + page, cpu), fill) if evict else (fill,)
+        if self._late_evictions:
+            return [moves for cpu, page in fills for moves in fills_of(w, cpu, page)]
+        sides = (FILL, FILL_FETCH) if w.machine.split_tlb else (FILL,)
+        return [(move_of(side + page, cpu),) for side in sides for cpu, page in fills]
 
     def _try(
         self,
         node: Node,
         moves: tuple[int, ...],
-        walks: list[int],
+        walks: Walks,
         fills: set[tuple[int, int]],
         found: list[bytes],
     ) -> None:
@@ -235,7 +240,7 @@ class Search:
         self,
         node: Node,
         moves: tuple[int, ...],
-        walks: list[int],
+        walks: Walks,
         fills: set[tuple[int, int]],
         stack: list[Node],
     ) -> None:
@@ -270,8 +275,8 @@ class Search:
             reason = violation.reason
         except OutOfMemoryError:
             self.cut += 1
-        if walks:
-            self._compare(w, walks, fills)
+        if walks is not NO_WALKS:
+            compare(w, walks, fills)
         if ended:
             oracle.detach()
             if reason:
@@ -329,51 +334,3 @@ class Search:
                 if code in _UNLOCKS or not oracle.open_free[cpu]:
                     return cpu
         return -1
-
-    def _cached(self, w: World, cpu: int, page: int) -> bool:
-        tag = w.machine.pcid[cpu] << 4
-        tlb = w.machine.tlb[cpu]
-        return tag | page in tlb or tag | 8 | page >> 2 in tlb
-
-    def _walks(self, w: World) -> list[int]:
-        """Return what a fill of each page by each CPU would read: the upper entry and the leaf."""
-        machine = w.machine
-        memory = machine.memory
-        walks: list[int] = []
-        for cpu in self._cpus:
-            root = machine.cr3[cpu]
-            psc = machine.psc[cpu]
-            tag = machine.pcid[cpu] << 1
-            for page in self._pages:
-                upper = leaf = 0
-                if root >= 0:
-                    upper = psc.get(tag | page >> 2, -1)
-                    if upper < 0:
-                        upper = memory[root << 2 | page >> 2]
-                    if upper & (PRESENT | PSE) == PRESENT:
-                        leaf = memory[((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3]
-                walks.append(upper)
-                walks.append(leaf)
-        return walks
-
-    def _visible(self, walks: list[int]) -> set[tuple[int, int]]:
-        """Return each CPU and page of which a fill would set the accessed bit, which others can see at once.
-
-        Such a fill cannot wait: to age a page that was not accessed, or to look whether an entry is still what it was,
-        changes no walk and shows the bit.
-        """
-        width = len(self._pages)
-        return {
-            ((i >> 1) // width, (i >> 1) % width)
-            for i in range(0, len(walks), 2)
-            if walks[i] & _FRESH == PRESENT or walks[i + 1] & _FRESH == PRESENT
-        }
-
-    def _compare(self, w: World, walks: list[int], fills: set[tuple[int, int]]) -> None:
-        """Add each CPU and page of which a fill would read something else than before."""
-        after = self._walks(w)
-        if after != walks:
-            width = len(self._pages)
-            for i in range(0, len(walks), 2):
-                if walks[i] != after[i] or walks[i + 1] != after[i + 1]:
-                    fills.add(((i >> 1) // width, (i >> 1) % width))

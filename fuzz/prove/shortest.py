@@ -83,7 +83,8 @@ class Shortest:
                 carry_out((kinds.RUN, cpu, 0, 0, 1, 0), path, oracle, following)
             for page in range(0 if paused else self.scope.header.pages):
                 for kind in (kinds.FILL, kinds.EVICT):
-                    self._run((kind, cpu, 0, page, 1, 0), path, oracle, following)
+                    for arg in range(len(kinds.KINDS[kind].argument.names)):
+                        self._run((kind, cpu, 0, page, 1, arg), path, oracle, following)
 
     def _run(self, record: Record, path: Path, oracle: Oracle, following: list[Path]) -> None:
         """Carry out a record that does not pause."""

@@ -2,7 +2,6 @@
 
 from fuzz.oracle import Oracle
 from fuzz.prove.names import Names
-from machine.broadcast import ANYTHING, UPPER
 from machine.geometry import PAGES
 from mm.world import MMS, World
 from optimized.state import X86State
@@ -17,12 +16,11 @@ class Sparse(Names):
     `first` is the CPU that the walk began at.
     """
 
-    __slots__ = ("first", "generation", "out")
+    __slots__ = ("first", "out")
 
-    def __init__(self, w: World, first: int, *, names: bool, number_frames: bool) -> None:
+    def __init__(self, first: int, *, names: bool, number_frames: bool) -> None:
         super().__init__(names=names, number_frames=number_frames)
         self.first = first
-        self.generation = w.machine.generation
         self.out: list[int] = []
 
     def turned(self, mask: int, cpus: int) -> int:
@@ -54,18 +52,15 @@ class Sparse(Names):
             self.out.append(self.frame(w.driver[place]) if place in w.driver else -1)
 
     def broadcasts(self, w: World, state: X86State) -> None:
-        """Write the global ASIDs, and what each CPU has issued and not waited for."""
+        """Write the global ASIDs, and what has been issued for each CPU and is not carried out."""
         self.out += (_BROADCASTS, *state.global_asid, state.last_global, state.transition)
         cpus = w.cpus
         self.out.append(self.turned(state.need_tlbsync, cpus))
         for distance in range(cpus):
             issued = w.machine.issued[(self.first + distance) % cpus]
             self.out.append(len(issued))
-            # By target and key, because the order in which they are carried out makes no difference.
-            for turned, key, entry in sorted(
-                ((target - self.first) % cpus, key, entry) for target, key, entry in issued
-            ):
-                self.out += (turned, key, self._issued(key, entry))
+            for place in sorted(issued):
+                self.out += (place, self.turned(issued[place], cpus))
 
     def put_off(self, w: World, oracle: Oracle, state: X86State) -> None:
         """Write which masks are to be trimmed, and what lazy shootdown has put off, in order."""
@@ -80,14 +75,6 @@ class Sparse(Names):
             self.out.append(-3)
             for slot, owner in drops:
                 self.out += (slot, self.owner(owner))
-
-    def _issued(self, key: int, entry: int) -> int:
-        if entry == ANYTHING:
-            return ANYTHING
-        if key & UPPER:
-            return self.entry(entry)
-        fresh = entry >> 14 == self.generation[entry >> 8 & 63]
-        return (self.frame(entry >> 8 & 63) << 8 | entry & 0xFF) << 1 | fresh
 
     def swap(self, w: World, oracle: Oracle) -> None:
         """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""

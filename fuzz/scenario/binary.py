@@ -2,7 +2,7 @@
 
     header  0  bits 0-2 CPUs - 1, bits 3-5 pages - 1
             1  layout, modulo the number of layouts
-            2  bits 0-4 machine switches
+            2  bits 0-6 machine switches
             3  bits 0-2 (address-space identifiers - 1) modulo 6, bits 3-4 batch - 1
     record  0  kind, modulo the number of kinds
             1  bits 0-2 CPU modulo CPUs, bits 3-7 run
@@ -26,6 +26,7 @@ from fuzz.scenario.kinds import (
     MAX_CPUS,
     MAX_PAGES,
     POINTS,
+    SWITCHES,
 )
 from fuzz.scenario.record import Header, Record, Scenario
 
@@ -90,7 +91,7 @@ def decode(data: bytes) -> Scenario:
         (sizes & 7) + 1,
         (sizes >> 3 & 7) + 1,
         layout % len(LAYOUTS),
-        switches & 31,
+        switches & (1 << len(SWITCHES)) - 1,
         (tags & 7) % MAX_ASIDS + 1,
         (tags >> 3 & 3) + 1,
     )

@@ -81,6 +81,8 @@ _MACHINES: Final = (
     kinds.AMD | kinds.STRAY_DIRTY,
     kinds.INVLPGB,
     kinds.INVLPGB | kinds.AMD,
+    kinds.SPLIT_TLB,
+    kinds.FRACTURED,
 )
 _ASIDS: Final = (1, 1, 1, 2, 2, 3, 6)
 _BATCHES: Final = (1, 1, 1, 2, 2, 3, 4)

@@ -75,6 +75,7 @@ class Argument(NamedTuple):
     expected: str
     """What a parse error says was expected."""
     names: tuple[str, ...]
+    """An empty first name may be left out."""
 
 
 PROTECTIONS: Final = ("none", "r", "w", "rw", "x", "rx", "wx", "rwx")
@@ -99,6 +100,11 @@ KEY_RIGHTS: Final = Argument(
 )
 SPACE: Final = Argument("an address space (mm0, mm1, mm2)", ("mm0", "mm1", "mm2"))
 PLACEMENT: Final = Argument("where the pages are to be (stay, move)", ("stay", "move"))
+# What an argument of the hardware is without says what it was before there was one.
+FILLED: Final = Argument("'fetch' or the end of the line", ("", "fetch"))
+EVICTED: Final = Argument(
+    "what is evicted (upper, both, fetch) or the end of the line", ("", "upper", "both", "fetch")
+)
 # Only the names of pages that the scenario has are values of this argument.
 DESTINATION: Final = Argument(
     "'to' and a destination page of the scenario",
@@ -140,8 +146,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("reclaim", "one", True, SPACE, "discard a clean page that was lazily freed"),
     Kind("age", "one", True, SPACE, "clear the accessed bit of a page"),
     Kind("run", "none", True, NO_ARGUMENT, "go on with the operation that the CPU has in flight"),
-    Kind("fill", "one", False, NO_ARGUMENT, "speculative fill of the TLB for a page"),
-    Kind("evict", "one", False, NO_ARGUMENT, "eviction of a page from the TLB"),
+    Kind("fill", "one", False, FILLED, "speculative fill of the TLB for a page"),
+    Kind("evict", "one", False, EVICTED, "eviction of what a CPU has cached for a page"),
     Kind("clear_refs", "none", True, NO_ARGUMENT, "forget which pages were written (soft-dirty)"),
     Kind(
         "writeback", "one", True, NO_ARGUMENT, "write a dirty page of the file to its backing store"
@@ -201,7 +207,15 @@ FILE: Final = 5
 PFNMAP: Final = 6
 
 # Machine switches: bit i is SWITCHES[i].
-SWITCHES: Final = ("amd", "stray-dirty", "no-dirty-rewalk", "invlpgb", "huge-zero")
+SWITCHES: Final = (
+    "amd",
+    "stray-dirty",
+    "no-dirty-rewalk",
+    "invlpgb",
+    "huge-zero",
+    "split-tlb",
+    "fractured",
+)
 AMD: Final = 1
 """The CPU walks the page tables again before it delivers a fault that a TLB entry caused."""
 STRAY_DIRTY: Final = 2
@@ -213,3 +227,7 @@ INVLPGB: Final = 8
 """The CPU has INVLPGB and TLBSYNC, and a kernel that knows them gives busy address spaces a global ASID."""
 HUGE_ZERO: Final = 16
 """The kernel maps the huge zero page in read faults of huge regions (transparent_hugepage/use_zero_page)."""
+SPLIT_TLB: Final = 32
+"""The CPU has one TLB for loads and stores and one for instruction fetches."""
+FRACTURED: Final = 64
+"""The CPU caches a huge page in pieces of 4 KiB, each when it is used."""

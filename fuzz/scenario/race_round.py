@@ -176,7 +176,7 @@ class Round:
             # A CPU that holds one page alone misses the half of a batch that a lost range drops.
             warm, cpu = draws.choice(_LOOK_AT_ZEROS if zeros else _WARM), self._witness()
             for at in sorted({self.page, self.meeting}):
-                self._put(warm, cpu, at)
+                self._put(warm, cpu, at, self._side(warm))
         wanted = ((COLLAPSE, self._split), (KSM, self._make_alike), (LAZY, self._go_lazy))
         for kind, prepare in wanted:
             if kind in self.operations:
@@ -270,10 +270,17 @@ class Round:
         for turn in range(draws.randrange(1, 5)):
             at = self.meeting if draws.random() < 0.5 else self.page
             if turn or draws.random() < LOOK_INSIDE:
-                self._put(draws.choice(_LOOK), self._witness(), at)
+                look = draws.choice(_LOOK)
+                self._put(look, self._witness(), at, self._side(look))
             if not turn:
                 for cpu in draws.choice(((first,), (first,), (first, met), (met, first))):
                     self._put(RUN, cpu)
+
+    def _side(self, kind: int) -> int:
+        """Return for which TLB a fill is, if there are two; no access has an argument."""
+        if kind != FILL or not self.header.machine & kinds.SPLIT_TLB:
+            return 0
+        return self.draws.randrange(0, 2)
 
     def _argument(self, kind: int) -> int:
         """Return the byte of an argument; an address space is mostly the first one, the only one without a fork."""

@@ -278,8 +278,9 @@ class _Line:
         if used != "none":
             page, count = self.range(pages, several=used == "range")
         names = argument.names[:pages] if argument is DESTINATION else argument.names
-        words = len(names[0].split())
-        arg = self.take(_indexed(names), argument.expected, words) if words else 0
+        words = len(names[-1].split())
+        optional = not names[0] and not self.word()
+        arg = self.take(_indexed(names), argument.expected, words) if words and not optional else 0
         run = self.run() if pausable else 0
         self.end()
         return (kind, cpu, run, page, count, arg)

@@ -7,9 +7,10 @@ a need-flush rule is asked about all of them.
 from typing import Final
 
 from fuzz.oracle import Violation
-from machine.entry import PAT, PAT_LARGE, PCD, PKEY, PRESENT, PSE, PWT
+from machine.caches import FETCH, GLOBAL_TAG
+from machine.entry import EXEC, PAT, PAT_LARGE, PCD, PKEY, PRESENT, PSE, PWT
 from machine.geometry import FANOUT, frame_of
-from machine.x86 import GLOBAL_TAG, Machine
+from machine.x86 import Machine
 
 STALE_ATTRIBUTES: Final = "stale-attributes"
 """Reason: an access used a memory type or a protection key that the entry no longer has. It breaks C1, with these
@@ -37,6 +38,8 @@ class AttributeMachine(Machine):
         stray_dirty: bool = False,
         blind_dirty: bool = False,
         invlpgb: bool = False,
+        split_tlb: bool = False,
+        fractured: bool = False,
     ) -> None:
         """As Machine."""
         super().__init__(
@@ -46,6 +49,8 @@ class AttributeMachine(Machine):
             stray_dirty=stray_dirty,
             blind_dirty=blind_dirty,
             invlpgb=invlpgb,
+            split_tlb=split_tlb,
+            fractured=fractured,
         )
         self.attributes: list[dict[int, int]] = (
             [{} for _ in range(cpus)]
@@ -61,7 +66,9 @@ class AttributeMachine(Machine):
             amd=self.amd,
             stray_dirty=self.stray_dirty,
             blind_dirty=self.blind_dirty,
-            invlpgb=self.invlpgb,
+            invlpgb=self.has_invlpgb,
+            split_tlb=self.split_tlb,
+            fractured=self.fractured,
         )
 
     def access(self, cpu: int, page: int, kind: int) -> int:
@@ -72,22 +79,23 @@ class AttributeMachine(Machine):
             frame = frame_of(leaf) & ~3 | page & 3 if huge else frame_of(leaf)
             # Another frame, or none, is what the oracle looks at.
             if leaf & PRESENT and frame == result >> 8 & 63:
-                held = self.attributes[cpu][self._key_used(cpu, page)]
+                side = FETCH if kind == EXEC and self.split_tlb else 0
+                held = self.attributes[cpu][self._key_used(cpu, page, side)]
                 if held != leaf & (_LARGE if huge else _SMALL):
                     raise Violation(STALE_ATTRIBUTES, page, cpu, kind)
         return result
 
     def _insert(
-        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int
+        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int, side: int
     ) -> int:
-        result = super()._insert(cpu, page, leaf, writable, no_execute, huge)
-        self.attributes[cpu][self._key_used(cpu, page)] = leaf & (_LARGE if huge else _SMALL)
+        result = super()._insert(cpu, page, leaf, writable, no_execute, huge, side)
+        self.attributes[cpu][self._key_used(cpu, page, side)] = leaf & (_LARGE if huge else _SMALL)
         return result
 
-    def _key_used(self, cpu: int, page: int) -> int:
+    def _key_used(self, cpu: int, page: int, side: int) -> int:
         """Return the key of the TLB entry that translates the page, which must be there; in the order of access."""
-        tags = (self.pcid[cpu], GLOBAL_TAG)
-        keys = (key for tag in tags for key in (tag << 4 | page, tag << 4 | 8 | page // FANOUT))
+        tags = (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4)
+        keys = (key for tag in tags for key in (tag | page, tag | 8 | page // FANOUT))
         return next(key for key in keys if key in self.tlb[cpu])
 
     def _leaf(self, cpu: int, page: int) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """Faults in broadcast flushes: what is waited for, by whom, and who has to be interrupted besides."""
 
 from mm.step import Step, push
-from mm.world import World
+from mm.world import INVALIDATED, World
 from optimized.arm64 import Arm64Flush
 from optimized.broadcast import wait_tlbsync
-from optimized.state import X86State
+from optimized.state import Gather, X86State
 from optimized.strategy import GatherFlush
 
 
@@ -29,6 +29,20 @@ class BatchTransitionMissed(GatherFlush):
             state.transition = 0
         super().defer_unmap(w, cpu, mm, page)
         state.transition = transition
+
+
+class IssuedEarly(Arm64Flush):
+    """A gather issues its invalidation when it begins, so that it runs beside the walk, and only waits at its end."""
+
+    def gather_begin(self, w: World, cpu: int, mm: int) -> None:
+        super().gather_begin(w, cpu, mm)
+        state: X86State = w.flush_state
+        w.machine.invlpgb_context(cpu, state.global_asid[mm])
+        w.costs[INVALIDATED] += w.pages * w.cpus
+        state.need_tlbsync |= 1 << cpu
+
+    def flush_of(self, gather: Gather) -> list[Step]:
+        return [(wait_tlbsync,)] if gather.end else []
 
 
 class WaitByAnother(Arm64Flush):

@@ -9,7 +9,7 @@ from typing import Final
 from machine.entry import ACCESSED, PKEY, RW
 from mm.fault_handler import FaultHandler
 from optimized import rules
-from optimized.faults import delivery, gather, lazy, reclaim_tables
+from optimized.faults import broadcast, delivery, gather, lazy, reclaim_tables
 from optimized.faults.history import HISTORY
 from optimized.faults.seed import seed
 from optimized.policy import Fault, Policy
@@ -70,6 +70,21 @@ FAULTS: Final[tuple[Policy, ...]] = (
             shortest=5,
         ),
         strategy=gather.NeverNested,
+    ),
+    seed(
+        "issued-early",
+        Fault(
+            "C1",
+            "typical",
+            0,
+            "the invalidation is issued before the change: a gather broadcasts it when it begins, so that it runs "
+            "beside the walk, and only waits for it at its end; a CPU that has carried it out caches the old entry "
+            "once more before that is changed, and nobody invalidates it again",
+            shortest=6,
+        ),
+        needs_flush=rules.arm64,
+        huge_needs_flush=rules.arm64,
+        strategy=broadcast.IssuedEarly,
     ),
     seed(
         "drop-last-page",

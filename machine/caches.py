@@ -1,0 +1,237 @@
+"""What processors have cached of the page tables, and what drops it: eviction, faults and instructions.
+
+A cached entry stays until one of these removes it, and nothing else removes it (SDM 4.10.2.3: the processor may keep an
+entry for ever).
+
+Broadcast invalidation is INVLPGB and TLBSYNC on AMD (APM vol. 3), TLBI by the inner shareable domain and DSB on Arm:
+one processor issues it for all of them, and waits until it is complete.
+The completion belongs to the issuer: who waits without having issued anything learns nothing about the invalidations of
+others (Arm ARM, completion of TLB maintenance instructions; 4b634918384c).
+Each processor carries an invalidation out in one instant, between its issue and the end of the wait: it then drops the
+translation of the page together with the upper entry that a walk to it would use, and what it caches after that instant
+stays for good.
+The hardware is adversarial here as well: the instant is that of the wait.
+A scenario has it earlier by an eviction of BOTH: where nothing of the page is cached there is nothing left to carry
+out, and the next walk, which reads all levels in memory, finds it done.
+"""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from machine.geometry import FANOUT, PAGES
+from machine.tlb_entry import TLB_PIECE
+
+GLOBAL_TAG: Final = 63
+"""The tag under which global entries are kept: they match in every PCID."""
+TAG_MASK: Final = 63
+"""What is left of a key of `tlb`, shifted right by 4, is a tag and the mark FETCH."""
+FETCH: Final = 1 << 10
+"""In the key of a translation that serves instruction fetches alone."""
+_PCIDS: Final = range(GLOBAL_TAG)
+
+TRANSLATION: Final = 0
+UPPER: Final = 1
+BOTH: Final = 2
+OF_FETCHES: Final = 3
+"""What an eviction drops: one translation of the page, the paging-structure entry of the walk to it, all that an
+invalidation of the page drops, or one translation for fetches."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Caches:
+    """The TLB and the paging-structure cache of each processor, under the PCID that it has loaded.
+
+    `tlb[cpu]` has translations by `pcid << 4 | page`, and `pcid << 4 | 8 | page >> 2` for one of 2 MiB, with FETCH in
+    those for instruction fetches if there are two TLBs (`split_tlb`); `psc[cpu]` has upper entries by
+    `pcid << 1 | page >> 2`.
+    A leaf of 2 MiB may be cached in pieces of 4 KiB (`fractured`), each when it is used; an invalidation or a fault of
+    one page drops all of them, as it drops the one translation (SDM 4.10.2.3).
+    `issued[cpu]` is what other processors and itself have issued for it and what it has not carried out: for a place
+    `pcid << 3 | page` those who have issued it, a bit each.
+    """
+
+    __slots__ = ("fractured", "has_global", "issued", "pcid", "psc", "split_tlb", "tlb")
+
+    def __init__(
+        self,
+        cpus: int,
+        known: "Caches | None" = None,
+        /,
+        *,
+        split_tlb: bool = False,
+        fractured: bool = False,
+    ) -> None:
+        """Begin with nothing cached; or with all that `known` holds."""
+        self.split_tlb = split_tlb
+        self.fractured = fractured
+        if known is not None:
+            self.tlb: list[dict[int, int]] = [entries.copy() for entries in known.tlb]
+            self.psc: list[dict[int, int]] = [entries.copy() for entries in known.psc]
+            self.pcid: list[int] = known.pcid.copy()
+            self.issued: list[dict[int, int]] = [places.copy() for places in known.issued]
+            self.has_global: bool = known.has_global
+            return
+        self.tlb = [{} for _ in range(cpus)]
+        self.psc = [{} for _ in range(cpus)]
+        self.pcid = [0] * cpus
+        self.issued = [{} for _ in range(cpus)]
+        self.has_global = False
+
+    # Eviction, and what a fault drops.
+
+    def evict(self, cpu: int, page: int, what: int = TRANSLATION) -> None:
+        """Drop what is cached of a page of the loaded PCID: TRANSLATION, UPPER, BOTH or OF_FETCHES.
+
+        TRANSLATION drops the entry that an access would use: the 4 KiB one, else the 2 MiB one, else a global one.
+        So where several match, a scenario makes the processor use any of them by evicting those before it.
+        OF_FETCHES drops the one that a fetch would use, which is the same where there is one TLB.
+        """
+        if what == BOTH:
+            self.invpcid_page(cpu, self.pcid[cpu], page)
+        elif what == UPPER:
+            self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+        else:
+            tlb = self.tlb[cpu]
+            side = FETCH if what == OF_FETCHES and self.split_tlb else 0
+            for tag in (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4):
+                for key in (tag | page, tag | 8 | page >> 2):
+                    if tlb.pop(key, None) is not None:
+                        return
+
+    def _drop_faulting(self, cpu: int, page: int) -> None:
+        tlb = self.tlb[cpu]
+        tag = self.pcid[cpu] << 4
+        tlb.pop(tag | page, None)
+        tlb.pop(tag | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, self.pcid[cpu], page)
+        if self.has_global:
+            self._drop_global(cpu, page)
+        self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+
+    def _drop_global(self, cpu: int, page: int) -> None:
+        tlb = self.tlb[cpu]
+        tlb.pop(GLOBAL_TAG << 4 | page, None)
+        tlb.pop(GLOBAL_TAG << 4 | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, GLOBAL_TAG, page)
+
+    def _drop_others(self, cpu: int, tag: int, page: int) -> None:
+        """Drop what translates a page for fetches, and all pieces of the leaf of 2 MiB that it lies in."""
+        tlb = self.tlb[cpu]
+        for key in self._others(cpu, tag, page):
+            del tlb[key]
+
+    def _others(self, cpu: int, tag: int, page: int) -> list[int]:
+        tlb = self.tlb[cpu]
+        found: list[int] = []
+        first = page & ~(FANOUT - 1)
+        for side in (tag << 4, FETCH | tag << 4) if self.split_tlb else (tag << 4,):
+            if side & FETCH and side | 8 | page >> 2 in tlb:
+                found.append(side | 8 | page >> 2)
+            for key in range(side | first, (side | first) + FANOUT):
+                is_of_page = side & FETCH and key & 7 == page
+                if key in tlb and (is_of_page or tlb[key] & TLB_PIECE):
+                    found.append(key)
+        return found
+
+    # Instructions that invalidate (SDM 4.10.4.1).
+
+    def invlpg(self, cpu: int, page: int) -> None:
+        """Drop the page's entries of the current PCID, global ones, and every upper entry of that PCID."""
+        tlb = self.tlb[cpu]
+        psc = self.psc[cpu]
+        pcid = self.pcid[cpu]
+        tlb.pop(pcid << 4 | page, None)
+        tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, pcid, page)
+        psc.pop(pcid << 1, None)
+        psc.pop(pcid << 1 | 1, None)
+        if self.has_global:
+            self._drop_global(cpu, page)
+
+    def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
+        """INVPCID type 0: drop what translates one page of one PCID, its upper entry included, globals excepted."""
+        tlb = self.tlb[cpu]
+        tlb.pop(pcid << 4 | page, None)
+        tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        if self.split_tlb or self.fractured:
+            self._drop_others(cpu, pcid, page)
+        self.psc[cpu].pop(pcid << 1 | page >> 2, None)
+
+    def invpcid_context(self, cpu: int, pcid: int) -> None:
+        """INVPCID type 1: drop everything of one PCID, globals excepted."""
+        tlb = self.tlb[cpu]
+        for key in [key for key in tlb if key >> 4 & TAG_MASK == pcid]:
+            del tlb[key]
+        psc = self.psc[cpu]
+        psc.pop(pcid << 1, None)
+        psc.pop(pcid << 1 | 1, None)
+
+    def invpcid_all(self, cpu: int, *, globals_too: bool) -> None:
+        """INVPCID types 2 (globals too) and 3: drop everything of every PCID."""
+        tlb = self.tlb[cpu]
+        keep = {k: e for k, e in tlb.items() if k >> 4 & TAG_MASK == GLOBAL_TAG and not globals_too}
+        tlb.clear()
+        tlb.update(keep)
+        self.psc[cpu].clear()
+
+    def toggle_pge(self, cpu: int) -> None:
+        """Toggle CR4.PGE: drop everything, globals included."""
+        self.tlb[cpu].clear()
+        self.psc[cpu].clear()
+
+    # Broadcast invalidation.
+
+    def invlpgb(self, cpu: int, pcid: int, page: int) -> None:
+        """Issue, on every processor, an invalidation of what translates one page of one PCID, its upper entry included.
+
+        A processor that has nothing of it cached is done at once: that leaves it most for later.
+        """
+        place = pcid << 3 | page
+        for target, issued in enumerate(self.issued):
+            if self._holds(target, pcid, page):
+                issued[place] = issued.get(place, 0) | 1 << cpu
+
+    def invlpgb_context(self, cpu: int, pcid: int) -> None:
+        """Issue, on every processor, an invalidation of everything of one PCID, globals excepted."""
+        for page in range(PAGES):
+            self.invlpgb(cpu, pcid, page)
+
+    def invlpgb_nonglobals(self, cpu: int) -> None:
+        """Issue, on every processor, an invalidation of everything of every PCID, globals excepted."""
+        for pcid in _PCIDS:
+            self.invlpgb_context(cpu, pcid)
+
+    def tlbsync(self, cpu: int) -> None:
+        """Wait until every processor has carried out what this one has issued."""
+        for target, issued in enumerate(self.issued):
+            for place in [place for place, issuers in issued.items() if issuers >> cpu & 1]:
+                # Whoever else has issued the same before now is served as well.
+                del issued[place]
+                self.invpcid_page(target, place >> 3, place & 7)
+
+    def _carry_out(self, cpu: int, index: int) -> None:
+        """Note, before a walk caches what it reads, which invalidations below an upper entry have nothing left to drop.
+
+        The processor may have carried them out by now, and then what the walk caches stays.
+        """
+        pcid = self.pcid[cpu]
+        issued = self.issued[cpu]
+        upper = pcid << 1 | index
+        for place in [place for place in issued if place >> 2 == upper]:
+            if not self._holds(cpu, pcid, place & 7):
+                del issued[place]
+
+    def _holds(self, cpu: int, pcid: int, page: int) -> bool:
+        """Return whether a processor has something cached that an invalidation of the page would drop."""
+        tlb = self.tlb[cpu]
+        tag = pcid << 4
+        return (
+            tag | page in tlb
+            or tag | 8 | page >> 2 in tlb
+            or pcid << 1 | page >> 2 in self.psc[cpu]
+            or ((self.split_tlb or self.fractured) and len(self._others(cpu, pcid, page)) > 0)
+        )

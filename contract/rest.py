@@ -7,7 +7,8 @@ A walk of its own over the page tables, and a count of its own of every referenc
 from typing import Final
 
 from contract.contents import DRIVER, FILE, PRIVATE
-from contract.contract import CONTENT, FINE, YES, Contract
+from contract.contract import CONTENT, FINE, Contract
+from contract.pages import YES
 from contract.regions import ANY_KIND, KEY, KEY_AT, MAPPED, REGISTERED, region_of
 from machine.entry import (
     EXEC,

@@ -9,13 +9,8 @@ from contract.calls import (
     MREMAP,
     MUNMAP,
     NO_CALL,
-    PKEY_MPROTECT,
-    PROTECT,
     PUNCH,
-    REGISTER,
-    RESOLVE,
     REVOKE,
-    WRPKRU,
     call_of,
 )
 from contract.contract import (
@@ -24,74 +19,11 @@ from contract.contract import (
     DENIED_INSIDE,
     FINE,
     FORK_FAILED,
-    MAP_FILE,
-    MAP_PFNMAP,
-    MAP_SHARED,
-    NOT_TRAPPED,
-    TRAPPED,
     Contract,
 )
+from contract.effects import MAP_FILE, MAP_PFNMAP, MAP_SHARED
 from fuzz.scenario.kinds import KINDS
-from machine.entry import EXEC, READ, WRITE
-from machine.pkru import NO_ACCESS
-
-R, W, X = READ, WRITE, EXEC
-RW = R | W
-
-
-class Program:
-    """Two address spaces, of which the first has `pages` mapped, and CPUs that make calls by hand."""
-
-    def __init__(self, prot: int = RW, kind: int = 0, pages: int = 2) -> None:
-        self.steps: list[list[tuple[int, ...]]] = [[] for _ in range(4)]
-        self.contract = Contract(self.steps, 3, 8)
-        for page in range(pages):
-            self.contract.map_at_boot(0, page, prot, kind)
-
-    def begin(self, cpu: int, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
-        """A call begins, and waits for its first lock."""
-        self.steps[cpu] = self.steps[cpu] or []
-        self.steps[cpu].append((kind,))
-        self.contract.began(cpu, kind, 0, page, count, arg)
-
-    def move(self, cpu: int) -> None:
-        """The call makes its first step."""
-        self.steps[cpu].append((0,))
-
-    def end(self, cpu: int) -> None:
-        """The call returns."""
-        self.steps[cpu].clear()
-        self.contract.closed(cpu)
-
-    def call(self, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
-        """A call from its begin to its return, with nobody looking on."""
-        self.begin(0, kind, page, count, arg)
-        self.move(0)
-        self.end(0)
-
-    def open(self, cpu: int, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
-        """A call begins and makes a step."""
-        self.begin(cpu, kind, page, count, arg)
-        self.move(cpu)
-
-    def load(
-        self, page: int = 0, value: int = 0, *, kind: int = R, mm: int = 0, pkru: int = 0
-    ) -> str:
-        """Judge a load, or a fetch, that has shown the value."""
-        self.contract.pkru[(2, mm)] = pkru
-        return self.contract.access(2, mm * 8 + page, kind, value)
-
-    def store(self, page: int = 0, value: int = 1, *, mm: int = 0) -> str:
-        """Judge a store."""
-        return self.contract.access(3, mm * 8 + page, W, value)
-
-    def denied(self, page: int = 0, kind: int = R, reported: int = -1) -> str:
-        """Judge a signal; `reported` is the region that the handler saw."""
-        return self.contract.denied(3, page, kind, reported)
-
-    def trapped(self, page: int = 0) -> str:
-        """Judge an event of userfaultfd."""
-        return self.contract.trapped(page)
+from tests.program import RW, Program, R, W, X
 
 
 def test_every_operation_is_known() -> None:
@@ -208,17 +140,6 @@ def test_a_store_during_mremap_is_not_lost() -> None:
     assert program.load(page=4, value=9) == FINE
 
 
-def test_mremap_of_several_regions_with_a_registered_one() -> None:
-    """If the first is registered with userfaultfd nothing moves; if a later one is, what comes before it does."""
-    program = Program(pages=3)
-    program.call(REGISTER, page=1)
-    program.call(MREMAP, page=1, count=2, arg=4)
-    assert program.load(page=1) == FINE
-    program.call(MREMAP, page=0, count=2, arg=4)
-    assert program.load(page=4) == FINE
-    assert program.load(page=1) == FINE
-
-
 def test_dontneed_drops_private_content_alone() -> None:
     """Private memory reads zeros after it; shared memory what it contains. Holes are passed over."""
     program = Program(pages=2)
@@ -303,88 +224,6 @@ def test_punch_and_revoke_make_zeros() -> None:
         assert program.load(value=0) == FINE
 
 
-def test_a_write_protected_page_traps() -> None:
-    """A store to a page that has content is reported after UFFDIO_WRITEPROTECT, and succeeds after it is resolved."""
-    program = Program()
-    program.store(value=1)
-    program.call(REGISTER)
-    assert program.trapped() == TRAPPED
-    program.call(PROTECT)
-    assert program.trapped() == FINE
-    assert program.store() == NOT_TRAPPED
-    program.call(RESOLVE)
-    assert program.trapped() == TRAPPED
-    assert program.store() == FINE
-
-
-def test_write_protection_in_flight_may_be_met_or_not() -> None:
-    """While it is in flight a store succeeds or is reported."""
-    program = Program()
-    program.store(value=1)
-    program.call(REGISTER)
-    program.open(0, PROTECT)
-    assert program.store(value=2) == FINE
-    assert program.trapped() == FINE
-    program.end(0)
-    assert program.store(value=3) == NOT_TRAPPED
-
-
-def test_write_protection_of_a_range_stops_at_what_is_not_registered() -> None:
-    """Holes are passed over, and the pages before the first region that is not registered are protected."""
-    program = Program(pages=4)
-    for page in range(4):
-        program.store(page=page, value=page + 1)
-    program.call(REGISTER, page=0, count=3)
-    program.call(MUNMAP, page=1)
-    program.call(PROTECT, count=4)
-    assert program.store(page=0) == NOT_TRAPPED
-    assert program.store(page=2) == NOT_TRAPPED
-    assert program.store(page=3) == FINE
-
-
-def test_a_private_page_without_content_may_stay_unprotected() -> None:
-    """Nothing may be mapped there; in shared memory a marker stands for the page."""
-    program = Program()
-    program.call(REGISTER)
-    program.call(PROTECT)
-    assert program.store() == FINE
-    shared = Program(kind=MAP_SHARED)
-    shared.call(REGISTER)
-    shared.call(PROTECT)
-    assert shared.store() == NOT_TRAPPED
-
-
-def test_a_range_with_a_file_is_not_registered() -> None:
-    """UFFDIO_REGISTER is refused with no effect (EINVAL)."""
-    program = Program(kind=MAP_FILE)
-    program.call(REGISTER)
-    assert program.trapped() == TRAPPED
-
-
-def test_a_key_denies_by_pkru() -> None:
-    """A key denies loads and stores as the CPU's PKRU says, never a fetch."""
-    program = Program(prot=RW | X)
-    program.call(PKEY_MPROTECT, arg=RW | X | 1 << 3)
-    denying = NO_ACCESS << 2
-    assert program.load(pkru=denying) == ACCESS_OUTSIDE
-    assert program.load(kind=X, pkru=denying) == FINE
-    assert program.load(pkru=0) == FINE
-
-
-def test_wrpkru_is_the_threads() -> None:
-    """It holds for the thread's own accesses, and ends with its address space."""
-    program = Program()
-    program.call(PKEY_MPROTECT, arg=RW | 1 << 3)
-    program.call(WRPKRU, arg=0)
-    assert program.contract.access(0, 0, R, 0) == ACCESS_OUTSIDE
-    assert program.contract.access(1, 0, R, 0) == FINE
-    program.call(WRPKRU, arg=1)
-    assert program.contract.access(0, 0, R, 0) == FINE
-    assert program.contract.access(0, 0, W, 1) == ACCESS_OUTSIDE
-    program.contract.exited(0)
-    assert not program.contract.pkru
-
-
 def test_fork_fails_for_want_of_a_space_alone() -> None:
     """With three address spaces there is no fourth; before that a fork returns a child."""
     program = Program()
@@ -399,19 +238,6 @@ def test_fork_fails_for_want_of_a_space_alone() -> None:
     program.open(0, FORK)
     program.steps[0].clear()
     assert program.contract.closed(0) == FINE
-
-
-def test_a_denial_by_an_old_key_is_explained_when_it_is_raised() -> None:
-    """The handler may come to it when the call that has changed the key has returned."""
-    program = Program()
-    program.call(PKEY_MPROTECT, arg=RW | 1 << 3)
-    denying = NO_ACCESS << 2
-    program.contract.pkru[(3, 0)] = denying
-    program.contract.hardware_denied(3, 0, R)
-    program.call(PKEY_MPROTECT, arg=RW)
-    assert program.contract.denied(3, 0, R, RW) == FINE
-    program.contract.closed(3)
-    assert program.contract.denied(3, 0, R, RW) == DENIED_INSIDE
 
 
 def test_a_postponed_promise_holds_at_the_end_of_its_epoch() -> None:

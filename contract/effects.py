@@ -1,0 +1,276 @@
+"""What each call makes of the regions and contents of its pages, by its arguments and the regions at the call.
+
+Which part of a range a call changes is that of Linux 7.3 (mm/madvise.c madvise_walk_vmas, mm/userfaultfd.c
+mwriteprotect_range and userfaultfd_register, mm/mremap.c remap_move, mm/mprotect.c do_mprotect_pkey).
+"""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from contract.calls import (
+    DONTNEED,
+    FORK,
+    FREE,
+    MMAP,
+    MPROTECT,
+    MREMAP,
+    MUNMAP,
+    PKEY_MPROTECT,
+    PROTECT,
+    PUNCH,
+    REGISTER,
+    RESOLVE,
+    REVOKE,
+    WRPKRU,
+    Call,
+)
+from contract.contents import DRIVER, FILE, PRIVATE, SHARED
+from contract.pages import NO, NO_REGISTER, PERHAPS, YES, Pages
+from contract.regions import (
+    ANY_KIND,
+    HOLE,
+    HUGE,
+    KEY,
+    KEY_AT,
+    NO_ACCESS,
+    NO_WRITE,
+    POPULATED,
+    REGISTERED,
+    region_of,
+)
+from machine.geometry import PAGES
+
+MAP_KIND_AT: Final = 3
+MAP_SHARED: Final = 1
+MAP_HUGE: Final = 2
+MAP_FILE: Final = 3
+MAP_PFNMAP: Final = 4
+"""The type of a mapping, in the argument of mmap above the rights."""
+_FIRST: Final = {MAP_SHARED: SHARED, MAP_FILE: FILE, MAP_PFNMAP: DRIVER}
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Effects(Pages):
+    """Carries calls out, and settles what they have promised; an address space has `pages`."""
+
+    __slots__ = ("pages",)
+
+    def __init__(self, spaces: int, pages: int, known: "Effects | None") -> None:
+        super().__init__(spaces, known)
+        self.pages = pages
+
+    def map_at_boot(self, mm: int, page: int, prot: int, kind: int) -> None:
+        """The page was mapped before the run began."""
+        slot = mm * PAGES + page
+        self.region[slot], self.register[slot] = self._mapping(page, prot, kind)
+
+    def _carry_out(self, call: Call) -> None:
+        """Note what the call may show from here on; what nobody can meet meanwhile, because it has been carried out
+        `at_once`, takes effect at once.
+        """
+        kind = call.kind
+        first = call.mm * PAGES + call.page
+        slots = range(first, first + call.count)
+        if kind in (MPROTECT, PKEY_MPROTECT):
+            self._mprotect(call, slots)
+        elif kind == MUNMAP:
+            for slot in slots:
+                if self.region[slot]:
+                    self._replace(call, slot, HOLE, NO_REGISTER)
+        elif kind == MMAP:
+            self._mmap(call, slots)
+        elif kind == MREMAP:
+            self._mremap(call, first)
+        elif kind in (DONTNEED, FREE):
+            self._madvise(call, slots)
+        elif kind == FORK:
+            self._fork(call)
+        elif kind == REGISTER:
+            self._register(call, slots)
+        elif kind in (PROTECT, RESOLVE):
+            self._write_protect(call, slots)
+        elif kind == PUNCH:
+            self._zero(call, FILE + call.page, promised=True)
+        elif kind == REVOKE:
+            for place in range(call.page, call.page + call.count):
+                self._zero(call, DRIVER + place, promised=True)
+        elif kind == WRPKRU:
+            self._wrpkru(call)
+
+    def _settle(self, call: Call) -> None:
+        for slot in call.slots:
+            self._drop_older(slot, call.sequence)
+        for register, promised in call.zeroed:
+            if register < PRIVATE and self.older:
+                self._detach(register)
+            self.end_zeroing(register, call.sequence, promised=promised)
+        for register in call.free:
+            self.end_free(register)
+        for slot, mark in call.marks:
+            self._end_marking(slot, mark)
+        for i, (_, register) in enumerate(call.parents):
+            self.end_snapshot(register, call.child_first + i)
+        call.clear()
+
+    def _detach(self, register: int) -> None:
+        """A page of the file or of a driver becomes another one: a region of it that a call in flight has replaced may
+        go on to show the old one.
+
+        munmap takes a page out of its table before it flushes, and a hole that is punched meanwhile finds it unmapped
+        (good_punch_beside_munmap).
+        """
+        for slot, older in self.older.items():
+            for i, (sequence, region, held) in enumerate(older):
+                if held == register:
+                    kept = self.new_register()
+                    self.open_register(kept).values = self.values_of(register)
+                    self.settle(kept)
+                    self.older[slot][i] = (sequence, region, kept)
+
+    def _mapping(self, page: int, prot: int, kind: int) -> tuple[int, int]:
+        """Return the region and the register of a page that is mapped anew."""
+        region = region_of(prot)
+        if kind in _FIRST:
+            return region, _FIRST[kind] + page
+        return region | (HUGE if kind == MAP_HUGE else 0), self.new_register()
+
+    def _mmap(self, call: Call, slots: range) -> None:
+        """MAP_FIXED_NOREPLACE: nothing, if anything is mapped there."""
+        for slot in slots:
+            if self.region[slot]:
+                return
+        prot, kind = call.arg & ANY_KIND, call.arg >> MAP_KIND_AT
+        for slot in slots:
+            self._replace(call, slot, *self._mapping(slot % PAGES, prot, kind))
+
+    def _mprotect(self, call: Call, slots: range) -> None:
+        """Up to the first hole (ENOMEM)."""
+        rights = region_of(call.arg & ANY_KIND)
+        key = (call.arg >> KEY_AT << KEY_AT) & KEY
+        for slot in slots:
+            old = self.region[slot]
+            if not old:
+                return
+            new = old & ~ANY_KIND | rights
+            if call.kind == PKEY_MPROTECT:
+                new = new & ~KEY | key
+            if new != old:
+                self._replace(call, slot, new, self.register[slot])
+
+    def _mremap(self, call: Call, first: int) -> None:
+        """Move what is mapped in the range, hole by hole, and unmap what was at each target.
+
+        A range that begins with a hole is refused, and so is one with several regions (VMAs) if the first is registered
+        with userfaultfd; one that comes later ends the call there. What moves is registered no more.
+        """
+        mm, count, target = call.mm, call.count, call.arg
+        source = first - mm * PAGES
+        if target + count > self.pages or abs(target - source) < count or not self.region[first]:
+            return
+        page = 0
+        while page < count:
+            if not self.region[first + page]:
+                page += 1
+                continue
+            length = self._run(first + page, count - page)
+            if self.region[first + page] & REGISTERED and (page or length < count):
+                return
+            for i in range(page, page + length):
+                self._move(call, first + i, mm * PAGES + target + i)
+            page += length
+
+    def _run(self, slot: int, limit: int) -> int:
+        """Return how many pages from the slot on, `limit` at most, belong to one region (VMA)."""
+        region = self.region[slot] & ~POPULATED
+        register = self.register[slot]
+        length = 1
+        while length < limit and self.region[slot + length] & ~POPULATED == region:
+            other = self.register[slot + length]
+            if other != register + length if register < PRIVATE else other < PRIVATE:
+                break
+            length += 1
+        return length
+
+    def _move(self, call: Call, slot: int, target: int) -> None:
+        region = self.region[slot] & ~(REGISTERED | POPULATED)
+        self._replace(call, target, region, self.register[slot])
+        self._replace(call, slot, HOLE, NO_REGISTER)
+
+    def _madvise(self, call: Call, slots: range) -> None:
+        """What is mapped of the range; a driver's pages, and MADV_FREE of shared memory, end it there (EINVAL)."""
+        for slot in slots:
+            region, register = self.region[slot], self.register[slot]
+            if not region:
+                continue
+            if DRIVER <= register < PRIVATE or (call.kind == FREE and register < PRIVATE):
+                return
+            certain = self._is_certain(slot)
+            self.region[slot] &= ~POPULATED
+            if register < PRIVATE:
+                continue
+            if call.kind == DONTNEED:
+                self._zero(call, register, promised=certain)
+                if region & REGISTERED:
+                    self._begin_marking(call, slot, NO if certain else PERHAPS)
+            else:
+                self.begin_free(register)
+                if self.at_once:
+                    self.end_free(register)
+                else:
+                    call.free.append(register)
+                if self.mark[slot] == YES:
+                    self._begin_marking(call, slot, PERHAPS)
+
+    def _zero(self, call: Call, register: int, *, promised: bool) -> None:
+        if self.at_once:
+            self.unsettled.pop(register, None)
+            self.value[register] = 0
+            return
+        self.begin_zeroing(register, call.sequence)
+        call.zeroed.append((register, promised))
+
+    def _fork(self, call: Call) -> None:
+        """Snapshots of the private pages, each taken at some instant until the fork returns."""
+        first = call.mm * PAGES
+        for page in range(PAGES):
+            register = self.register[first + page]
+            if register >= PRIVATE:
+                child = self.begin_snapshot(register)
+                if not call.parents:
+                    call.child_first = child
+                call.parents.append((page, register))
+
+    def _register(self, call: Call, slots: range) -> None:
+        """Nothing, if the range has pages of the file or of a driver (EINVAL)."""
+        for slot in slots:
+            if FILE <= self.register[slot] < PRIVATE:
+                return
+        for slot in slots:
+            region = self.region[slot]
+            if region and not region & REGISTERED:
+                self._replace(call, slot, region | REGISTERED, self.register[slot])
+
+    def _write_protect(self, call: Call, slots: range) -> None:
+        """Up to the first region that is not registered (ENOENT); a page without anything mapped may stay as it is."""
+        for slot in slots:
+            region = self.region[slot]
+            if not region:
+                continue
+            if not region & REGISTERED:
+                return
+            certain = self._is_certain(slot)
+            mark = PERHAPS
+            if certain and call.kind == RESOLVE:
+                mark = NO
+            elif certain and self._is_populated(slot):
+                mark = YES
+            self._begin_marking(call, slot, mark)
+
+    def _wrpkru(self, call: Call) -> None:
+        """The rights (none, r, rw) of the thread to the pages of a key."""
+        key, rights = divmod(call.arg, 3)
+        at = 2 * (key + 1)
+        denied = (NO_ACCESS, NO_WRITE, 0)[rights]
+        thread = (call.cpu, call.mm)
+        self.pkru[thread] = self.pkru.get(thread, 0) & ~(3 << at) | denied << at

@@ -1,0 +1,124 @@
+"""What is known of each page: its regions, whether it is write-protected for userfaultfd, what its threads may do."""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from contract.calls import Call
+from contract.contents import PRIVATE, Contents
+from contract.regions import HOLE, POPULATED, REGISTERED, Older
+from machine.geometry import PAGES
+
+NO_REGISTER: Final = -1
+NO: Final = 0
+YES: Final = 1
+PERHAPS: Final = 2
+"""Whether a page is write-protected for userfaultfd."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Pages(Contents):
+    """Keeps it, by slot: an address space and a page, `mm * PAGES + page`.
+
+    `region` and `register` are the newest of each slot, `older` the ones that an access may still meet, `mark` whether
+    the page is write-protected for userfaultfd, and `marking` how many calls in flight are about to change that.
+    """
+
+    __slots__ = ("at_once", "mark", "marking", "older", "overlapped", "pkru", "region", "register")
+
+    def __init__(self, spaces: int, known: "Pages | None") -> None:
+        super().__init__()
+        # A call is carried out with nobody looking on between its begin and its end.
+        self.at_once = False
+        if known is not None:
+            self._copy_pages(known)
+            return
+        self.region: list[int] = [HOLE] * (spaces * PAGES)
+        self.register: list[int] = [NO_REGISTER] * (spaces * PAGES)
+        self.mark: list[int] = [NO] * (spaces * PAGES)
+        self.older: dict[int, list[Older]] = {}
+        self.marking: dict[int, int] = {}
+        # Slots of `marking` that more than one call in flight is about to change.
+        self.overlapped: set[int] = set()
+        # The PKRU of each thread that has written it, by CPU and address space.
+        self.pkru: dict[tuple[int, int], int] = {}
+
+    def _copy_pages(self, known: "Pages") -> None:
+        self.copy_contents(known)
+        self.region = known.region.copy()
+        self.register = known.register.copy()
+        self.mark = known.mark.copy()
+        self.older = {slot: older.copy() for slot, older in known.older.items()}
+        self.marking = known.marking.copy()
+        self.overlapped = known.overlapped.copy()
+        self.pkru = known.pkru.copy()
+
+    def _replace(self, call: Call, slot: int, region: int, register: int) -> None:
+        if not self.at_once:
+            older = self.older.setdefault(slot, [])
+            older.append((call.sequence, self.region[slot], self.register[slot]))
+            call.slots.append(slot)
+        self.region[slot] = region
+        self.register[slot] = register
+        if not region & REGISTERED:
+            self.mark[slot] = NO
+
+    def _drop_older(self, slot: int, sequence: int) -> None:
+        older = self.older.get(slot)
+        if older is not None:
+            older = [version for version in older if version[0] > sequence]
+            if older:
+                self.older[slot] = older
+            else:
+                del self.older[slot]
+
+    def _may_meet(self, slot: int) -> list[int]:
+        """Return the regions that an access may meet."""
+        return [self.region[slot], *(region for _, region, _ in self.older.get(slot, ()))]
+
+    def _is_certain(self, slot: int) -> bool:
+        """Return whether the page is mapped, and to what, whatever a call in flight makes of its region.
+
+        Another call may have found what was before that one or after it.
+        """
+        register, registered = self.register[slot], self.region[slot] & REGISTERED
+        return all(
+            held == register and region & REGISTERED == registered
+            for _, region, held in self.older.get(slot, ())
+        )
+
+    def _is_populated(self, slot: int) -> bool:
+        """Return whether something must be mapped at the page, or be in swap: else a write-protection may miss it.
+
+        In shared memory it does not: a marker stands for the page (Linux 7.3, mm/mprotect.c change_pte_range).
+        """
+        register = self.register[slot]
+        if register < PRIVATE:
+            return True
+        state = self.unsettled.get(register)
+        if state is not None:
+            return bool(self.region[slot] & POPULATED) and not (state.dispensable or state.freeing)
+        return bool(self.region[slot] & POPULATED or (register >= PRIVATE and self.value[register]))
+
+    def _pkru_of(self, cpu: int, slot: int) -> int:
+        return self.pkru.get((cpu, slot // PAGES), 0) if self.pkru else 0
+
+    def _begin_marking(self, call: Call, slot: int, mark: int) -> None:
+        if self.at_once:
+            self.mark[slot] = mark
+            return
+        others = self.marking.get(slot, 0)
+        self.marking[slot] = others + 1
+        if others:
+            self.overlapped.add(slot)
+        call.marks.append((slot, mark))
+
+    def _end_marking(self, slot: int, mark: int) -> None:
+        others = self.marking[slot] - 1
+        overlapped = slot in self.overlapped
+        if others:
+            self.marking[slot] = others
+        else:
+            del self.marking[slot]
+            self.overlapped.discard(slot)
+        self.mark[slot] = PERHAPS if overlapped else mark

@@ -65,7 +65,7 @@ class LatrFlush(GatherFlush):
         super().quiesce(w)
 
 
-@step("save LATR state", "flush")
+@step("save LATR state", "return")
 def save_latr_state(w: World, cpu: int, _s: Step) -> None:
     """Close the gather with a flush of the own CPU alone."""
     state: X86State = w.flush_state

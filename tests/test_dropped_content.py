@@ -14,7 +14,7 @@ def dropped(*, close: bool) -> tuple[Kernel, int]:
     entry = pte_of(k.w, 0, 0)
     set_pte(k.w, 1, 0, 0, 0)
     k.start(0, "dontneed")
-    k.until(0, "mmap_read_unlock, return")
+    k.until(0, "return")
     if close:
         k.finish(0)
     return k, entry

@@ -72,13 +72,11 @@ def test_every_world_is_met(lines: str, words: str, layout: str) -> None:
     [
         # The fetch finds its own translation, the store none, or the other way round, in either order.
         (
-            kinds.SPLIT_TLB,
             "2 1 private",
             f"cpu0 mprotect p0 rwx, cpu1 exec p0, {WINDOW}",
             "write p0",
         ),
         (
-            kinds.SPLIT_TLB,
             "2 1 private",
             f"cpu0 mprotect p0 rwx, cpu1 write p0, {WINDOW}",
             "exec p0",

@@ -80,7 +80,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "the invalidation is issued before the change: a gather broadcasts it when it begins, so that it runs "
             "beside the walk, and only waits for it at its end; a CPU that has carried it out caches the old entry "
             "once more before that is changed, and nobody invalidates it again",
-            shortest=6,
+            shortest=5,
         ),
         needs_flush=rules.arm64,
         huge_needs_flush=rules.arm64,

@@ -367,3 +367,5 @@ class Oracle(History):
             version = self.versions[mm * PAGES + page][-1]
             if version & SEEN != held + (i << 3) or grants & ~version:
                 raise Violation("stale-entry-at-rest", mm * PAGES + page, cpu, 0)
+            if grants & WRITE and entry & DIRTY and not leaf_of(self.world, mm, page) & DIRTY:
+                raise Violation("dirty-entry-forgotten", mm * PAGES + page, cpu, WRITE)

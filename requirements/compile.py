@@ -36,6 +36,7 @@ HOT = (
     "fuzz/window.py",
     "fuzz/prove/alive.py",
     "fuzz/prove/canonical.py",
+    "fuzz/prove/hardware.py",
     "fuzz/prove/moves.py",
     "fuzz/prove/names.py",
     "fuzz/prove/packing.py",

@@ -118,7 +118,9 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "the same",
             shortest=3,
         ),
-        needs_flush=rules.minimal,
+        needs_flush=rules.minimal_exec_check,
+        # The one that would heal every fault, a fetch's too.
+        handler=FaultHandler.EXEC_CHECK,
         report_spurious=True,
     ),
     seed(

@@ -1,5 +1,6 @@
 """How a seeded fault becomes a policy."""
 
+from mm.fault_handler import FaultHandler
 from optimized import rules
 from optimized.policy import Fault, NeedFlush, Policy
 from optimized.strategy import GatherFlush
@@ -12,6 +13,7 @@ def seed(
     strategy: type[GatherFlush] = GatherFlush,
     needs_flush: NeedFlush = rules.linux,
     huge_needs_flush: NeedFlush = rules.linux_huge,
+    handler: FaultHandler = FaultHandler.LINUX,
     report_spurious: bool = False,
     soft_dirty_check: bool = True,
 ) -> Policy:
@@ -23,6 +25,7 @@ def seed(
         source=fault.origin,
         huge_needs_flush=huge_needs_flush,
         huge_inline=False,
+        handler=handler,
         report_spurious=report_spurious,
         soft_dirty_check=soft_dirty_check,
         strategy=strategy,

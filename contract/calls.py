@@ -159,17 +159,16 @@ class Call:
     def copy(self) -> "Call":
         """Return an equal call that shares no list with this one."""
         other = Call()
-        if self.kind:
-            other.begin(
-                self.cpu, self.kind, self.mm, self.page, self.count, self.arg, self.depth, self.top
-            )
-            other.waits = self.waits
-            other.child = self.child
-            other.sequence = self.sequence
-            other.slots = self.slots.copy()
-            other.zeroed = self.zeroed.copy()
-            other.free = self.free.copy()
-            other.marks = self.marks.copy()
-            other.parents = self.parents.copy()
-            other.child_first = self.child_first
+        other.begin(
+            self.cpu, self.kind, self.mm, self.page, self.count, self.arg, self.depth, self.top
+        )
+        other.waits = self.waits
+        other.child = self.child
+        other.sequence = self.sequence
+        other.slots = self.slots.copy()
+        other.zeroed = self.zeroed.copy()
+        other.free = self.free.copy()
+        other.marks = self.marks.copy()
+        other.parents = self.parents.copy()
+        other.child_first = self.child_first
         return other

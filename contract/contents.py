@@ -51,39 +51,44 @@ class Unsettled:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Contents:
-    """The registers: `value` where there is one value and nothing in flight, else `unsettled`."""
+    """The registers: `value` where there is one value, 0 if it is not there, and nothing in flight; else `unsettled`.
 
-    __slots__ = ("unsettled", "value")
+    `registers` is how many there are.
+    """
+
+    __slots__ = ("registers", "unsettled", "value")
 
     def __init__(self) -> None:
-        self.value: list[int] = [0] * PRIVATE
+        self.registers = PRIVATE
+        self.value: dict[int, int] = {}
         self.unsettled: dict[int, Unsettled] = {}
 
     def copy_contents(self, known: "Contents") -> None:
         """Begin with all that another one knows."""
+        self.registers = known.registers
         self.value = known.value.copy()
         self.unsettled = {r: state.copy() for r, state in known.unsettled.items()}
 
     def new_register(self) -> int:
         """Return a new private register of zeros."""
-        self.value.append(0)
-        return len(self.value) - 1
+        self.registers += 1
+        return self.registers - 1
 
     def values_of(self, register: int) -> set[int]:
         """Return what a load may show; a set that nobody else has."""
         state = self.unsettled.get(register)
-        return {self.value[register]} if state is None else state.values.copy()
+        return {self.value.get(register, 0)} if state is None else state.values.copy()
 
     def shows(self, register: int, value: int) -> bool:
         """Return whether a load may show the value."""
         state = self.unsettled.get(register)
-        return self.value[register] == value if state is None else value in state.values
+        return self.value.get(register, 0) == value if state is None else value in state.values
 
     def open_register(self, register: int) -> Unsettled:
         """Return the register as an unsettled one."""
         state = self.unsettled.get(register)
         if state is None:
-            state = self.unsettled[register] = Unsettled({self.value[register]})
+            state = self.unsettled[register] = Unsettled({self.value.get(register, 0)})
         return state
 
     def settle(self, register: int) -> None:

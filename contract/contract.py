@@ -14,7 +14,6 @@ from contract.calls import (
     EXIT,
     FORK,
     FREE,
-    NO_CALL,
     NO_CHILD,
     PROTECT,
     PUNCH,
@@ -71,12 +70,13 @@ class Contract(Effects):
         super().__init__(spaces, pages, known)
         self.steps = steps
         self.spaces = spaces
-        # Carries the next call of the CPU whose call has closed last; a new one for each call costs more than the rest.
-        self.spare = Call()
+        # The call that has closed last, for the next one: to make a new one costs more than the rest.
+        self.spare: Call | None = None
         if known is not None:
             self._copy(known)
             return
-        self.calls = [Call() for _ in steps]
+        # Calls in flight, by CPU.
+        self.calls: dict[int, Call] = {}
         self.in_flight = 0
         # CPUs, a bit each, whose call had not made a step when anybody looked last.
         self.waiting = 0
@@ -89,7 +89,7 @@ class Contract(Effects):
         self.living = {0}
 
     def _copy(self, known: "Contract") -> None:
-        self.calls = [call.copy() for call in known.calls]
+        self.calls = {cpu: call.copy() for cpu, call in known.calls.items()}
         self.in_flight = known.in_flight
         self.waiting = known.waiting
         self.postponed = {epoch: call.copy() for epoch, call in known.postponed.items()}
@@ -104,23 +104,23 @@ class Contract(Effects):
         if self.waiting:
             self.start_waiting()
         steps = self.steps[cpu]
-        self.calls[cpu].begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
+        call = self.spare or Call()
+        self.spare = None
+        self.calls[cpu] = call
+        call.begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
         self.in_flight += 1
         self.waiting |= 1 << cpu
 
     def withdrawn(self, cpu: int) -> None:
         """The call that began last on the CPU, and has made no step, has not begun."""
-        if self.calls[cpu].kind:
+        if cpu in self.calls:
             self._end(cpu)
 
-    def _end(self, cpu: int) -> Call:
-        """Take the call from the CPU and return it."""
-        call = self.calls[cpu]
+    def _end(self, cpu: int) -> None:
+        """Take the call from the CPU."""
+        self.spare = self.calls.pop(cpu)
         self.waiting &= ~(1 << cpu)
         self.in_flight -= 1
-        self.calls[cpu] = self.spare
-        self.spare = call
-        return call
 
     def start_waiting(self) -> None:
         """Start each call that has made a step since anybody looked: it has seen the regions as they are now.
@@ -132,7 +132,7 @@ class Contract(Effects):
         if not waiting & waiting - 1:
             self._start_if_moved(waiting.bit_length() - 1)
             return
-        cpus = [cpu for cpu in range(len(self.calls)) if waiting >> cpu & 1]
+        cpus = [cpu for cpu in self.calls if waiting >> cpu & 1]
         for cpu in sorted(cpus, key=lambda cpu: self.calls[cpu].kind in _READERS):
             self._start_if_moved(cpu)
 
@@ -155,10 +155,8 @@ class Contract(Effects):
         Return a reason if the call has failed that had no cause to.
         """
         self.explained &= ~(1 << cpu)
-        if not self.in_flight:
-            return FINE
-        call = self.calls[cpu]
-        if not call.kind:
+        call = self.calls.get(cpu)
+        if call is None:
             return FINE
         if self.in_flight == 1 and call.waits and call.kind != FORK:
             # Nobody has looked since it began.
@@ -174,7 +172,6 @@ class Contract(Effects):
         if call.kind == EXIT:
             # Its number and its tables are free now.
             self.living.discard(call.child)
-        call.kind = NO_CALL
         return FORK_FAILED if failed and len(self.living) < self.spaces else FINE
 
     def _started(self, cpu: int) -> Call:
@@ -188,9 +185,9 @@ class Contract(Effects):
 
     def postpone(self, cpu: int, epoch: int) -> None:
         """What the call on the CPU promises holds when the epoch has ended, not when it returns."""
-        if self.calls[cpu].kind:
+        if cpu in self.calls:
             self.postponed[epoch] = self._started(cpu)
-            self.calls[cpu] = Call()
+            del self.calls[cpu]
 
     def epoch_ended(self, epoch: int) -> None:
         """What was postponed to the end of the epoch holds from here on."""
@@ -203,27 +200,25 @@ class Contract(Effects):
         """The fork on the CPU returns the address space `child`: it has the parent's regions and a snapshot of each
         private page; nothing in it is registered with userfaultfd.
         """
-        if not self.calls[cpu].kind:
+        if cpu not in self.calls:
             return
         call = self._started(cpu)
         call.child = child
         self.living.add(child)
         first, parent = child * PAGES, call.mm * PAGES
         for page in range(PAGES):
-            self.region[first + page] = self.region[parent + page] & ~(REGISTERED | POPULATED)
-            self.register[first + page] = self.register[parent + page]
-            self.mark[first + page] = NO
+            region = self.region[parent + page] & ~(REGISTERED | POPULATED)
+            self._set_page(first + page, region, self.register[parent + page])
         for i, (page, _) in enumerate(call.parents):
-            self.register[first + page] = call.child_first + i
+            self._set_page(first + page, self.region[first + page], call.child_first + i)
 
     def exited(self, mm: int) -> None:
         """The last thread of the address space has exited: nobody can make an access there any more."""
         for slot in range(mm * PAGES, mm * PAGES + PAGES):
-            self.region[slot] = HOLE
-            self.register[slot] = NO_REGISTER
-            self.mark[slot] = NO
+            self._set_page(slot, HOLE, NO_REGISTER)
+            self.mark.pop(slot, None)
             self.older.pop(slot, None)
-        for call in self.calls:
+        for call in self.calls.values():
             if call.kind == EXIT and call.mm == mm:
                 call.child = mm
         for thread in [thread for thread in self.pkru if thread[1] == mm]:
@@ -244,11 +239,11 @@ class Contract(Effects):
             return ACCESS_OUTSIDE
         if region & REGISTERED:
             if kind == WRITE and slot not in self.marking:
-                if self.mark[slot] == YES:
+                if self.mark.get(slot, NO) == YES:
                     return NOT_TRAPPED
-                self.mark[slot] = NO
-            if not self.in_flight:
-                self.region[slot] = region | POPULATED
+                self.mark.pop(slot, None)
+            if not (self.in_flight or region & POPULATED):
+                self._set_page(slot, region | POPULATED, self.register[slot])
         register = self.register[slot]
         if kind == WRITE:
             if self.unsettled:
@@ -256,7 +251,7 @@ class Contract(Effects):
             else:
                 self.value[register] = value
         elif register not in self.unsettled:
-            if self.value[register] != value:
+            if self.value.get(register, 0) != value:
                 return CONTENT
         elif not self.shows(register, value):
             return CONTENT
@@ -321,7 +316,7 @@ class Contract(Effects):
         if not self.region[slot] & REGISTERED:
             return TRAPPED
         if slot not in self.marking:
-            if self.mark[slot] == NO:
+            if self.mark.get(slot, NO) == NO:
                 return TRAPPED
             self.mark[slot] = YES
         return FINE

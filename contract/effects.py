@@ -63,7 +63,7 @@ class Effects(Pages):
     def map_at_boot(self, mm: int, page: int, prot: int, kind: int) -> None:
         """The page was mapped before the run began."""
         slot = mm * PAGES + page
-        self.region[slot], self.register[slot] = self._mapping(page, prot, kind)
+        self._set_page(slot, *self._mapping(page, prot, kind))
 
     def _carry_out(self, call: Call) -> None:
         """Note what the call may show from here on; what nobody can meet meanwhile, because it has been carried out
@@ -206,7 +206,8 @@ class Effects(Pages):
             if DRIVER <= register < PRIVATE or (call.kind == FREE and register < PRIVATE):
                 return
             certain = self._is_certain(slot)
-            self.region[slot] &= ~POPULATED
+            if region & POPULATED:
+                self._set_page(slot, region & ~POPULATED, register)
             if register < PRIVATE:
                 continue
             if call.kind == DONTNEED:
@@ -219,7 +220,7 @@ class Effects(Pages):
                     self.end_free(register)
                 else:
                     call.free.append(register)
-                if self.mark[slot] == YES:
+                if self.mark.get(slot, NO) == YES:
                     self._begin_marking(call, slot, PERHAPS)
 
     def _zero(self, call: Call, register: int, *, promised: bool) -> None:

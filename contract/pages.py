@@ -21,10 +21,21 @@ class Pages(Contents):
     """Keeps it, by slot: an address space and a page, `mm * PAGES + page`.
 
     `region` and `register` are the newest of each slot, `older` the ones that an access may still meet, `mark` whether
-    the page is write-protected for userfaultfd, and `marking` how many calls in flight are about to change that.
+    the page is write-protected for userfaultfd (NO if it is not there), and `marking` how many calls in flight are
+    about to change that.
     """
 
-    __slots__ = ("at_once", "mark", "marking", "older", "overlapped", "pkru", "region", "register")
+    __slots__ = (
+        "at_once",
+        "mark",
+        "marking",
+        "older",
+        "overlapped",
+        "pkru",
+        "region",
+        "register",
+        "shares",
+    )
 
     def __init__(self, spaces: int, known: "Pages | None") -> None:
         super().__init__()
@@ -33,9 +44,11 @@ class Pages(Contents):
         if known is not None:
             self._copy_pages(known)
             return
+        # Whether a copy of the contract has the same two lists, which are copied when one of them is about to change.
+        self.shares = False
         self.region: list[int] = [HOLE] * (spaces * PAGES)
         self.register: list[int] = [NO_REGISTER] * (spaces * PAGES)
-        self.mark: list[int] = [NO] * (spaces * PAGES)
+        self.mark: dict[int, int] = {}
         self.older: dict[int, list[Older]] = {}
         self.marking: dict[int, int] = {}
         # Slots of `marking` that more than one call in flight is about to change.
@@ -45,23 +58,32 @@ class Pages(Contents):
 
     def _copy_pages(self, known: "Pages") -> None:
         self.copy_contents(known)
-        self.region = known.region.copy()
-        self.register = known.register.copy()
+        self.shares = known.shares = True
+        self.region = known.region
+        self.register = known.register
         self.mark = known.mark.copy()
         self.older = {slot: older.copy() for slot, older in known.older.items()}
         self.marking = known.marking.copy()
         self.overlapped = known.overlapped.copy()
         self.pkru = known.pkru.copy()
 
+    def _set_page(self, slot: int, region: int, register: int) -> None:
+        """The page has this region and register from here on."""
+        if self.shares:
+            self.region = self.region.copy()
+            self.register = self.register.copy()
+            self.shares = False
+        self.region[slot] = region
+        self.register[slot] = register
+
     def _replace(self, call: Call, slot: int, region: int, register: int) -> None:
         if not self.at_once:
             older = self.older.setdefault(slot, [])
             older.append((call.sequence, self.region[slot], self.register[slot]))
             call.slots.append(slot)
-        self.region[slot] = region
-        self.register[slot] = register
+        self._set_page(slot, region, register)
         if not region & REGISTERED:
-            self.mark[slot] = NO
+            self.mark.pop(slot, None)
 
     def _drop_older(self, slot: int, sequence: int) -> None:
         older = self.older.get(slot)
@@ -98,7 +120,9 @@ class Pages(Contents):
         state = self.unsettled.get(register)
         if state is not None:
             return bool(self.region[slot] & POPULATED) and not (state.dispensable or state.freeing)
-        return bool(self.region[slot] & POPULATED or (register >= PRIVATE and self.value[register]))
+        return bool(
+            self.region[slot] & POPULATED or (register >= PRIVATE and self.value.get(register, 0))
+        )
 
     def _pkru_of(self, cpu: int, slot: int) -> int:
         return self.pkru.get((cpu, slot // PAGES), 0) if self.pkru else 0

@@ -8,7 +8,7 @@ from typing import Final
 
 from contract.contents import DRIVER, FILE, PRIVATE
 from contract.contract import CONTENT, FINE, Contract
-from contract.pages import YES
+from contract.pages import NO, YES
 from contract.regions import ANY_KIND, KEY, KEY_AT, MAPPED, REGISTERED, region_of
 from machine.entry import (
     EXEC,
@@ -155,13 +155,13 @@ class Census:
             granted = READ | leaf & RW | (0 if leaf & NX else EXEC)
             if granted & ~region or leaf >> PKEY_SHIFT & 0xF != (region & KEY) >> KEY_AT:
                 return ENTRY
-        if region & REGISTERED and contract.mark[slot] == YES and not _traps(leaf):
+        if region & REGISTERED and contract.mark.get(slot, NO) == YES and not _traps(leaf):
             return ENTRY
         register = contract.register[slot]
         shown = self.memory[_frame(leaf) << 2] if leaf & _IN_USE else self._shown(register, leaf)
         if register in contract.unsettled:
             return FINE if contract.shows(register, shown) else CONTENT
-        return FINE if contract.value[register] == shown else CONTENT
+        return FINE if contract.value.get(register, 0) == shown else CONTENT
 
     def _shown(self, register: int, leaf: int) -> int:
         """Return what a load of a page would show that no entry maps."""

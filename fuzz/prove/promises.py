@@ -40,8 +40,8 @@ class Promises:
         busy = contract.in_flight
         if busy:
             for distance in range(self.cpus):
-                call = calls[(self.first + distance) % self.cpus]
-                if call.kind:
+                call = calls.get((self.first + distance) % self.cpus)
+                if call is not None:
                     self.sequences[call.sequence] = distance
             if contract.postponed:
                 state: X86State = w.flush_state
@@ -53,7 +53,7 @@ class Promises:
             if root < 0:
                 continue
             for slot in range(mm * PAGES, mm * PAGES + w.pages):
-                out.append(contract.region[slot] << 2 | contract.mark[slot])
+                out.append(contract.region[slot] << 2 | contract.mark.get(slot, 0))
                 out.append(self.register(contract.register[slot]))
         for slot in sorted(contract.older):
             out += (_OLDER, slot)
@@ -61,8 +61,8 @@ class Promises:
                 out += (self.sequences[sequence], region, self.register(register))
         if busy:
             for distance in range(self.cpus):
-                call = calls[(self.first + distance) % self.cpus]
-                if call.kind:
+                call = calls.get((self.first + distance) % self.cpus)
+                if call is not None:
                     out += (_CALL, distance, call.kind, call.mm, call.child)
                     self._call(call)
             if contract.postponed:
@@ -111,7 +111,7 @@ class Promises:
         for register in self.registers:
             state = unsettled.get(register)
             if state is None:
-                out.append(names.value(contract.value[register]))
+                out.append(names.value(contract.value.get(register, 0)))
                 continue
             out += (_UNSETTLED, state.freeing << 1 | state.dispensable, len(state.values))
             out += self._values(state.values)

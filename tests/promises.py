@@ -13,7 +13,6 @@ from machine.geometry import FANOUT, PAGES, frame_of
 from mm.tables import is_swap, rights
 from mm.world import (
     VM_FILE,
-    VM_MAPPED,
     VM_PFNMAP,
     VM_PGOFF_SHIFT,
     VM_PKEY,
@@ -81,22 +80,29 @@ def regions_of_range(case: Case) -> list[int]:
 
 def is_refused(case: Case) -> bool:
     """Whether the operation has no effect, by the regions that its range is in."""
-    regions = regions_of_range(case)
-    whole = all(vma & VM_MAPPED for vma in regions)
-    if case.name == "dontneed":
-        return not whole or any(vma & VM_PFNMAP for vma in regions)
-    if case.name == "free":
-        return not whole or any(vma & VM_SHARED for vma in regions)
     if case.name == "mmap":
-        return any(regions)
-    if case.name == "mremap":
-        return not whole
-    if case.name == "uffd_wp":
-        return not all(vma & VM_UFFD_WP for vma in regions)
+        return any(regions_of_range(case))
     if case.name == "collapse":
         index = case.first // FANOUT
         return bool(case.tables[index] & PSE) or not case.tables_behind[index] & PSE
     return False
+
+
+def reached(case: Case, refuses: Callable[[int], bool]) -> list[int]:
+    """The mapped pages of the range, up to the first whose region ends the call; holes are passed over."""
+    pages: list[int] = []
+    for page in case.range:
+        vma = case.vma[page]
+        if vma and refuses(vma):
+            break
+        if vma:
+            pages.append(page)
+    return pages
+
+
+def moved(case: Case) -> list[int]:
+    """The pages of the range whose regions have moved away."""
+    return [page for page in case.range if case.vma[page] and not case.vma_behind[page]]
 
 
 Pages = Callable[[Case], range | list[int]]
@@ -104,7 +110,13 @@ Pages = Callable[[Case], range | list[int]]
 
 def pages_of_operation(case: Case) -> range | list[int]:
     """The pages that a row without a part is about."""
-    if case.name in {"munmap", "dontneed", "mprotect", "pkey_mprotect", "mmap", "uffd_wp", "free"}:
+    if case.name == "dontneed":
+        return reached(case, lambda vma: bool(vma & VM_PFNMAP))
+    if case.name == "free":
+        return reached(case, lambda vma: bool(vma & VM_SHARED))
+    if case.name == "uffd_wp":
+        return reached(case, lambda vma: not vma & VM_UFFD_WP)
+    if case.name in {"munmap", "mprotect", "pkey_mprotect", "mmap"}:
         return case.range
     if case.name == "collapse":
         first = case.first // FANOUT * FANOUT
@@ -119,8 +131,8 @@ def replaced(case: Case) -> range | list[int]:
 
 PARTS: dict[str, Pages] = {
     "": pages_of_operation,
-    "old range": lambda case: case.range,
-    "target range": lambda case: range(case.arg, case.arg + case.count),
+    "old range": moved,
+    "target range": lambda case: [case.arg + page - case.first for page in moved(case)],
     "first touch, reuse, NUMA hint, spurious fault": lambda _: [],
     "copy-on-write break": replaced,
     "as a  and a": replaced,
@@ -175,10 +187,12 @@ DENIES: dict[str, Callable[[Case, int], int]] = {
     "none": lambda _case, _page: 0,
     "r, w, x": lambda _case, _page: ALL,
     "r, w, x, on the pages of a region": lambda case, page: ALL if case.vma[page] else 0,
+    "r, w, x, on the pages of a region, up to one that refuses it": lambda _case, _page: ALL,
+    "r, w, x, on the pages of the regions that move": lambda _case, _page: ALL,
+    "w, on the pages of a region, up to one that is not registered": lambda _case, _page: W,
     "the kinds that the region loses": lost,
     "as `mprotect`; r and w where the key changes": lost_to_key,
     "w, on the parent's private pages in writable regions": of_fork,
-    "w": lambda _case, _page: W,
     "r, w, x, where it drops a swap entry": lambda case, page: ALL * is_swap(case.leaf[page]),
     "w, on both pages; r, w, x on the one that maps another frame": of_merge,
     "as there": lambda _case, _page: ALL,

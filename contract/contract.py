@@ -88,6 +88,10 @@ class Contract(Effects):
         # The address spaces that there are.
         self.living = {0}
 
+    def copy(self, steps: Steps) -> "Contract":
+        """Return a contract that knows what this one does, of a copy of its world with these steps."""
+        return Contract(steps, self.spaces, self.pages, self)
+
     def _copy(self, known: "Contract") -> None:
         self.calls = {cpu: call.copy() for cpu, call in known.calls.items()}
         self.in_flight = known.in_flight
@@ -318,5 +322,7 @@ class Contract(Effects):
         if slot not in self.marking:
             if self.mark.get(slot, NO) == NO:
                 return TRAPPED
-            self.mark[slot] = YES
+            if self.register[slot] not in self.unsettled:
+                # A page that was let go may still be dropped, and its mark with it.
+                self.mark[slot] = YES
         return FINE

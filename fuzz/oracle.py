@@ -63,7 +63,7 @@ class Oracle(History):
         w = self.world.copy(self)
         other = Oracle(w.machine, w.cpus, self)
         other.world = w
-        other.contract = Contract(w.steps, MMS, w.pages, self.contract)
+        other.contract = self.contract.copy(w.steps)
         other.skips = self.skips.copy()
         other.explained = self.explained
         w.observer = other
@@ -367,5 +367,3 @@ class Oracle(History):
             version = self.versions[mm * PAGES + page][-1]
             if version & SEEN != held + (i << 3) or grants & ~version:
                 raise Violation("stale-entry-at-rest", mm * PAGES + page, cpu, 0)
-            if grants & WRITE and entry & DIRTY and not leaf_of(self.world, mm, page) & DIRTY:
-                raise Violation("dirty-entry-forgotten", mm * PAGES + page, cpu, WRITE)

@@ -55,10 +55,6 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "C5",
         "a store to the file left no dirty mark behind its writeback: it never reaches the backing store",
     ),
-    "dirty-entry-forgotten": (
-        "C5",
-        "with nothing in flight a TLB stores without a walk to a page whose entry is clean",
-    ),
     "stale-entry-at-rest": (
         "C6",
         "with nothing in flight a TLB entry grants more than the page table",

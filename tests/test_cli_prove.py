@@ -115,11 +115,13 @@ def test_json_of_a_legal_scope(tmp_path: Path) -> None:
 
 def test_json_of_an_illegal_scope(tmp_path: Path) -> None:
     """The finding comes with its scenario and the command that shows it."""
-    shown = document(tmp_path, "prove", *ILLEGAL, "--machine", "amd", "--rule", "C2", code=1)
+    shown = document(
+        tmp_path, "prove", *ILLEGAL, "--machine", "stray-dirty", "--rule", "C2", code=1
+    )
     finding = shown["finding"]
 
     assert shown.keys() == KEYS
-    assert (shown["machine"], shown["rules"]) == (["amd"], ["C2"])
+    assert (shown["machine"], shown["rules"]) == (["stray-dirty"], ["C2"])
     assert finding.keys() == {"id", "rule", "reason", "operations", "scenario", "new", "replay"}
     assert (finding["rule"], finding["operations"], finding["new"]) == ("C2", 2, True)
     assert shown["complete"] == finding["operations"] - 1

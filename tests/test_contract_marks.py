@@ -1,6 +1,7 @@
 """The contract: what userfaultfd and protection keys make of a page."""
 
 from contract.calls import (
+    FREE,
     MREMAP,
     MUNMAP,
     PKEY_MPROTECT,
@@ -125,3 +126,14 @@ def test_a_denial_by_an_old_key_is_explained_when_it_is_raised() -> None:
     assert program.contract.denied(3, 0, R, RW) == FINE
     program.contract.closed(3)
     assert program.contract.denied(3, 0, R, RW) == DENIED_INSIDE
+
+
+def test_a_page_that_was_let_go_may_lose_its_mark() -> None:
+    """Reclaim may drop it after an event as well, and what is mapped then is not write-protected."""
+    program = Program()
+    program.store(value=1)
+    program.call(FREE)
+    program.call(REGISTER)
+    program.call(PROTECT)
+    assert program.trapped() == FINE
+    assert program.store(value=2) == FINE

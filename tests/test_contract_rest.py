@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from contract.rest import at_rest
-from fuzz.oracle import Violation
-from machine.entry import DIRTY, NX, RW, UFFD_WP
+from machine.entry import NX, RW, UFFD_WP
 from machine.geometry import FRAMES
 from mm.swap import add_to_swap
 from mm.world import VM_WRITE
@@ -137,14 +136,6 @@ def test_a_mark_that_was_lost_is_seen() -> None:
     assert at_rest(k.w, k.journal.contract) == ("", 0)
     k.w.machine.memory[_place(k, 0)] ^= UFFD_WP | RW
     assert at_rest(k.w, k.journal.contract) == ("entry-beyond-region", 0)
-
-
-def test_a_dirty_mark_that_was_lost_is_seen() -> None:
-    """A CPU that may store without a walk sets no mark, so the entry must have it."""
-    k = settled()
-    k.w.machine.memory[_place(k, 0)] ^= DIRTY
-    with pytest.raises(Violation, match="dirty-entry-forgotten"):
-        k.journal.at_rest()
 
 
 def test_the_reverse_map_is_held_against_the_tables() -> None:

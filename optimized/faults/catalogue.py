@@ -230,11 +230,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
     seed(
         "leak-batch",
         Fault(
-            "C7",
-            "typical",
-            0,
-            "a full batch is flushed and forgotten: its pages are never freed",
-            shortest=2,
+            "C7", "typical", 0, "a full batch is flushed, and its pages are never freed", shortest=2
         ),
         strategy=gather.LeakBatch,
     ),

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import pytest
+from _pytest.mark.structures import ParameterSet
+
 from fuzz.minimize.reducer import Judge, Pass, Reducer
 from fuzz.scenario import Scenario, render_record
 
@@ -28,3 +31,27 @@ def among(*stories: Scenario) -> Callable[[Scenario], bool]:
 def contains(*wanted: str) -> Callable[[Scenario], bool]:
     """The predicate that accepts every scenario with these records, in any order."""
     return lambda scenario: set(wanted) <= set(lines(scenario))
+
+
+LOCAL_MINIMA = {
+    "issued-early": "no pass turns an INVLPGB that was carried out (evict both) into one that found nothing cached",
+    "nested-level-lost": "an input of six ends one record above the shortest, with a page more",
+}
+"""Faults of which some inputs end above the shortest counterexample or in a third form, and why."""
+
+
+def but_for_local_minima(names: list[str]) -> list[ParameterSet]:
+    """Parameters of a test that holds for each fault, expected to fail for those of LOCAL_MINIMA.
+
+    Not strictly, because which inputs fail follows from the corpus: they are mutants of its stories.
+    """
+    return [
+        pytest.param(
+            name,
+            id=name,
+            marks=[pytest.mark.xfail(reason=LOCAL_MINIMA[name], strict=False)]
+            if name in LOCAL_MINIMA
+            else [],
+        )
+        for name in names
+    ]

@@ -34,3 +34,9 @@ prove-latr: compile ## explore lazy shootdown beyond what the tests do: one page
 bench-prove: compile ## worlds a second, what the reductions save, and the smallest scope beside Spin: a minute (needs spin, gcc)
 	@$(BIN)/python -m bench.prove
 	@echo; PYTHONPATH=$(CURDIR)/.compiled:$(CURDIR) $(BIN)/python -P -m bench.spin
+
+.PHONY: bench-mutants
+bench-mutants: venv ## what random inputs show of 240 automatic changes of the models: an hour and more
+	@$(BIN)/python -m bench.mutants run
+	@$(BIN)/python -m bench.mutants check
+	@$(BIN)/python -m bench.mutants report

@@ -50,7 +50,6 @@ class Contract(Effects):
     __slots__ = (
         "calls",
         "explained",
-        "in_flight",
         "living",
         "postponed",
         "sequence",
@@ -77,7 +76,6 @@ class Contract(Effects):
             return
         # Calls in flight, by CPU.
         self.calls: dict[int, Call] = {}
-        self.in_flight = 0
         # CPUs, a bit each, whose call had not made a step when anybody looked last.
         self.waiting = 0
         # By epoch: calls that have returned and whose promises hold when the epoch has ended.
@@ -94,7 +92,6 @@ class Contract(Effects):
 
     def _copy(self, known: "Contract") -> None:
         self.calls = {cpu: call.copy() for cpu, call in known.calls.items()}
-        self.in_flight = known.in_flight
         self.waiting = known.waiting
         self.postponed = {epoch: call.copy() for epoch, call in known.postponed.items()}
         self.sequence = known.sequence
@@ -112,7 +109,6 @@ class Contract(Effects):
         self.spare = None
         self.calls[cpu] = call
         call.begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
-        self.in_flight += 1
         self.waiting |= 1 << cpu
 
     def withdrawn(self, cpu: int) -> None:
@@ -124,7 +120,6 @@ class Contract(Effects):
         """Take the call from the CPU."""
         self.spare = self.calls.pop(cpu)
         self.waiting &= ~(1 << cpu)
-        self.in_flight -= 1
 
     def start_waiting(self) -> None:
         """Start each call that has made a step since anybody looked: it has seen the regions as they are now.
@@ -162,7 +157,8 @@ class Contract(Effects):
         call = self.calls.get(cpu)
         if call is None:
             return FINE
-        if self.in_flight == 1 and call.waits and call.kind != FORK:
+        alone = len(self.calls) == 1 and not self.postponed
+        if alone and call.waits and call.kind != FORK:
             # Nobody has looked since it began.
             self._end(cpu)
             self.at_once = True
@@ -197,7 +193,6 @@ class Contract(Effects):
         """What was postponed to the end of the epoch holds from here on."""
         call = self.postponed.pop(epoch, None)
         if call is not None:
-            self.in_flight -= 1
             self._settle(call)
 
     def forked(self, cpu: int, child: int) -> None:
@@ -246,7 +241,7 @@ class Contract(Effects):
                 if self.mark.get(slot, NO) == YES:
                     return NOT_TRAPPED
                 self.mark.pop(slot, None)
-            if not (self.in_flight or region & POPULATED):
+            if not (self.calls or self.postponed or region & POPULATED):
                 self._set_page(slot, region | POPULATED, self.register[slot])
         register = self.register[slot]
         if kind == WRITE:

@@ -33,13 +33,12 @@ from contract.regions import (
     HUGE,
     KEY,
     KEY_AT,
-    NO_ACCESS,
-    NO_WRITE,
     POPULATED,
     REGISTERED,
     region_of,
 )
 from machine.geometry import PAGES
+from machine.pkru import NO_ACCESS, NO_WRITE
 
 MAP_KIND_AT: Final = 3
 MAP_SHARED: Final = 1

@@ -120,9 +120,7 @@ class Pages(Contents):
         state = self.unsettled.get(register)
         if state is not None:
             return bool(self.region[slot] & POPULATED) and not (state.dispensable or state.freeing)
-        return bool(
-            self.region[slot] & POPULATED or (register >= PRIVATE and self.value.get(register, 0))
-        )
+        return bool(self.region[slot] & POPULATED or self.value.get(register, 0))
 
     def _pkru_of(self, cpu: int, slot: int) -> int:
         return self.pkru.get((cpu, slot // PAGES), 0) if self.pkru else 0

@@ -9,6 +9,7 @@ of a page come one after the other.
 from typing import Final
 
 from machine.entry import EXEC, READ, WRITE
+from machine.pkru import NO_ACCESS, NO_WRITE
 
 KEY_AT: Final = 3
 KEY: Final = 3 << KEY_AT
@@ -21,10 +22,6 @@ HUGE: Final = 1 << 8
 """Madvised for huge pages: a region of its own, though it allows the same."""
 ANY_KIND: Final = READ | WRITE | EXEC
 HOLE: Final = 0
-
-NO_ACCESS: Final = 1
-NO_WRITE: Final = 2
-"""The bits of a key in PKRU (SDM vol. 3A 4.6.2): no loads and stores; no stores."""
 
 Older = tuple[int, int, int]
 """A region that an access may still meet: the number of the call that has replaced it, the region, its register."""

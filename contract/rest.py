@@ -25,7 +25,7 @@ from machine.entry import (
     UFFD_WP,
     UFFD_WP_MARKER,
 )
-from machine.geometry import FANOUT, FRAMES, PAGES
+from machine.geometry import FANOUT, FRAMES, PAGES, frame_of
 from mm.world import NOBODY, VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, VM_UFFD_WP, World
 
 REGION: Final = "region-not-of-calls"
@@ -110,11 +110,11 @@ class Census:
                 table = -1
                 if upper & PSE:
                     if upper & _IN_USE:
-                        start = _frame(upper) & ~3
+                        start = frame_of(upper) & ~3
                         for frame in range(start, start + FANOUT):
                             refs[frame] += 1
                 elif upper:
-                    table = _frame(upper)
+                    table = frame_of(upper)
                     refs[table] += 1
             if table >= 0:
                 leaf = memory[table << 2 | page & 3]
@@ -141,12 +141,12 @@ class Census:
         """Count what an entry of 4 KiB refers to; a special one refers to nothing."""
         if leaf & _IN_USE:
             if not leaf & SOFTW1:
-                frame = _frame(leaf)
+                frame = frame_of(leaf)
                 self.refs[frame] += 1
                 if self.w.file_frames >> frame & 1:
                     self.rmap[slot] = frame
         elif leaf & SWAP:
-            place = _frame(leaf)
+            place = frame_of(leaf)
             self.entries[place] = self.entries.get(place, 0) + 1
 
     def _compare(self, contract: Contract, slot: int, region: int, leaf: int) -> str:
@@ -158,7 +158,7 @@ class Census:
         if region & REGISTERED and contract.mark.get(slot, NO) == YES and not _traps(leaf):
             return ENTRY
         register = contract.register[slot]
-        shown = self.memory[_frame(leaf) << 2] if leaf & _IN_USE else self._shown(register, leaf)
+        shown = self.memory[frame_of(leaf) << 2] if leaf & _IN_USE else self._shown(register, leaf)
         if register in contract.unsettled:
             return FINE if contract.shows(register, shown) else CONTENT
         return FINE if contract.value.get(register, 0) == shown else CONTENT
@@ -167,7 +167,7 @@ class Census:
         """Return what a load of a page would show that no entry maps."""
         w, memory = self.w, self.memory
         if leaf & SWAP:
-            place = _frame(leaf)
+            place = frame_of(leaf)
             frame = w.swap_cache.get(place, -1)
             return memory[frame << 2] if frame >= 0 else w.swap.get(place, _NOTHING)
         if leaf and leaf != UFFD_WP_MARKER:
@@ -198,8 +198,8 @@ class Census:
             for frame in range(w.huge_zero, w.huge_zero + FANOUT):
                 refs[frame] += 1
         if w.poking >= 0:
-            table = _frame(memory[w.poking << 2])
-            for frame in (w.poking, table, _frame(memory[table << 2])):
+            table = frame_of(memory[w.poking << 2])
+            for frame in (w.poking, table, frame_of(memory[table << 2])):
                 refs[frame] += 1
 
     def _frames(self) -> tuple[str, int]:
@@ -235,7 +235,3 @@ def _traps(leaf: int) -> bool:
     if leaf & _IN_USE:
         return leaf & (RW | UFFD_WP) == UFFD_WP
     return leaf == UFFD_WP_MARKER or leaf & (SWAP | SWP_UFFD_WP) == SWAP | SWP_UFFD_WP
-
-
-def _frame(entry: int) -> int:
-    return (entry >> 19) & 60 | (entry >> 12) & 3

@@ -102,7 +102,7 @@ class Oracle(History):
             self.explained &= ~(1 << cpu)
         super().close(cpu)
         contract = self.contract
-        if contract.in_flight or contract.explained:
+        if contract.calls or contract.explained:
             reason = contract.closed(cpu)
             if reason:
                 raise Violation(reason, self.world.task_mm[cpu] * PAGES, cpu, 0)

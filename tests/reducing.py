@@ -1,12 +1,15 @@
 """One pass of the minimizer by itself, and predicates that are easy to state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import pytest
 from _pytest.mark.structures import ParameterSet
 
 from fuzz.minimize.reducer import Judge, Pass, Reducer
 from fuzz.scenario import Scenario, render_record
+
+T = TypeVar("T")
 
 
 def reduced(simplify: Pass, start: Scenario, interesting: Callable[[Scenario], bool]) -> Scenario:
@@ -33,25 +36,26 @@ def contains(*wanted: str) -> Callable[[Scenario], bool]:
     return lambda scenario: set(wanted) <= set(lines(scenario))
 
 
-LOCAL_MINIMA = {
-    "issued-early": "no pass turns an INVLPGB that was carried out (evict both) into one that found nothing cached",
-    "nested-level-lost": "an input of six ends one record above the shortest, with a page more",
+_LACKS = (
+    "no pass turns an INVLPGB that was carried out (evict both) into one that found nothing cached"
+)
+LONGER = {
+    "issued-early": _LACKS,
+    "nested-level-lost": "an input of six ends one record above the shortest",
 }
-"""Faults of which some inputs end above the shortest counterexample or in a third form, and why."""
+"""Faults of which an input ends above the shortest counterexample, and why."""
+MORE_FORMS = {"issued-early": _LACKS}
+"""Faults whose inputs end in more forms than they should, and why."""
 
 
-def but_for_local_minima(names: list[str]) -> list[ParameterSet]:
-    """Parameters of a test that holds for each fault, expected to fail for those of LOCAL_MINIMA.
-
-    Not strictly, because which inputs fail follows from the corpus: they are mutants of its stories.
-    """
+def lacking_some(
+    names: Iterable[T], lacking: dict[str, str], fault_of: Callable[[T], str]
+) -> list[ParameterSet]:
+    """Parameters of a test that holds for each fault, and is expected to fail for those of `lacking`."""
     return [
         pytest.param(
-            name,
-            id=name,
-            marks=[pytest.mark.xfail(reason=LOCAL_MINIMA[name], strict=False)]
-            if name in LOCAL_MINIMA
-            else [],
+            name, marks=[pytest.mark.xfail(reason=lacking[fault])] if fault in lacking else []
         )
         for name in names
+        for fault in (fault_of(name),)
     ]

@@ -12,9 +12,9 @@ from mm.world import VM_WRITE
 from tests.kernel import Kernel, prot
 
 
-def settled(**how: int | str) -> Kernel:
+def settled(layout: str = "private") -> Kernel:
     """A world at rest with a page that was stored to, one that was read, and a hole."""
-    k = Kernel(pages=4, **how)  # type: ignore[arg-type]  # the keywords are those of Kernel
+    k = Kernel(pages=4, layout=layout)
     k.write(0, 0)
     k.read(1, 1)
     k.run(0, "munmap", 3)

@@ -10,7 +10,7 @@ from fuzz.execute import execute
 from fuzz.minimize import Minimized, length
 from fuzz.scenario import Scenario, corpus, render
 from optimized.policies import REGISTRY
-from tests.reducing import but_for_local_minima
+from tests.reducing import LONGER, MORE_FORMS, lacking_some
 
 INPUTS = 6
 """Of each fault; `python -m bench.minima` does the same with 30."""
@@ -37,7 +37,7 @@ def told(name: str) -> str:
     return min(stories)[1]
 
 
-@pytest.mark.parametrize("name", but_for_local_minima(FAULTS))
+@pytest.mark.parametrize("name", lacking_some(FAULTS, LONGER, str))
 def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
     """Within 400 runs a failing input of 32 records becomes one that fails for the same reason and is as short as the
     shortest counterexample that the search has found, unless the runs are used up before, or it fails for another
@@ -56,7 +56,7 @@ def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
             assert length(small) >= fault.shortest, render(small)
 
 
-@pytest.mark.parametrize("name", but_for_local_minima(FAULTS))
+@pytest.mark.parametrize("name", lacking_some(FAULTS, MORE_FORMS, str))
 def test_two_forms_at_most(name: str) -> None:
     """The inputs of a fault have at most two forms for each reason; short ones have one.
 

@@ -20,7 +20,7 @@ from bench.mutants.one import POLICY, RECORDS, UNMUTATED, install
 
 def digests(name: str, count: int, seed: int) -> list[str]:
     """Return a digest of each run of the models that this process has; the inputs depend on the mutant's name."""
-    from fuzz.execute import execute  # noqa: PLC0415 - behind the installation of a mutant
+    from fuzz.execute import execute  # noqa: PLC0415 - after the mutant is installed
     from fuzz.scenario.generate import random_scenario  # noqa: PLC0415
     from optimized.policies import REGISTRY  # noqa: PLC0415
 

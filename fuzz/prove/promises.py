@@ -36,19 +36,19 @@ class Promises:
     def write(self, w: World) -> None:
         """Write all of it."""
         contract, out = self.contract, self.out
-        calls = contract.calls
-        busy = contract.in_flight
-        if busy:
+        in_flight: list[tuple[int, Call]] = []
+        if contract.calls:
             for distance in range(self.cpus):
-                call = calls.get((self.first + distance) % self.cpus)
+                call = contract.calls.get((self.first + distance) % self.cpus)
                 if call is not None:
+                    in_flight.append((distance, call))
                     self.sequences[call.sequence] = distance
-            if contract.postponed:
-                state: X86State = w.flush_state
-                for i, entry in enumerate(state.lazy_frees):
-                    held = contract.postponed.get(entry[EPOCH])
-                    if held is not None:
-                        self.sequences[held.sequence] = self.cpus + i
+        if contract.postponed:
+            state: X86State = w.flush_state
+            for i, entry in enumerate(state.lazy_frees):
+                held = contract.postponed.get(entry[EPOCH])
+                if held is not None:
+                    self.sequences[held.sequence] = self.cpus + i
         for mm, root in enumerate(w.root):
             if root < 0:
                 continue
@@ -59,16 +59,12 @@ class Promises:
             out += (_OLDER, slot)
             for sequence, region, register in contract.older[slot]:
                 out += (self.sequences[sequence], region, self.register(register))
-        if busy:
-            for distance in range(self.cpus):
-                call = calls.get((self.first + distance) % self.cpus)
-                if call is not None:
-                    out += (_CALL, distance, call.kind, call.mm, call.child)
-                    self._call(call)
-            if contract.postponed:
-                for held in sorted(contract.postponed.values(), key=self._order):
-                    out.append(_POSTPONED)
-                    self._call(held)
+        for distance, call in in_flight:
+            out += (_CALL, distance, call.kind, call.mm, call.child)
+            self._call(call)
+        for held in sorted(contract.postponed.values(), key=self._order):
+            out.append(_POSTPONED)
+            self._call(held)
         if contract.pkru:
             out.append(_PKRU)
             for distance in range(self.cpus):

@@ -83,7 +83,8 @@ def call_of(name: str) -> int:
 class Call:
     """A call in flight on a CPU, and what it will settle when it closes; none if its kind is NO_CALL.
 
-    It waits as long as its CPU's steps are what they were when it began: `depth` of them, `top` the next one.
+    It waits as long as its CPU still has the call's first step, `top`, where it was when the call began: as the
+    `depth`-th from the bottom.
     """
 
     __slots__ = (
@@ -99,6 +100,7 @@ class Call:
         "mm",
         "page",
         "parents",
+        "room",
         "sequence",
         "slots",
         "top",
@@ -111,6 +113,8 @@ class Call:
         # Of a fork the address space that it has returned, of an exit the one that has ended.
         self.child = NO_CHILD
         self.cpu = self.mm = self.page = self.count = self.arg = self.depth = self.sequence = 0
+        # Of a fork: an address space was free when it began, and no other fork has taken it since.
+        self.room = False
         self.top: tuple[int, ...] = ()
         self.waits = False
         # Slots of which it has made a new region.
@@ -164,6 +168,7 @@ class Call:
         )
         other.waits = self.waits
         other.child = self.child
+        other.room = self.room
         other.sequence = self.sequence
         other.slots = self.slots.copy()
         other.zeroed = self.zeroed.copy()

@@ -107,6 +107,11 @@ class Contract(Effects):
         steps = self.steps[cpu]
         call = self.spare or Call()
         self.spare = None
+        if kind == FORK:
+            others = [other for other in self.calls.values() if other.kind == FORK]
+            call.room = not others and len(self.living) < self.spaces
+            for other in others:
+                other.room = False
         self.calls[cpu] = call
         call.begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
         self.waiting |= 1 << cpu
@@ -138,7 +143,8 @@ class Contract(Effects):
     def _start_if_moved(self, cpu: int) -> None:
         call = self.calls[cpu]
         steps = self.steps[cpu]
-        if len(steps) != call.depth or steps[-1] is not call.top:
+        # What lies above its first step is a context switch back from a kernel thread, which is no part of it.
+        if len(steps) < call.depth or steps[call.depth - 1] is not call.top:
             self._start(cpu, call)
 
     def _start(self, cpu: int, call: Call) -> None:
@@ -168,11 +174,11 @@ class Contract(Effects):
             self._started(cpu)
             self._end(cpu)
             self._settle(call)
-        failed = call.kind == FORK and call.child == NO_CHILD
+        failed = call.kind == FORK and call.room and call.child == NO_CHILD
         if call.kind == EXIT:
             # Its number and its tables are free now.
             self.living.discard(call.child)
-        return FORK_FAILED if failed and len(self.living) < self.spaces else FINE
+        return FORK_FAILED if failed else FINE
 
     def _started(self, cpu: int) -> Call:
         """Start what has made steps, the CPU's call in any case; return that."""

@@ -114,18 +114,18 @@ class Effects(Pages):
 
     def _detach(self, register: int) -> None:
         """A page of the file or of a driver becomes another one: a region of it that a call in flight has replaced may
-        go on to show the old one.
+        go on to show the old one, or show the new one.
 
-        munmap takes a page out of its table before it flushes, and a hole that is punched meanwhile finds it unmapped
-        (good_punch_beside_munmap).
+        munmap takes a page out of its table before it flushes, and a hole that is punched meanwhile finds it unmapped;
+        but mremap may not have come to the page yet, and a fault maps the new one (good_punch_beside_mremap).
         """
-        for slot, older in self.older.items():
-            for i, (sequence, region, held) in enumerate(older):
+        for older in self.older.values():
+            for sequence, region, held in older.copy():
                 if held == register:
                     kept = self.new_register()
                     self.open_register(kept).values = self.values_of(register)
                     self.settle(kept)
-                    self.older[slot][i] = (sequence, region, kept)
+                    older.append((sequence, region, kept))
 
     def _mapping(self, page: int, prot: int, kind: int) -> tuple[int, int]:
         """Return the region and the register of a page that is mapped anew."""
@@ -219,7 +219,8 @@ class Effects(Pages):
                     self.end_free(register)
                 else:
                     call.free.append(register)
-                if self.mark.get(slot, NO) == YES:
+                if slot in self.marking or self.mark.get(slot, NO) == YES:
+                    # A page that is dropped takes its mark along, or one that a call in flight is about to set.
                     self._begin_marking(call, slot, PERHAPS)
 
     def _zero(self, call: Call, register: int, *, promised: bool) -> None:

@@ -124,6 +124,6 @@ def begin(w: World, cpu: int, start: Start, number: int, page: int, count: int, 
     w.op[cpu] = number
     w.op_page[cpu] = page
     start(w, cpu, page, count, arg)
+    w.observer.began(cpu, number, page, count, arg)
     if w.kthread[cpu] and start not in _KERNEL_STARTS:
         leave_lazy(w, cpu)
-    w.observer.began(cpu, number, page, count, arg)

@@ -23,8 +23,8 @@ class Program:
         self.contract.began(cpu, kind, 0, page, count, arg)
 
     def move(self, cpu: int) -> None:
-        """The call makes its first step."""
-        self.steps[cpu].append((0,))
+        """The call makes its first step, which leaves another one."""
+        self.steps[cpu][0] = (0,)
 
     def end(self, cpu: int) -> None:
         """The call returns."""

@@ -76,6 +76,18 @@ def test_a_call_that_waits_for_its_lock_has_not_begun() -> None:
     assert program.denied(kind=W, reported=R) == DENIED_INSIDE
 
 
+def test_a_call_after_a_context_switch_has_not_begun() -> None:
+    """The kernel thread of a lazy CPU gives way first; the call waits for its lock only after that."""
+    program = Program()
+    program.begin(0, MPROTECT, arg=R)
+    program.steps[0].append((0,))
+    assert program.denied(kind=W, reported=R) == DENIED_INSIDE
+    program.steps[0].pop()
+    assert program.denied(kind=W, reported=R) == DENIED_INSIDE
+    program.move(0)
+    assert program.denied(kind=W, reported=R) == FINE
+
+
 def test_two_calls_that_exclude_each_other_have_an_order() -> None:
     """The second one waits until the first has returned, and so finds what it has made."""
     program = Program()

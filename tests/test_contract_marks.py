@@ -137,3 +137,16 @@ def test_a_page_that_was_let_go_may_lose_its_mark() -> None:
     program.call(PROTECT)
     assert program.trapped() == FINE
     assert program.store(value=2) == FINE
+
+
+def test_a_page_that_is_let_go_meanwhile_may_lose_its_mark() -> None:
+    """MADV_FREE beside the write-protection, and reclaim after both."""
+    program = Program()
+    program.store(value=1)
+    program.call(REGISTER)
+    program.open(0, PROTECT)
+    program.begin(1, FREE)
+    program.move(1)
+    program.end(1)
+    program.end(0)
+    assert program.store(value=2) == FINE

@@ -60,7 +60,7 @@ class Promises:
             for sequence, region, register in contract.older[slot]:
                 out += (self.sequences[sequence], region, self.register(register))
         for distance, call in in_flight:
-            out += (_CALL, distance, call.kind, call.mm, call.child)
+            out += (_CALL, distance, call.kind << 1 | call.room, call.mm, call.child)
             self._call(call)
         for held in sorted(contract.postponed.values(), key=self._order):
             out.append(_POSTPONED)

@@ -197,31 +197,44 @@ class Effects(Pages):
         self._replace(call, slot, HOLE, NO_REGISTER)
 
     def _madvise(self, call: Call, slots: range) -> None:
-        """What is mapped of the range; a driver's pages, and MADV_FREE of shared memory, end it there (EINVAL)."""
+        """What is mapped of the range; a driver's pages, and MADV_FREE of shared memory, end it there (EINVAL).
+
+        It promises nothing where it may have found one region or another, nor after one that may have ended it.
+        """
+        certain = True
         for slot in slots:
-            region, register = self.region[slot], self.register[slot]
-            if not region:
-                continue
-            if DRIVER <= register < PRIVATE or (call.kind == FREE and register < PRIVATE):
-                return
-            certain = self._is_certain(slot)
-            if region & POPULATED:
-                self._set_page(slot, region & ~POPULATED, register)
-            if register < PRIVATE:
-                continue
-            if call.kind == DONTNEED:
-                self._zero(call, register, promised=certain)
-                if region & REGISTERED:
-                    self._begin_marking(call, slot, NO if certain else PERHAPS)
-            else:
-                self.begin_free(register)
-                if self.at_once:
-                    self.end_free(register)
-                else:
-                    call.free.append(register)
-                if slot in self.marking or self.mark.get(slot, NO) == YES:
-                    # A page that is dropped takes its mark along, or one that a call in flight is about to set.
-                    self._begin_marking(call, slot, PERHAPS)
+            certain = certain and self._is_certain(slot)
+            met = self._mappings(slot)
+            kept = [each for each in met if not self._refuses(call.kind, each[1])]
+            if len(kept) < len(met):
+                if not kept:
+                    return
+                certain = False
+            for region, register in kept:
+                self._drop(call, slot, region, register, certain=certain)
+
+    def _refuses(self, kind: int, register: int) -> bool:
+        return DRIVER <= register < PRIVATE or (kind == FREE and register < PRIVATE)
+
+    def _drop(self, call: Call, slot: int, region: int, register: int, *, certain: bool) -> None:
+        """Make zeros of what one region of a page shows, or let it go; shared memory stays what it is."""
+        if region & POPULATED and self.region[slot] == region:
+            self._set_page(slot, region & ~POPULATED, register)
+        if register < PRIVATE:
+            return
+        if call.kind == DONTNEED:
+            self._zero(call, register, promised=certain)
+            if region & REGISTERED:
+                self._begin_marking(call, slot, NO if certain else PERHAPS)
+            return
+        self.begin_free(register)
+        if self.at_once:
+            self.end_free(register)
+        else:
+            call.free.append(register)
+        if slot in self.marking or self.mark.get(slot, NO) == YES:
+            # A page that is dropped takes its mark along, or one that a call in flight is about to set.
+            self._begin_marking(call, slot, PERHAPS)
 
     def _zero(self, call: Call, register: int, *, promised: bool) -> None:
         if self.at_once:
@@ -254,19 +267,22 @@ class Effects(Pages):
 
     def _write_protect(self, call: Call, slots: range) -> None:
         """Up to the first region that is not registered (ENOENT); a page without anything mapped may stay as it is."""
+        certain = True
         for slot in slots:
-            region = self.region[slot]
-            if not region:
-                continue
-            if not region & REGISTERED:
-                return
-            certain = self._is_certain(slot)
-            mark = PERHAPS
-            if certain and call.kind == RESOLVE:
-                mark = NO
-            elif certain and self._is_populated(slot):
-                mark = YES
-            self._begin_marking(call, slot, mark)
+            certain = certain and self._is_certain(slot)
+            met = self._mappings(slot)
+            registered = [region for region, _ in met if region & REGISTERED]
+            if len(registered) < len(met):
+                if not registered:
+                    return
+                certain = False
+            if registered:
+                mark = PERHAPS
+                if certain and call.kind == RESOLVE:
+                    mark = NO
+                elif certain and self._is_populated(slot):
+                    mark = YES
+                self._begin_marking(call, slot, mark)
 
     def _wrpkru(self, call: Call) -> None:
         """The rights (none, r, rw) of the thread to the pages of a key."""

@@ -98,6 +98,13 @@ class Pages(Contents):
         """Return the regions that an access may meet."""
         return [self.region[slot], *(region for _, region, _ in self.older.get(slot, ()))]
 
+    def _mappings(self, slot: int) -> list[tuple[int, int]]:
+        """Return the regions, none of them a hole, that a call may find at the page, each with its register once."""
+        found = {self.register[slot]: self.region[slot]}
+        for _, region, register in self.older.get(slot, ()):
+            found.setdefault(register, region)
+        return [(region, register) for register, region in found.items() if region]
+
     def _is_certain(self, slot: int) -> bool:
         """Return whether the page is mapped, and to what, whatever a call in flight makes of its region.
 

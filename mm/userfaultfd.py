@@ -3,8 +3,10 @@
 The two changes run under mmap_lock for reading, so they overlap with page faults and with each other.
 """
 
+from machine.entry import PSE
+from machine.geometry import TABLES
 from mm.change_protection import UFFD_PROTECT, UFFD_RESOLVE, change_pmd
-from mm.locks import mmap_read_trylock, write_trylock
+from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, write_trylock
 from mm.operation import (
     gather_begin,
     gather_finish,
@@ -13,7 +15,9 @@ from mm.operation import (
 )
 from mm.page_mask import by_table, mask_of
 from mm.step import Step, push, step
-from mm.vma import vmas_in
+from mm.tables import pmd_of
+from mm.thp import split_huge
+from mm.vma import has_boundary, vmas_in
 from mm.world import VM_FILE, VM_MAPPED, VM_PFNMAP, VM_UFFD_WP, VM_WRITE, World
 
 
@@ -32,7 +36,10 @@ def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None
 
 
 @step("mmap_write_lock, userfaultfd_register", "lock")
-def register_vma(w: World, _cpu: int, s: Step) -> bool:
+def register_vma(w: World, cpu: int, s: Step) -> bool:
+    """Where a VMA is split inside of a huge page, that is split too (vma_adjust_trans_huge in mm/huge_memory.c of 6.1,
+    6.12 and 7.3): else a fault in the one VMA would change entries of the other, beside a call that has that locked.
+    """
     _, mm, first, count = s
     regions = w.vma[mm]
     new = [vma | VM_UFFD_WP if vma & VM_MAPPED else vma for vma in regions[first : first + count]]
@@ -43,6 +50,9 @@ def register_vma(w: World, _cpu: int, s: Step) -> bool:
         return True
     if not refused:
         w.vma[mm] = then
+        for index in range(TABLES):
+            if pmd_of(w, mm, index) & PSE and has_boundary(then, index):
+                push(w, cpu, (pmd_lock, mm), (split_huge, mm, index), (pmd_unlock, mm))
     return False
 
 

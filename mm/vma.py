@@ -3,7 +3,7 @@
 Two such runs that meet are one VMA (vma_merge); who changes a part of one splits it.
 """
 
-from machine.geometry import PAGES
+from machine.geometry import FANOUT, PAGES
 from mm.world import VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
 
 
@@ -42,3 +42,11 @@ def vmas_in(regions: list[int], first: int, count: int) -> list[tuple[int, int]]
         else:
             found.append((page, 1))
     return found
+
+
+def has_boundary(regions: list[int], index: int) -> bool:
+    """Return whether a VMA ends inside of what entry `index` of the PMD table maps."""
+    first = index * FANOUT
+    return not all(
+        belongs(regions[page], regions[page + 1]) for page in range(first, first + FANOUT - 1)
+    )

@@ -241,6 +241,11 @@ class Effects(Pages):
             self.unsettled.pop(register, None)
             self.value[register] = 0
             return
+        for i, (known, _) in enumerate(call.zeroed):
+            if known == register:
+                # Met at two pages, because an mremap in flight moves it: at one of them it may not be found.
+                call.zeroed[i] = (register, False)
+                return
         self.begin_zeroing(register, call.sequence)
         call.zeroed.append((register, promised))
 

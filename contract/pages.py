@@ -6,7 +6,7 @@ from mypy_extensions import mypyc_attr
 
 from contract.calls import Call
 from contract.contents import PRIVATE, Contents
-from contract.regions import HOLE, POPULATED, REGISTERED, Older
+from contract.regions import HOLE, HUGE, POPULATED, REGISTERED, Older
 from machine.geometry import PAGES
 
 NO_REGISTER: Final = -1
@@ -120,14 +120,18 @@ class Pages(Contents):
         """Return whether something must be mapped at the page, or be in swap: else a write-protection may miss it.
 
         In shared memory it does not: a marker stands for the page (Linux 7.3, mm/mprotect.c change_pte_range).
+        That a page of a region with huge pages was read is not enough: a store to the huge zero page makes the PMD none
+        for a moment, and the walk looks without its lock (do_huge_zero_wp_pmd in mm/huge_memory.c and change_pmd_range
+        in mm/mprotect.c of 7.3; good_write_protect_beside_a_store_to_huge_zeros).
         """
         register = self.register[slot]
         if register < PRIVATE:
             return True
+        populated = self.region[slot] & (POPULATED | HUGE) == POPULATED
         state = self.unsettled.get(register)
         if state is not None:
-            return bool(self.region[slot] & POPULATED) and not (state.dispensable or state.freeing)
-        return bool(self.region[slot] & POPULATED or self.value.get(register, 0))
+            return populated and not (state.dispensable or state.freeing)
+        return populated or self.value.get(register, 0) != 0
 
     def _pkru_of(self, cpu: int, slot: int) -> int:
         return self.pkru.get((cpu, slot // PAGES), 0) if self.pkru else 0

@@ -178,6 +178,18 @@ def test_dontneed_in_flight_may_lose_a_store() -> None:
     assert program.load(value=0) == CONTENT
 
 
+def test_dontneed_may_meet_a_page_twice() -> None:
+    """An mremap in flight moves it inside the range: it is dropped at one of the two places, or at none."""
+    program = Program(pages=2)
+    program.store(page=0, value=3)
+    program.open(0, MREMAP, page=0, arg=1)
+    program.open(1, DONTNEED, page=0, count=2)
+    program.end(1)
+    program.end(0)
+    assert program.load(page=1, value=3) == FINE
+    assert program.load(page=1, value=0) == CONTENT
+
+
 def test_free_may_drop_until_the_next_store() -> None:
     """After MADV_FREE the old content or zeros; zeros once seen stay; a store after it keeps the page."""
     program = Program()

@@ -104,7 +104,6 @@ class Call:
         "sequence",
         "slots",
         "top",
-        "waits",
         "zeroed",
     )
 
@@ -116,7 +115,6 @@ class Call:
         # Of a fork: an address space was free when it began, and no other fork has taken it since.
         self.room = False
         self.top: tuple[int, ...] = ()
-        self.waits = False
         # Slots of which it has made a new region.
         self.slots: list[int] = []
         # Registers that it makes zeros of, and whether it promises so.
@@ -150,7 +148,6 @@ class Call:
         self.arg = arg
         self.depth = depth
         self.top = top
-        self.waits = True
 
     def clear(self) -> None:
         """Settle nothing any more."""
@@ -166,7 +163,6 @@ class Call:
         other.begin(
             self.cpu, self.kind, self.mm, self.page, self.count, self.arg, self.depth, self.top
         )
-        other.waits = self.waits
         other.child = self.child
         other.room = self.room
         other.sequence = self.sequence

@@ -159,8 +159,8 @@ class Contents:
         state.freeing -= 1
         state.dispensable = True
 
-    def begin_snapshot(self, register: int) -> int:
-        """Return a new register that takes what this one contains, at some instant from here on."""
+    def begin_snapshot(self, register: int) -> None:
+        """A new register, the one after all others, takes what this one contains, at some instant from here on."""
         child = self.new_register()
         state = self.open_register(register)
         state.children.append(child)
@@ -168,7 +168,6 @@ class Contents:
         # A page that was let go is let go in the child as well.
         copy.dispensable = state.dispensable or state.freeing > 0
         self.settle(child)
-        return child
 
     def end_snapshot(self, register: int, child: int) -> None:
         """The snapshot is taken."""

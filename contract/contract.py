@@ -105,8 +105,11 @@ class Contract(Effects):
         if self.waiting:
             self.start_waiting()
         steps = self.steps[cpu]
-        call = self.spare or Call()
-        self.spare = None
+        call = self.spare
+        if call is None:
+            call = Call()
+        else:
+            self.spare = None
         if kind == FORK:
             others = [other for other in self.calls.values() if other.kind == FORK]
             call.room = not others and len(self.living) < self.spaces
@@ -148,7 +151,6 @@ class Contract(Effects):
             self._start(cpu, call)
 
     def _start(self, cpu: int, call: Call) -> None:
-        call.waits = False
         self.waiting &= ~(1 << cpu)
         self.sequence += 1
         call.sequence = self.sequence
@@ -159,12 +161,13 @@ class Contract(Effects):
 
         Return a reason if the call has failed that had no cause to.
         """
-        self.explained &= ~(1 << cpu)
+        if self.explained:
+            self.explained &= ~(1 << cpu)
         call = self.calls.get(cpu)
         if call is None:
             return FINE
-        alone = len(self.calls) == 1 and not self.postponed
-        if alone and call.waits and call.kind != FORK:
+        kind = call.kind
+        if self.waiting == 1 << cpu and len(self.calls) == 1 and not self.postponed and kind != FORK:
             # Nobody has looked since it began.
             self._end(cpu)
             self.at_once = True
@@ -174,18 +177,19 @@ class Contract(Effects):
             self._started(cpu)
             self._end(cpu)
             self._settle(call)
-        failed = call.kind == FORK and call.room and call.child == NO_CHILD
-        if call.kind == EXIT:
+            if kind == FORK and call.room and call.child == NO_CHILD:
+                return FORK_FAILED
+        if kind == EXIT:
             # Its number and its tables are free now.
             self.living.discard(call.child)
-        return FORK_FAILED if failed else FINE
+        return FINE
 
     def _started(self, cpu: int) -> Call:
         """Start what has made steps, the CPU's call in any case; return that."""
         if self.waiting:
             self.start_waiting()
         call = self.calls[cpu]
-        if call.waits:
+        if self.waiting >> cpu & 1:
             self._start(cpu, call)
         return call
 
@@ -210,17 +214,19 @@ class Contract(Effects):
         call = self._started(cpu)
         call.child = child
         self.living.add(child)
-        first, parent = child * PAGES, call.mm * PAGES
-        for page in range(PAGES):
-            region = self.region[parent + page] & ~(REGISTERED | POPULATED)
-            self._set_page(first + page, region, self.register[parent + page])
+        parent = call.mm * PAGES
+        regions = self.region[parent : parent + PAGES]
+        registers = self.register[parent : parent + PAGES]
         for i, (page, _) in enumerate(call.parents):
-            self._set_page(first + page, self.region[first + page], call.child_first + i)
+            registers[page] = call.child_first + i
+        unregistered = [region & ~(REGISTERED | POPULATED) for region in regions]
+        self._set_pages(child * PAGES, unregistered, registers)
 
     def exited(self, mm: int) -> None:
         """The last thread of the address space has exited: nobody can make an access there any more."""
-        for slot in range(mm * PAGES, mm * PAGES + PAGES):
-            self._set_page(slot, HOLE, NO_REGISTER)
+        first = mm * PAGES
+        self._set_pages(first, [HOLE] * PAGES, [NO_REGISTER] * PAGES)
+        for slot in range(first, first + PAGES):
             self.mark.pop(slot, None)
             self.older.pop(slot, None)
         for call in self.calls.values():
@@ -290,10 +296,12 @@ class Contract(Effects):
         """Judge a fault that was delivered; `reported` is what the handler saw of the region (contract.regions)."""
         if self.waiting:
             self.start_waiting()
+        region = self.region[slot]
+        if not region & kind and allowance(region) == reported:
+            return FINE
         pkru = self._pkru_of(cpu, slot)
         explained = self.explained >> cpu & 1
-        regions = self._may_meet(slot) if slot in self.older else (self.region[slot],)
-        for region in regions:
+        for region in self._may_meet(slot):
             if allowance(region) == reported and (explained or not allows(region, kind, pkru)):
                 return FINE
         return DENIED_INSIDE
@@ -306,6 +314,9 @@ class Contract(Effects):
         """
         if self.waiting:
             self.start_waiting()
+        if not self.region[slot] & kind:
+            self.explained |= 1 << cpu
+            return
         pkru = self._pkru_of(cpu, slot)
         for region in self._may_meet(slot):
             if not allows(region, kind, pkru):

@@ -4,12 +4,14 @@ Which part of a range a call changes is that of Linux 7.3 (mm/madvise.c madvise_
 mwriteprotect_range and userfaultfd_register, mm/mremap.c remap_move, mm/mprotect.c do_mprotect_pkey).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from contract.calls import (
     DONTNEED,
+    EXIT,
     FORK,
     FREE,
     MMAP,
@@ -59,43 +61,17 @@ class Effects(Pages):
         super().__init__(spaces, known)
         self.pages = pages
 
-    def map_at_boot(self, mm: int, page: int, prot: int, kind: int) -> None:
-        """The page was mapped before the run began."""
-        slot = mm * PAGES + page
-        self._set_page(slot, *self._mapping(page, prot, kind))
+    def map_at_boot(self, pages: int, prot: int, kind: int) -> None:
+        """The first pages of the first address space were mapped before the run began."""
+        mapped = [self._mapping(page, prot, kind) for page in range(pages)]
+        self._set_pages(0, [region for region, _ in mapped], [register for _, register in mapped])
 
     def _carry_out(self, call: Call) -> None:
         """Note what the call may show from here on; what nobody can meet meanwhile, because it has been carried out
         `at_once`, takes effect at once.
         """
-        kind = call.kind
         first = call.mm * PAGES + call.page
-        slots = range(first, first + call.count)
-        if kind in (MPROTECT, PKEY_MPROTECT):
-            self._mprotect(call, slots)
-        elif kind == MUNMAP:
-            for slot in slots:
-                if self.region[slot]:
-                    self._replace(call, slot, HOLE, NO_REGISTER)
-        elif kind == MMAP:
-            self._mmap(call, slots)
-        elif kind == MREMAP:
-            self._mremap(call, first)
-        elif kind in (DONTNEED, FREE):
-            self._madvise(call, slots)
-        elif kind == FORK:
-            self._fork(call)
-        elif kind == REGISTER:
-            self._register(call, slots)
-        elif kind in (PROTECT, RESOLVE):
-            self._write_protect(call, slots)
-        elif kind == PUNCH:
-            self._zero(call, FILE + call.page, promised=True)
-        elif kind == REVOKE:
-            for place in range(call.page, call.page + call.count):
-                self._zero(call, DRIVER + place, promised=True)
-        elif kind == WRPKRU:
-            self._wrpkru(call)
+        _EFFECTS[call.kind](self, call, range(first, first + call.count))
 
     def _settle(self, call: Call) -> None:
         for slot in call.slots:
@@ -134,6 +110,11 @@ class Effects(Pages):
             return region, _FIRST[kind] + page
         return region | (HUGE if kind == MAP_HUGE else 0), self.new_register()
 
+    def _munmap(self, call: Call, slots: range) -> None:
+        for slot in slots:
+            if self.region[slot]:
+                self._replace(call, slot, HOLE, NO_REGISTER)
+
     def _mmap(self, call: Call, slots: range) -> None:
         """MAP_FIXED_NOREPLACE: nothing, if anything is mapped there."""
         for slot in slots:
@@ -157,13 +138,13 @@ class Effects(Pages):
             if new != old:
                 self._replace(call, slot, new, self.register[slot])
 
-    def _mremap(self, call: Call, first: int) -> None:
+    def _mremap(self, call: Call, slots: range) -> None:
         """Move what is mapped in the range, hole by hole, and unmap what was at each target.
 
         A range that begins with a hole is refused, and so is one with several regions (VMAs) if the first is registered
         with userfaultfd; one that comes later ends the call there. What moves is registered no more.
         """
-        mm, count, target = call.mm, call.count, call.arg
+        mm, count, target, first = call.mm, call.count, call.arg, slots.start
         source = first - mm * PAGES
         if target + count > self.pages or abs(target - source) < count or not self.region[first]:
             return
@@ -249,15 +230,14 @@ class Effects(Pages):
         self.begin_zeroing(register, call.sequence)
         call.zeroed.append((register, promised))
 
-    def _fork(self, call: Call) -> None:
+    def _fork(self, call: Call, _slots: range) -> None:
         """Snapshots of the private pages, each taken at some instant until the fork returns."""
         first = call.mm * PAGES
-        for page in range(PAGES):
+        call.child_first = self.registers
+        for page in range(self.pages):
             register = self.register[first + page]
             if register >= PRIVATE:
-                child = self.begin_snapshot(register)
-                if not call.parents:
-                    call.child_first = child
+                self.begin_snapshot(register)
                 call.parents.append((page, register))
 
     def _register(self, call: Call, slots: range) -> None:
@@ -289,10 +269,39 @@ class Effects(Pages):
                     mark = YES
                 self._begin_marking(call, slot, mark)
 
-    def _wrpkru(self, call: Call) -> None:
+    def _punch(self, call: Call, _slots: range) -> None:
+        self._zero(call, FILE + call.page, promised=True)
+
+    def _revoke(self, call: Call, _slots: range) -> None:
+        for place in range(call.page, call.page + call.count):
+            self._zero(call, DRIVER + place, promised=True)
+
+    def _exit(self, call: Call, slots: range) -> None:
+        """Of the last thread: see Contract.exited."""
+
+    def _wrpkru(self, call: Call, _slots: range) -> None:
         """The rights (none, r, rw) of the thread to the pages of a key."""
         key, rights = divmod(call.arg, 3)
         at = 2 * (key + 1)
         denied = (NO_ACCESS, NO_WRITE, 0)[rights]
         thread = (call.cpu, call.mm)
         self.pkru[thread] = self.pkru.get(thread, 0) & ~(3 << at) | denied << at
+
+
+_EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
+    MPROTECT: Effects._mprotect,
+    PKEY_MPROTECT: Effects._mprotect,
+    MUNMAP: Effects._munmap,
+    MMAP: Effects._mmap,
+    MREMAP: Effects._mremap,
+    DONTNEED: Effects._madvise,
+    FREE: Effects._madvise,
+    FORK: Effects._fork,
+    REGISTER: Effects._register,
+    PROTECT: Effects._write_protect,
+    RESOLVE: Effects._write_protect,
+    PUNCH: Effects._punch,
+    REVOKE: Effects._revoke,
+    WRPKRU: Effects._wrpkru,
+    EXIT: Effects._exit,
+}

@@ -70,11 +70,21 @@ class Pages(Contents):
     def _set_page(self, slot: int, region: int, register: int) -> None:
         """The page has this region and register from here on."""
         if self.shares:
-            self.region = self.region.copy()
-            self.register = self.register.copy()
-            self.shares = False
+            self._unshare()
         self.region[slot] = region
         self.register[slot] = register
+
+    def _set_pages(self, first: int, regions: list[int], registers: list[int]) -> None:
+        """As _set_page, of a run of slots."""
+        if self.shares:
+            self._unshare()
+        self.region[first : first + len(regions)] = regions
+        self.register[first : first + len(registers)] = registers
+
+    def _unshare(self) -> None:
+        self.region = self.region.copy()
+        self.register = self.register.copy()
+        self.shares = False
 
     def _replace(self, call: Call, slot: int, region: int, register: int) -> None:
         if not self.at_once:

@@ -102,8 +102,7 @@ def boot(
     if header.layout in _LAYOUTS:
         prot, kind = _LAYOUTS[header.layout]
         map_pages(w, NOBODY, 0, range(header.pages), prot, kind)
-        for page in range(header.pages):
-            oracle.contract.map_at_boot(0, page, prot, kind)
+        oracle.contract.map_at_boot(header.pages, prot, kind)
     for cpu in range(header.cpus):
         strategy.boot(w, cpu, 0)
     return w, oracle

@@ -26,6 +26,7 @@ from machine.caches import FETCH
 from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
 from machine.tlb_entry import tlb_grants
+from machine.x86 import Machine
 from mm.step import POINTS
 from mm.tables import is_swap, leaf_of
 from mm.world import World
@@ -84,23 +85,25 @@ def failure_feature(reason: str) -> int:
     return _REASON[reason]
 
 
-def held_class(w: World, cpu: int, page: int, version: int) -> int:
+def held_class(machine: Machine, cpu: int, page: int, version: int) -> int:
     """Return how what a CPU's TLB holds for a page under its loaded PCID compares with a version of the page; the worse
     of the two where it has two TLBs.
     """
-    tag = w.machine.pcid[cpu] << 4
-    held = _held_under(w.machine.tlb[cpu], tag, page, version)
-    if w.machine.split_tlb:
-        return max(held, _held_under(w.machine.tlb[cpu], FETCH | tag, page, version))
-    return held
-
-
-def _held_under(tlb: dict[int, int], tag: int, page: int, version: int) -> int:
+    tlb = machine.tlb[cpu]
+    tag = machine.pcid[cpu] << 4
+    held = 0
     if tag | page in tlb:
-        return tlb_class(tlb[tag | page], version)
-    if tag | 8 | page >> 2 in tlb:
-        return tlb_class(tlb[tag | 8 | page >> 2] + ((page & 3) << 8), version)
-    return 0
+        held = tlb_class(tlb[tag | page], version)
+    elif tag | 8 | page >> 2 in tlb:
+        held = tlb_class(tlb[tag | 8 | page >> 2] + ((page & 3) << 8), version)
+    if machine.split_tlb:
+        tag |= FETCH
+        if tag | page in tlb:
+            held = max(held, tlb_class(tlb[tag | page], version))
+        elif tag | 8 | page >> 2 in tlb:
+            entry = tlb[tag | 8 | page >> 2] + ((page & 3) << 8)
+            held = max(held, tlb_class(entry, version))
+    return held
 
 
 def observe(w: World, history: History, record: Record, into: set[int]) -> None:
@@ -110,16 +113,17 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
     mm = w.task_mm[cpu]
     version = history.versions[mm * PAGES + page][-1]
     operations = w.op
+    machine = w.machine
     entry = leaf_of(w, mm, page)
     frame = (entry >> 19) & 60 | (entry >> 12) & 3
     own = other = worst = 0
     flying, busy = cpu, -1
-    for there, tlb in enumerate(w.machine.tlb):
+    for there, tlb in enumerate(machine.tlb):
         if there != cpu and operations[there] > busy:
             flying, busy = there, operations[there]
         if not tlb:
             continue
-        held = held_class(w, there, page, version)
+        held = held_class(machine, there, page, version)
         if held > worst:  # noqa: PLR1730 - called 40 times an execution, max() took 2 % of it
             worst = held
         if there == cpu:
@@ -148,9 +152,9 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
             behind, _ = w.flush.behind(w, mm)
         version = history.versions[mm * PAGES + target][-1]
         worst = 0
-        for there, tlb in enumerate(w.machine.tlb):
+        for there, tlb in enumerate(machine.tlb):
             if tlb:
-                held = held_class(w, there, target, version)
+                held = held_class(machine, there, target, version)
                 if held > worst:  # noqa: PLR1730 - as above
                     worst = held
     into.add(_FLIGHT_AT + (phase * BEHIND_RANGE + behind) * TLB_CLASSES + worst)

@@ -141,7 +141,8 @@ def fault_lock(w: World, mm: int, page: int) -> None:
     if w.vma[mm][page] & VM_PFNMAP:
         w.mmap_lock[mm] += 1
     else:
-        vma_read_trylock(w, mm, page)
+        at = mm * PAGES + page
+        w.vma_readers[at] = w.vma_readers.get(at, 0) + 1
 
 
 def fault_unlock(w: World, mm: int, page: int) -> None:

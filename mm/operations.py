@@ -116,6 +116,8 @@ BY_KERNEL_THREAD: Final = frozenset(
 """Operations that need no user thread on the CPU, so that a lazy CPU stays lazy (or is switched by them)."""
 LOCKS_FOR_READING: Final = frozenset({"ksm"})
 """Of these, what takes mmap_lock for reading."""
+_ACCESSES: Final = frozenset((start_read, start_write, start_exec, start_copy))
+"""Instructions of a program: they call nobody."""
 _KERNEL_STARTS: Final = frozenset(STARTS[name] for name in BY_KERNEL_THREAD)
 
 
@@ -124,6 +126,7 @@ def begin(w: World, cpu: int, start: Start, number: int, page: int, count: int, 
     w.op[cpu] = number
     w.op_page[cpu] = page
     start(w, cpu, page, count, arg)
-    w.observer.began(cpu, number, page, count, arg)
+    if start not in _ACCESSES:
+        w.observer.began(cpu, number, page, count, arg)
     if w.kthread[cpu] and start not in _KERNEL_STARTS:
         leave_lazy(w, cpu)

@@ -3,12 +3,14 @@
 Two such runs that meet are one VMA (vma_merge); who changes a part of one splits it.
 """
 
+from functools import lru_cache
+
 from machine.geometry import FANOUT, PAGES
 from mm.world import VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
 
 
 def belongs(vma: int, following: int) -> bool:
-    """Return whether the page behind one whose region is `vma` is of the same VMA."""
+    """Return whether the page after one whose region is `vma` is of the same VMA."""
     return bool(vma & VM_MAPPED) and following == vma + (
         1 << VM_PGOFF_SHIFT if vma & VM_SHARED else 0
     )
@@ -16,19 +18,27 @@ def belongs(vma: int, following: int) -> bool:
 
 def whole_vmas(regions: list[int], mask: int) -> int:
     """Return the mask of all pages of the VMAs that have a page of the mask."""
-    found = begin = 0
-    for page in range(1, PAGES + 1):
-        vma = regions[page - 1]
-        # As `belongs`, without its call: every writer of mmap_lock comes here.
-        following = vma + (1 << VM_PGOFF_SHIFT) if vma & VM_SHARED else vma
-        if page < PAGES and vma & VM_MAPPED and regions[page] == following:
+    found = 0
+    for run in _masks(tuple(regions)):
+        if run & mask:
+            found |= run
+    return found
+
+
+@lru_cache(maxsize=1 << 12)
+def _masks(regions: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the mask of each VMA's pages; kept, because every writer of mmap_lock asks, and few of them change
+    anything.
+    """
+    masks = []
+    begin = 0
+    for page, vma in enumerate(regions):
+        if page + 1 < PAGES and belongs(vma, regions[page + 1]):
             continue
         if vma & VM_MAPPED:
-            run = (1 << page) - (1 << begin)
-            if run & mask:
-                found |= run
-        begin = page
-    return found
+            masks.append((2 << page) - (1 << begin))
+        begin = page + 1
+    return tuple(masks)
 
 
 def vmas_in(regions: list[int], first: int, count: int) -> list[tuple[int, int]]:

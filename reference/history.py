@@ -67,7 +67,8 @@ class History(Objects):
         self.visits: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
         self.region_rights: list[int] = [-1] * SLOTS
         self.armed: list[int] = [0] * SLOTS
-        self.open_free: list[list[int]] = [[] for _ in range(cpus)]
+        # By CPU: objects that an MADV_FREE in flight lets go.
+        self.open_free: dict[int, list[int]] = {}
         # Content that must not come back: by slot, an object that the page's last zap found and that lives on.
         self.dropped: dict[int, int] = {}
         # Visits that have closed and deny ONCE_MAPPED: by slot, the index of the newest one.
@@ -91,7 +92,7 @@ class History(Objects):
         self.visits = [visits.copy() for visits in known.visits]
         self.region_rights = known.region_rights.copy()
         self.armed = known.armed.copy()
-        self.open_free = [owners.copy() for owners in known.open_free]
+        self.open_free = {cpu: owners.copy() for cpu, owners in known.open_free.items()}
         self.dropped = known.dropped.copy()
         self.emptied = known.emptied.copy()
         self.promotions = {cpu: slots.copy() for cpu, slots in known.promotions.items()}
@@ -153,11 +154,9 @@ class History(Objects):
         if visits:
             self._raise_floors(visits)
             visits.clear()
-        freed = self.open_free[cpu]
-        if freed:
-            for owner in freed:
+        if cpu in self.open_free:
+            for owner in self.open_free.pop(cpu):
                 self.freed_upto[owner] = self.time
-            freed.clear()
         if cpu in self.open_tracking:
             self.tracked[self.open_tracking.pop(cpu)] = True
         if cpu in self.promotions:
@@ -226,7 +225,7 @@ class History(Objects):
         }
 
     def lazy_freed(self, cpu: int, mm: int, frame: int) -> None:
-        self.open_free[cpu].append(self.objects[frame * MMS + mm])
+        self.open_free.setdefault(cpu, []).append(self.objects[frame * MMS + mm])
 
     def found_unmapped(self, cpu: int, mm: int, page: int) -> None:
         """What the page showed must not come back: by no older translation, and not the object, if it is private and
@@ -280,7 +279,7 @@ class History(Objects):
 
     def _is_being_freed(self, owner: int) -> bool:
         """Return whether an MADV_FREE of the object is in flight."""
-        return any(owner in freed for freed in self.open_free)
+        return any(owner in freed for freed in self.open_free.values())
 
     def _snapshot(self, original: int) -> int:
         """A fork inside an MADV_FREE: the child has what the call has given up already, as the parent."""
@@ -293,7 +292,7 @@ class History(Objects):
         """As of Objects; while both calls are in flight the store may have come before both."""
         super().store(version, value)
         owner = version >> 24
-        if self._is_being_freed(owner):
+        if self.open_free and self._is_being_freed(owner):
             at = (version >> 3 & 63) * MMS
             for other in self.objects[at : at + MMS]:
                 if other >= 0:

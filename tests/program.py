@@ -13,8 +13,7 @@ class Program:
     def __init__(self, prot: int = RW, kind: int = 0, pages: int = 2) -> None:
         self.steps: list[list[tuple[int, ...]]] = [[] for _ in range(4)]
         self.contract = Contract(self.steps, 3, 8)
-        for page in range(pages):
-            self.contract.map_at_boot(0, page, prot, kind)
+        self.contract.map_at_boot(pages, prot, kind)
 
     def begin(self, cpu: int, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
         """A call begins, and waits for its first lock."""

@@ -72,17 +72,17 @@ def test_classes_of_entries_differ_by_what_they_allow() -> None:
 def test_what_a_tlb_holds_is_compared_with_the_newest_version() -> None:
     """Nothing, no more than the page table grants, more rights, and a page that is gone."""
     k = Kernel()
-    assert held_class(k.w, 1, 0, newest(k)) == 0
+    assert held_class(k.w.machine, 1, 0, newest(k)) == 0
     k.write(1)
-    assert held_class(k.w, 1, 0, newest(k)) == 1
+    assert held_class(k.w.machine, 1, 0, newest(k)) == 1
     k.start(0, "mprotect", 0, 1, R)
     k.until(0, "pte_unlock")
-    assert held_class(k.w, 1, 0, newest(k)) == STALE
+    assert held_class(k.w.machine, 1, 0, newest(k)) == STALE
     k.finish(0)
     k.read(1)
     k.start(0, "munmap")
     k.until(0, "tlb_finish_mmu")
-    assert held_class(k.w, 1, 0, newest(k)) == STALE + 1
+    assert held_class(k.w.machine, 1, 0, newest(k)) == STALE + 1
 
 
 def test_a_huge_entry_is_held_for_each_of_its_pages() -> None:
@@ -90,7 +90,7 @@ def test_a_huge_entry_is_held_for_each_of_its_pages() -> None:
     k = Kernel(layout="huge")
     k.write(1, 0)
 
-    assert [held_class(k.w, 1, page, newest(k, page)) for page in range(4)] == [1] * 4
+    assert [held_class(k.w.machine, 1, page, newest(k, page)) for page in range(4)] == [1] * 4
 
 
 def test_another_cpu_that_is_stale_makes_other_features() -> None:

@@ -269,7 +269,7 @@ class Canonical(Sparse):
                 out += ((distance << 5 | slot) << 4 | deny, kept)
                 if deny & ONCE_MAPPED:
                     out.append(oracle.shows_content(slot, index))
-        freed = oracle.open_free[cpu]
+        freed = oracle.open_free.get(cpu)
         if freed:
             out.append(-2)
             out.extend(sorted({self.owner(owner) for owner in freed}))

@@ -331,6 +331,6 @@ class Search:
             if stack and stack[-1][0] in _LEFT_MOVERS:
                 code = stack[-1][0]
                 # An MADV_FREE that returns makes a difference to the stores around it.
-                if code in _UNLOCKS or not oracle.open_free[cpu]:
+                if code in _UNLOCKS or cpu not in oracle.open_free:
                     return cpu
         return -1

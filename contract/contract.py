@@ -24,7 +24,7 @@ from contract.calls import (
 )
 from contract.effects import Effects
 from contract.pages import NO, NO_REGISTER, YES
-from contract.regions import HOLE, KEY, POPULATED, REGISTERED, allowance, allows
+from contract.regions import HOLE, KEY, POPULATED, REGISTERED, RIGHTS, allowance, allows
 from machine.entry import WRITE
 from machine.geometry import PAGES
 
@@ -116,8 +116,8 @@ class Contract(Effects):
             for other in others:
                 other.room = False
         self.calls[cpu] = call
-        call.begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
         self.waiting |= 1 << cpu
+        call.begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
 
     def withdrawn(self, cpu: int) -> None:
         """The call that began last on the CPU, and has made no step, has not begun."""
@@ -167,9 +167,16 @@ class Contract(Effects):
         if call is None:
             return FINE
         kind = call.kind
-        if self.waiting == 1 << cpu and len(self.calls) == 1 and not self.postponed and kind != FORK:
+        if (
+            self.waiting == 1 << cpu
+            and len(self.calls) == 1
+            and not self.postponed
+            and kind != FORK
+        ):
             # Nobody has looked since it began.
-            self._end(cpu)
+            self.calls.clear()
+            self.waiting = 0
+            self.spare = call
             self.at_once = True
             self._carry_out(call)
             self.at_once = False
@@ -297,7 +304,7 @@ class Contract(Effects):
         if self.waiting:
             self.start_waiting()
         region = self.region[slot]
-        if not region & kind and allowance(region) == reported:
+        if not region & kind and reported == (region & RIGHTS if region else -1):
             return FINE
         pkru = self._pkru_of(cpu, slot)
         explained = self.explained >> cpu & 1

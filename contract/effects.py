@@ -63,8 +63,8 @@ class Effects(Pages):
 
     def map_at_boot(self, pages: int, prot: int, kind: int) -> None:
         """The first pages of the first address space were mapped before the run began."""
-        mapped = [self._mapping(page, prot, kind) for page in range(pages)]
-        self._set_pages(0, [region for region, _ in mapped], [register for _, register in mapped])
+        region, registers = self._mapping(0, pages, prot, kind)
+        self._set_pages(0, [region] * pages, [*registers])
 
     def _carry_out(self, call: Call) -> None:
         """Note what the call may show from here on; what nobody can meet meanwhile, because it has been carried out
@@ -103,28 +103,32 @@ class Effects(Pages):
                     self.settle(kept)
                     older.append((sequence, region, kept))
 
-    def _mapping(self, page: int, prot: int, kind: int) -> tuple[int, int]:
-        """Return the region and the register of a page that is mapped anew."""
+    def _mapping(self, page: int, count: int, prot: int, kind: int) -> tuple[int, range]:
+        """Return the region of pages that are mapped anew, and their registers."""
         region = region_of(prot)
         if kind in _FIRST:
-            return region, _FIRST[kind] + page
-        return region | (HUGE if kind == MAP_HUGE else 0), self.new_register()
+            return region, range(_FIRST[kind] + page, _FIRST[kind] + page + count)
+        first = self.registers
+        self.registers += count
+        return region | (HUGE if kind == MAP_HUGE else 0), range(first, first + count)
 
-    def _munmap(self, call: Call, slots: range) -> None:
+    def munmap(self, call: Call, slots: range) -> None:
+        """Whatever is mapped."""
         for slot in slots:
             if self.region[slot]:
                 self._replace(call, slot, HOLE, NO_REGISTER)
 
-    def _mmap(self, call: Call, slots: range) -> None:
+    def mmap(self, call: Call, slots: range) -> None:
         """MAP_FIXED_NOREPLACE: nothing, if anything is mapped there."""
         for slot in slots:
             if self.region[slot]:
                 return
         prot, kind = call.arg & ANY_KIND, call.arg >> MAP_KIND_AT
-        for slot in slots:
-            self._replace(call, slot, *self._mapping(slot % PAGES, prot, kind))
+        region, registers = self._mapping(call.page, call.count, prot, kind)
+        for slot, register in zip(slots, registers, strict=True):
+            self._replace(call, slot, region, register)
 
-    def _mprotect(self, call: Call, slots: range) -> None:
+    def mprotect(self, call: Call, slots: range) -> None:
         """Up to the first hole (ENOMEM)."""
         rights = region_of(call.arg & ANY_KIND)
         key = (call.arg >> KEY_AT << KEY_AT) & KEY
@@ -138,7 +142,7 @@ class Effects(Pages):
             if new != old:
                 self._replace(call, slot, new, self.register[slot])
 
-    def _mremap(self, call: Call, slots: range) -> None:
+    def mremap(self, call: Call, slots: range) -> None:
         """Move what is mapped in the range, hole by hole, and unmap what was at each target.
 
         A range that begins with a hole is refused, and so is one with several regions (VMAs) if the first is registered
@@ -177,7 +181,7 @@ class Effects(Pages):
         self._replace(call, target, region, self.register[slot])
         self._replace(call, slot, HOLE, NO_REGISTER)
 
-    def _madvise(self, call: Call, slots: range) -> None:
+    def madvise(self, call: Call, slots: range) -> None:
         """What is mapped of the range; a driver's pages, and MADV_FREE of shared memory, end it there (EINVAL).
 
         It promises nothing where it may have found one region or another, nor after one that may have ended it.
@@ -186,7 +190,7 @@ class Effects(Pages):
         for slot in slots:
             certain = certain and self._is_certain(slot)
             met = self._mappings(slot)
-            kept = [each for each in met if not self._refuses(call.kind, each[1])]
+            kept = [mapping for mapping in met if not self._refuses(call.kind, mapping[1])]
             if len(kept) < len(met):
                 if not kept:
                     return
@@ -230,7 +234,7 @@ class Effects(Pages):
         self.begin_zeroing(register, call.sequence)
         call.zeroed.append((register, promised))
 
-    def _fork(self, call: Call, _slots: range) -> None:
+    def fork(self, call: Call, _slots: range) -> None:
         """Snapshots of the private pages, each taken at some instant until the fork returns."""
         first = call.mm * PAGES
         call.child_first = self.registers
@@ -240,7 +244,7 @@ class Effects(Pages):
                 self.begin_snapshot(register)
                 call.parents.append((page, register))
 
-    def _register(self, call: Call, slots: range) -> None:
+    def uffd_register(self, call: Call, slots: range) -> None:
         """Nothing, if the range has pages of the file or of a driver (EINVAL)."""
         for slot in slots:
             if FILE <= self.register[slot] < PRIVATE:
@@ -250,7 +254,7 @@ class Effects(Pages):
             if region and not region & REGISTERED:
                 self._replace(call, slot, region | REGISTERED, self.register[slot])
 
-    def _write_protect(self, call: Call, slots: range) -> None:
+    def write_protect(self, call: Call, slots: range) -> None:
         """Up to the first region that is not registered (ENOENT); a page without anything mapped may stay as it is."""
         certain = True
         for slot in slots:
@@ -269,17 +273,19 @@ class Effects(Pages):
                     mark = YES
                 self._begin_marking(call, slot, mark)
 
-    def _punch(self, call: Call, _slots: range) -> None:
+    def punch(self, call: Call, _slots: range) -> None:
+        """A page of the file, wherever it is mapped."""
         self._zero(call, FILE + call.page, promised=True)
 
-    def _revoke(self, call: Call, _slots: range) -> None:
+    def revoke(self, call: Call, _slots: range) -> None:
+        """Pages of the driver, wherever they are mapped."""
         for place in range(call.page, call.page + call.count):
             self._zero(call, DRIVER + place, promised=True)
 
-    def _exit(self, call: Call, slots: range) -> None:
+    def exit(self, call: Call, slots: range) -> None:
         """Of the last thread: see Contract.exited."""
 
-    def _wrpkru(self, call: Call, _slots: range) -> None:
+    def wrpkru(self, call: Call, _slots: range) -> None:
         """The rights (none, r, rw) of the thread to the pages of a key."""
         key, rights = divmod(call.arg, 3)
         at = 2 * (key + 1)
@@ -289,19 +295,19 @@ class Effects(Pages):
 
 
 _EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
-    MPROTECT: Effects._mprotect,
-    PKEY_MPROTECT: Effects._mprotect,
-    MUNMAP: Effects._munmap,
-    MMAP: Effects._mmap,
-    MREMAP: Effects._mremap,
-    DONTNEED: Effects._madvise,
-    FREE: Effects._madvise,
-    FORK: Effects._fork,
-    REGISTER: Effects._register,
-    PROTECT: Effects._write_protect,
-    RESOLVE: Effects._write_protect,
-    PUNCH: Effects._punch,
-    REVOKE: Effects._revoke,
-    WRPKRU: Effects._wrpkru,
-    EXIT: Effects._exit,
+    MPROTECT: Effects.mprotect,
+    PKEY_MPROTECT: Effects.mprotect,
+    MUNMAP: Effects.munmap,
+    MMAP: Effects.mmap,
+    MREMAP: Effects.mremap,
+    DONTNEED: Effects.madvise,
+    FREE: Effects.madvise,
+    FORK: Effects.fork,
+    REGISTER: Effects.uffd_register,
+    PROTECT: Effects.write_protect,
+    RESOLVE: Effects.write_protect,
+    PUNCH: Effects.punch,
+    REVOKE: Effects.revoke,
+    WRPKRU: Effects.wrpkru,
+    EXIT: Effects.exit,
 }

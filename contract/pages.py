@@ -106,12 +106,18 @@ class Pages(Contents):
 
     def _may_meet(self, slot: int) -> list[int]:
         """Return the regions that an access may meet."""
-        return [self.region[slot], *(region for _, region, _ in self.older.get(slot, ()))]
+        older = self.older.get(slot)
+        newest = self.region[slot]
+        return [newest] if older is None else [newest, *[region for _, region, _ in older]]
 
     def _mappings(self, slot: int) -> list[tuple[int, int]]:
         """Return the regions, none of them a hole, that a call may find at the page, each with its register once."""
-        found = {self.register[slot]: self.region[slot]}
-        for _, region, register in self.older.get(slot, ()):
+        newest = self.region[slot]
+        older = self.older.get(slot)
+        if older is None:
+            return [(newest, self.register[slot])] if newest else []
+        found = {self.register[slot]: newest}
+        for _, region, register in older:
             found.setdefault(register, region)
         return [(region, register) for register, region in found.items() if region]
 
@@ -120,10 +126,12 @@ class Pages(Contents):
 
         Another call may have found what was before that one or after it.
         """
+        older = self.older.get(slot)
+        if older is None:
+            return True
         register, registered = self.register[slot], self.region[slot] & REGISTERED
         return all(
-            held == register and region & REGISTERED == registered
-            for _, region, held in self.older.get(slot, ())
+            held == register and region & REGISTERED == registered for _, region, held in older
         )
 
     def _is_populated(self, slot: int) -> bool:

@@ -21,6 +21,7 @@ POPULATED: Final = 1 << 7
 HUGE: Final = 1 << 8
 """Madvised for huge pages: a region of its own, though it allows the same."""
 ANY_KIND: Final = READ | WRITE | EXEC
+RIGHTS: Final = ANY_KIND | KEY
 HOLE: Final = 0
 
 Older = tuple[int, int, int]
@@ -42,4 +43,4 @@ def allows(region: int, kind: int, pkru: int) -> bool:
 
 def allowance(region: int) -> int:
     """Return what a fault handler that has found this region reports: its rights and its key, -1 for a hole."""
-    return region & (ANY_KIND | KEY) if region & MAPPED else -1
+    return region & RIGHTS if region else -1

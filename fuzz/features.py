@@ -23,15 +23,15 @@ from fuzz.scenario import kinds
 from fuzz.scenario.record import Record
 from fuzz.verdict import REASONS
 from machine.caches import FETCH
-from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
+from machine.entry import EXEC, MIGRATION, NX, PRESENT, PSE, READ, RW, UFFD_WP
 from machine.geometry import PAGES
-from machine.tlb_entry import tlb_grants
+from machine.tlb_entry import TLB_NX, TLB_PKEY_AT
 from machine.x86 import Machine
 from mm.step import POINTS
 from mm.tables import is_swap, leaf_of
 from mm.world import World
 from reference.history import History
-from reference.version import INCARNATION, SEEN, seen
+from reference.version import INCARNATION, KEY_AT
 
 ENTRY_CLASSES: Final = 12
 TLB_CLASSES: Final = 4
@@ -74,7 +74,8 @@ def tlb_class(entry: int, version: int) -> int:
     """
     if entry >> 8 != version >> 3 & INCARNATION:
         return 3
-    return 2 if seen(entry) != version & SEEN or tlb_grants(entry) & ~version else 1
+    granted = READ | entry & RW | (0 if entry & TLB_NX else EXEC)
+    return 2 if granted & ~version or entry >> TLB_PKEY_AT & 3 != version >> KEY_AT & 3 else 1
 
 
 def failure_feature(reason: str) -> int:

@@ -100,7 +100,8 @@ class Oracle(History):
         """As History; a fault of the CPU is over, with what has explained it."""
         if self.explained:
             self.explained &= ~(1 << cpu)
-        super().close(cpu)
+        if self.promising:
+            History.close(self, cpu)
         contract = self.contract
         if contract.calls or contract.explained:
             reason = contract.closed(cpu)
@@ -115,18 +116,12 @@ class Oracle(History):
         super().epoch_ended(epoch)
         self.contract.epoch_ended(epoch)
 
-    def commit(self, mm: int, page: int, entry: int) -> None:
-        slot = mm * PAGES + page
-        version = self.version_of(mm, entry)
-        owner = version >> 24
-        if owner:
-            frame = version >> 3 & 63
-            if self.dropped and self.dropped.get(slot) == owner:
-                raise Violation("dropped-page-comes-back", slot, -1, READ)
-            came = self.home[owner] not in (frame, NOWHERE)
-            if came and self.memory[frame << 2] != self.shadow[owner]:
-                raise Violation("copy-missed-a-store", slot, -1, WRITE)
-        self.append_version(slot, version, entry)
+    def appears(self, slot: int, owner: int, frame: int) -> None:
+        if self.dropped and self.dropped.get(slot) == owner:
+            raise Violation("dropped-page-comes-back", slot, -1, READ)
+        came = self.home[owner] not in (frame, NOWHERE)
+        if came and self.memory[frame << 2] != self.shadow[owner]:
+            raise Violation("copy-missed-a-store", slot, -1, WRITE)
 
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page

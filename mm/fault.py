@@ -19,7 +19,7 @@ from machine.entry import (
     UFFD_WP,
     WRITE,
 )
-from machine.geometry import FANOUT, FRAME_BITS, TABLES
+from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
 from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
 from mm.cow import do_wp_page, wp_huge
 from mm.deliver import deliver_signal, give_up
@@ -27,8 +27,8 @@ from mm.fault_handler import FaultHandler
 from mm.frames import alloc_zeroed, get_page
 from mm.locks import (
     fault_lock,
-    fault_may_lock,
     fault_unlock,
+    fault_waits,
     pmd_lock,
     pmd_unlock,
     pte_lock,
@@ -64,6 +64,7 @@ from mm.world import (
     VM_PKEY,
     VM_SHARED,
     VM_WRITE,
+    WRITER,
     ZERO_FRAME,
     World,
 )
@@ -97,7 +98,7 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
     """
     _, page, kind, code = s
     mm = w.task_mm[cpu]
-    if not fault_may_lock(w, mm, page):
+    if w.mmap_lock[mm] == WRITER and fault_waits(w, mm, page):
         return True
     vma = w.vma[mm][page]
     if (
@@ -137,7 +138,7 @@ def handle_mm_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None
         else:
             push(w, cpu, (pte_alloc, mm, index), (fault_again, page, kind, code))
     elif not pmd & PSE:
-        handle_pte_fault(w, cpu, page, kind, code)
+        handle_pte_fault(w, cpu, page, kind, code, pmd)
     elif pmd & PROTNONE and not pmd & PRESENT:
         fault_on_huge(w, cpu, page, pmd)
     elif not pmd & PRESENT:
@@ -154,12 +155,13 @@ def _spurious(w: World, cpu: int, mm: int) -> None:
     w.flush.spurious_fault(w, cpu, mm)
 
 
-def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None:
+def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int, pmd: int) -> None:
+    """As handle_mm_fault; `pmd` points to the page table."""
     mm = w.task_mm[cpu]
     index = page // FANOUT
-    pte = pte_of(w, mm, page)
+    pte = w.machine.memory[frame_of(pmd) << 2 | page % FANOUT]
     if not pte or is_marker(pte):
-        push(w, cpu, (fault_missing, page, kind, pmd_of(w, mm, index)))
+        w.steps[cpu].append((fault_missing, page, kind, pmd))
     elif pte & (PRESENT | PROTNONE):
         push(w, cpu, (pte_lock, mm, index), (fault_present, page, kind, code, pte))
     elif is_swap(pte):
@@ -222,7 +224,7 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
     entry |= FRAME_BITS[frame] | dirty
     if is_marker(pte):
         entry = entry & ~RW | UFFD_WP
-    if pmd_of(w, mm, index) == pmd:
+    if w.machine.memory[w.root[mm] << 2 | index] == pmd:
         set_pte(w, cpu, mm, page, entry)
     else:
         w.machine.memory[table << 2 | page % FANOUT] = entry

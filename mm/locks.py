@@ -128,12 +128,12 @@ def pte_unlock(w: World, cpu: int, s: Step) -> None:
     w.ptl[at] = NOBODY
 
 
-def fault_may_lock(w: World, mm: int, page: int) -> bool:
-    """Return whether a fault on the page need not wait for a writer."""
+def fault_waits(w: World, mm: int, page: int) -> bool:
+    """Return whether a fault on the page has to wait for the writer that has mmap_lock: the page has no VMA's lock to
+    take, or that one is taken for writing.
+    """
     vma = w.vma[mm][page]
-    if vma & (VM_MAPPED | VM_PFNMAP) == VM_MAPPED and not w.vma_written[mm] >> page & 1:
-        return True
-    return w.mmap_lock[mm] != WRITER
+    return vma & (VM_MAPPED | VM_PFNMAP) != VM_MAPPED or bool(w.vma_written[mm] >> page & 1)
 
 
 def fault_lock(w: World, mm: int, page: int) -> None:
@@ -150,4 +150,7 @@ def fault_unlock(w: World, mm: int, page: int) -> None:
     if w.vma[mm][page] & VM_PFNMAP:
         w.mmap_lock[mm] -= 1
     else:
-        vma_end_read(w, mm, page)
+        readers = w.vma_readers
+        left = readers.pop(mm * PAGES + page) - 1
+        if left:
+            readers[mm * PAGES + page] = left

@@ -18,8 +18,8 @@ class Observer(Protocol):
     """
 
     def began(self, cpu: int, number: int, page: int, count: int, arg: int) -> None:
-        """An operation that is no access begins on the CPU, by its number and arguments; its own steps are there, and none
-        was made.
+        """An operation that is no access begins on the CPU, by its number and arguments; its own steps are there, and
+        none was made.
         """
 
     def withdrawn(self, cpu: int) -> None:

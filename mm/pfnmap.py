@@ -56,6 +56,8 @@ def link(w: World, mm: int, page: int) -> None:
 
 def linked(w: World, mm: int, places: range) -> int:
     """Return the mask of the pages of `mm` whose regions unmap_mapping_range finds for these pages of the driver."""
+    if not w.i_mmap:
+        return 0
     first = mm * PAGES
     return sum(1 << page for page in range(PAGES) if w.i_mmap.get(first + page, -1) in places)
 

@@ -58,51 +58,45 @@ def step(name: str, point: str = "", takes: str = "") -> Callable[[StepFunction]
 
 
 def push(w: "World", cpu: int, *steps: Step) -> None:
-    """Put steps in front of what the CPU has still to do, the first one to run first."""
+    """Put steps before what the CPU has still to do, the first one to run first."""
     stack = w.steps[cpu]
     for current in reversed(steps):
         stack.append(current)
 
 
 def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:
-    """Let the CPU execute up to `limit` steps, or those in front of the next step of `point`.
+    """Let the CPU execute up to `limit` steps, or those before the next step of `point`.
 
     Return False when it stopped because a step is blocked; that step has changed nothing.
     """
     if w.watch:
         return _run_watched(w, cpu, limit, point, w.watch)
     stack = w.steps[cpu]
-    executed = 0
-    moved = True
-    while stack and executed < limit:
-        if point and POINTS[stack[-1][0]] == point:
-            break
+    left = limit
+    while stack and left and not (point and POINTS[stack[-1][0]] == point):
         current = stack.pop()
         if STEPS[current[0]](w, cpu, current):
             stack.append(current)
-            moved = False
-            break
-        executed += 1
-    w.executed += executed
-    return moved
+            w.executed += limit - left
+            return False
+        left -= 1
+    w.executed += limit - left
+    return True
 
 
 def _run_watched(w: "World", cpu: int, limit: int, point: str, watch: Watch) -> bool:
     """The same, step by step; apart, because campaigns have no watch and run eighty steps an execution."""
     stack = w.steps[cpu]
-    executed = 0
-    moved = True
-    while stack and executed < limit:
-        if point and POINTS[stack[-1][0]] == point:
-            break
+    left = limit
+    while stack and left and not (point and POINTS[stack[-1][0]] == point):
         current = stack.pop()
         watch.begins(cpu, current)
         if STEPS[current[0]](w, cpu, current):
             stack.append(current)
             watch.blocked()
-            moved = False
-            break
-        executed += 1
+            w.executed += limit - left
+            return False
+        left -= 1
         watch.executed(w, cpu, current)
-    w.executed += executed
-    return moved
+    w.executed += limit - left
+    return True

@@ -99,11 +99,13 @@ class Contents:
             del self.unsettled[register]
 
     def loaded(self, register: int, value: int) -> None:
-        """A load has shown one of several values, and no other mapping of the page was about to change."""
+        """A load has shown one of several values, and no other mapping of the page was about to change.
+
+        Zeros do not tell that a page that was let go is gone: they may have been stored to it.
+        """
         state = self.unsettled[register]
         if state.is_quiet() and not (state.dispensable and value):
             state.values = {value}
-            state.dispensable = False
             self.settle(register)
 
     def store(self, register: int, value: int) -> None:
@@ -133,10 +135,12 @@ class Contents:
             self.store_perhaps(child, value)
 
     def begin_zeroing(self, register: int, sequence: int) -> None:
-        """A call begins to make zeros of it."""
+        """A call begins to make zeros of it, and perhaps of what a fork in flight has yet to take."""
         state = self.open_register(register)
         state.values.add(0)
         state.zeroing[sequence] = set()
+        for child in state.children:
+            self.store_perhaps(child, 0)
 
     def end_zeroing(self, register: int, sequence: int, *, promised: bool) -> None:
         """The call has closed; if it has `promised` so, nothing older is left."""
@@ -148,10 +152,14 @@ class Contents:
         self.settle(register)
 
     def begin_free(self, register: int) -> None:
-        """A call begins to let it go."""
+        """A call begins to let it go, and perhaps what a fork in flight has yet to take."""
         state = self.open_register(register)
         state.values.add(0)
         state.freeing += 1
+        for child in state.children:
+            snapshot = self.open_register(child)
+            snapshot.values.add(0)
+            snapshot.dispensable = True
 
     def end_free(self, register: int) -> None:
         """The call has closed; what was stored before may go at any time."""

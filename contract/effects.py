@@ -36,6 +36,7 @@ from contract.regions import (
     KEY,
     KEY_AT,
     POPULATED,
+    READ_IMPLIED,
     REGISTERED,
     region_of,
 )
@@ -136,7 +137,7 @@ class Effects(Pages):
             old = self.region[slot]
             if not old:
                 return
-            new = old & ~ANY_KIND | rights
+            new = old & ~(ANY_KIND | READ_IMPLIED) | rights
             if call.kind == PKEY_MPROTECT:
                 new = new & ~KEY | key
             if new != old:
@@ -192,9 +193,9 @@ class Effects(Pages):
             met = self._mappings(slot)
             kept = [mapping for mapping in met if not self._refuses(call.kind, mapping[1])]
             if len(kept) < len(met):
-                if not kept:
-                    return
                 certain = False
+                if not kept and HOLE not in self._may_meet(slot):
+                    return
             for region, register in kept:
                 self._drop(call, slot, region, register, certain=certain)
 
@@ -262,9 +263,9 @@ class Effects(Pages):
             met = self._mappings(slot)
             registered = [region for region, _ in met if region & REGISTERED]
             if len(registered) < len(met):
-                if not registered:
-                    return
                 certain = False
+                if not registered and HOLE not in self._may_meet(slot):
+                    return
             if registered:
                 mark = PERHAPS
                 if certain and call.kind == RESOLVE:

@@ -20,6 +20,9 @@ POPULATED: Final = 1 << 7
 """An access has succeeded here since the region was registered, and no call since may have dropped the page."""
 HUGE: Final = 1 << 8
 """Madvised for huge pages: a region of its own, though it allows the same."""
+READ_IMPLIED: Final = 1 << 9
+"""Loads are allowed though nobody has asked for it, because x86 allows them with stores or fetches: a region of its own
+as well."""
 ANY_KIND: Final = READ | WRITE | EXEC
 RIGHTS: Final = ANY_KIND | KEY
 HOLE: Final = 0
@@ -30,7 +33,7 @@ Older = tuple[int, int, int]
 
 def region_of(prot: int) -> int:
     """Return a region with rights; one that allows stores or fetches allows loads, as on x86."""
-    return MAPPED | prot | (READ if prot else 0)
+    return MAPPED | prot | (READ | READ_IMPLIED if prot and not prot & READ else 0)
 
 
 def allows(region: int, kind: int, pkru: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from contract.contents import DRIVER, FILE, PRIVATE
 from contract.contract import CONTENT, FINE, Contract
 from contract.pages import NO, YES
-from contract.regions import ANY_KIND, KEY, KEY_AT, MAPPED, REGISTERED, region_of
+from contract.regions import ANY_KIND, KEY, KEY_AT, MAPPED, READ_IMPLIED, REGISTERED, region_of
 from machine.entry import (
     EXEC,
     NX,
@@ -42,7 +42,7 @@ _NOTHING: Final = -1
 _IN_USE: Final = PRESENT | PROTNONE
 _HUGE_ONLY: Final = PSE | 3 << 12
 """What a leaf of 2 MiB has and the entry of one of its pages has not: the size, and two bits below its frame."""
-_COMPARED: Final = ANY_KIND | KEY | MAPPED | REGISTERED
+_COMPARED: Final = ANY_KIND | READ_IMPLIED | KEY | MAPPED | REGISTERED
 _REGIONS: Final[dict[int, int]] = {}
 """What `_region_of` has returned."""
 

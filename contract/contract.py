@@ -22,7 +22,7 @@ from contract.calls import (
     WRPKRU,
     Call,
 )
-from contract.effects import Effects
+from contract.effects import EFFECTS, Effects
 from contract.pages import NO, NO_REGISTER, YES
 from contract.regions import HOLE, KEY, POPULATED, REGISTERED, RIGHTS, allowance, allows
 from machine.entry import WRITE
@@ -154,7 +154,8 @@ class Contract(Effects):
         self.waiting &= ~(1 << cpu)
         self.sequence += 1
         call.sequence = self.sequence
-        self._carry_out(call)
+        first = call.mm * PAGES + call.page
+        EFFECTS[call.kind](self, call, range(first, first + call.count))
 
     def closed(self, cpu: int) -> str:
         """The operation on the CPU has returned, or its fault: what a call has promised holds.
@@ -178,7 +179,8 @@ class Contract(Effects):
             self.waiting = 0
             self.spare = call
             self.at_once = True
-            self._carry_out(call)
+            first = call.mm * PAGES + call.page
+            EFFECTS[kind](self, call, range(first, first + call.count))
             self.at_once = False
         else:
             self._started(cpu)

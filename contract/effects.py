@@ -67,13 +67,6 @@ class Effects(Pages):
         region, registers = self._mapping(0, pages, prot, kind)
         self._set_pages(0, [region] * pages, [*registers])
 
-    def _carry_out(self, call: Call) -> None:
-        """Note what the call may show from here on; what nobody can meet meanwhile, because it has been carried out
-        `at_once`, takes effect at once.
-        """
-        first = call.mm * PAGES + call.page
-        _EFFECTS[call.kind](self, call, range(first, first + call.count))
-
     def _settle(self, call: Call) -> None:
         for slot in call.slots:
             self._drop_older(slot, call.sequence)
@@ -295,7 +288,7 @@ class Effects(Pages):
         self.pkru[thread] = self.pkru.get(thread, 0) & ~(3 << at) | denied << at
 
 
-_EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
+EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
     MPROTECT: Effects.mprotect,
     PKEY_MPROTECT: Effects.mprotect,
     MUNMAP: Effects.munmap,
@@ -312,3 +305,6 @@ _EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
     WRPKRU: Effects.wrpkru,
     EXIT: Effects.exit,
 }
+"""By the kind of a call: notes what the call may show from here on at its pages; what nobody can meet meanwhile,
+because it is carried out `at_once`, takes effect at once.
+"""

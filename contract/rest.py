@@ -26,7 +26,7 @@ from machine.entry import (
     UFFD_WP_MARKER,
 )
 from machine.geometry import FANOUT, FRAMES, PAGES, frame_of
-from mm.world import NOBODY, VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, VM_UFFD_WP, World
+from mm.world import MMS, NOBODY, VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, VM_UFFD_WP, World
 
 REGION: Final = "region-not-of-calls"
 ENTRY: Final = "entry-beyond-region"
@@ -36,6 +36,7 @@ MISCOUNTED: Final = "reference-miscounted"
 LOCKED: Final = "lock-left-held"
 NEVER_RETURNS: Final = "call-never-returns"
 RMAP: Final = "rmap-differs-from-tables"
+PKRU: Final = "pkru-not-of-thread"
 
 _NOTHING: Final = -1
 """What a page shows that no access can reach: an entry that a call has left half done."""
@@ -92,6 +93,8 @@ class Census:
                 found = self._space(contract, mm, root)
                 if found is not None:
                     return found
+        if (w.pkru or contract.pkru) and self._is_pkru_wrong(contract):
+            return PKRU, 0
         self._count_others()
         if self.rmap != w.rmap:
             return RMAP, min(key for key, _ in self.rmap.items() ^ w.rmap.items())
@@ -200,6 +203,17 @@ class Census:
             table = frame_of(memory[w.poking << 2])
             for frame in (w.poking, table, frame_of(memory[table << 2])):
                 refs[frame] += 1
+
+    def _is_pkru_wrong(self, contract: Contract) -> bool:
+        """Return whether a thread has another PKRU than it has written, or its CPU has another one loaded."""
+        w = self.w
+        for cpu in range(w.cpus):
+            for mm in range(MMS):
+                if w.pkru.get(cpu * MMS + mm, 0) != contract.pkru.get((cpu, mm), 0):
+                    return True
+            if w.machine.pkru[cpu] != w.pkru.get(cpu * MMS + w.task_mm[cpu], 0):
+                return True
+        return False
 
     def _frames(self) -> tuple[str, int]:
         """Compare the references with those that mm/ has counted, and with what is free."""

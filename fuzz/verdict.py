@@ -115,6 +115,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "C7",
         "with nothing in flight the reverse map names other entries than there are",
     ),
+    "pkru-not-of-thread": (
+        "C7",
+        "with nothing in flight a thread has another PKRU than it has written",
+    ),
     "lock-left-held": (
         "C7",
         "with nothing in flight a lock is held or interrupts are disabled",

@@ -8,6 +8,7 @@ from fuzz.execute import execute
 from fuzz.lockstep import compare
 from fuzz.scenario import Scenario, parse
 from fuzz.verdict import LEGAL
+from mm import exit as ends
 from mm import fork, migrate
 from mm import step as engine
 from mm.change_protection import change_pmd
@@ -77,6 +78,11 @@ def never_free(patch: Patch) -> None:
     patch.setattr(gather_end, "put_page", nothing)
 
 
+def keep_pkru(patch: Patch) -> None:
+    """The threads of an address space that ends leave their PKRU to those of the next one."""
+    patch.setattr(ends, "threads_gone", nothing)
+
+
 STORIES: list[tuple[Callable[[Patch], None], str, str, str]] = [
     (
         write_protect_nothing,
@@ -113,6 +119,12 @@ STORIES: list[tuple[Callable[[Patch], None], str, str, str]] = [
         "layout private",
         "cpu0 write p0; cpu0 munmap p0",
         "frame-leaked",
+    ),
+    (
+        keep_pkru,
+        "layout private",
+        "cpu0 fork; cpu1 switch mm1; cpu1 wrpkru none k1; cpu1 exit",
+        "pkru-not-of-thread",
     ),
 ]
 

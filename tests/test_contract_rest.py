@@ -97,6 +97,18 @@ def lose_right(k: Kernel) -> None:
     k.w.vma[0][0] &= ~VM_WRITE
 
 
+def deny(k: Kernel) -> None:
+    """A thread that has written no PKRU is denied a key."""
+    k.w.pkru[0] = 4
+
+
+def deny_loaded(k: Kernel) -> None:
+    """A thread is allowed a key again, and its CPU denies it still."""
+    k.run(0, "wrpkru", arg=0)
+    k.run(0, "wrpkru", arg=2)
+    k.w.machine.pkru[0] = 4
+
+
 def _place(k: Kernel, page: int) -> int:
     return (k.pmd(0) >> 19 & 60 | k.pmd(0) >> 12 & 3) << 2 | page
 
@@ -118,6 +130,8 @@ def _place(k: Kernel, page: int) -> int:
         (widen, "entry-beyond-region"),
         (keep_region, "region-not-of-calls"),
         (lose_right, "region-not-of-calls"),
+        (deny, "pkru-not-of-thread"),
+        (deny_loaded, "pkru-not-of-thread"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )

@@ -192,7 +192,7 @@ class Caches:
         """
         place = pcid << 3 | page
         for target, issued in enumerate(self.issued):
-            if self._holds(target, pcid, page):
+            if (self.tlb[target] or self.psc[target]) and self._holds(target, pcid, page):
                 issued[place] = issued.get(place, 0) | 1 << cpu
 
     def invlpgb_context(self, cpu: int, pcid: int) -> None:

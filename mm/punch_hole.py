@@ -37,7 +37,7 @@ def punch_begin(w: World, cpu: int, s: Step) -> bool:
         push(w, cpu, (leave_hole, place))
     for mm, regions in enumerate(w.vma):
         for page, vma in enumerate(regions):
-            if maps_place(vma, place):
+            if vma and maps_place(vma, place):
                 push_gather(w, cpu, mm, (unmap_mapping_region, mm, page, place))
     return False
 

@@ -22,9 +22,9 @@ from contract.calls import (
     WRPKRU,
     Call,
 )
-from contract.effects import EFFECTS, Effects
+from contract.effects import Effects
 from contract.pages import NO, NO_REGISTER, YES
-from contract.regions import HOLE, KEY, POPULATED, REGISTERED, RIGHTS, allowance, allows
+from contract.regions import HOLE, KEY, POPULATED, REGISTERED, allowance, allows
 from machine.entry import WRITE
 from machine.geometry import PAGES
 
@@ -105,11 +105,8 @@ class Contract(Effects):
         if self.waiting:
             self.start_waiting()
         steps = self.steps[cpu]
-        call = self.spare
-        if call is None:
-            call = Call()
-        else:
-            self.spare = None
+        call = self.spare or Call()
+        self.spare = None
         if kind == FORK:
             others = [other for other in self.calls.values() if other.kind == FORK]
             call.room = not others and len(self.living) < self.spaces
@@ -154,8 +151,7 @@ class Contract(Effects):
         self.waiting &= ~(1 << cpu)
         self.sequence += 1
         call.sequence = self.sequence
-        first = call.mm * PAGES + call.page
-        EFFECTS[call.kind](self, call, range(first, first + call.count))
+        self._carry_out(call)
 
     def closed(self, cpu: int) -> str:
         """The operation on the CPU has returned, or its fault: what a call has promised holds.
@@ -175,12 +171,9 @@ class Contract(Effects):
             and kind != FORK
         ):
             # Nobody has looked since it began.
-            self.calls.clear()
-            self.waiting = 0
-            self.spare = call
+            self._end(cpu)
             self.at_once = True
-            first = call.mm * PAGES + call.page
-            EFFECTS[kind](self, call, range(first, first + call.count))
+            self._carry_out(call)
             self.at_once = False
         else:
             self._started(cpu)
@@ -306,7 +299,7 @@ class Contract(Effects):
         if self.waiting:
             self.start_waiting()
         region = self.region[slot]
-        if not region & kind and reported == (region & RIGHTS if region else -1):
+        if not region & kind and allowance(region) == reported:
             return FINE
         pkru = self._pkru_of(cpu, slot)
         explained = self.explained >> cpu & 1

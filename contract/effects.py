@@ -67,6 +67,13 @@ class Effects(Pages):
         region, registers = self._mapping(0, pages, prot, kind)
         self._set_pages(0, [region] * pages, [*registers])
 
+    def _carry_out(self, call: Call) -> None:
+        """Note what the call may show from here on; what nobody can meet meanwhile, because it has been carried out
+        `at_once`, takes effect at once.
+        """
+        first = call.mm * PAGES + call.page
+        _EFFECTS[call.kind](self, call, range(first, first + call.count))
+
     def _settle(self, call: Call) -> None:
         for slot in call.slots:
             self._drop_older(slot, call.sequence)
@@ -180,20 +187,28 @@ class Effects(Pages):
 
         It promises nothing where it may have found one region or another, nor after one that may have ended it.
         """
+        for slot, found, certain in self._walk(call.kind, slots):
+            for region, register in found:
+                self._drop(call, slot, region, register, certain=certain)
+
+    def _walk(self, kind: int, slots: range) -> list[tuple[int, list[tuple[int, int]], bool]]:
+        """Return the pages that the call comes to before a region that refuses it: each with the mappings that it may
+        find there, and whether it finds just these.
+
+        It is certain of nothing after a region that may have ended it.
+        """
+        found: list[tuple[int, list[tuple[int, int]], bool]] = []
         certain = True
         for slot in slots:
             certain = certain and self._is_certain(slot)
             met = self._mappings(slot)
-            kept = [mapping for mapping in met if not self._refuses(call.kind, mapping[1])]
+            kept = [mapping for mapping in met if not _refuses(kind, *mapping)]
             if len(kept) < len(met):
                 certain = False
                 if not kept and HOLE not in self._may_meet(slot):
-                    return
-            for region, register in kept:
-                self._drop(call, slot, region, register, certain=certain)
-
-    def _refuses(self, kind: int, register: int) -> bool:
-        return DRIVER <= register < PRIVATE or (kind == FREE and register < PRIVATE)
+                    break
+            found.append((slot, kept, certain))
+        return found
 
     def _drop(self, call: Call, slot: int, region: int, register: int, *, certain: bool) -> None:
         """Make zeros of what one region of a page shows, or let it go; shared memory stays what it is."""
@@ -250,16 +265,8 @@ class Effects(Pages):
 
     def write_protect(self, call: Call, slots: range) -> None:
         """Up to the first region that is not registered (ENOENT); a page without anything mapped may stay as it is."""
-        certain = True
-        for slot in slots:
-            certain = certain and self._is_certain(slot)
-            met = self._mappings(slot)
-            registered = [region for region, _ in met if region & REGISTERED]
-            if len(registered) < len(met):
-                certain = False
-                if not registered and HOLE not in self._may_meet(slot):
-                    return
-            if registered:
+        for slot, found, certain in self._walk(call.kind, slots):
+            if found:
                 mark = PERHAPS
                 if certain and call.kind == RESOLVE:
                     mark = NO
@@ -288,7 +295,14 @@ class Effects(Pages):
         self.pkru[thread] = self.pkru.get(thread, 0) & ~(3 << at) | denied << at
 
 
-EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
+def _refuses(kind: int, region: int, register: int) -> bool:
+    """Return whether a call on a range ends at a region: see Effects.madvise and Effects.write_protect."""
+    if kind in (PROTECT, RESOLVE):
+        return not region & REGISTERED
+    return DRIVER <= register < PRIVATE or (kind == FREE and register < PRIVATE)
+
+
+_EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
     MPROTECT: Effects.mprotect,
     PKEY_MPROTECT: Effects.mprotect,
     MUNMAP: Effects.munmap,
@@ -305,6 +319,3 @@ EFFECTS: Final[dict[int, Callable[[Effects, Call, range], None]]] = {
     WRPKRU: Effects.wrpkru,
     EXIT: Effects.exit,
 }
-"""By the kind of a call: notes what the call may show from here on at its pages; what nobody can meet meanwhile,
-because it is carried out `at_once`, takes effect at once.
-"""

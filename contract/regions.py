@@ -24,7 +24,6 @@ READ_IMPLIED: Final = 1 << 9
 """Loads are allowed though nobody has asked for it, because x86 allows them with stores or fetches: a region of its own
 as well."""
 ANY_KIND: Final = READ | WRITE | EXEC
-RIGHTS: Final = ANY_KIND | KEY
 HOLE: Final = 0
 
 Older = tuple[int, int, int]
@@ -46,4 +45,4 @@ def allows(region: int, kind: int, pkru: int) -> bool:
 
 def allowance(region: int) -> int:
     """Return what a fault handler that has found this region reports: its rights and its key, -1 for a hole."""
-    return region & RIGHTS if region else -1
+    return region & (ANY_KIND | KEY) if region & MAPPED else -1

@@ -121,18 +121,8 @@ class Census:
                     refs[table] += 1
             if table >= 0:
                 leaf = memory[table << 2 | page & 3]
-                if not leaf:
-                    pass
-                elif leaf & _IN_USE:
-                    # A special entry refers to nothing.
-                    if not leaf & SOFTW1:
-                        frame = frame_of(leaf)
-                        refs[frame] += 1
-                        if w.file_frames >> frame & 1:
-                            self.rmap[slot] = frame
-                elif leaf & SWAP:
-                    place = frame_of(leaf)
-                    self.entries[place] = self.entries.get(place, 0) + 1
+                if leaf:
+                    self._count_leaf(slot, leaf)
             elif upper:
                 leaf = upper & ~_HUGE_ONLY | (page & 3) << 12
             else:
@@ -140,8 +130,7 @@ class Census:
             region = regions[slot]
             vma = vmas[page]
             if region or vma:
-                known = _REGIONS.get(vma)
-                if region & _COMPARED != (_region_of(vma) if known is None else known):
+                if region & _COMPARED != _region_of(vma):
                     return REGION, slot
                 reason = self._compare(contract, slot, region, leaf)
                 if reason:
@@ -150,6 +139,18 @@ class Census:
                 return ENTRY, slot
             slot += 1
         return None
+
+    def _count_leaf(self, slot: int, leaf: int) -> None:
+        """Count what an entry of 4 KiB refers to; a special one refers to nothing."""
+        if leaf & _IN_USE:
+            if not leaf & SOFTW1:
+                frame = frame_of(leaf)
+                self.refs[frame] += 1
+                if self.w.file_frames >> frame & 1:
+                    self.rmap[slot] = frame
+        elif leaf & SWAP:
+            place = frame_of(leaf)
+            self.entries[place] = self.entries.get(place, 0) + 1
 
     def _compare(self, contract: Contract, slot: int, region: int, leaf: int) -> str:
         """Compare the entry of a page with its region, and what a load would show with what the calls allow."""
@@ -233,12 +234,14 @@ class Census:
 
 def _region_of(vma: int) -> int:
     """Return the region that mm/ keeps, as the contract has it."""
-    region = 0
-    if vma & VM_MAPPED:
-        region = region_of(vma & VM_RIGHTS) | (vma & VM_PKEY) >> VM_PKEY_SHIFT << KEY_AT
-        region |= REGISTERED if vma & VM_UFFD_WP else 0
-    _REGIONS[vma] = region
-    return region
+    known = _REGIONS.get(vma)
+    if known is None:
+        known = 0
+        if vma & VM_MAPPED:
+            known = region_of(vma & VM_RIGHTS) | (vma & VM_PKEY) >> VM_PKEY_SHIFT << KEY_AT
+            known |= REGISTERED if vma & VM_UFFD_WP else 0
+        _REGIONS[vma] = known
+    return known
 
 
 def _traps(leaf: int) -> bool:

@@ -23,15 +23,15 @@ from fuzz.scenario import kinds
 from fuzz.scenario.record import Record
 from fuzz.verdict import REASONS
 from machine.caches import FETCH
-from machine.entry import EXEC, MIGRATION, NX, PRESENT, PSE, READ, RW, UFFD_WP
+from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
 from machine.geometry import PAGES
-from machine.tlb_entry import TLB_NX, TLB_PKEY_AT
+from machine.tlb_entry import tlb_grants
 from machine.x86 import Machine
 from mm.step import POINTS
 from mm.tables import is_swap, leaf_of
 from mm.world import World
 from reference.history import History
-from reference.version import INCARNATION, KEY_AT
+from reference.version import INCARNATION, SEEN, seen
 
 ENTRY_CLASSES: Final = 12
 TLB_CLASSES: Final = 4
@@ -74,8 +74,7 @@ def tlb_class(entry: int, version: int) -> int:
     """
     if entry >> 8 != version >> 3 & INCARNATION:
         return 3
-    granted = READ | entry & RW | (0 if entry & TLB_NX else EXEC)
-    return 2 if granted & ~version or entry >> TLB_PKEY_AT & 3 != version >> KEY_AT & 3 else 1
+    return 2 if seen(entry) != version & SEEN or tlb_grants(entry) & ~version else 1
 
 
 def failure_feature(reason: str) -> int:
@@ -91,14 +90,9 @@ def held_class(machine: Machine, cpu: int, page: int, version: int) -> int:
     of the two where it has two TLBs.
     """
     tlb = machine.tlb[cpu]
-    tag = machine.pcid[cpu] << 4
+    pcid = machine.pcid[cpu] << 4
     held = 0
-    if tag | page in tlb:
-        held = tlb_class(tlb[tag | page], version)
-    elif tag | 8 | page >> 2 in tlb:
-        held = tlb_class(tlb[tag | 8 | page >> 2] + ((page & 3) << 8), version)
-    if machine.split_tlb:
-        tag |= FETCH
+    for tag in (pcid, FETCH | pcid) if machine.split_tlb else (pcid,):
         if tag | page in tlb:
             held = max(held, tlb_class(tlb[tag | page], version))
         elif tag | 8 | page >> 2 in tlb:

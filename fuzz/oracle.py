@@ -100,8 +100,7 @@ class Oracle(History):
         """As History; a fault of the CPU is over, with what has explained it."""
         if self.explained:
             self.explained &= ~(1 << cpu)
-        if self.promising:
-            History.close(self, cpu)
+        super().close(cpu)
         contract = self.contract
         if contract.calls or contract.explained:
             reason = contract.closed(cpu)

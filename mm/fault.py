@@ -224,7 +224,7 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
     entry |= FRAME_BITS[frame] | dirty
     if is_marker(pte):
         entry = entry & ~RW | UFFD_WP
-    if w.machine.memory[w.root[mm] << 2 | index] == pmd:
+    if pmd_of(w, mm, index) == pmd:
         set_pte(w, cpu, mm, page, entry)
     else:
         w.machine.memory[table << 2 | page % FANOUT] = entry

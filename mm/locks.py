@@ -141,8 +141,7 @@ def fault_lock(w: World, mm: int, page: int) -> None:
     if w.vma[mm][page] & VM_PFNMAP:
         w.mmap_lock[mm] += 1
     else:
-        at = mm * PAGES + page
-        w.vma_readers[at] = w.vma_readers.get(at, 0) + 1
+        vma_read_trylock(w, mm, page)
 
 
 def fault_unlock(w: World, mm: int, page: int) -> None:
@@ -150,7 +149,4 @@ def fault_unlock(w: World, mm: int, page: int) -> None:
     if w.vma[mm][page] & VM_PFNMAP:
         w.mmap_lock[mm] -= 1
     else:
-        readers = w.vma_readers
-        left = readers.pop(mm * PAGES + page) - 1
-        if left:
-            readers[mm * PAGES + page] = left
+        vma_end_read(w, mm, page)

@@ -213,5 +213,4 @@ def allowance(vma: int) -> int:
     """Return what the observer is told of a region: its rights, and its protection key above them; -1 for a hole."""
     if not vma & VM_MAPPED:
         return -1
-    allowed = vma & VM_RIGHTS
-    return (allowed and allowed | VM_READ) | (vma & VM_PKEY) >> VM_PKEY_SHIFT - KEY_SHIFT
+    return rights(vma) | (vma & VM_PKEY) >> VM_PKEY_SHIFT - KEY_SHIFT

@@ -100,9 +100,7 @@ def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, gener
         return
     local = state.ctx_gen[target][slot]
     newest = state.tlb_gen[loaded]
-    # As delivery_of, without its call: nine times an execution.
-    strategy: Any = w.flush
-    delivery: Delivery = strategy
+    delivery = delivery_of(w)
     if local == newest or delivery.is_reached(generation, local):
         return
     if count < PAGES and delivery.partial_is_enough(generation, local, newest):

@@ -41,7 +41,6 @@ class History(Objects):
         "open_free",
         "open_tracking",
         "promised",
-        "promising",
         "promotions",
         "region_rights",
         "tracked",
@@ -65,8 +64,6 @@ class History(Objects):
             WRITE: [0] * SLOTS,
             EXEC: [0] * SLOTS,
         }
-        # CPUs, a bit each, whose operation may have promised something: for who calls `close`.
-        self.promising = 0
         self.visits: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
         self.region_rights: list[int] = [-1] * SLOTS
         self.armed: list[int] = [0] * SLOTS
@@ -92,7 +89,6 @@ class History(Objects):
     def _copy(self, known: "History") -> None:
         self.versions = known.versions.copy()
         self.floor = {kind: floors.copy() for kind, floors in known.floor.items()}
-        self.promising = known.promising
         self.visits = [visits.copy() for visits in known.visits]
         self.region_rights = known.region_rights.copy()
         self.armed = known.armed.copy()
@@ -125,7 +121,6 @@ class History(Objects):
         slot = mm * PAGES + page
         if cpu >= 0 and rights >= 0 and rights & EXEC and not self._allows_fetch(slot):
             self.promotions.setdefault(cpu, []).append(slot)
-            self.promising |= 1 << cpu
         self.region_rights[slot] = rights
 
     def _allows_fetch(self, slot: int) -> bool:
@@ -160,13 +155,9 @@ class History(Objects):
         slot = mm * PAGES + page
         if deny:
             self.visits[cpu].append((slot, len(self.versions[slot]) - 1, deny))
-            self.promising |= 1 << cpu
 
     def close(self, cpu: int) -> None:
         """Raise the floors of what the CPU's operation visited: its promises hold from here."""
-        if not self.promising >> cpu & 1:
-            return
-        self.promising &= ~(1 << cpu)
         visits = self.visits[cpu]
         if visits:
             self._raise_floors(visits)
@@ -243,7 +234,6 @@ class History(Objects):
 
     def lazy_freed(self, cpu: int, mm: int, frame: int) -> None:
         self.open_free.setdefault(cpu, []).append(self.objects[frame * MMS + mm])
-        self.promising |= 1 << cpu
 
     def found_unmapped(self, cpu: int, mm: int, page: int) -> None:
         """What the page showed must not come back: by no older translation, and not the object, if it is private and
@@ -260,7 +250,6 @@ class History(Objects):
             while first and versions[first - 1] >> 24 == ZERO_OBJECT:
                 first -= 1
         self.visits[cpu].append((slot, first, _ANY_KIND))
-        self.promising |= 1 << cpu
         if first < index:
             self.visits[cpu].append((slot, index, _ANY_KIND | ONCE_MAPPED))
         for version in reversed(versions):
@@ -274,7 +263,6 @@ class History(Objects):
         """While marks are cleared nothing is promised about them."""
         self.tracked[mm] = False
         self.open_tracking[cpu] = mm
-        self.promising |= 1 << cpu
 
     def exited(self, mm: int) -> None:
         """Who comes after it under the same number was never asked for marks."""

@@ -79,7 +79,7 @@ def access_error(w: World, vma: int, code: int) -> bool:
     So a fetch that a stale NX denies ends in SIGSEGV (linux-tlb A.2 (1) defect 5), and a fetch that the region denies
     populates a page that was not there, and is denied when it is tried again.
     """
-    if w.flush.handler is FaultHandler.EXEC_CHECK and code & PF_INSTR:
+    if code & PF_INSTR and w.flush.handler is FaultHandler.EXEC_CHECK:
         return not vma & VM_EXEC
     if code & PF_WRITE:
         return not vma & VM_WRITE

@@ -59,9 +59,7 @@ def step(name: str, point: str = "", takes: str = "") -> Callable[[StepFunction]
 
 def push(w: "World", cpu: int, *steps: Step) -> None:
     """Put steps before what the CPU has still to do, the first one to run first."""
-    stack = w.steps[cpu]
-    for current in reversed(steps):
-        stack.append(current)
+    w.steps[cpu].extend(steps[::-1])
 
 
 def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:

@@ -1,0 +1,1 @@
+"""Conformance: the same scenarios on the models and on machines that nobody here wrote."""

@@ -1,0 +1,70 @@
+"""What the driver executes: one command for each operation of a scenario, and the result of each.
+
+The numbers are those of driver.c, which is read here so that they are written down once.
+"""
+
+import re
+import struct
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+SOURCE: Final = files(__package__).joinpath("driver.c").read_text()
+
+
+def _members(name: str) -> tuple[str, ...]:
+    """Return the members of an enum of driver.c in order."""
+    match = re.search(rf"enum {name} {{([^}}]*)}}", SOURCE)
+    assert match is not None, "driver.c defines it"  # noqa: S101 - the reason is its own
+    return tuple(member.split("=")[0].strip() for member in match[1].split(","))
+
+
+OPERATIONS: Final = {name: i for i, name in enumerate(_members("operation")[:-1])}
+STATUSES: Final = _members("status")
+DONE: Final = "DONE"
+FAILED: Final = "FAILED"
+TRAPPED: Final = "TRAPPED"
+HAS_PAGEMAP: Final = 1
+HAS_UFFD: Final = 2
+HAS_UFFD_SHMEM: Final = 4
+HAS_FILE: Final = 8
+VERSION: Final = 0x73680001
+
+COMMAND: Final = struct.Struct("8BQ")
+RESULT: Final = struct.Struct("4BiQ")
+REQUEST: Final = struct.Struct("2I")
+HELLO: Final = struct.Struct("4I")
+ENDED: Final = struct.Struct("I")
+
+
+class Command(NamedTuple):
+    """One operation; `space` and `cpu` are who executes it, `value` is what a store stores."""
+
+    operation: str
+    space: int
+    cpu: int
+    page: int = 0
+    pages: int = 1
+    argument: int = 0
+    target: int = 0
+    value: int = 0
+
+    def packed(self) -> bytes:
+        """Return the command as driver.c has it."""
+        operation, *fields, value = self
+        return COMMAND.pack(OPERATIONS[operation], *fields, 0, value)
+
+
+class Result(NamedTuple):
+    """What a command showed; `present` and `protected` have a bit for each page of its address space, from pagemap."""
+
+    status: str
+    value: int
+    error: int
+    present: int
+    protected: int
+
+
+def result_of(data: bytes) -> Result:
+    """Return a result of the driver."""
+    status, present, protected, _, error, value = RESULT.unpack(data)
+    return Result(STATUSES[status], value, error, present, protected)

@@ -1,0 +1,85 @@
+"""What the models and the kernel show of one program, side by side."""
+
+from typing import Final, NamedTuple
+
+from fuzz.conform.live.commands import DONE, Result
+from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.program import Planned, Program
+
+COMPARED_VALUES: Final = frozenset({"READ"})
+
+
+class Disagreement(NamedTuple):
+    """The first command of which the kernel shows something else than the models.
+
+    `record` is the position of its record in the scenario; `model` and `kernel` say in words what each shows.
+    """
+
+    record: int
+    what: str
+    model: str
+    kernel: str
+
+
+class Compared(NamedTuple):
+    """How many commands and accesses agreed, and the first disagreement."""
+
+    commands: int
+    accesses: int
+    disagreement: Disagreement | None
+
+
+def compare(driver: Driver, program: Program) -> Compared:
+    """Run a program on the kernel, and compare each access, and after each command what is mapped.
+
+    Error: DriverFailed.
+    """
+    results = driver.run([planned.command for planned in program.steps], large=program.large)
+    accesses = 0
+    for number, (planned, result) in enumerate(zip(program.steps, results, strict=False)):
+        found = difference(planned, result, pagemap=not program.large)
+        if found is not None:
+            return Compared(number, accesses, found)
+        accesses += bool(planned.expected.status)
+    if len(results) < len(program.steps):
+        planned = program.steps[len(results)]
+        died = Disagreement(planned.record, "process", "goes on", "is killed")
+        return Compared(len(results), accesses, died)
+    return Compared(len(results), accesses, None)
+
+
+def difference(planned: Planned, result: Result, *, pagemap: bool) -> Disagreement | None:
+    """Return in what a command's result is not what the models show; None if it is."""
+    command, record, expected = planned
+    if expected.status:
+        if result.status != expected.status:
+            return Disagreement(
+                record, "outcome", _words(expected.status, expected.value), _words(*result[:2])
+            )
+        if command.operation in COMPARED_VALUES and result.value != expected.value:
+            return Disagreement(
+                record, "value", _words(DONE, expected.value), _words(DONE, result.value)
+            )
+    if not pagemap:
+        return None
+    # Linux maps what the page cache has around a fault (do_fault_around in mm/memory.c); the models do not.
+    more = result.present & ~expected.present & ~expected.shared
+    less = expected.present & ~result.present & ~expected.zero
+    if more | less:
+        return Disagreement(record, "mapped", _pages(expected.present), _pages(result.present))
+    if (result.protected ^ expected.protected) & ~(result.present & ~expected.present):
+        return Disagreement(
+            record,
+            "write-protected for userfaultfd",
+            _pages(expected.protected),
+            _pages(result.protected),
+        )
+    return None
+
+
+def _words(status: str, value: int) -> str:
+    return f"{status} {value}" if status == DONE else status
+
+
+def _pages(mask: int) -> str:
+    return " ".join(f"p{page}" for page in range(mask.bit_length()) if mask >> page & 1) or "none"

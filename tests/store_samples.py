@@ -6,11 +6,13 @@ from typing import Any
 
 from fuzz.store import (
     Campaign,
+    Comparison,
     Evidence,
     Minimum,
     Proof,
     Sighting,
     Store,
+    StoredDisagreement,
     merge,
     open_store,
     record_finding,
@@ -63,6 +65,20 @@ PROOF = Proof(
     seconds=1.5,
 )
 """What `store_with_finding` can be given."""
+
+COMPARISON = Comparison(
+    kind="live",
+    seed=7,
+    tool_version="0.1.0",
+    python="3.12.1",
+    machine={"release": "6.18.0"},
+    left_out=["a second CPU"],
+    started="2026-01-01T00:00:00Z",
+)
+
+DISAGREEMENT = StoredDisagreement(
+    kind="live", what="outcome", model="MAPERR", other="DONE 1", text=MINIMUM.text
+)
 
 
 def instant(second: int) -> str:

@@ -11,12 +11,16 @@ from fuzz.store import (
     add_corpus,
     add_series,
     end_campaign,
+    record_disagreement,
     record_proof,
     record_replay,
     record_worker_event,
+    start_comparison,
 )
 from tests.store_samples import (
     CAMPAIGN,
+    COMPARISON,
+    DISAGREEMENT,
     MINIMUM,
     PROOF,
     Content,
@@ -79,6 +83,18 @@ VARYING: dict[str, dict[str, object]] = {
         "why": "other",
         "finding": None,
     },
+    "comparisons": {
+        "ended": instant(9),
+        "sequences": 9,
+        "operations": 9,
+        "accesses": 9,
+        "seconds": 9.0,
+        "explained": "other",
+        "tool_version": "other",
+        "python": "other",
+        "left_out": "other",
+    },
+    "disagreement_sightings": {"count": 9, "first_seen": instant(9), "last_seen": instant(9)},
 }
 
 
@@ -93,6 +109,8 @@ def one_of_each(*, running: bool) -> Content:
         replay = Replay(MINIMUM.key, instant(2), "v1", "1", "legal", "", "", reproduced=False)
         record_replay(store, replay)
         record_proof(store, replace(PROOF, finding=MINIMUM.key))
+        start_comparison(store, COMPARISON)
+        record_disagreement(store, COMPARISON.id, DISAGREEMENT, instant(3))
         return dump(store)
 
 
@@ -130,5 +148,8 @@ def test_no_column_is_forgotten() -> None:
         "sightings": {"finding", "campaign"},
         "traces": {"finding"},
         "proofs": {"campaign"},
+        "comparisons": {"id", "kind", "seed", "machine", "started"},
+        "disagreements": {"key", *asdict(DISAGREEMENT)},
+        "disagreement_sightings": {"disagreement", "comparison"},
         "replays": {*asdict(Replay("", "", "", "", "legal", "", "", reproduced=True))},
     }

@@ -18,6 +18,16 @@ from fuzz.store.campaigns import (
     save_totals,
     start_campaign,
 )
+from fuzz.store.comparisons import (
+    Comparison,
+    Reach,
+    StoredComparison,
+    StoredDisagreement,
+    list_comparisons,
+    record_disagreement,
+    save_reach,
+    start_comparison,
+)
 from fuzz.store.corpus import add_corpus, load_corpus
 from fuzz.store.errors import StoreError
 from fuzz.store.evidence import (
@@ -59,12 +69,14 @@ from fuzz.store.workers import WorkerEvent, record_worker_event
 __all__ = [
     "VIEWS",
     "Campaign",
+    "Comparison",
     "Ending",
     "Evidence",
     "Merged",
     "Minimum",
     "Point",
     "Proof",
+    "Reach",
     "Recorded",
     "Replay",
     "RowStream",
@@ -75,6 +87,8 @@ __all__ = [
     "Store",
     "StoreError",
     "StoredCampaign",
+    "StoredComparison",
+    "StoredDisagreement",
     "StoredFinding",
     "StoredSighting",
     "StoredTrace",
@@ -96,6 +110,7 @@ __all__ = [
     "hold_lease",
     "jsonable",
     "list_campaigns",
+    "list_comparisons",
     "list_findings",
     "list_proofs",
     "list_replays",
@@ -108,11 +123,14 @@ __all__ = [
     "query",
     "reading",
     "reading_view",
+    "record_disagreement",
     "record_finding",
     "record_proof",
     "record_replay",
     "record_worker_event",
     "run_view",
+    "save_reach",
     "save_totals",
     "start_campaign",
+    "start_comparison",
 ]

@@ -119,6 +119,36 @@ _UNITE: Final = {
             > (proofs.transitions, proofs.seconds, proofs.worlds, proofs.complete, proofs.verdict,
                proofs.why, coalesce(proofs.finding, ''), proofs.scope, proofs.bound)
     """,
+    # As with campaigns.
+    "comparisons": """
+        INSERT INTO comparisons VALUES (
+            :id, :kind, :seed, :tool_version, :python, :machine, :left_out, :started, :ended,
+            :sequences, :operations, :accesses, :seconds, :explained
+        )
+        ON CONFLICT (id) DO UPDATE SET
+            (ended, sequences, operations, accesses, seconds, explained, tool_version, python, left_out)
+            = (excluded.ended, excluded.sequences, excluded.operations, excluded.accesses, excluded.seconds,
+               excluded.explained, excluded.tool_version, excluded.python, excluded.left_out)
+        WHERE (excluded.sequences, excluded.operations, excluded.accesses, excluded.seconds,
+               coalesce(excluded.ended, ''), excluded.explained, excluded.tool_version, excluded.python,
+               excluded.left_out)
+            > (comparisons.sequences, comparisons.operations, comparisons.accesses, comparisons.seconds,
+               coalesce(comparisons.ended, ''), comparisons.explained, comparisons.tool_version,
+               comparisons.python, comparisons.left_out)
+    """,
+    "disagreements": """
+        INSERT INTO disagreements VALUES (:key, :kind, :what, :model, :other, :text)
+        ON CONFLICT DO NOTHING
+    """,
+    "disagreement_sightings": """
+        INSERT INTO disagreement_sightings VALUES (
+            :disagreement, :comparison, :count, :first_seen, :last_seen
+        )
+        ON CONFLICT (disagreement, comparison) DO UPDATE SET
+            count = max(count, excluded.count),
+            first_seen = min(first_seen, excluded.first_seen),
+            last_seen = max(last_seen, excluded.last_seen)
+    """,
 }
 
 

@@ -29,6 +29,9 @@ TABLES: Final = (
     "traces",
     "replays",
     "proofs",
+    "comparisons",
+    "disagreements",
+    "disagreement_sightings",
 )
 
 MIGRATIONS: Final = Migrations("shootdown")
@@ -205,6 +208,49 @@ def proofs(db: Database) -> None:
             seconds REAL NOT NULL,
             why TEXT NOT NULL,                -- the limit that an undecided proof met, or empty
             finding TEXT REFERENCES minima (key)
+        ) STRICT
+    """)
+
+
+@MIGRATIONS()
+def comparisons(db: Database) -> None:
+    """A comparison of the models with another machine, and what the two did not agree about."""
+    db.execute("""
+        CREATE TABLE comparisons (
+            id TEXT NOT NULL PRIMARY KEY,     -- made from kind, seed, machine and start
+            kind TEXT NOT NULL,               -- live, races, flushes or qemu
+            seed INTEGER NOT NULL,
+            tool_version TEXT NOT NULL,
+            python TEXT NOT NULL,
+            machine TEXT NOT NULL,            -- JSON: the kernel and the processor, or the emulator
+            left_out TEXT NOT NULL,           -- JSON: what this machine did not let be compared
+            started TEXT NOT NULL CHECK (started GLOB '????-??-??T??:??:??.??????Z'),
+            ended TEXT CHECK (ended GLOB '????-??-??T??:??:??.??????Z'),
+            sequences INTEGER NOT NULL,
+            operations INTEGER NOT NULL,
+            accesses INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            explained TEXT NOT NULL           -- JSON: how many sequences show each known difference
+        ) STRICT
+    """)
+    db.execute("""
+        CREATE TABLE disagreements (
+            key TEXT NOT NULL PRIMARY KEY CHECK (length(key) = 64),
+            kind TEXT NOT NULL,
+            what TEXT NOT NULL,               -- what differs
+            model TEXT NOT NULL,
+            other TEXT NOT NULL,
+            text TEXT NOT NULL                -- the scenario, minimized
+        ) STRICT
+    """)
+    db.execute("""
+        CREATE TABLE disagreement_sightings (
+            disagreement TEXT NOT NULL REFERENCES disagreements (key),
+            comparison TEXT NOT NULL REFERENCES comparisons (id),
+            count INTEGER NOT NULL CHECK (count > 0),
+            first_seen TEXT NOT NULL CHECK (first_seen GLOB '????-??-??T??:??:??.??????Z'),
+            last_seen TEXT NOT NULL CHECK (last_seen GLOB '????-??-??T??:??:??.??????Z'),
+            PRIMARY KEY (disagreement, comparison)
         ) STRICT
     """)
 

@@ -91,6 +91,27 @@ VIEWS: Final[dict[str, View]] = {
         ORDER BY started DESC, id
         """,
     ),
+    "comparisons": View(
+        "all comparisons of the models with another machine, the last one first",
+        """
+        SELECT kind, seed, started, ended, sequences, operations, accesses, round(seconds, 1) AS seconds,
+               (SELECT count(*) FROM disagreement_sightings AS seen WHERE seen.comparison = comparisons.id)
+                   AS disagreements,
+               machine, explained, left_out, id
+        FROM comparisons
+        ORDER BY started DESC, id
+        """,
+    ),
+    "disagreements": View(
+        "what the models and another machine did not agree about, the last seen first",
+        """
+        SELECT substr(key, 1, 16) AS id, kind, what, model, other, sum(count) AS count,
+               min(first_seen) AS first_seen, max(last_seen) AS last_seen, text
+        FROM disagreements JOIN disagreement_sightings ON disagreement = key
+        GROUP BY key
+        ORDER BY max(last_seen) DESC, key
+        """,
+    ),
     "rate": View(
         "the time series of each campaign, or of one (campaign=NAME)",
         """

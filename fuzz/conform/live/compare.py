@@ -2,8 +2,9 @@
 
 from typing import Final, NamedTuple
 
-from fuzz.conform.live.commands import DONE, Result
+from fuzz.conform.live.commands import DONE, HAS_PAGEMAP, Result
 from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.known import FAULT_AROUND, ZERO_PAGE
 from fuzz.conform.live.program import Planned, Program
 
 COMPARED_VALUES: Final = frozenset({"READ"})
@@ -22,10 +23,13 @@ class Disagreement(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How many commands and accesses agreed, and the first disagreement."""
+    """How many commands and accesses agreed, the names of known differences that were seen, and the first
+    disagreement.
+    """
 
     commands: int
     accesses: int
+    explained: frozenset[str]
     disagreement: Disagreement | None
 
 
@@ -35,17 +39,32 @@ def compare(driver: Driver, program: Program) -> Compared:
     Error: DriverFailed.
     """
     results = driver.run([planned.command for planned in program.steps], large=program.large)
+    looked = bool(driver.features & HAS_PAGEMAP) and not program.large
+    explained = {program.cut} - {""}
     accesses = 0
     for number, (planned, result) in enumerate(zip(program.steps, results, strict=False)):
-        found = difference(planned, result, pagemap=not program.large)
+        found = difference(planned, result, pagemap=looked)
         if found is not None:
-            return Compared(number, accesses, found)
+            return Compared(number, accesses, frozenset(explained), found)
+        if looked:
+            explained |= _explained(planned, result)
         accesses += bool(planned.expected.status)
+    died = None
     if len(results) < len(program.steps):
         planned = program.steps[len(results)]
         died = Disagreement(planned.record, "process", "goes on", "is killed")
-        return Compared(len(results), accesses, died)
-    return Compared(len(results), accesses, None)
+    return Compared(len(results), accesses, frozenset(explained), died)
+
+
+def _explained(planned: Planned, result: Result) -> set[str]:
+    """Return the known differences in what is mapped."""
+    expected = planned.expected
+    found = set()
+    if result.present & ~expected.present:
+        found.add(FAULT_AROUND)
+    if expected.present & ~result.present:
+        found.add(ZERO_PAGE)
+    return found
 
 
 def difference(planned: Planned, result: Result, *, pagemap: bool) -> Disagreement | None:
@@ -62,7 +81,7 @@ def difference(planned: Planned, result: Result, *, pagemap: bool) -> Disagreeme
             )
     if not pagemap:
         return None
-    # Linux maps what the page cache has around a fault (do_fault_around in mm/memory.c); the models do not.
+    # Each in the direction alone in which it is known to differ (known.ALWAYS).
     more = result.present & ~expected.present & ~expected.shared
     less = expected.present & ~result.present & ~expected.zero
     if more | less:

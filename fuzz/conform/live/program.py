@@ -4,9 +4,11 @@ The models run first, one operation after the other: they say in which address s
 a fork makes. So the driver needs no rule of its own for that.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
 from fuzz.conform.live.commands import Command
+from fuzz.conform.live.known import Known
 from fuzz.execute import apply, boot, finish
 from fuzz.lockstep import ACCERR, ACCESS, MAPERR, USERFAULTFD, Recorder, Shown
 from fuzz.oracle import Violation
@@ -71,18 +73,23 @@ class Planned(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A scenario for the driver; `large`: its pages are quarters of a page table's 2 MiB, so that huge pages fit."""
+    """A scenario for the driver; `large`: its pages are quarters of a page table's 2 MiB, so that huge pages fit.
+
+    `cut`: the known difference for which it ends before its scenario does.
+    """
 
     large: bool
     steps: tuple[Planned, ...]
+    cut: str = ""
 
 
 class NotLegal(Exception):
     """The models break a rule by themselves; there is nothing to compare."""
 
 
-def program_of(scenario: Scenario, strategy: FlushStrategy) -> Program:
-    """Return the program of a scenario whose operations are all driven and run to their ends where they start.
+def program_of(scenario: Scenario, strategy: FlushStrategy, known: Sequence[Known] = ()) -> Program:
+    """Return the program of a scenario whose operations are all driven and run to their ends where they start, up to
+    the first that the kernel is `known` to do otherwise.
 
     Error: NotLegal.
     """
@@ -90,8 +97,12 @@ def program_of(scenario: Scenario, strategy: FlushStrategy) -> Program:
     w, booted = boot(header, strategy, Recorder)
     oracle = cast("Recorder", booted)
     planned = [_at_start(header.layout, header.pages)]
+    cut = ""
     try:
         for position, record in enumerate(scenario.records):
+            cut = next((one.name for one in known if one.applies(w, record)), "")
+            if cut:
+                break
             step = _step(w, oracle, position, record)
             if step is not None:
                 planned.append(step)
@@ -103,7 +114,7 @@ def program_of(scenario: Scenario, strategy: FlushStrategy) -> Program:
     finally:
         oracle.detach()
     steps = [Planned(Command("RESET", 0, 0), -1, _NOTHING), *filter(None, planned)]
-    return Program(is_large(scenario), tuple(steps))
+    return Program(is_large(scenario), tuple(steps), cut)
 
 
 def is_large(scenario: Scenario) -> bool:

@@ -1,0 +1,115 @@
+"""Random sequences on the host's kernel and on the models, until a limit."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from fuzz.campaign.environment import draws
+from fuzz.conform.live.compare import Disagreement, compare
+from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.known import Known
+from fuzz.conform.live.program import NotLegal, program_of
+from fuzz.conform.live.sequences import random_sequence
+from fuzz.conform.outcome import Figures, Found
+from fuzz.minimize import minimize
+from fuzz.scenario import Scenario, kinds
+from mm.flush import FlushStrategy
+
+KIND: Final = "live"
+LENGTH: Final = 24
+"""Operations of a sequence before each page is looked at."""
+AGAIN: Final = 3
+BUDGET: Final = 600
+"""Runs for the minimization of one disagreement."""
+
+
+class Campaign:
+    """Compares sequence after sequence; `figures` and `found` say how far it has got."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        strategy: FlushStrategy,
+        *,
+        driven: tuple[int, ...],
+        known: tuple[Known, ...],
+        seed: int,
+    ) -> None:
+        self.driver = driver
+        self.strategy = strategy
+        self.driven = driven
+        self.known = known
+        self.seed = seed
+        self.cpus = min(driver.cpus, 2)
+        self.figures = Figures()
+        self.found: list[Found] = []
+
+    def run(
+        self,
+        *,
+        seconds: float,
+        sequences: int | None,
+        stop: Callable[[], bool],
+        tell: Callable[[], None],
+        store: Callable[[Found], None],
+    ) -> None:
+        """Compare until the time, the number of sequences, or `stop` ends it; `store` is given each disagreement.
+
+        Error: DriverFailed.
+        """
+        start = time.monotonic()
+        while not stop() and (sequences is None or self.figures.sequences < sequences):
+            self.figures.seconds = time.monotonic() - start
+            if self.figures.seconds >= seconds:
+                break
+            tell()
+            found = self._one(self.seed + self.figures.sequences)
+            if found is not None:
+                self.found.append(found)
+                store(found)
+        self.figures.seconds = time.monotonic() - start
+
+    def _one(self, seed: int) -> Found | None:
+        scenario = random_sequence(draws(seed), self.cpus, self.driven, LENGTH)
+        compared = compare(self.driver, program_of(scenario, self.strategy, self.known))
+        figures = self.figures
+        figures.sequences += 1
+        figures.operations += compared.commands
+        figures.accesses += compared.accesses
+        for name in sorted(compared.explained):
+            figures.explain(name)
+        if compared.disagreement is None:
+            return None
+        return self._found(scenario, seed, compared.disagreement)
+
+    def _found(self, scenario: Scenario, seed: int, first: Disagreement) -> Found:
+        again = all(self._disagrees(scenario, first.what) for _ in range(AGAIN))
+        shown: Disagreement | None = first
+        if again:
+            scenario = minimize(
+                scenario, lambda one: self._disagrees(one, first.what) is not None, budget=BUDGET
+            ).scenario
+            shown = self._disagrees(scenario, first.what)
+        shown = shown or first
+        return Found(KIND, shown.what, shown.model, shown.kernel, scenario, seed, again)
+
+    def _disagrees(self, scenario: Scenario, what: str) -> Disagreement | None:
+        """Return the disagreement of a scenario if it is one about the same; None if it cannot be driven."""
+        if not self.is_driven(scenario):
+            return None
+        try:
+            program = program_of(scenario, self.strategy, self.known)
+        except NotLegal:
+            return None
+        found = compare(self.driver, program).disagreement
+        return found if found is not None and found.what == what else None
+
+    def is_driven(self, scenario: Scenario) -> bool:
+        """Return whether every operation can be driven, on CPUs that there are, and runs to its end where it starts."""
+        header = scenario.header
+        return (
+            header.cpus <= self.driver.cpus
+            and header.layout != kinds.PFNMAP
+            and not header.machine
+            and all(record[0] in self.driven and not record[2] for record in scenario.records)
+        )

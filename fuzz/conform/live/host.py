@@ -1,0 +1,80 @@
+"""The machine that the comparison runs on: its kernel, how that is configured, and its processor."""
+
+import gzip
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+OPTIONS: Final = (
+    "CONFIG_KSM",
+    "CONFIG_MEM_SOFT_DIRTY",
+    "CONFIG_MITIGATION_PAGE_TABLE_ISOLATION",
+    "CONFIG_NUMA",
+    "CONFIG_PER_VMA_LOCK",
+    "CONFIG_PT_RECLAIM",
+    "CONFIG_SWAP",
+    "CONFIG_TRANSPARENT_HUGEPAGE",
+    "CONFIG_USERFAULTFD",
+    "CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS",
+)
+"""What of the configuration changes what the kernel does with page tables, by the names of 6.18."""
+THP: Final = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+Release = tuple[int, int]
+
+
+class Host(NamedTuple):
+    """What is recorded of the machine; `config` has "y", "n" or "unknown" for each of OPTIONS."""
+
+    release: str
+    cpu: str
+    cpus: int
+    config: dict[str, str]
+    huge_pages: str
+
+    @property
+    def version(self) -> Release:
+        """Major and minor number of the kernel's release; (0, 0) when it is not one of Linux."""
+        match = re.match(r"(\d+)\.(\d+)", self.release)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def host() -> Host:
+    """Return what this machine is; what it does not tell is "unknown"."""
+    return Host(
+        release=platform.release(),
+        cpu=_cpu(),
+        cpus=len(os.sched_getaffinity(0)),
+        config=_config(platform.release()),
+        huge_pages=_chosen(_text(THP)),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _cpu() -> str:
+    match = re.search(r"^model name\s*: (.*)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    return match[1] if match else "unknown"
+
+
+def _chosen(words: str) -> str:
+    match = re.search(r"\[(\w+)\]", words)
+    return match[1] if match else "unknown"
+
+
+def _config(release: str) -> dict[str, str]:
+    try:
+        text = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
+    except OSError:
+        text = _text(Path(f"/boot/config-{release}"))
+    if not text:
+        return dict.fromkeys(OPTIONS, "unknown")
+    chosen = dict(re.findall(r"^(CONFIG_\w+)=(\S+)$", text, re.MULTILINE))
+    return {option: chosen.get(option, "n") for option in OPTIONS}

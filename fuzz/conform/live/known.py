@@ -1,0 +1,99 @@
+"""Where Linux is known to do otherwise than the models: by release, with the kernel's function.
+
+The models follow one text of Linux (MODELLED). A host whose kernel differs there is compared up to the operation that
+differs; what differs always, and is no outcome of an access, is not compared in the direction that it differs in.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from fuzz.conform.live.host import Release
+from fuzz.scenario import Record, kinds
+from mm.vma import vmas_in
+from mm.world import VM_MAPPED, VM_SHARED, VM_UFFD_WP, World
+
+MODELLED: Final = (7, 3)
+FOR_EVER: Final = (999, 0)
+
+Applies = Callable[[World, Record], bool]
+"""Whether a record, about to begin in the world, is an operation that a kernel does otherwise."""
+
+
+class Known(NamedTuple):
+    """One difference: where the kernels from `since` up to the one before `until` have it."""
+
+    name: str
+    since: Release
+    until: Release
+    function: str
+    says: str
+    applies: Applies
+
+
+def _several_regions(w: World, record: Record) -> bool:
+    kind, cpu, _, page, count, _ = record
+    regions = w.vma[w.task_mm[cpu]]
+    found = vmas_in(regions, page, count)
+    return kind == kinds.MREMAP and (len(found) > 1 or sum(length for _, length in found) < count)
+
+
+def _partly_registered(w: World, record: Record) -> bool:
+    kind, cpu, _, page, count, _ = record
+    regions = w.vma[w.task_mm[cpu]][page : page + count]
+    alike = {(vma & VM_MAPPED, vma & VM_UFFD_WP, vma & 7) for vma in regions}
+    return kind in (kinds.UFFD_WP, kinds.UFFD_UNWP) and len(alike) > 1
+
+
+def _shared_marker(w: World, record: Record) -> bool:
+    kind, cpu, _, page, count, _ = record
+    regions = w.vma[w.task_mm[cpu]][page : page + count]
+    return kind == kinds.UFFD_REGISTER and any(vma & VM_SHARED for vma in regions)
+
+
+BY_RELEASE: Final = (
+    Known(
+        "mremap-one-region",
+        (0, 0),
+        (6, 17),
+        "vma_to_resize, mm/mremap.c",
+        "mremap of a range with several regions or holes is refused (EFAULT); remap_move moves them since 6.17",
+        _several_regions,
+    ),
+    Known(
+        "uffd-wp-one-region",
+        (0, 0),
+        (6, 3),
+        "mwriteprotect_range, mm/userfaultfd.c",
+        "UFFDIO_WRITEPROTECT of a range that is not of one region is refused (ENOENT)",
+        _partly_registered,
+    ),
+    Known(
+        "uffd-wp-no-marker",
+        (0, 0),
+        (5, 19),
+        "vma_can_userfault, include/linux/userfaultfd_k.h",
+        "shared memory cannot be registered for write-protection",
+        _shared_marker,
+    ),
+)
+"""Differences by release. When each began is by the texts of 6.1, 6.12 and 7.3 and what runs here (6.18); the numbers
+between are assumptions."""
+
+FAULT_AROUND: Final = "fault-around"
+ZERO_PAGE: Final = "fork-leaves-zero-pages"
+ALWAYS: Final = {
+    FAULT_AROUND: (
+        "do_fault_around, mm/memory.c",
+        "a load maps what the page cache has around its page of a file or of shared memory; the models map the page",
+    ),
+    ZERO_PAGE: (
+        "vma_needs_copy, mm/memory.c",
+        "fork leaves a private region without anonymous memory to the child's faults; the models copy its zero pages",
+    ),
+}
+"""Differences in what is mapped that no access can see, by name: the kernel's function, and what it does."""
+
+
+def known_on(release: Release) -> tuple[Known, ...]:
+    """Return the differences that a kernel of this release has."""
+    return tuple(known for known in BY_RELEASE if known.since <= release < known.until)

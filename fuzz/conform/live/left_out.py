@@ -1,0 +1,71 @@
+"""What cannot be driven from user space, and what this host does not let be driven: each with its reason."""
+
+import errno
+import os
+from typing import Final
+
+from fuzz.conform.live.commands import HAS_FILE, HAS_PAGEMAP, HAS_UFFD, HAS_UFFD_SHMEM
+from fuzz.conform.live.host import Host
+from fuzz.conform.live.sequences import DRIVEN
+from fuzz.scenario import kinds
+
+NEVER: Final = {
+    "migrate": "the kernel chooses when a page may move",
+    "reclaim": "it depends on the machine's memory and its LRU lists",
+    "swapout": "it needs swap, which is machine-wide",
+    "numa_scan": "it needs a second NUMA node, and comes when the scheduler wants it",
+    "ksm": "ksmd is machine-wide",
+    "shrink": "the shrinker is machine-wide",
+    "revoke": "it needs a driver",
+    "poke": "it patches the kernel's text",
+    "tick": "it comes by itself",
+    "pin": "what the kernel reads through a pin is no outcome of the program",
+    "pkey_mprotect": "the driver has no protection keys",
+    "wrpkru": "the driver has no protection keys",
+    "run": "no operation can be paused at a chosen step",
+    "fill": "the hardware chooses",
+    "evict": "the hardware chooses",
+}
+"""Kinds of record that no program can ask for, or that have no one outcome."""
+
+_MISSING = {kind.name for kind in kinds.KINDS} - NEVER.keys()
+if {kinds.KINDS[kind].name for kind in DRIVEN} != _MISSING:
+    message = f"driven or left out, not neither or both: {sorted(_MISSING)}"
+    raise AssertionError(message)
+
+UFFD_KINDS: Final = (kinds.UFFD_REGISTER, kinds.UFFD_WP, kinds.UFFD_UNWP)
+FILE_KINDS: Final = (kinds.WRITEBACK, kinds.PUNCH)
+COLLAPSE_SINCE: Final = (6, 1)
+"""MADV_COLLAPSE, 7d8faaf15545."""
+
+
+def driven_on(
+    host: Host, cpus: int, features: int, uffd_error: int
+) -> tuple[tuple[int, ...], list[str]]:
+    """Return the kinds that can be driven on a host, and a line for each thing that it lacks."""
+    without: set[int] = set()
+    lines: list[str] = []
+    if not features & HAS_UFFD:
+        without |= set(UFFD_KINDS)
+        why = os.strerror(uffd_error) if uffd_error else "the kernel has none"
+        if uffd_error == errno.EPERM:
+            why += ": vm.unprivileged_userfaultfd is 0, or a sandbox forbids it"
+        lines.append(f"userfaultfd: {why}.")
+    elif not features & HAS_UFFD_SHMEM:
+        without |= set(UFFD_KINDS)
+        lines.append("userfaultfd: it does not write-protect shared memory before 5.19.")
+    if not features & HAS_FILE:
+        without |= set(FILE_KINDS)
+        lines.append("the file: none could be made where TMPDIR is.")
+    if host.version < COLLAPSE_SINCE:
+        without.add(kinds.COLLAPSE)
+        lines.append("collapse: MADV_COLLAPSE is there since 6.1.")
+    if not features & HAS_PAGEMAP:
+        lines.append("what is mapped: /proc/self/pagemap cannot be read.")
+    if host.huge_pages not in ("always", "madvise"):
+        lines.append(f"huge pages: transparent_hugepage/enabled is {host.huge_pages}.")
+    if cpus == 1:
+        lines.append(
+            "a second CPU: this process may use one only, so no thread runs beside another."
+        )
+    return tuple(kind for kind in DRIVEN if kind not in without), lines

@@ -20,6 +20,8 @@ from fuzz.store import (
 from fuzz.store.schema import TABLES
 from tests.store_samples import (
     CAMPAIGN,
+    COMPARISON,
+    DISAGREEMENT,
     EVIDENCE,
     Content,
     Rows,
@@ -164,6 +166,43 @@ def proof_rows(draw: st.DrawFn, campaign: Campaign, minima: list[Minimum]) -> Co
 
 
 @st.composite
+def comparison_rows(draw: st.DrawFn) -> Content:
+    """A comparison, if there was one, and whether it saw a disagreement."""
+    if not draw(st.booleans()):
+        return {}
+    comparison = {
+        "id": COMPARISON.id,
+        "kind": COMPARISON.kind,
+        "seed": COMPARISON.seed,
+        "tool_version": draw(WORDS),
+        "python": draw(WORDS),
+        "machine": "{}",
+        "left_out": draw(WORDS),
+        "started": instant(0),
+        "ended": draw(st.none() | INSTANTS),
+        "sequences": draw(SMALL),
+        "operations": draw(SMALL),
+        "accesses": draw(SMALL),
+        "seconds": float(draw(SMALL)),
+        "explained": draw(WORDS),
+    }
+    if not draw(st.booleans()):
+        return {"comparisons": [comparison]}
+    sighting = {
+        "disagreement": DISAGREEMENT.key,
+        "comparison": COMPARISON.id,
+        "count": draw(SMALL) + 1,
+        "first_seen": draw(INSTANTS),
+        "last_seen": draw(INSTANTS),
+    }
+    return {
+        "comparisons": [comparison],
+        "disagreements": [{"key": DISAGREEMENT.key} | asdict(DISAGREEMENT)],
+        "disagreement_sightings": [sighting],
+    }
+
+
+@st.composite
 def contents(draw: st.DrawFn) -> Content:
     """Rows for every table that respect the foreign keys; one id is one campaign, and one key one scenario."""
     campaigns = draw(st.lists(st.sampled_from(CAMPAIGNS), unique_by=id))
@@ -171,6 +210,7 @@ def contents(draw: st.DrawFn) -> Content:
     parts = [draw(campaign_rows(campaign)) for campaign in campaigns]
     parts += [draw(finding_rows(found, campaigns)) for found in minima]
     parts += [draw(proof_rows(campaign, minima)) for campaign in campaigns]
+    parts += [draw(comparison_rows())]
     return {table: [row for part in parts for row in part.get(table, [])] for table in TABLES}
 
 
@@ -204,7 +244,8 @@ def test_nothing_is_lost(a: Content, b: Content) -> None:
     both = merged(a, b)
     keys = {"minima": ["key"], "sightings": ["finding", "campaign"], "campaigns": ["id"]}
     keys |= {"campaign_corpus": ["campaign", "scenario"], "campaign_series": ["campaign", "at"]}
-    keys |= {"proofs": ["campaign"]}
+    keys |= {"proofs": ["campaign"], "comparisons": ["id"], "disagreements": ["key"]}
+    keys |= {"disagreement_sightings": ["disagreement", "comparison"]}
 
     for one in (a, b):
         for table in ("worker_events", "replays"):

@@ -8,21 +8,36 @@ import pytest
 from fuzz.store import (
     VIEWS,
     Point,
+    Reach,
     Replay,
     Store,
     Totals,
     add_series,
     end_campaign,
+    list_comparisons,
     open_store,
+    record_disagreement,
     record_finding,
     record_proof,
     record_replay,
     record_worker_event,
     run_view,
+    save_reach,
     start_campaign,
+    start_comparison,
 )
 from fuzz.store.errors import QueryFailed, UnknownView
-from tests.store_samples import CAMPAIGN, EVIDENCE, MINIMUM, PROOF, instant, minimum, sighting
+from tests.store_samples import (
+    CAMPAIGN,
+    COMPARISON,
+    DISAGREEMENT,
+    EVIDENCE,
+    MINIMUM,
+    PROOF,
+    instant,
+    minimum,
+    sighting,
+)
 
 DAY = replace(CAMPAIGN, name="day", policy="v3", engine="random", started=instant(100))
 LONG = minimum(1, operations=3, skip="clean-write")
@@ -176,6 +191,38 @@ def test_proofs(store: Store) -> None:
     ) == [
         ("v3", "1", "undecided", 2, "interrupted", None),
         ("v1", "1", "illegal", 2, "", MINIMUM.key[:16]),
+    ]
+
+
+def test_comparisons(tmp_path: Path) -> None:
+    """Each comparison with its figures, and how many disagreements it saw."""
+    path = tmp_path / "other.db"
+    store = open_store(path, create=True)
+    start_comparison(store, COMPARISON)
+    record_disagreement(store, COMPARISON.id, DISAGREEMENT, instant(3))
+    save_reach(store, COMPARISON.id, Reach(5, 100, 60, 2.5), instant(9))
+
+    store = open_store(path, create=False, readonly=True)
+    assert shown(store, "comparisons", "kind", "sequences", "accesses", "disagreements") == [
+        ("live", 5, 60, 1)
+    ]
+    assert [one.ended for one in list_comparisons(store)] == [instant(9)]
+    assert [one.comparison for one in list_comparisons(store)] == [
+        replace(COMPARISON, started=instant(0))
+    ]
+
+
+def test_disagreements(tmp_path: Path) -> None:
+    """Each disagreement once, with both sides and how often it was seen."""
+    path = tmp_path / "other.db"
+    store = open_store(path, create=True)
+    start_comparison(store, COMPARISON)
+    assert record_disagreement(store, COMPARISON.id, DISAGREEMENT, instant(3))
+    assert not record_disagreement(store, COMPARISON.id, DISAGREEMENT, instant(4))
+
+    store = open_store(path, create=False, readonly=True)
+    assert shown(store, "disagreements", "id", "model", "other", "count", "last_seen") == [
+        (DISAGREEMENT.key[:16], "MAPERR", "DONE 1", 2, instant(4))
     ]
 
 

@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "policies",
     "minimize",
     "lockstep",
+    "conform",
 )
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -47,11 +47,13 @@ class Command(NamedTuple):
     argument: int = 0
     target: int = 0
     value: int = 0
+    races: bool = False
+    """Another thread repeats an access meanwhile."""
 
     def packed(self) -> bytes:
         """Return the command as driver.c has it."""
-        operation, *fields, value = self
-        return COMMAND.pack(OPERATIONS[operation], *fields, 0, value)
+        operation, *fields, value, races = self
+        return COMMAND.pack(OPERATIONS[operation], *fields, races, value)
 
 
 class Result(NamedTuple):

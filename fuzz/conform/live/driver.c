@@ -51,7 +51,7 @@
 #define UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1 << 12)
 #endif
 
-enum { PAGES = 8, SPACES = 3, MAX_CPUS = 8, MAX_COMMANDS = 4096 };
+enum { PAGES = 8, SPACES = 3, MAX_CPUS = 8, MAX_COMMANDS = 4096, OUTCOMES = 8, WARM = 8 };
 
 /* The window under test, where no library maps anything; its middle is a boundary between two page tables. */
 static const uintptr_t MIDDLE = 0x100000000000;
@@ -59,17 +59,20 @@ static const uintptr_t PMD_SIZE = 2UL << 20;
 
 enum operation {
 	RESET, READ, WRITE, EXEC, COPY, MMAP, MPROTECT, MUNMAP, DONTNEED, FREE, COLD, COLLAPSE, MREMAP, REGISTER, PROTECT,
-	RESOLVE, FORK, EXIT, PUNCH, WRITEBACK, CLEAR_REFS, NOTHING, OPERATIONS
+	RESOLVE, FORK, EXIT, PUNCH, WRITEBACK, CLEAR_REFS, NOTHING, HAMMER, SHOWN, OPERATIONS
 };
 enum mapping { PRIVATE, SHARED, HUGE, ON_FILE };
 enum status { DONE, MAPERR, ACCERR, PKUERR, TRAPPED, OTHER_SIGNAL, FAILED };
+/* When an access ran: all of it before the operation began, some of it meanwhile, all of it after the return. */
+enum phase { BEFORE = 1, MEANWHILE = 2, AFTER = 4 };
 enum feature { HAS_PAGEMAP = 1, HAS_UFFD = 2, HAS_UFFD_SHMEM = 4, HAS_FILE = 8 };
 
 struct command {
-	uint8_t operation, space, cpu, page, count, argument, target, unused;
+	uint8_t operation, space, cpu, page, count, argument, target, races;
 	uint64_t value;
 };
 struct result {
+	/* `present` and `protected` have a bit for each page; of SHOWN the phases, and whether outcomes were dropped. */
 	uint8_t status, present, protected, unused;
 	int32_t error;
 	uint64_t value;
@@ -83,11 +86,22 @@ struct hello {
 /* "shootdown", by its first letters, and the version of what goes over the pipe. */
 static const uint32_t VERSION = 0x73680001;
 
+/*
+ * A thread that repeats one access, without the baton, until somebody stops it. `moment` is 0 before the operation that
+ * it races with, 1 meanwhile, 2 after it.
+ */
+struct hammer {
+	uint32_t moment, active, stop, outcomes, overflow;
+	uint64_t accesses;
+	struct result outcome[OUTCOMES];
+};
+
 struct shared {
 	uint32_t turn[SPACES][MAX_CPUS];
 	uint32_t finished, ready, at, commands, large, features, cpus, uffd_error;
 	int cpu_of[MAX_CPUS];
 	pid_t controller, process[SPACES];
+	struct hammer hammer;
 	struct command command[MAX_COMMANDS];
 	struct result result[MAX_COMMANDS];
 };
@@ -208,6 +222,76 @@ static void copy(struct result *result, unsigned page, unsigned target)
 	} else {
 		result->status = self->status;
 	}
+}
+
+/* Races. */
+
+static void note(struct hammer *hammer, const struct result *seen, int phase)
+{
+	uint32_t i;
+
+	for (i = 0; i < hammer->outcomes; i++) {
+		struct result *known = &hammer->outcome[i];
+
+		if (known->status == seen->status && known->value == seen->value) {
+			known->present |= phase;
+			return;
+		}
+	}
+	if (hammer->outcomes == OUTCOMES) {
+		hammer->overflow = 1;
+		return;
+	}
+	hammer->outcome[i] = *seen;
+	hammer->outcome[i].present = phase;
+	hammer->outcomes++;
+}
+
+/* Repeat the access whose operation is the argument of the command, and keep what each of them shows. */
+static void hammer_on(const struct command *c)
+{
+	struct hammer *hammer = &shared->hammer;
+
+	while (!__atomic_load_n(&hammer->stop, __ATOMIC_ACQUIRE)) {
+		struct result seen = { 0 };
+		uint32_t first = __atomic_load_n(&hammer->moment, __ATOMIC_SEQ_CST), last;
+
+		switch (c->argument) {
+		case READ: load(&seen, c->page); break;
+		case WRITE: store(&seen, c->page, c->value); break;
+		default: fetch(&seen, c->page);
+		}
+		last = __atomic_load_n(&hammer->moment, __ATOMIC_SEQ_CST);
+		if (seen.status != DONE || c->argument != READ)
+			seen.value = 0;
+		note(hammer, &seen, first == 2 ? AFTER : last == 0 ? BEFORE : MEANWHILE);
+		__atomic_fetch_add(&hammer->accesses, 1, __ATOMIC_SEQ_CST);
+	}
+	__atomic_store_n(&hammer->active, 0, __ATOMIC_RELEASE);
+}
+
+/* Wait until the access has been repeated a few times more, so that what it uses is cached. */
+static void let_repeat(void)
+{
+	uint64_t seen = __atomic_load_n(&shared->hammer.accesses, __ATOMIC_SEQ_CST);
+
+	while (__atomic_load_n(&shared->hammer.accesses, __ATOMIC_SEQ_CST) < seen + WARM)
+		if (shared->cpus == 1)
+			sched_yield();
+}
+
+/* Stop the other thread, and tell one of the different outcomes that it has seen, by its number. */
+static void shown(struct result *result, const struct command *c)
+{
+	struct hammer *hammer = &shared->hammer;
+
+	__atomic_store_n(&hammer->stop, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&hammer->active, __ATOMIC_ACQUIRE))
+		sched_yield();
+	if (c->argument < hammer->outcomes)
+		*result = hammer->outcome[c->argument];
+	result->protected = hammer->overflow;
+	result->error = hammer->accesses > INT_MAX ? INT_MAX : hammer->accesses;
 }
 
 /* System calls. */
@@ -430,6 +514,7 @@ static void execute(const struct command *c, struct result *result)
 		break;
 	case CLEAR_REFS: clear_refs(result); break;
 	case NOTHING: break;
+	case SHOWN: shown(result, c); break;
 	default: result->status = FAILED; result->error = ENOSYS;
 	}
 }
@@ -444,6 +529,7 @@ static void *worker(void *argument)
 	pin(cpu);
 	/* A thread that a fork has made need not wait for the parent: that one goes on. */
 	for (;;) {
+turn:
 		await(&shared->turn[space][cpu]);
 		for (;;) {
 			uint32_t at = shared->at;
@@ -458,8 +544,25 @@ static void *worker(void *argument)
 				hand_over();
 				_exit(0);
 			}
-			execute(c, result);
-			look(result);
+			if (c->operation == HAMMER) {
+				memset(&shared->hammer, 0, sizeof(shared->hammer));
+				shared->hammer.active = 1;
+				shared->at = at + 1;
+				hand_over();
+				hammer_on(c);
+				goto turn;
+			}
+			if (c->races) {
+				let_repeat();
+				__atomic_store_n(&shared->hammer.moment, 1, __ATOMIC_SEQ_CST);
+				execute(c, result);
+				__atomic_store_n(&shared->hammer.moment, 2, __ATOMIC_SEQ_CST);
+				let_repeat();
+			} else {
+				execute(c, result);
+				if (c->operation != SHOWN)
+					look(result);
+			}
 			shared->at = at + 1;
 		}
 		hand_over();

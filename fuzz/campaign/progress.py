@@ -44,6 +44,19 @@ class PlainView:
         self.write(sentence)
 
 
+def paced(write: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that writes the line that it is given, if LINE_SECONDS have passed since the last one."""
+    due = time.monotonic() + LINE_SECONDS
+
+    def tell(line: str) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + LINE_SECONDS
+            write(line)
+
+    return tell
+
+
 class LiveView:
     """Draws the figures in place, with the last findings below; events scroll by above."""
 

@@ -1,96 +1,138 @@
 """What `shootdown conform --live` says when it ends."""
 
 import textwrap
-from collections.abc import Sequence
+from typing import Final
 
 from fuzz.cli.options import counted
 from fuzz.cli.output import WIDTH
-from fuzz.conform.live.campaign import Campaign
-from fuzz.conform.live.host import Host
+from fuzz.conform.live.flushes import WHY
 from fuzz.conform.live.known import ALWAYS, BY_RELEASE, MODELLED
 from fuzz.conform.live.left_out import NEVER
+from fuzz.conform.live.run import Result
 from fuzz.conform.outcome import Found
 from fuzz.scenario import render
 
-SHOWN = 5
+SHOWN: Final = 5
 """Disagreements that are shown in full."""
+FOLLOWED: Final = ".".join(map(str, MODELLED))
+KNOWN: Final = (
+    {one.name: (one.function, one.says) for one in BY_RELEASE}
+    | ALWAYS
+    | {name: (function, says) for name, function, says in WHY.values()}
+)
+"""All known differences by name: the kernel's function, and what it does otherwise."""
 
 
-def closing(
-    here: Host, seed: int, campaign: Campaign, lacking: Sequence[str], failure: str, db: str
-) -> list[str]:
+def closing(result: Result, db: str) -> list[str]:
     """Return the lines that end a comparison, for people."""
-    figures = campaign.figures
-    rate = figures.operations / figures.seconds if figures.seconds else 0.0
-    lines = [
-        "",
-        f"{figures.sequences:,} sequences, {figures.operations:,} operations, {figures.accesses:,} accesses"
-        f" in {figures.seconds:.1f} s ({rate:,.0f} operations/s).",
-    ]
-    lines += _explained(campaign)
-    if lacking:
-        lines += ["Left out on this machine:", *(_item(line) for line in lacking)]
-    lines += ["Never driven from user space:", _item(", ".join(sorted(NEVER)))]
-    if failure:
-        lines.append(f"The driver failed: {failure}. What was compared before it is counted above.")
-    if not campaign.found:
-        agreed = "No disagreement that is not explained."
-        return [*lines, agreed if figures.sequences else "Nothing was compared."]
-    lines.append(f"{counted(len(campaign.found), 'disagreement')} that nothing explains.")
-    for found in campaign.found[:SHOWN]:
+    lines = ["", *_figures(result), *_explained(result)]
+    if result.left_out:
+        lines += ["Left out on this machine:", *(_item(line) for line in result.left_out)]
+    lines += textwrap.wrap(
+        f"Never driven: {', '.join(sorted(NEVER))}.", WIDTH, subsequent_indent="  "
+    )
+    if result.failure:
+        lines.append(f"The driver failed: {result.failure}. What was compared before it counts.")
+    if not result.found:
+        compared = result.figures.sequences or result.requests or result.raced
+        return [
+            *lines,
+            "No disagreement that is not explained." if compared else "Nothing was compared.",
+        ]
+    lines.append(f"{counted(len(result.found), 'disagreement')} that nothing explains.")
+    for found in result.found[:SHOWN]:
         lines += ["", *_found(found)]
-    lines += ["", f"All of them: shootdown findings view disagreements --db {db}"]
-    del here, seed
-    return lines
+    return [*lines, "", f"All of them: shootdown findings query disagreements --db {db}"]
 
 
-def _explained(campaign: Campaign) -> list[str]:
-    release = ".".join(map(str, MODELLED))
-    explained = campaign.figures.explained
-    lines = [f"The models follow Linux {release}."]
-    known = {one.name: (one.function, one.says) for one in BY_RELEASE} | ALWAYS
-    if explained:
-        lines[0] += " Known differences that were met, in how many sequences:"
+def _figures(result: Result) -> list[str]:
+    figures = result.figures
+    lines = []
+    if result.requests:
+        equal = sum(one.model == one.kernel for one in result.requests)
+        lines.append(
+            f"Flush requests: {counted(len(result.requests), 'case')}, {equal} equal in requests and interrupts."
+        )
+    if result.raced:
+        rounds = [race.rounds for race in result.raced]
+        accesses = sum(race.accesses for race in result.raced)
+        lines.append(
+            f"Races: {len(rounds)} kinds, {min(rounds):,} rounds of each at least, {sum(rounds):,} in all,"
+            f" {accesses:,} accesses."
+        )
+    if figures.sequences:
+        lines.append(
+            f"Sequences: {figures.sequences:,}, {figures.operations:,} operations, {figures.accesses:,} accesses."
+        )
+    return [*lines, f"All in {figures.seconds:.1f} s."]
+
+
+def _explained(result: Result) -> list[str]:
+    explained = result.figures.explained
+    if not explained:
+        return [f"The models follow Linux {FOLLOWED}; no known difference was met."]
+    lines = [f"The models follow Linux {FOLLOWED}. Known differences that were met, and how often:"]
     for name, count in sorted(explained.items()):
-        function, says = known[name]
-        lines.append(_item(f"{name} {count:,}: {says} ({function})."))
+        function, says = KNOWN[name]
+        lines.append(_item(f"{name}, {count:,}: {says} ({function})."))
     return lines
 
 
 def _found(found: Found) -> list[str]:
-    seen = "" if found.again else " It was met once, and not again when the sequence ran again."
-    return [
-        f"Disagreement (sequence of seed {found.seed}): {found.what}.{seen}",
+    seen = "" if found.again else " It need not come again: it is a race."
+    if found.kind == "live" and not found.again:
+        seen = " It did not come again when the sequence ran again."
+    lines = [
+        *textwrap.wrap(f"Disagreement: {found.what}.{seen}", WIDTH),
         f"  model:  {found.model}",
         f"  kernel: {found.other}",
         *(f"  {line}".rstrip() for line in render(found.scenario).splitlines()),
-        f"Again: shootdown conform --live --sequences 1 --seed {found.seed}",
     ]
+    if found.kind == "live":
+        again = f"shootdown conform --live --part sequences --sequences 1 --seed {found.seed}"
+    else:
+        again = f"shootdown conform --live --part {found.kind}"
+    return [*lines, f"Again: {again}"]
 
 
 def _item(text: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
-def document(
-    here: Host, seed: int, campaign: Campaign, lacking: Sequence[str], failure: str, db: str
-) -> dict[str, object]:
+def document(result: Result, db: str) -> dict[str, object]:
     """Return the same as JSON values."""
-    figures = campaign.figures
+    figures = result.figures
     return {
-        "machine": here._asdict(),
-        "models": ".".join(map(str, MODELLED)),
-        "seed": seed,
+        "machine": result.host._asdict(),
+        "models": FOLLOWED,
+        "seed": result.seed,
         "sequences": figures.sequences,
         "operations": figures.operations,
         "accesses": figures.accesses,
         "seconds": round(figures.seconds, 3),
-        "explained": figures.explained,
-        "left_out": list(lacking),
+        "races": [
+            {"name": race.name, "rounds": race.rounds, "accesses": race.accesses}
+            for race in result.raced
+        ],
+        "flushes": [
+            {
+                "case": one.case.name,
+                "model": list(one.model),
+                "kernel": list(one.kernel),
+                "why": one.why,
+            }
+            for one in result.requests
+        ],
+        "explained": {
+            name: {"count": count, "function": KNOWN[name][0], "says": KNOWN[name][1]}
+            for name, count in sorted(figures.explained.items())
+        },
+        "left_out": result.left_out,
         "never_driven": NEVER,
-        "failure": failure,
+        "failure": result.failure,
         "disagreements": [
             {
+                "kind": found.kind,
                 "what": found.what,
                 "model": found.model,
                 "kernel": found.other,
@@ -98,7 +140,7 @@ def document(
                 "seed": found.seed,
                 "again": found.again,
             }
-            for found in campaign.found
+            for found in result.found
         ],
         "db": db,
     }

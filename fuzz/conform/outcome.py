@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from fuzz.scenario import Scenario
+from fuzz.scenario import Header, Scenario
+
+NO_SCENARIO = Scenario(Header(1, 1), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,16 +12,18 @@ class Found:
     """A disagreement that nothing explains, minimized.
 
     `kind` is the comparison that found it, `what` differs, `model` and `other` say in words what each side shows.
-    `again`: it is there each time the scenario runs; one that is not is kept as it was met.
+    `text` stands in the place of the scenario where there is none. `again`: it is there each time the scenario runs;
+    one that is not is kept as it was met.
     """
 
     kind: str
     what: str
     model: str
     other: str
-    scenario: Scenario
     seed: int
-    again: bool
+    scenario: Scenario = NO_SCENARIO
+    text: str = ""
+    again: bool = True
 
 
 @dataclass(slots=True)

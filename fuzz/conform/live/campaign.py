@@ -24,7 +24,7 @@ BUDGET: Final = 600
 
 
 class Campaign:
-    """Compares sequence after sequence; `figures` and `found` say how far it has got."""
+    """Compares sequence after sequence; `figures` says how far it has got."""
 
     def __init__(
         self,
@@ -42,7 +42,6 @@ class Campaign:
         self.seed = seed
         self.cpus = min(driver.cpus, 2)
         self.figures = Figures()
-        self.found: list[Found] = []
 
     def run(
         self,
@@ -57,17 +56,14 @@ class Campaign:
 
         Error: DriverFailed.
         """
-        start = time.monotonic()
+        last = time.monotonic() + seconds
         while not stop() and (sequences is None or self.figures.sequences < sequences):
-            self.figures.seconds = time.monotonic() - start
-            if self.figures.seconds >= seconds:
+            if time.monotonic() >= last:
                 break
             tell()
             found = self._one(self.seed + self.figures.sequences)
             if found is not None:
-                self.found.append(found)
                 store(found)
-        self.figures.seconds = time.monotonic() - start
 
     def _one(self, seed: int) -> Found | None:
         scenario = random_sequence(draws(seed), self.cpus, self.driven, LENGTH)
@@ -91,7 +87,7 @@ class Campaign:
             ).scenario
             shown = self._disagrees(scenario, first.what)
         shown = shown or first
-        return Found(KIND, shown.what, shown.model, shown.kernel, scenario, seed, again)
+        return Found(KIND, shown.what, shown.model, shown.kernel, seed, scenario, again=again)
 
     def _disagrees(self, scenario: Scenario, what: str) -> Disagreement | None:
         """Return the disagreement of a scenario if it is one about the same; None if it cannot be driven."""

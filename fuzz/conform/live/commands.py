@@ -27,9 +27,10 @@ HAS_PAGEMAP: Final = 1
 HAS_UFFD: Final = 2
 HAS_UFFD_SHMEM: Final = 4
 HAS_FILE: Final = 8
+HAS_COUNTERS: Final = 16
 VERSION: Final = 0x73680001
 
-COMMAND: Final = struct.Struct("8BQ")
+COMMAND: Final = struct.Struct("=9B7xQ")
 RESULT: Final = struct.Struct("4BiQ")
 REQUEST: Final = struct.Struct("2I")
 HELLO: Final = struct.Struct("4I")
@@ -49,11 +50,13 @@ class Command(NamedTuple):
     value: int = 0
     races: bool = False
     """Another thread repeats an access meanwhile."""
+    counts: bool = False
+    """The result's value is to be what was flushed (`flushed`)."""
 
     def packed(self) -> bytes:
         """Return the command as driver.c has it."""
-        operation, *fields, value, races = self
-        return COMMAND.pack(OPERATIONS[operation], *fields, races, value)
+        operation, *fields, value, races, counts = self
+        return COMMAND.pack(OPERATIONS[operation], *fields, races, counts, value)
 
 
 class Result(NamedTuple):

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
@@ -25,6 +26,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -65,10 +67,14 @@ enum mapping { PRIVATE, SHARED, HUGE, ON_FILE };
 enum status { DONE, MAPERR, ACCERR, PKUERR, TRAPPED, OTHER_SIGNAL, FAILED };
 /* When an access ran: all of it before the operation began, some of it meanwhile, all of it after the return. */
 enum phase { BEFORE = 1, MEANWHILE = 2, AFTER = 4 };
-enum feature { HAS_PAGEMAP = 1, HAS_UFFD = 2, HAS_UFFD_SHMEM = 4, HAS_FILE = 8 };
+enum feature { HAS_PAGEMAP = 1, HAS_UFFD = 2, HAS_UFFD_SHMEM = 4, HAS_FILE = 8, HAS_COUNTERS = 16 };
+/* What is counted of the tracepoint tlb:tlb_flush: on the own CPU, interrupts sent, and either of them of everything. */
+enum counter { LOCAL, SENT, FULL, COUNTERS };
 
 struct command {
-	uint8_t operation, space, cpu, page, count, argument, target, races;
+	uint8_t operation, space, cpu, page, count, argument, target;
+	/* Another thread repeats an access meanwhile; the result's value is to be what was flushed. */
+	uint8_t races, counts, unused[7];
 	uint64_t value;
 };
 struct result {
@@ -98,7 +104,7 @@ struct hammer {
 
 struct shared {
 	uint32_t turn[SPACES][MAX_CPUS];
-	uint32_t finished, ready, at, commands, large, features, cpus, uffd_error;
+	uint32_t finished, ready, at, commands, large, features, cpus, uffd_error, tracepoint;
 	int cpu_of[MAX_CPUS];
 	pid_t controller, process[SPACES];
 	struct hammer hammer;
@@ -111,6 +117,7 @@ static uintptr_t base, page_size;
 static int uffd = -1, pagemap = -1, object = -1, file = -1, space;
 
 struct thread {
+	int counter[COUNTERS];
 	sigjmp_buf back;
 	volatile int status;
 	uintptr_t fetched;
@@ -222,6 +229,73 @@ static void copy(struct result *result, unsigned page, unsigned target)
 	} else {
 		result->status = self->status;
 	}
+}
+
+/* Flushes. */
+
+/*
+ * Return the number of the tracepoint, 0 without one. Where tracefs is not mounted it is, in a mount namespace of the
+ * driver's own: others see nothing of it, and it goes with the driver.
+ */
+static uint32_t find_tracepoint(const char *folder)
+{
+	char path[PATH_MAX];
+	unsigned id = 0;
+	FILE *in = fopen("/sys/kernel/tracing/events/tlb/tlb_flush/id", "re");
+
+	if (!in && !unshare(CLONE_NEWNS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	    !mount("tracefs", folder, "tracefs", 0, NULL)) {
+		snprintf(path, sizeof(path), "%s/events/tlb/tlb_flush/id", folder);
+		in = fopen(path, "re");
+	}
+	if (in) {
+		if (fscanf(in, "%u", &id) != 1)
+			id = 0;
+		fclose(in);
+	}
+	return id;
+}
+
+/* Count the flushes of the calling thread, from here on; the counters go with their descriptors. */
+static void open_counters(struct thread *thread)
+{
+	static const char *const filter[COUNTERS] = {
+		[LOCAL] = "reason == 3",
+		[SENT] = "reason == 4",
+		[FULL] = "reason == 3 && pages == 18446744073709551615",
+	};
+	struct perf_event_attr attributes;
+	int i;
+
+	for (i = 0; i < COUNTERS; i++) {
+		thread->counter[i] = -1;
+		if (!shared->tracepoint)
+			continue;
+		memset(&attributes, 0, sizeof(attributes));
+		attributes.type = PERF_TYPE_TRACEPOINT;
+		attributes.size = sizeof(attributes);
+		attributes.config = shared->tracepoint;
+		thread->counter[i] = syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+		/* One that is not opened is -1, and so are all after it. */
+		if (thread->counter[i] < 0 || ioctl(thread->counter[i], PERF_EVENT_IOC_SET_FILTER, filter[i])) {
+			shared->tracepoint = 0;
+			return;
+		}
+	}
+	if (shared->tracepoint)
+		shared->features |= HAS_COUNTERS;
+}
+
+/* Return the counters, 16 bits each. */
+static uint64_t counted(void)
+{
+	uint64_t all = 0, one;
+	int i;
+
+	for (i = 0; i < COUNTERS; i++)
+		if (self->counter[i] >= 0 && read(self->counter[i], &one, sizeof(one)) == sizeof(one))
+			all |= (one & 0xffff) << (16 * i);
+	return all;
 }
 
 /* Races. */
@@ -527,6 +601,7 @@ static void *worker(void *argument)
 	memset(&own, 0, sizeof(own));
 	self = &own;
 	pin(cpu);
+	open_counters(self);
 	/* A thread that a fork has made need not wait for the parent: that one goes on. */
 	for (;;) {
 turn:
@@ -555,13 +630,20 @@ turn:
 			if (c->races) {
 				let_repeat();
 				__atomic_store_n(&shared->hammer.moment, 1, __ATOMIC_SEQ_CST);
+			}
+			if (c->counts) {
+				uint64_t before = counted();
+
 				execute(c, result);
-				__atomic_store_n(&shared->hammer.moment, 2, __ATOMIC_SEQ_CST);
-				let_repeat();
+				result->value = counted() - before;
 			} else {
 				execute(c, result);
-				if (c->operation != SHOWN)
-					look(result);
+			}
+			if (c->races) {
+				__atomic_store_n(&shared->hammer.moment, 2, __ATOMIC_SEQ_CST);
+				let_repeat();
+			} else if (c->operation != SHOWN) {
+				look(result);
 			}
 			shared->at = at + 1;
 		}
@@ -684,10 +766,20 @@ int main(int argc, char **argv)
 	for (cpu = 0; cpu < CPU_SETSIZE && shared->cpus < MAX_CPUS; cpu++)
 		if (CPU_ISSET(cpu, &set))
 			shared->cpu_of[shared->cpus++] = cpu;
+	/* A file to map, and an empty folder where tracefs may be mounted; both can be missing. */
 	if (argc > 1) {
 		file = open(argv[1], O_RDWR | O_CLOEXEC);
 		if (file >= 0)
 			shared->features |= HAS_FILE;
+	}
+	if (argc > 2)
+		shared->tracepoint = find_tracepoint(argv[2]);
+	if (shared->tracepoint) {
+		struct thread probe;
+
+		open_counters(&probe);
+		for (cpu = 0; cpu < COUNTERS && probe.counter[cpu] >= 0; cpu++)
+			close(probe.counter[cpu]);
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_DUMPABLE, 1);

@@ -38,13 +38,20 @@ class Driver:
     userfaultfd.
     """
 
-    def __init__(self, program: Path, file: Path | None = None, patience: float = PATIENCE) -> None:
-        """Start the program; `file` is what mappings of a file map, it is written to.
+    def __init__(
+        self,
+        program: Path,
+        file: Path | None = None,
+        tracefs: Path | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Start the program; `file` is what mappings of a file map, it is written to; `tracefs` is an empty folder, for
+        the case that tracefs is mounted nowhere.
 
         Error: Unusable, when it does not start.
         """
         self.patience = patience
-        arguments = [str(program), *([str(file)] if file else [])]
+        arguments = [str(program), str(file or ""), *([str(tracefs)] if tracefs else [])]
         try:
             self._process = subprocess.Popen(
                 arguments,

@@ -90,24 +90,11 @@ class Explorer:
         moved |= {event.address for event in litmus.events if event.label in asked}
         self._acted = moved if reduced else set(litmus.addresses)
 
-    def worlds(self) -> int:
-        """Return how many worlds there are between two steps, from both starts together."""
-        return sum(1 for _ in self._reached())
-
     def shown(self) -> Shown:
         """Return how many of the runs show the outcome."""
         lengths = tuple(len(program) for program in self._programs)
         found = {self._shows(world) for world in self._reached() if world.done == lengths}
         return Shown.SOME if len(found) == 2 else Shown.ALL if True in found else Shown.NONE
-
-    def outcomes(self) -> set[tuple[object, ...]]:
-        """Return what the finished runs have seen and what they leave in memory, the accessed bit excepted."""
-        lengths = tuple(len(program) for program in self._programs)
-        return {
-            (world.seen, world.contents, tuple(entry & ~ACCESSED for entry in world.entries))
-            for world in self._reached()
-            if world.done == lengths
-        }
 
     def _reached(self) -> Iterator[_World]:
         first = [

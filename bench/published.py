@@ -1,0 +1,33 @@
+"""Print how the machine agrees with the litmus tests that others have published; with `write` put it into the page.
+
+python -m bench.published [write]
+
+Needs some seconds.
+"""
+
+import sys
+from pathlib import Path
+
+from fuzz.conform.litmus.report import load, markdown, rows
+
+PAGE = Path("docs/published-verdicts.md")
+BEGIN = "<!-- bench-published: written by python -m bench.published write -->\n"
+END = "<!-- bench-published ends -->\n"
+
+
+def with_table(page: str, table: str) -> str:
+    """Return the page with what stands between the two marks made anew."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        message = f"{PAGE} lacks one of the marks {BEGIN.strip()} and {END.strip()}"
+        raise SystemExit(message)
+    return f"{before}{BEGIN}\n{table}\n\n{end}{after}"
+
+
+if __name__ == "__main__":
+    made = markdown(rows(load()))
+    if sys.argv[1:] == ["write"]:
+        PAGE.write_text(with_table(PAGE.read_text(), made))
+    else:
+        print(made)

@@ -25,6 +25,7 @@ from mm.pgtable import pte_alloc
 from mm.step import Step, push, step
 from mm.tables import (
     allowance,
+    is_marker,
     leaf_of,
     pmd_of,
     pte_of,
@@ -216,7 +217,11 @@ def move_pmd(w: World, cpu: int, s: Step) -> None:
 
 
 def without_mark(entry: int) -> int:
-    """Return an entry, which may be one of swap or migration, without the mark of userfaultfd."""
+    """Return an entry, which may be one of swap or migration, without the mark of userfaultfd; a marker is nothing else
+    (move_ptes in mm/mremap.c of 7.3).
+    """
+    if is_marker(entry):
+        return 0
     return entry & ~(UFFD_WP if entry & (PRESENT | PROTNONE) else SWP_UFFD_WP)
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from fuzz.conform.live.host import Release
 from fuzz.scenario import Record, kinds
-from mm.vma import vmas_in
+from mm.vma import vmas_in, whole_vmas
 from mm.world import VM_MAPPED, VM_SHARED, VM_UFFD_WP, World
 
 MODELLED: Final = (7, 3)
@@ -50,7 +50,24 @@ def _shared_marker(w: World, record: Record) -> bool:
     return kind == kinds.UFFD_REGISTER and any(vma & VM_SHARED for vma in regions)
 
 
+def _registered_part(w: World, record: Record) -> bool:
+    kind, cpu, _, page, count, _ = record
+    regions = w.vma[w.task_mm[cpu]]
+    if kind != kinds.MREMAP or not any(vma & VM_UFFD_WP for vma in regions[page : page + count]):
+        return False
+    return count > 1 or whole_vmas(regions, 1 << page) != 1 << page
+
+
 BY_RELEASE: Final = (
+    Known(
+        "mremap-of-registered-part",
+        (0, 0),
+        FOR_EVER,
+        "copy_vma, mm/vma.c; mremap_userfaultfd_prep, mm/userfaultfd.c",
+        "a part that moves beside its region is merged with it, and all of that loses its registration; and what was"
+        " moved is no part of the region around it (vm_pgoff)",
+        _registered_part,
+    ),
     Known(
         "mremap-one-region",
         (0, 0),

@@ -1,11 +1,14 @@
-"""What every test shares: Hypothesis draws the same examples in every run, and no store stays open."""
+"""What tests share: the same examples in every run, no store that stays open, and a driver of the kernel."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fuzz.conform.live.build import compile_driver
+from fuzz.conform.live.driver import Driver
 from fuzz.store import Store
 
 settings.register_profile(
@@ -32,3 +35,19 @@ def _close_stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for store in opened:
         store.close()
+
+
+@pytest.fixture(scope="session")
+def driver_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The driver of `shootdown conform --live`, compiled."""
+    return compile_driver(tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture
+def driver(driver_program: Path, tmp_path: Path) -> Iterator[Driver]:
+    """That driver, running."""
+    file, tracefs = tmp_path / "file", tmp_path / "tracefs"
+    file.touch()
+    tracefs.mkdir()
+    with Driver(driver_program, file, tracefs) as started:
+        yield started

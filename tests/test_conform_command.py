@@ -1,0 +1,149 @@
+"""The command `shootdown conform --live`, and how its driver ends."""
+
+import os
+import platform
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from fuzz.conform.live.build import compile_driver
+from fuzz.conform.live.commands import Command
+from fuzz.conform.live.driver import Driver, DriverFailed
+from fuzz.conform.unusable import Unusable
+from tests.command import SHOOTDOWN, complaint, inside
+
+if platform.system() != "Linux" or platform.machine() != "x86_64":
+    pytest.skip("the driver is for Linux on x86-64", allow_module_level=True)
+
+
+def test_a_driver_that_is_killed(driver: Driver) -> None:
+    """The next program says so."""
+    os.killpg(driver.pid, signal.SIGKILL)
+
+    with pytest.raises(DriverFailed, match="signal 9"):
+        driver.run([Command("RESET", 0, 0)], large=False)
+
+
+def test_a_driver_that_hangs(driver_program: Path) -> None:
+    """It is given up after a while, and nothing of it is left."""
+    with Driver(driver_program, patience=0.5) as driver:
+        os.kill(driver.pid, signal.SIGSTOP)
+        with pytest.raises(DriverFailed, match="said nothing"):
+            driver.run([Command("RESET", 0, 0)], large=False)
+
+    assert_gone(driver.pid)
+
+
+def test_nothing_is_left_when_its_user_is_killed(driver_program: Path, tmp_path: Path) -> None:
+    """A driver whose standard input ends, ends with all its processes."""
+    file = tmp_path / "file"
+    file.touch()
+    process = subprocess.Popen(
+        [driver_program, file],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.read(16)
+    process.stdin.close()
+    process.wait(30)
+    process.stdout.close()
+
+    assert_gone(process.pid)
+
+
+def assert_gone(session: int) -> None:
+    """No process of the session is left; who was killed may take a moment."""
+    for _ in range(100):
+        try:
+            os.killpg(session, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("a process of the driver is left")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "says"),
+    [("no-such-compiler", "cannot be used"), ("false", "does not compile the driver")],
+)
+def test_no_compiler(
+    compiler: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence says what is missing."""
+    monkeypatch.setenv("CC", compiler)
+
+    with pytest.raises(Unusable, match=says):
+        compile_driver(tmp_path)
+    assert says in complaint(tmp_path, "conform", "--live")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """It says what it compared, stores it, and ends with 0 where all agrees."""
+    limits = ("--for", "20s", "--sequences", "20", "--rounds", "2")
+    ended = inside(tmp_path, "conform", "--live", *limits)
+
+    assert ended.code == 0, ended
+    assert "No disagreement that is not explained." in ended.out
+    assert all(len(line) <= 120 for line in ended.out.splitlines())
+    assert "live" in inside(tmp_path, "findings", "query", "comparisons").out
+
+
+def test_a_disagreement_is_stored_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a wrong handler shows is minimized, printed and in the database."""
+    monkeypatch.setattr("fuzz.cli.conform.POLICY", "minimal-exec-check")
+    ended = inside(
+        tmp_path, "conform", "--live", "--part", "sequences", "--sequences", "100", "--seed", "1"
+    )
+
+    assert ended.code == 1, ended
+    assert "exec p0" in ended.out
+    assert "exec p0" in inside(tmp_path, "findings", "query", "disagreements").out
+
+
+def test_the_machine_has_to_be_named(tmp_path: Path) -> None:
+    """Without --live there is nothing to compare with."""
+    assert "--live" in complaint(tmp_path, "conform")
+
+
+def test_one_cpu(tmp_path: Path) -> None:
+    """The sequences run on one CPU, and the rest is said to be left out."""
+    cpu = min(os.sched_getaffinity(0))
+    done = subprocess.run(
+        ["taskset", "-c", str(cpu), SHOOTDOWN, "conform", "--live", "--sequences", "5"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+    assert done.returncode == 0, done
+    assert "a second CPU" in done.stdout
+
+
+def test_ctrl_c_ends_it_with_what_it_has(tmp_path: Path) -> None:
+    """An interrupted comparison says what was compared, and leaves no folder behind."""
+    with subprocess.Popen(
+        [SHOOTDOWN, "conform", "--live", "--part", "sequences", "--for", "100s"],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "Linux" in process.stdout.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+
+    assert process.returncode == 0
+    assert "No disagreement" in out
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

@@ -1,0 +1,103 @@
+"""Races and flush requests on the Linux that runs here, and what notices a mapping that is stale."""
+
+import platform
+from collections.abc import Sequence
+
+import pytest
+
+from fuzz.conform.live import races
+from fuzz.conform.live.commands import HAS_COUNTERS, Command, Result
+from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.flushes import can_count, cases, compared
+from fuzz.conform.live.host import host
+from fuzz.conform.live.left_out import driven_on
+from optimized.policies import REGISTRY
+
+LINUX = REGISTRY["linux"]
+
+if platform.system() != "Linux" or platform.machine() != "x86_64":
+    pytest.skip("the driver is for Linux on x86-64", allow_module_level=True)
+
+
+NAMES = [race.name for race in races.races()]
+
+
+def race_named(name: str) -> races.Race:
+    """The race."""
+    return next(race for race in races.races() if race.name == name)
+
+
+def test_races_have_names_of_their_own() -> None:
+    """No race is there twice."""
+    assert len(set(NAMES)) == len(NAMES) >= 29
+
+
+def needs_two_cpus(driver: Driver) -> None:
+    """Skip where one thread cannot run beside another."""
+    if driver.cpus < 2:
+        pytest.skip("a race needs two CPUs, and this process may use one")
+
+
+@pytest.mark.parametrize("name", NAMES[::5])
+def test_what_an_operation_denies_is_used_no_more(driver: Driver, name: str) -> None:
+    """After the return there is nothing that the models do not show there, and meanwhile neither."""
+    needs_two_cpus(driver)
+    race = race_named(name)
+    driven, _ = driven_on(host(), driver.cpus, driver.features, driver.uffd_error)
+    if not races.can_race(race, driven, driver.features):
+        pytest.skip("this host does not let the operation be driven")
+    raced = races.run_race(driver, race, 20, LINUX.make(), races.allowed(race, LINUX.make()))
+
+    assert raced.rounds == 20
+    assert raced.shown[races.AFTER]
+    assert raced.forbidden is None
+
+
+class Idle:
+    """A driver that does nothing where an operation races with an access: what was mapped stays so."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def run(self, commands: Sequence[Command], *, large: bool) -> list[Result]:
+        """Return the results of a program without the operation."""
+        idle = [c._replace(operation="NOTHING") if c.races else c for c in commands]
+        return self.driver.run(idle, large=large)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mprotect p0 r / write p0 (private)",
+        "munmap p0 / read p0 (private)",
+        "dontneed p0 / read p0 (private)",
+        "uffd_wp p0 / write p0 (private)",
+        "punch p0 / read p0 (file)",
+    ],
+)
+def test_a_stale_mapping_is_noticed(driver: Driver, name: str) -> None:
+    """An access that the mapping of before still serves after the return is forbidden."""
+    needs_two_cpus(driver)
+    race = race_named(name)
+    raced = races.run_race(
+        Idle(driver),  # type: ignore[arg-type]
+        race,
+        2,
+        LINUX.make(),
+        races.allowed(race, LINUX.make()),
+    )
+
+    assert raced.forbidden is not None
+    assert raced.forbidden.phase == races.AFTER
+
+
+def test_flush_requests_are_equal_or_explained(driver: Driver) -> None:
+    """In each case the kernel asks for as many flushes as the policy linux, or it is known why not."""
+    if not driver.features & HAS_COUNTERS or driver.cpus < 2:
+        pytest.skip("the tracepoint tlb:tlb_flush cannot be counted here")
+    driven, _ = driven_on(host(), driver.cpus, driver.features, driver.uffd_error)
+    counted = [case for case in cases() if can_count(case, driven, driver.features)]
+    sides = [compared(driver, case, LINUX.make()) for case in counted]
+
+    assert [one.case.name for one in sides if one.model != one.kernel and not one.why] == []
+    assert sum(one.model == one.kernel for one in sides) > len(sides) // 2

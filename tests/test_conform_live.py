@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -16,7 +17,7 @@ from fuzz.conform.live.commands import (
     Result,
 )
 from fuzz.conform.live.driver import Driver
-from fuzz.conform.live.host import Host, host
+from fuzz.conform.live.host import Host, file_folder, host
 from fuzz.conform.live.known import known_on
 from fuzz.conform.live.left_out import NEVER, driven_on
 from fuzz.conform.live.program import program_of
@@ -28,6 +29,8 @@ from optimized.policies import REGISTRY
 LINUX = REGISTRY["linux"]
 ALL = HAS_PAGEMAP | HAS_UFFD | HAS_UFFD_SHMEM | HAS_FILE
 SEQUENCES = 300
+OLD = Host("6.12.1", "", 2, {}, "madvise")
+MODERN = Host("6.18.0-rc1", "", 2, {}, "madvise")
 
 if platform.system() != "Linux" or platform.machine() != "x86_64":
     pytest.skip("the driver is for Linux on x86-64", allow_module_level=True)
@@ -40,7 +43,7 @@ def campaign(driver: Driver, policy: str = "linux", driven: Sequence[int] = ()) 
         driver,
         REGISTRY[policy].make(),
         driven=tuple(driven) or allowed,
-        known=known_on(host().version),
+        known=known_on(host()),
         seed=1,
     )
 
@@ -137,12 +140,11 @@ def test_what_a_host_lacks_is_left_out_and_said(
     features: int, left_out: set[int], word: str
 ) -> None:
     """A kind of operation that needs it is not driven, and one line says why."""
-    modern = Host("6.18.0", "", 2, {}, "madvise")
-    driven, lines = driven_on(modern, 2, features, 1)
+    driven, lines = driven_on(MODERN, 2, features, 1)
 
     assert not left_out & {*driven}
     assert [word in line for line in lines] == [True]
-    assert driven_on(modern, 2, ALL, 0) == (DRIVEN, [])
+    assert driven_on(MODERN, 2, ALL, 0) == (DRIVEN, [])
 
 
 def test_an_old_kernel_and_a_single_cpu_are_said() -> None:
@@ -159,12 +161,29 @@ def test_a_program_ends_where_the_kernel_is_known_to_differ() -> None:
         "shootdown-scenario 1\ncpus 1\npages 8\nlayout private\n\n"
         "cpu0 mprotect p0 r\ncpu0 mremap p0-p1 to p4\ncpu0 read p4\n"
     ).scenario
-    old = program_of(scenario, LINUX.make(), known_on((6, 12)))
-    new = program_of(scenario, LINUX.make(), known_on((6, 18)))
+    old = program_of(scenario, LINUX.make(), known_on(OLD))
+    new = program_of(scenario, LINUX.make(), known_on(MODERN))
 
     assert (old.cut, new.cut) == ("mremap-one-region", "")
     assert [planned.record for planned in old.steps] == [-1, -1, 0]
     assert [planned.record for planned in new.steps] == [-1, -1, 0, 1, 2]
+
+
+def test_protection_keys_are_a_known_difference() -> None:
+    """Where the processor has them, a region that allows fetches alone denies loads."""
+    has = MODERN._replace(flags=("ospke",))
+    scenario = parse(
+        "shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\ncpu0 mprotect p0 x\ncpu0 read p0\n"
+    ).scenario
+
+    assert program_of(scenario, LINUX.make(), known_on(has)).cut == "execute-only-key"
+    assert program_of(scenario, LINUX.make(), known_on(MODERN)).cut == ""
+
+
+def test_the_file_is_on_a_disk(tmp_path: Path) -> None:
+    """A folder in memory is passed over."""
+    assert file_folder(["/dev/shm", str(tmp_path)]) == file_folder([str(tmp_path)])  # noqa: S108 - it is only asked
+    assert file_folder(["/no-such-folder"]) == ""
 
 
 def test_sequences_are_of_what_is_driven() -> None:

@@ -19,7 +19,7 @@ from fuzz.cli.output import print_json
 from fuzz.conform.ledger import Ledger
 from fuzz.conform.live.build import compile_driver
 from fuzz.conform.live.driver import Driver
-from fuzz.conform.live.host import host
+from fuzz.conform.live.host import file_folder, host
 from fuzz.conform.live.run import Comparison, Limits, Part, Result
 from fuzz.conform.outcome import Found
 from fuzz.conform.unusable import Unusable
@@ -108,11 +108,16 @@ def _live(
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise Unusable(f"this is {platform.system()} on {platform.machine()}, not Linux on x86-64.")
     here = host()
-    with tempfile.TemporaryDirectory(prefix="shootdown-") as name:
-        folder = Path(name)
-        file, tracefs = folder / "file", folder / "tracefs"
-        file.touch()
+    on_disk = file_folder([tempfile.gettempdir(), "/var/tmp", "."])  # noqa: S108 - a folder of our own is made there
+    with (
+        tempfile.TemporaryDirectory(prefix="shootdown-") as name,
+        tempfile.TemporaryDirectory(prefix="shootdown-", dir=on_disk or None) as disk,
+    ):
+        folder, tracefs = Path(name), Path(name) / "tracefs"
         tracefs.mkdir()
+        file = Path(disk) / "file" if on_disk else None
+        if file is not None:
+            file.touch()
         with (
             Driver(compile_driver(folder), file, tracefs) as driver,
             open_store(db, create=True) as store,

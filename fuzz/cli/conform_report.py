@@ -6,7 +6,7 @@ from typing import Final
 from fuzz.cli.options import counted
 from fuzz.cli.output import WIDTH
 from fuzz.conform.live.flushes import WHY
-from fuzz.conform.live.known import ALWAYS, BY_RELEASE, MODELLED
+from fuzz.conform.live.known import ALWAYS, BY_RELEASE, EXECUTE_ONLY, MODELLED
 from fuzz.conform.live.left_out import NEVER
 from fuzz.conform.live.run import Result
 from fuzz.conform.outcome import Found
@@ -16,7 +16,7 @@ SHOWN: Final = 5
 """Disagreements that are shown in full."""
 FOLLOWED: Final = ".".join(map(str, MODELLED))
 KNOWN: Final = (
-    {one.name: (one.function, one.says) for one in BY_RELEASE}
+    {one.name: (one.function, one.says) for one in (*BY_RELEASE, EXECUTE_ONLY)}
     | ALWAYS
     | {name: (function, says) for name, function, says in WHY.values()}
 )

@@ -399,10 +399,9 @@ static void map(struct result *result, const struct command *c)
 			fd < 0 ? 0 : (off_t)(c->page * page_size));
 	if (at == MAP_FAILED)
 		call(result, -1);
-	else if (kind == HUGE)
-		call(result, madvise(at, length, MADV_HUGEPAGE));
-	else if (shared->large)
-		call(result, madvise(at, length, MADV_NOHUGEPAGE));
+	else
+		/* Refused by a kernel without huge pages, which then has none of any size. */
+		madvise(at, length, kind == HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 static void open_uffd(void)

@@ -4,6 +4,7 @@ import gzip
 import os
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,6 +23,9 @@ OPTIONS: Final = (
 """What of the configuration changes what the kernel does with page tables, by the names of 6.18."""
 THP: Final = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
+FLAGS: Final = ("ospke", "invlpgb", "pcid")
+IN_MEMORY: Final = ("tmpfs", "ramfs", "devtmpfs")
+
 Release = tuple[int, int]
 
 
@@ -33,6 +37,8 @@ class Host(NamedTuple):
     cpus: int
     config: dict[str, str]
     huge_pages: str
+    flags: tuple[str, ...] = ()
+    """Features of the processor that change what is compared, of FLAGS."""
 
     @property
     def version(self) -> Release:
@@ -49,7 +55,37 @@ def host() -> Host:
         cpus=len(os.sched_getaffinity(0)),
         config=_config(platform.release()),
         huge_pages=_chosen(_text(THP)),
+        flags=_flags(),
     )
+
+
+def file_folder(candidates: Sequence[str]) -> str:
+    """Return the first folder whose files are on a disk, "" if there is none.
+
+    The file of a scenario is written back, and cannot be registered with userfaultfd; one in memory is otherwise.
+    """
+    for folder in candidates:
+        if _filesystem(folder) not in IN_MEMORY and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    return ""
+
+
+def _filesystem(folder: str) -> str:
+    """Return the type of the file system of a folder, by the mount point that is nearest above it."""
+    real = os.path.realpath(folder)
+    best, kind = "", IN_MEMORY[0]
+    for line in _text(Path("/proc/self/mounts")).splitlines():
+        _, point, found, *_ = line.split()
+        inside = point in ("/", real) or real.startswith(f"{point}/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _flags() -> tuple[str, ...]:
+    match = re.search(r"^flags\s*: (.*)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    has = match[1].split() if match else []
+    return tuple(flag for flag in FLAGS if flag in has)
 
 
 def _text(path: Path) -> str:

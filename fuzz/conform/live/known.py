@@ -7,7 +7,7 @@ differs; what differs always, and is no outcome of an access, is not compared in
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from fuzz.conform.live.host import Release
+from fuzz.conform.live.host import Host, Release
 from fuzz.scenario import Record, kinds
 from mm.vma import vmas_in, whole_vmas
 from mm.world import VM_MAPPED, VM_SHARED, VM_UFFD_WP, World
@@ -57,6 +57,21 @@ def _registered_part(w: World, record: Record) -> bool:
         return False
     return count > 1 or whole_vmas(regions, 1 << page) != 1 << page
 
+
+def _only_fetches(_w: World, record: Record) -> bool:
+    kind, *_, arg = record
+    return kind in (kinds.MPROTECT, kinds.MMAP) and arg & 7 == kinds.PROT_EXEC
+
+
+EXECUTE_ONLY: Final = Known(
+    "execute-only-key",
+    (4, 9),
+    FOR_EVER,
+    "execute_only_pkey, arch/x86/mm/pkeys.c",
+    "a region with PROT_EXEC alone gets a protection key that denies loads; in the models it allows them",
+    _only_fetches,
+)
+"""On processors with protection keys."""
 
 BY_RELEASE: Final = (
     Known(
@@ -111,6 +126,7 @@ ALWAYS: Final = {
 """Differences in what is mapped that no access can see, by name: the kernel's function, and what it does."""
 
 
-def known_on(release: Release) -> tuple[Known, ...]:
-    """Return the differences that a kernel of this release has."""
-    return tuple(known for known in BY_RELEASE if known.since <= release < known.until)
+def known_on(host: Host) -> tuple[Known, ...]:
+    """Return the differences that a host has, by the release of its kernel and by its processor."""
+    all_known = (*BY_RELEASE, *([EXECUTE_ONLY] if "ospke" in host.flags else []))
+    return tuple(known for known in all_known if known.since <= host.version < known.until)

@@ -56,7 +56,9 @@ def driven_on(
         lines.append("userfaultfd: it does not write-protect shared memory before 5.19.")
     if not features & HAS_FILE:
         without |= set(FILE_KINDS)
-        lines.append("the file: none could be made where TMPDIR is.")
+        lines.append(
+            "the file: TMPDIR, /var/tmp and this folder are in memory, or not to be written."
+        )
     if host.version < COLLAPSE_SINCE:
         without.add(kinds.COLLAPSE)
         lines.append("collapse: MADV_COLLAPSE is there since 6.1.")

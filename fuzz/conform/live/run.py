@@ -82,7 +82,9 @@ class Comparison:
         self.result = Result(here, seed, lacking)
         if Part.FLUSHES in parts and not self.counts:
             lacking.append(
-                "flush requests: the tracepoint tlb:tlb_flush cannot be counted (needs root)."
+                "flush requests: the processor broadcasts them (INVLPGB)."
+                if "invlpgb" in here.flags
+                else "flush requests: the tracepoint tlb:tlb_flush cannot be counted (needs root)."
             )
         if Part.RACES in parts and driver.cpus == 1:
             lacking.append("races: they need two CPUs.")
@@ -90,7 +92,8 @@ class Comparison:
     @property
     def counts(self) -> bool:
         """Whether flush requests can be counted: with a second CPU that can be interrupted."""
-        return bool(self.driver.features & HAS_COUNTERS) and self.driver.cpus > 1
+        counters = bool(self.driver.features & HAS_COUNTERS)
+        return counters and self.driver.cpus > 1 and "invlpgb" not in self.result.host.flags
 
     def run(
         self,
@@ -193,7 +196,7 @@ class Comparison:
             self.driver,
             self.strategy,
             driven=self.driven,
-            known=known_on(self.result.host.version),
+            known=known_on(self.result.host),
             seed=self.result.seed,
         )
         campaign.figures = self.result.figures

@@ -190,7 +190,8 @@ WHY: Final = {
 
 
 def compared(driver: Driver, case: Case, strategy: FlushStrategy) -> Compared:
-    """Return both sides of a case, of several tries the first that agrees; `why` names a known difference, and is "" where both are equal or none is known.
+    """Return both sides of a case, of several tries the first that agrees; `why` names a known difference, and is ""
+    where both are equal or none is known.
 
     Error: DriverFailed.
     """

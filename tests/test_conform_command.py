@@ -70,7 +70,12 @@ def assert_gone(session: int) -> None:
 
 @pytest.mark.parametrize(
     ("compiler", "says"),
-    [("no-such-compiler", "cannot be used"), ("false", "does not compile the driver")],
+    [
+        ("no-such-compiler", "cannot be used"),
+        ("false", "does not compile the driver"),
+        ("true", "does not compile the driver"),
+        ('"', "CC is no command"),
+    ],
 )
 def test_no_compiler(
     compiler: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,6 +118,46 @@ def test_the_machine_has_to_be_named(tmp_path: Path) -> None:
     assert "--live" in complaint(tmp_path, "conform")
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--part", "races", "--sequences", "5"), "--sequences"),
+        (("--part", "sequences", "--rounds", "5"), "--rounds"),
+    ],
+)
+def test_limits_of_parts_that_do_not_run(
+    options: tuple[str, ...], word: str, tmp_path: Path
+) -> None:
+    """A limit of another part is a mistake."""
+    assert word in complaint(tmp_path, "conform", "--live", *options)
+
+
+def test_nothing_compared_is_no_agreement(tmp_path: Path) -> None:
+    """Without time for a single sequence the command says so, and ends with 2."""
+    ended = inside(tmp_path, "conform", "--live", "--part", "sequences", "--for", "0.000001s")
+
+    assert ended.code == 2
+    assert ended.out.splitlines()[-1] == "Nothing was compared."
+    assert "No disagreement" not in ended.out
+
+
+def test_a_system_that_refuses_processes(tmp_path: Path) -> None:
+    """That the host refuses what the driver asks for is no disagreement: it ends with 2, and says what is refused."""
+    limited = 'ulimit -f 100 && exec "$0" "$@"'
+    done = subprocess.run(
+        ["bash", "-c", limited, SHOOTDOWN, "conform", "--live", "--part", "sequences"],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+    assert done.returncode == 2, done
+    assert "disagreement" not in done.stdout.replace("No disagreement", "")
+
+
 def test_one_cpu(tmp_path: Path) -> None:
     """The sequences run on one CPU, and the rest is said to be left out."""
     cpu = min(os.sched_getaffinity(0))
@@ -145,5 +190,5 @@ def test_ctrl_c_ends_it_with_what_it_has(tmp_path: Path) -> None:
         out = process.stdout.read()
 
     assert process.returncode == 0
-    assert "No disagreement" in out
+    assert "No disagreement that is not explained up to there." in out
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []

@@ -9,6 +9,7 @@ import pytest
 
 from fuzz.conform.live.campaign import Campaign
 from fuzz.conform.live.commands import (
+    HAS_EXEC,
     HAS_FILE,
     HAS_PAGEMAP,
     HAS_UFFD,
@@ -19,7 +20,7 @@ from fuzz.conform.live.commands import (
 from fuzz.conform.live.driver import Driver
 from fuzz.conform.live.host import Host, file_folder, host
 from fuzz.conform.live.known import known_on
-from fuzz.conform.live.left_out import NEVER, driven_on
+from fuzz.conform.live.left_out import NEVER, driven_on, makes_executable
 from fuzz.conform.live.program import program_of
 from fuzz.conform.live.sequences import DRIVEN, random_sequence
 from fuzz.conform.outcome import Found
@@ -27,7 +28,7 @@ from fuzz.scenario import Scenario, kinds, parse
 from optimized.policies import REGISTRY
 
 LINUX = REGISTRY["linux"]
-ALL = HAS_PAGEMAP | HAS_UFFD | HAS_UFFD_SHMEM | HAS_FILE
+ALL = HAS_PAGEMAP | HAS_UFFD | HAS_UFFD_SHMEM | HAS_FILE | HAS_EXEC
 SEQUENCES = 300
 OLD = Host("6.12.1", "", 2, {}, "madvise")
 MODERN = Host("6.18.0-rc1", "", 2, {}, "madvise")
@@ -134,6 +135,7 @@ def test_every_kind_is_driven_or_has_a_reason() -> None:
         (ALL & ~HAS_UFFD_SHMEM, {kinds.UFFD_WP}, "5.19"),
         (ALL & ~HAS_FILE, {kinds.PUNCH, kinds.WRITEBACK}, "file"),
         (ALL & ~HAS_PAGEMAP, set(), "pagemap"),
+        (ALL & ~HAS_EXEC, {kinds.EXEC}, "executable"),
     ],
 )
 def test_what_a_host_lacks_is_left_out_and_said(
@@ -188,11 +190,12 @@ def test_the_file_is_on_a_disk(tmp_path: Path) -> None:
 
 def test_sequences_are_of_what_is_driven() -> None:
     """A kind that is left out does not come, and the seed determines the sequence."""
-    driven = tuple(kind for kind in DRIVEN if kind not in (kinds.FORK, kinds.WRITEBACK))
+    driven = tuple(kind for kind in DRIVEN if kind not in (kinds.FORK, kinds.WRITEBACK, kinds.EXEC))
     made = [random_sequence(Random(seed), 2, driven, 24) for seed in range(200)]
 
     assert {record[0] for scenario in made for record in scenario.records} == {*driven}
     assert kinds.FILE not in {scenario.header.layout for scenario in made}
+    assert not any(makes_executable(record) for scenario in made for record in scenario.records)
     assert made == [random_sequence(Random(seed), 2, driven, 24) for seed in range(200)]
 
 

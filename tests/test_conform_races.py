@@ -1,13 +1,17 @@
 """Races and flush requests on the Linux that runs here, and what notices a mapping that is stale."""
 
+import os
 import platform
+import signal
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from fuzz.conform.live import races
 from fuzz.conform.live.commands import HAS_COUNTERS, Command, Result
-from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.driver import Driver, DriverFailed
 from fuzz.conform.live.flushes import can_count, cases, compared
 from fuzz.conform.live.host import host
 from fuzz.conform.live.left_out import driven_on
@@ -51,6 +55,25 @@ def test_what_an_operation_denies_is_used_no_more(driver: Driver, name: str) -> 
     assert raced.rounds == 20
     assert raced.shown[races.AFTER]
     assert raced.forbidden is None
+
+
+def test_rounds_of_a_killed_process_do_not_count(driver: Driver) -> None:
+    """A race whose process is killed ends with that, and not with what its other rounds have shown."""
+    needs_two_cpus(driver)
+    race = race_named(NAMES[0])
+    may = races.allowed(race, LINUX.make())
+    first = next(
+        int(task)
+        for task in Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+    )
+    threading.Timer(0.1, os.kill, (first, signal.SIGKILL)).start()
+
+    def go_on() -> None:
+        for _ in range(1000):
+            races.run_race(driver, race, 100, LINUX.make(), may)
+
+    with pytest.raises(DriverFailed, match="killed"):
+        go_on()
 
 
 class Idle:

@@ -14,7 +14,7 @@ from fuzz.campaign.interrupts import Interrupts
 from fuzz.campaign.progress import paced
 from fuzz.cli.conform_report import closing, document
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK, UNUSABLE
-from fuzz.cli.options import Duration, db_option, json_option
+from fuzz.cli.options import Duration, counted, db_option, json_option
 from fuzz.cli.output import print_json
 from fuzz.conform.ledger import Ledger
 from fuzz.conform.live.build import compile_driver
@@ -23,7 +23,7 @@ from fuzz.conform.live.host import file_folder, host
 from fuzz.conform.live.run import Comparison, Limits, Part, Result
 from fuzz.conform.outcome import Found
 from fuzz.conform.unusable import Unusable
-from fuzz.store import open_store
+from fuzz.store import StoreError, open_store
 from optimized.policies import REGISTRY
 
 POLICY: Final = "linux"
@@ -77,15 +77,21 @@ def command(
     """
     if not live:
         raise click.UsageError("Name the machine to compare with: --live.")
+    wanted = [part for part in Part if not parts or part in parts]
+    if rounds is not None and Part.RACES not in wanted:
+        raise click.UsageError("--rounds is for the races, which --part leaves out.")
+    if sequences is not None and Part.SEQUENCES not in wanted:
+        raise click.UsageError("--sequences is for the sequences, which --part leaves out.")
     stream = sys.stderr if as_json else sys.stdout
 
     def write(line: str) -> None:
-        if not quiet:
+        # Without standard error there is nobody to tell; print() would take standard output.
+        if not quiet and stream is not None:
             print(line, file=stream, flush=True)
 
     try:
-        result = _live(
-            [part for part in Part if not parts or part in parts],
+        result, unstored = _live(
+            wanted,
             Limits(seconds, sequences, rounds),
             fresh_seed() if seed is None else seed,
             db,
@@ -97,19 +103,24 @@ def command(
         print_json(document(result, db))
     else:
         click.echo("\n".join(closing(result, db)))
+    if unstored is not None:
+        raise unstored
     if result.found:
         return ILLEGAL_FOUND
-    return UNUSABLE if result.failure else OK
+    return OK if result.compared and not result.failure else UNUSABLE
 
 
 def _live(
     parts: list[Part], limits: Limits, seed: int, db: str, write: Callable[[str], None]
-) -> Result:
+) -> tuple[Result, StoreError | None]:
+    """Return what was compared, and why not all of it is in the database."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise Unusable(f"this is {platform.system()} on {platform.machine()}, not Linux on x86-64.")
     here = host()
     on_disk = file_folder([tempfile.gettempdir(), "/var/tmp", "."])  # noqa: S108 - a folder of our own is made there
+    interrupts = Interrupts()
     with (
+        interrupts.counted(),
         tempfile.TemporaryDirectory(prefix="shootdown-") as name,
         tempfile.TemporaryDirectory(prefix="shootdown-", dir=on_disk or None) as disk,
     ):
@@ -125,23 +136,19 @@ def _live(
             comparison = Comparison(driver, here, REGISTRY[POLICY].make(), seed, parts)
             result = comparison.result
             ledger = Ledger(store, "live", seed, here._asdict(), result.left_out)
-            write(f"Linux {here.release}, {here.cpus} CPUs, {here.cpu}; seed {seed}.")
+            write(f"Linux {here.release}, {counted(here.cpus, 'CPU')}, {here.cpu}; seed {seed}.")
             progress = paced(write)
 
             def tell(line: str) -> None:
                 ledger.save(result.figures)
                 progress(line)
 
-            def store_found(found: Found) -> None:
+            def keep(found: Found) -> None:
                 known = "" if ledger.found(found) else " (known before)"
                 write(
                     f"disagreement{known}: {found.what}: model {found.model}; kernel {found.other}"
                 )
 
-            interrupts = Interrupts()
-            with interrupts.counted():
-                comparison.run(
-                    limits, stop=lambda: interrupts.count > 0, tell=tell, store=store_found
-                )
+            comparison.run(limits, stop=lambda: interrupts.count > 0, tell=tell, store=keep)
             ledger.end(result.figures)
-    return result
+    return result, ledger.broken

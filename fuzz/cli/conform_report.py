@@ -31,18 +31,27 @@ def closing(result: Result, db: str) -> list[str]:
     lines += textwrap.wrap(
         f"Never driven: {', '.join(sorted(NEVER))}.", WIDTH, subsequent_indent="  "
     )
+    unreached = result.unreached()
+    if unreached:
+        lines += ["Not reached:", *(_item(line) for line in unreached)]
     if result.failure:
         lines.append(f"The driver failed: {result.failure}. What was compared before it counts.")
+    if result.interrupted:
+        lines.append("Interrupted.")
     if not result.found:
-        compared = result.figures.sequences or result.requests or result.raced
-        return [
-            *lines,
-            "No disagreement that is not explained." if compared else "Nothing was compared.",
-        ]
+        return [*lines, _verdict(result)]
     lines.append(f"{counted(len(result.found), 'disagreement')} that nothing explains.")
     for found in result.found[:SHOWN]:
         lines += ["", *_found(found)]
     return [*lines, "", f"All of them: shootdown findings query disagreements --db {db}"]
+
+
+def _verdict(result: Result) -> str:
+    """Return the last word of a comparison without a disagreement."""
+    if not result.compared:
+        return "Nothing was compared."
+    early = result.failure or result.interrupted
+    return f"No disagreement that is not explained{' up to there' if early else ''}."
 
 
 def _figures(result: Result) -> list[str]:
@@ -53,7 +62,7 @@ def _figures(result: Result) -> list[str]:
         lines.append(
             f"Flush requests: {counted(len(result.requests), 'case')}, {equal} equal in requests and interrupts."
         )
-    if result.raced:
+    if any(race.rounds for race in result.raced):
         rounds = [race.rounds for race in result.raced]
         accesses = sum(race.accesses for race in result.raced)
         lines.append(
@@ -69,6 +78,8 @@ def _figures(result: Result) -> list[str]:
 
 def _explained(result: Result) -> list[str]:
     explained = result.figures.explained
+    if not result.compared:
+        return []
     if not explained:
         return [f"The models follow Linux {FOLLOWED}; no known difference was met."]
     lines = [f"The models follow Linux {FOLLOWED}. Known differences that were met, and how often:"]
@@ -129,7 +140,10 @@ def document(result: Result, db: str) -> dict[str, object]:
         },
         "left_out": result.left_out,
         "never_driven": NEVER,
+        "compared": result.compared,
+        "unreached": result.unreached(),
         "failure": result.failure,
+        "interrupted": result.interrupted,
         "disagreements": [
             {
                 "kind": found.kind,

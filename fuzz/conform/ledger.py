@@ -15,6 +15,7 @@ from fuzz.store import (
     Reach,
     Store,
     StoredDisagreement,
+    StoreError,
     record_disagreement,
     save_reach,
     start_comparison,
@@ -24,7 +25,10 @@ SAVE_SECONDS: Final = 2.0
 
 
 class Ledger:
-    """Keeps one comparison in the database, from its start to its end."""
+    """Keeps one comparison in the database, from its start to its end.
+
+    `broken`: why the database took no more, if it did not; the comparison goes on, and its report has everything.
+    """
 
     def __init__(
         self,
@@ -47,23 +51,34 @@ class Ledger:
                 started=now(),
             ),
         )
+        self.broken: StoreError | None = None
         self._next = time.monotonic() + SAVE_SECONDS
 
     def found(self, found: Found) -> bool:
         """Store a disagreement, durably; return whether the database did not have it."""
         text = found.text or render(found.scenario)
         stored = StoredDisagreement(found.kind, found.what, found.model, found.other, text)
-        return record_disagreement(self.store, self.id, stored, now())
+        try:
+            return record_disagreement(self.store, self.id, stored, now())
+        except StoreError as error:
+            self.broken = error
+            return True
 
     def save(self, figures: Figures) -> None:
         """Store the figures, if it is time."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + SAVE_SECONDS
-            save_reach(self.store, self.id, _reach(figures))
+            self._save(figures, None)
 
     def end(self, figures: Figures) -> None:
         """Store the last figures, and the end."""
-        save_reach(self.store, self.id, _reach(figures), now())
+        self._save(figures, now())
+
+    def _save(self, figures: Figures, ended: str | None) -> None:
+        try:
+            save_reach(self.store, self.id, _reach(figures), ended)
+        except StoreError as error:
+            self.broken = error
 
 
 def _reach(figures: Figures) -> Reach:

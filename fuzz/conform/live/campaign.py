@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from fuzz.campaign.environment import draws
-from fuzz.conform.live.compare import Disagreement, compare
-from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.compare import PROCESS, Disagreement, compare
+from fuzz.conform.live.driver import Driver, DriverFailed
 from fuzz.conform.live.known import Known
 from fuzz.conform.live.program import NotLegal, program_of
 from fuzz.conform.live.sequences import random_sequence
@@ -80,6 +80,8 @@ class Campaign:
 
     def _found(self, scenario: Scenario, seed: int, first: Disagreement) -> Found:
         again = all(self._disagrees(scenario, first.what) for _ in range(AGAIN))
+        if first.what == PROCESS and not again:
+            raise DriverFailed(first.kernel)
         shown: Disagreement | None = first
         if again:
             scenario = minimize(

@@ -3,6 +3,7 @@
 The numbers are those of driver.c, which is read here so that they are written down once.
 """
 
+import errno
 import re
 import struct
 from importlib.resources import files
@@ -28,13 +29,32 @@ HAS_UFFD: Final = 2
 HAS_UFFD_SHMEM: Final = 4
 HAS_FILE: Final = 8
 HAS_COUNTERS: Final = 16
+HAS_EXEC: Final = 32
 VERSION: Final = 0x73680001
+
+REFUSED: Final = frozenset(
+    {
+        errno.EPERM,
+        errno.EACCES,
+        errno.EAGAIN,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.ENOSYS,
+    }
+)
+"""Errors of system calls that say nothing about page tables: this host does not let the program run."""
+STARVED: Final = frozenset({"FORK", "MMAP", "RESET"})
+"""What ENOMEM says the same of; to mprotect and madvise it is a hole in the range."""
 
 COMMAND: Final = struct.Struct("=9B7xQ")
 RESULT: Final = struct.Struct("4BiQ")
 REQUEST: Final = struct.Struct("2I")
 HELLO: Final = struct.Struct("4I")
-ENDED: Final = struct.Struct("I")
+ENDED: Final = struct.Struct("I124s")
 
 
 class Command(NamedTuple):

@@ -3,10 +3,12 @@
 from typing import Final, NamedTuple
 
 from fuzz.conform.live.commands import DONE, HAS_PAGEMAP, Result
-from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.driver import Driver, ProcessKilled
 from fuzz.conform.live.known import FAULT_AROUND, ZERO_PAGE
 from fuzz.conform.live.program import Planned, Program
 
+PROCESS: Final = "process"
+"""What differs when a process of the program is killed: by the kernel if it comes again, else by anybody."""
 COMPARED_VALUES: Final = frozenset({"READ"})
 
 
@@ -38,7 +40,11 @@ def compare(driver: Driver, program: Program) -> Compared:
 
     Error: DriverFailed.
     """
-    results = driver.run([planned.command for planned in program.steps], large=program.large)
+    killed = ""
+    try:
+        results = driver.run([planned.command for planned in program.steps], large=program.large)
+    except ProcessKilled as error:
+        results, killed = error.results, str(error)
     looked = bool(driver.features & HAS_PAGEMAP) and not program.large
     explained = {program.cut} - {""}
     accesses = 0
@@ -52,7 +58,7 @@ def compare(driver: Driver, program: Program) -> Compared:
     died = None
     if len(results) < len(program.steps):
         planned = program.steps[len(results)]
-        died = Disagreement(planned.record, "process", "goes on", "is killed")
+        died = Disagreement(planned.record, PROCESS, "goes on", killed)
     return Compared(len(results), accesses, frozenset(explained), died)
 
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <linux/futex.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
@@ -46,6 +47,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
@@ -67,7 +71,9 @@ enum mapping { PRIVATE, SHARED, HUGE, ON_FILE };
 enum status { DONE, MAPERR, ACCERR, PKUERR, TRAPPED, OTHER_SIGNAL, FAILED };
 /* When an access ran: all of it before the operation began, some of it meanwhile, all of it after the return. */
 enum phase { BEFORE = 1, MEANWHILE = 2, AFTER = 4 };
-enum feature { HAS_PAGEMAP = 1, HAS_UFFD = 2, HAS_UFFD_SHMEM = 4, HAS_FILE = 8, HAS_COUNTERS = 16 };
+enum feature {
+	HAS_PAGEMAP = 1, HAS_UFFD = 2, HAS_UFFD_SHMEM = 4, HAS_FILE = 8, HAS_COUNTERS = 16, HAS_EXEC = 32
+};
 /* What is counted of the tracepoint tlb:tlb_flush: on the own CPU, interrupts sent, and either of them of everything. */
 enum counter { LOCAL, SENT, FULL, COUNTERS };
 
@@ -89,6 +95,11 @@ struct request {
 struct hello {
 	uint32_t version, cpus, features, error;
 };
+/* How many commands of a program were executed, and why not all of them; the results follow. */
+struct ended {
+	uint32_t commands;
+	char why[124];
+};
 /* "shootdown", by its first letters, and the version of what goes over the pipe. */
 static const uint32_t VERSION = 0x73680001;
 
@@ -106,6 +117,7 @@ struct shared {
 	uint32_t turn[SPACES][MAX_CPUS];
 	uint32_t finished, ready, at, commands, large, features, cpus, uffd_error, tracepoint;
 	int cpu_of[MAX_CPUS];
+	char why[124];
 	pid_t controller, process[SPACES];
 	struct hammer hammer;
 	struct command command[MAX_COMMANDS];
@@ -114,7 +126,7 @@ struct shared {
 
 static struct shared *shared;
 static uintptr_t base, page_size;
-static int uffd = -1, pagemap = -1, object = -1, file = -1, space;
+static int uffd = -1, pagemap = -1, object = -1, file = -1, controller = -1, space;
 
 struct thread {
 	int counter[COUNTERS];
@@ -126,7 +138,8 @@ static __thread struct thread *self;
 
 static void die(const char *what)
 {
-	fprintf(stderr, "%s: %s\n", what, strerror(errno));
+	snprintf(shared->why, sizeof(shared->why), "%s: %s", what, strerror(errno));
+	fprintf(stderr, "%s\n", shared->why);
 	_exit(3);
 }
 
@@ -138,6 +151,16 @@ static void wake(uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
+/* Return whether the controller is gone; nobody need have waited for it, so its number may still be there. */
+static int is_orphan(void)
+{
+	struct pollfd end = { .fd = controller, .events = POLLIN };
+
+	if (controller >= 0)
+		return poll(&end, 1, 0) > 0;
+	return kill(shared->controller, 0) && errno == ESRCH;
+}
+
 /* Wait until somebody wakes the word; a process whose controller is gone ends here. */
 static void await(uint32_t *word)
 {
@@ -145,7 +168,7 @@ static void await(uint32_t *word)
 
 	while (!__atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE)) {
 		syscall(SYS_futex, word, FUTEX_WAIT, 0, &second, NULL, 0);
-		if (kill(shared->controller, 0) && errno == ESRCH)
+		if (is_orphan())
 			_exit(0);
 	}
 }
@@ -292,10 +315,30 @@ static uint64_t counted(void)
 	uint64_t all = 0, one;
 	int i;
 
-	for (i = 0; i < COUNTERS; i++)
-		if (self->counter[i] >= 0 && read(self->counter[i], &one, sizeof(one)) == sizeof(one))
-			all |= (one & 0xffff) << (16 * i);
+	for (i = 0; i < COUNTERS; i++) {
+		if (self->counter[i] < 0 || read(self->counter[i], &one, sizeof(one)) != sizeof(one))
+			die("a counter of flushes");
+		all |= (one & 0xffff) << (16 * i);
+	}
 	return all;
+}
+
+/*
+ * Write where an operation is about to write on this thread's stack and to its own data: after a fork the first store
+ * to each page is a copy, and a flush, that is not the operation's.
+ */
+static __attribute__((noinline)) void rehearse(void)
+{
+	volatile char stack[8192];
+	size_t at;
+
+	for (at = 0; at < sizeof(stack); at += 512)
+		stack[at] = 0;
+	self->fetched = 0;
+	if (sigsetjmp(self->back, 0))
+		return;
+	(void)counted();
+	errno = 0;
 }
 
 /* Races. */
@@ -470,7 +513,7 @@ static void look(struct result *result)
 	if (pagemap < 0 || shared->large)
 		return;
 	if (pread(pagemap, entries, sizeof(entries), base / 4096 * 8) != sizeof(entries))
-		return;
+		die("/proc/self/pagemap");
 	for (page = 0; page < PAGES; page++) {
 		result->present |= (entries[page] >> 63) << page;
 		result->protected |= (entries[page] >> 57 & 1) << page;
@@ -497,7 +540,8 @@ static void pin(unsigned cpu)
 
 	CPU_ZERO(&set);
 	CPU_SET(shared->cpu_of[cpu], &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		die("sched_setaffinity");
 }
 
 static void start_threads(int except)
@@ -523,9 +567,13 @@ static void fork_space(struct result *result, const struct command *c)
 		call(result, child);
 		if (child > 0)
 			await(&shared->ready);
+		else
+			/* What comes next may be for the child: the program ends here. */
+			shared->commands = shared->at + 1;
 		return;
 	}
-	close(pagemap);
+	if (pagemap >= 0)
+		close(pagemap);
 	enter_process(c->target);
 	start_threads(c->cpu);
 	wake(&shared->ready);
@@ -631,8 +679,10 @@ turn:
 				__atomic_store_n(&shared->hammer.moment, 1, __ATOMIC_SEQ_CST);
 			}
 			if (c->counts) {
-				uint64_t before = counted();
+				uint64_t before;
 
+				rehearse();
+				before = counted();
 				execute(c, result);
 				result->value = counted() - before;
 			} else {
@@ -654,6 +704,42 @@ turn:
 /* The controller. */
 
 static pid_t first;
+static int nothing;
+
+/* Wait until the first process has come up. */
+static void await_first(void)
+{
+	struct timespec moment = { 0, 200000000 };
+
+	while (!__atomic_exchange_n(&shared->ready, 0, __ATOMIC_ACQUIRE)) {
+		syscall(SYS_futex, &shared->ready, FUTEX_WAIT, 0, &moment, NULL, 0);
+		if (waitpid(first, NULL, WNOHANG) == first) {
+			if (!shared->why[0])
+				snprintf(shared->why, sizeof(shared->why), "its first process was killed");
+			fprintf(stderr, "%s\n", shared->why);
+			_exit(3);
+		}
+	}
+}
+
+/* Return whether memory can be made executable, which a hardened system refuses. */
+static int may_execute(void)
+{
+	int both = PROT_READ | PROT_WRITE, all = both | PROT_EXEC, works;
+	void *at = mmap(NULL, 4096, both, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return 0;
+	works = !mprotect(at, 4096, all) && !mprotect(at, 4096, both) && !mprotect(at, 4096, all);
+	munmap(at, 4096);
+	if (works && file >= 0) {
+		at = mmap(NULL, 4096, all, MAP_SHARED, file, 0);
+		works = at != MAP_FAILED;
+		if (works)
+			munmap(at, 4096);
+	}
+	return works;
+}
 
 static void start_first(void)
 {
@@ -666,6 +752,9 @@ static void start_first(void)
 	if (first)
 		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* The pipes are the controller's alone, so that its end is their end. */
+	dup2(nothing, 0);
+	dup2(nothing, 1);
 	/* Who is forked by a program ends without being waited for. */
 	signal(SIGCHLD, SIG_IGN);
 	enter_process(0);
@@ -694,7 +783,7 @@ static void clear_away(int intact)
 		;
 	if (!keep) {
 		start_first();
-		await(&shared->ready);
+		await_first();
 	}
 }
 
@@ -761,6 +850,8 @@ int main(int argc, char **argv)
 	if (shared == MAP_FAILED)
 		die("mmap");
 	shared->controller = getpid();
+	controller = syscall(SYS_pidfd_open, getpid(), 0);
+	nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sched_getaffinity(0, sizeof(set), &set);
 	for (cpu = 0; cpu < CPU_SETSIZE && shared->cpus < MAX_CPUS; cpu++)
 		if (CPU_ISSET(cpu, &set))
@@ -780,19 +871,21 @@ int main(int argc, char **argv)
 		for (cpu = 0; cpu < COUNTERS && probe.counter[cpu] >= 0; cpu++)
 			close(probe.counter[cpu]);
 	}
+	if (may_execute())
+		shared->features |= HAS_EXEC;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_DUMPABLE, 1);
 	sigaction(SIGSEGV, &action, NULL);
 	sigaction(SIGBUS, &action, NULL);
 	start_first();
-	await(&shared->ready);
+	await_first();
 	hello.version = VERSION;
 	hello.cpus = shared->cpus;
 	hello.features = shared->features;
 	hello.error = shared->uffd_error;
 	write_all(&hello, sizeof(hello));
 	while (read_all(&request, sizeof(request))) {
-		uint32_t ended;
+		struct ended ended = { 0 };
 		int intact;
 
 		if (request.commands > MAX_COMMANDS || !request.commands)
@@ -803,9 +896,13 @@ int main(int argc, char **argv)
 		shared->commands = request.commands;
 		shared->large = request.large;
 		shared->at = 0;
+		shared->why[0] = 0;
 		hand_over();
-		ended = await_end() ? shared->commands : shared->at;
-		intact = ended == shared->commands;
+		intact = await_end();
+		ended.commands = intact ? shared->commands : shared->at;
+		if (!intact && !shared->why[0])
+			snprintf(shared->why, sizeof(shared->why), "a process of it was killed");
+		memcpy(ended.why, shared->why, sizeof(ended.why));
 		write_all(&ended, sizeof(ended));
 		write_all(shared->result, request.commands * sizeof(struct result));
 		clear_away(intact);

@@ -1,21 +1,25 @@
 """The driver as a process: it gets programs and returns what each command showed."""
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from fuzz.conform.live.commands import (
     ENDED,
+    FAILED,
     HELLO,
+    REFUSED,
     REQUEST,
     RESULT,
+    STARVED,
     VERSION,
     Command,
     Result,
@@ -27,15 +31,27 @@ PATIENCE: Final = 60.0
 """Seconds without a word after which the driver hangs: a program takes a thousandth of one."""
 
 
+LOOK_SECONDS: Final = 2.0
+"""How long nothing may come once the comparison is to stop."""
+
+
 class DriverFailed(Exception):
     """The driver died or hangs; the message is a sentence's end that says how."""
+
+
+class ProcessKilled(DriverFailed):
+    """A process of the program ended that should not; `results` are those of the commands before."""
+
+    def __init__(self, why: str, results: list[Result]) -> None:
+        super().__init__(why)
+        self.results = results
 
 
 class Driver:
     """A running driver, killed with all that it has started when the context ends.
 
     `features` is a union of the HAS_ constants of commands, `cpus` how many it may use, `uffd_error` why there is no
-    userfaultfd.
+    userfaultfd. `stop` is asked while nothing comes from it: True gives it up.
     """
 
     def __init__(
@@ -51,6 +67,7 @@ class Driver:
         Error: Unusable, when it does not start.
         """
         self.patience = patience
+        self.stop: Callable[[], bool] = lambda: False
         arguments = [str(program), str(file or ""), *([str(tracefs)] if tracefs else [])]
         try:
             self._process = subprocess.Popen(
@@ -62,7 +79,9 @@ class Driver:
                 bufsize=0,
             )
         except OSError as error:
-            raise Unusable(f"the driver {program} cannot be started: {error.strerror}.") from None
+            raise Unusable(
+                f"the driver {program} cannot be started: {error.strerror}; TMPDIR names another folder."
+            ) from None
         try:
             version, self.cpus, self.features, self.uffd_error = HELLO.unpack(
                 self._receive(HELLO.size)
@@ -100,9 +119,10 @@ class Driver:
         self._process.wait()
 
     def run(self, commands: Sequence[Command], *, large: bool) -> list[Result]:
-        """Return the results of a program, as many as commands were executed: all, or those before its death.
+        """Return the results of a program, one for each command.
 
-        `large`: a page of the program is a quarter of 2 MiB, so that huge pages fit. Error: DriverFailed.
+        `large`: a page of the program is a quarter of 2 MiB, so that huge pages fit. Errors: ProcessKilled, when one
+        of its processes was; DriverFailed.
         """
         request = REQUEST.pack(len(commands), large) + b"".join(c.packed() for c in commands)
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
@@ -110,9 +130,16 @@ class Driver:
             self._process.stdin.write(request)
         except OSError:
             raise DriverFailed(self._why()) from None
-        (ended,) = ENDED.unpack(self._receive(ENDED.size))
+        ended, why = ENDED.unpack(self._receive(ENDED.size))
         data = self._receive(len(commands) * RESULT.size)
-        return [result_of(data[i * RESULT.size : (i + 1) * RESULT.size]) for i in range(ended)]
+        results = [result_of(data[i * RESULT.size : (i + 1) * RESULT.size]) for i in range(ended)]
+        for command, result in zip(commands, results, strict=False):
+            starved = result.error == errno.ENOMEM and command.operation in STARVED
+            if result.status == FAILED and (starved or result.error in REFUSED):
+                raise DriverFailed(f"{command.operation} is refused: {os.strerror(result.error)}")
+        if ended < len(commands):
+            raise ProcessKilled(why.rstrip(b"\0").decode(errors="replace"), results)
+        return results
 
     def _receive(self, length: int) -> bytes:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
@@ -121,9 +148,13 @@ class Driver:
         last = time.monotonic() + self.patience
         while len(data) < length:
             left = last - time.monotonic()
-            ready, _, _ = select.select([descriptor], [], [], max(left, 0))
+            ready, _, _ = select.select([descriptor], [], [], max(min(left, LOOK_SECONDS), 0))
             if not ready:
-                raise DriverFailed(f"it has said nothing for {self.patience:.0f} seconds")
+                if left <= LOOK_SECONDS:
+                    raise DriverFailed(f"it has said nothing for {self.patience:g} seconds")
+                if self.stop():
+                    raise DriverFailed("it did not answer any more when it was to stop")
+                continue
             part = os.read(descriptor, length - len(data))
             if not part:
                 raise DriverFailed(self._why())

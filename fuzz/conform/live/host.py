@@ -60,12 +60,18 @@ def host() -> Host:
 
 
 def file_folder(candidates: Sequence[str]) -> str:
-    """Return the first folder whose files are on a disk, "" if there is none.
+    """Return the first folder whose files are on a disk and can be executed, "" if there is none.
 
     The file of a scenario is written back, and cannot be registered with userfaultfd; one in memory is otherwise.
     """
     for folder in candidates:
-        if _filesystem(folder) not in IN_MEMORY and os.access(folder, os.W_OK | os.X_OK):
+        try:
+            noexec = os.statvfs(folder).f_flag & os.ST_NOEXEC
+        except OSError:
+            continue
+        if noexec or _filesystem(folder) in IN_MEMORY:
+            continue
+        if os.access(folder, os.W_OK | os.X_OK):
             return folder
     return ""
 

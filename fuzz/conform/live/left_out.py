@@ -4,10 +4,16 @@ import errno
 import os
 from typing import Final
 
-from fuzz.conform.live.commands import HAS_FILE, HAS_PAGEMAP, HAS_UFFD, HAS_UFFD_SHMEM
+from fuzz.conform.live.commands import (
+    HAS_EXEC,
+    HAS_FILE,
+    HAS_PAGEMAP,
+    HAS_UFFD,
+    HAS_UFFD_SHMEM,
+)
 from fuzz.conform.live.host import Host
 from fuzz.conform.live.sequences import DRIVEN
-from fuzz.scenario import kinds
+from fuzz.scenario import Record, Scenario, kinds
 
 NEVER: Final = {
     "migrate": "the kernel chooses when a page may move",
@@ -33,6 +39,23 @@ if {kinds.KINDS[kind].name for kind in DRIVEN} != _MISSING:
     message = f"driven or left out, not neither or both: {sorted(_MISSING)}"
     raise AssertionError(message)
 
+
+def is_driven(scenario: Scenario, driven: tuple[int, ...], features: int) -> bool:
+    """Return whether every operation of a scenario can be driven on a host."""
+    kinds_used = {record[0] for record in scenario.records}
+    layout = scenario.header.layout
+    if not kinds_used <= {*driven} or (layout == kinds.FILE and not features & HAS_FILE):
+        return False
+    if layout == kinds.SHARED and kinds.UFFD_WP in kinds_used and not features & HAS_UFFD_SHMEM:
+        return False
+    return bool(features & HAS_EXEC) or not any(makes_executable(one) for one in scenario.records)
+
+
+def makes_executable(record: Record) -> bool:
+    """Return whether an operation asks for PROT_EXEC."""
+    return record[0] in (kinds.MPROTECT, kinds.MMAP) and bool(record[5] & kinds.PROT_EXEC)
+
+
 UFFD_KINDS: Final = (kinds.UFFD_REGISTER, kinds.UFFD_WP, kinds.UFFD_UNWP)
 FILE_KINDS: Final = (kinds.WRITEBACK, kinds.PUNCH)
 COLLAPSE_SINCE: Final = (6, 1)
@@ -57,8 +80,11 @@ def driven_on(
     if not features & HAS_FILE:
         without |= set(FILE_KINDS)
         lines.append(
-            "the file: TMPDIR, /var/tmp and this folder are in memory, or not to be written."
+            "the file: TMPDIR, /var/tmp and this folder are in memory, noexec, or not to be written."
         )
+    if not features & HAS_EXEC:
+        without.add(kinds.EXEC)
+        lines.append("executable memory: the system refuses to make any (MDWE, SELinux or noexec).")
     if host.version < COLLAPSE_SINCE:
         without.add(kinds.COLLAPSE)
         lines.append("collapse: MADV_COLLAPSE is there since 6.1.")

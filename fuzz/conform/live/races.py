@@ -8,8 +8,9 @@ show after it, and what is shown meanwhile any of all that.
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from fuzz.conform.live.commands import HAS_UFFD_SHMEM, OPERATIONS, Command, Result
+from fuzz.conform.live.commands import OPERATIONS, Command, Result
 from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.left_out import is_driven
 from fuzz.conform.live.program import STATUS_OF, Planned, program_of
 from fuzz.execute import apply, boot, finish
 from fuzz.lockstep import ACCESS, Recorder, Shown
@@ -18,12 +19,13 @@ from machine.caches import BOTH
 from mm.flush import FlushStrategy
 
 MOST_COMMANDS: Final = 4096
-OUTCOMES: Final = 4
-"""How many different outcomes of one race are asked for; more than that is a disagreement by itself."""
+OUTCOMES: Final = 8
+"""How many different outcomes of one round the driver keeps; more than that is a disagreement by itself."""
 PAUSES_OF_ACCESS: Final = 10
 BEFORE: Final = 1
 MEANWHILE: Final = 2
 AFTER: Final = 4
+MANY: Final = ("more outcomes than are kept", 0)
 PHASES: Final = {BEFORE: "before the operation", MEANWHILE: "meanwhile", AFTER: "after its return"}
 OPERATOR: Final = 0
 HAMMER: Final = 1
@@ -247,9 +249,9 @@ def _gone(last: Planned) -> list[Command]:
 
 def can_race(race: Race, driven: tuple[int, ...], features: int) -> bool:
     """Return whether every operation of a race can be driven."""
-    used = {record[0] for record in (*race.setup, race.operation, race.access)}
-    shared = race.header.layout == kinds.SHARED and kinds.UFFD_WP in used
-    return used <= {*driven} and (not shared or bool(features & HAS_UFFD_SHMEM))
+    return is_driven(
+        Scenario(race.header, (*race.setup, race.operation, race.access)), driven, features
+    )
 
 
 def run_race(
@@ -277,6 +279,8 @@ def run_race(
 
 
 def _collect(result: Result, shown: dict[int, set[tuple[str, int]]]) -> None:
+    if result.protected:
+        shown[MEANWHILE].add(MANY)
     for phase in PHASES:
         if result.present & phase:
             shown[phase].add((result.status, result.value))

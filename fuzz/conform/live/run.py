@@ -27,7 +27,7 @@ class Part(StrEnum):
 
 
 RACING: Final = 1 / 3
-"""What part of the time races have, if a number of rounds is not given."""
+"""What part of the time races have at the most, if sequences come after them."""
 ROUNDS: Final = 50
 """Rounds of a race that run before the next one has its turn."""
 
@@ -57,11 +57,30 @@ class Result:
     host: Host
     seed: int
     left_out: list[str]
+    wanted_sequences: bool
     figures: Figures = field(default_factory=Figures)
     raced: list[RaceFigures] = field(default_factory=list)
     requests: list[flushes.Compared] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
     failure: str = ""
+    interrupted: bool = False
+
+    @property
+    def compared(self) -> bool:
+        """Whether anything was."""
+        return bool(self.figures.sequences or self.requests or any(r.rounds for r in self.raced))
+
+    def unreached(self) -> list[str]:
+        """Return a line for each part that had no time, or not enough of it."""
+        lines = []
+        idle = sum(not race.rounds for race in self.raced)
+        if idle:
+            lines.append(
+                f"races: {idle} of {len(self.raced)} had no round; give more time (--for)."
+            )
+        if self.wanted_sequences and not self.figures.sequences:
+            lines.append("sequences: none had time; give more (--for).")
+        return lines
 
 
 class Comparison:
@@ -79,7 +98,7 @@ class Comparison:
         self.strategy = strategy
         self.parts = parts
         self.driven, lacking = driven_on(here, driver.cpus, driver.features, driver.uffd_error)
-        self.result = Result(here, seed, lacking)
+        self.result = Result(here, seed, lacking, Part.SEQUENCES in parts)
         if Part.FLUSHES in parts and not self.counts:
             lacking.append(
                 "flush requests: the processor broadcasts them (INVLPGB)."
@@ -105,6 +124,7 @@ class Comparison:
     ) -> Result:
         """Run until a limit, or until `stop` says so; what was compared before an early end counts."""
         start = time.monotonic()
+        self.driver.stop = stop
 
         def keep(found: Found) -> None:
             self.result.found.append(found)
@@ -116,12 +136,13 @@ class Comparison:
                 self._flushes(stop, keep)
             if Part.RACES in self.parts and self.driver.cpus > 1:
                 only = Part.SEQUENCES not in self.parts
-                seconds = limits.seconds if only or limits.rounds else limits.seconds * RACING
+                seconds = limits.seconds if only else limits.seconds * RACING
                 self._races(start + seconds, limits.rounds, stop, tell, keep)
             if Part.SEQUENCES in self.parts:
                 self._sequences(start, limits, stop, tell, keep)
         except DriverFailed as error:
             self.result.failure = str(error)
+        self.result.interrupted = stop()
         self.result.figures.seconds = time.monotonic() - start
         return self.result
 

@@ -52,15 +52,26 @@ def random_sequence(draws: Draws, cpus: int, driven: tuple[int, ...], length: in
     if layout == kinds.FILE and kinds.WRITEBACK not in driven:
         layout = kinds.PRIVATE
     weighted = [kind for kind in driven for _ in range(_WEIGHTS.get(kind, 2))]
+    file, executable = kinds.WRITEBACK in driven, kinds.EXEC in driven
     records = [
-        _record(draws, draws.choice(weighted), cpus, pages, large, kinds.WRITEBACK in driven)
+        _record(
+            draws,
+            draws.choice(weighted),
+            cpus,
+            pages,
+            large=large,
+            file=file,
+            executable=executable,
+        )
         for _ in range(length)
     ]
-    records += _audit(draws, cpus, pages)
+    records += [one for one in _audit(draws, cpus, pages) if one[0] in driven]
     return Scenario(Header(cpus, pages, layout, 0, 6, 4), tuple(records))
 
 
-def _record(draws: Draws, kind: int, cpus: int, pages: int, large: bool, file: bool) -> Record:  # noqa: FBT001 - private
+def _record(
+    draws: Draws, kind: int, cpus: int, pages: int, *, large: bool, file: bool, executable: bool
+) -> Record:
     _, used, _, argument, _ = kinds.KINDS[kind]
     cpu = draws.randrange(0, cpus)
     page = 0 if used == "none" else draws.randrange(0, pages)
@@ -72,6 +83,8 @@ def _record(draws: Draws, kind: int, cpus: int, pages: int, large: bool, file: b
         types += [kinds.MAP_FILE] if file else []
         types += [kinds.MAP_HUGE] * 3 if large else []
         arg = arg & 7 | draws.choice(types) << kinds.MAP_SHIFT
+    if not executable and kind in (kinds.MMAP, kinds.MPROTECT):
+        arg &= ~kinds.PROT_EXEC
     return (kind, cpu, 0, page, count, arg)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fuzz.conform.litmus.report import load, markdown, rows
 
-PAGE = Path("docs/published-verdicts.md")
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "published-verdicts.md"
 BEGIN = "<!-- bench-published: written by python -m bench.published write -->\n"
 END = "<!-- bench-published ends -->\n"
 
@@ -26,8 +26,10 @@ def with_table(page: str, table: str) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] not in ([], ["write"]):
+        sys.exit("usage: python -m bench.published [write]")
     made = markdown(rows(load()))
-    if sys.argv[1:] == ["write"]:
+    if sys.argv[1:]:
         PAGE.write_text(with_table(PAGE.read_text(), made))
     else:
         print(made)

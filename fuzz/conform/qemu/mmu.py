@@ -26,7 +26,7 @@ from typing import Final
 import unicorn
 from unicorn import x86_const as x86
 
-from machine.entry import ACCESSED, DIRTY, EXEC, PRESENT, PSE, READ, RW, USER, WRITE
+from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, PRESENT, PSE, READ, RW, USER, WRITE
 from machine.geometry import BLOCKS, FANOUT, FRAME_BITS, FRAMES, PAGES, frame_of
 
 _PAGE: Final = 4096
@@ -187,8 +187,9 @@ FRAMES_OF_ALL: Final = Frames()
 class Mmu:
     """One processor's TLB for one PCID, over the frames that all instances share.
 
-    `fault_address` is CR2 of the last fault as a page, -1 if it lies in none; `walked` says whether the last access
-    read the leaf in memory, which is known only if it was told to `probe`.
+    `fault_address` is CR2 of the last fault as a page, -1 if it is not the address that was used; `walked` says whether
+    the last access read the leaf in memory, which is known only if it was told to `probe`; `has_global` whether an
+    access may have cached a global entry.
     """
 
     def __init__(self) -> None:
@@ -205,6 +206,7 @@ class Mmu:
         uc.mem_map_ptr(_OWN, _OWN_PAGES * _PAGE, unicorn.UC_PROT_ALL, self._own.at)
         self.fault_address = -1
         self.walked = False
+        self.has_global = False
         self.root = -1
         self.pkru = 0
         self._serial = 0
@@ -328,8 +330,10 @@ class Mmu:
         set_by_walk = 0
         for at, word in places:
             set_by_walk = words[word]
-            memory[at] |= set_by_walk & ~hidden | set_by_walk
+            memory[at] |= set_by_walk
             words[word] = 0
+        if set_by_walk & GLOBAL:
+            self.has_global = True
         self.walked = probe and bool(set_by_walk & ACCESSED)
         if frame is None:
             return -self._fault(page, kind, twice)
@@ -371,7 +375,8 @@ class Mmu:
         self._execute(_CODE_OF.invlpg)
 
     def flush(self) -> None:
-        """Execute MOV to CR3, which drops everything."""
+        """Execute MOV to CR3, which drops everything (fuzz.conform.qemu.known)."""
+        self.has_global = False
         self._execute(_CODE_OF.flush)
 
     def write_pkru(self, pkru: int) -> None:

@@ -1,0 +1,85 @@
+"""Where QEMU's MMU is not the machine, and what the manuals say of it; nothing else is forgiven.
+
+Each outcome that the machine shows only after it has dropped something is put down to one of DROPS, by what had to be
+dropped; what no name covers is a disagreement.
+REPAIRED is what the comparison makes good by an instruction of its own.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Known(NamedTuple):
+    """A deviation of QEMU: what it does, where a manual permits or contradicts it, and how it is recognised."""
+
+    does: str
+    manual: str
+    permitted: bool
+    recognised: str
+
+
+WALKS_AGAIN: Final = "walks-again"
+NO_UPPER_CACHE: Final = "no-upper-cache"
+NO_GLOBALS: Final = "global-by-pcid"
+WRPKRU_DROPS: Final = "wrpkru-drops"
+LARGE_REGION: Final = "large-region"
+CODE_MEMORY: Final = "code-memory"
+
+DROPS: Final = {
+    WALKS_AGAIN: Known(
+        "an entry that denies an access, or a clean one that a store hits, is replaced by a new walk",
+        "SDM vol. 3A 4.10.4.3 (a spurious fault may happen, it need not); APM vol. 2 5.5.3",
+        permitted=True,
+        recognised="the entry that was dropped does not permit the access by itself",
+    ),
+    NO_UPPER_CACHE: Known(
+        "there is no paging-structure cache: each walk reads both levels",
+        "SDM vol. 3A 4.10.3 (a processor may have such caches)",
+        permitted=True,
+        recognised="an upper entry was dropped",
+    ),
+    NO_GLOBALS: Known(
+        "MOV to CR3 drops global entries as well, and the instance of one PCID does not see those of another",
+        "SDM vol. 3A 4.10.2.4, 4.10.4.1 (they may be used in every PCID, they need not be kept)",
+        permitted=True,
+        recognised="a global entry was dropped, or one of a page of which a global entry was dropped in another PCID",
+    ),
+    WRPKRU_DROPS: Known(
+        "WRPKRU drops everything",
+        "SDM vol. 3A 4.6.2 (no flush is needed), 4.10.4.1 (a processor may drop anything)",
+        permitted=True,
+        recognised="the entry was cached when a WRPKRU was executed",
+    ),
+    LARGE_REGION: Known(
+        "INVLPG inside the region around all leaves of 2 MiB that are cached drops everything",
+        "SDM vol. 3A 4.10.4.1 (INVLPG may drop more than what it is told to)",
+        permitted=True,
+        recognised="the entry was cached at an INVLPG, and a leaf of 2 MiB had been since the last full flush",
+    ),
+    CODE_MEMORY: Known(
+        "a fetch may use translated code that is remembered by its virtual address, beside the TLB",
+        "SDM vol. 3A 4.10.2.2 (there may be a TLB for instructions)",
+        permitted=True,
+        recognised="a translation for fetches was dropped, of a machine with two TLBs",
+    ),
+}
+
+REPAIRED: Final = {
+    "fault-keeps": Known(
+        "a page fault drops nothing",
+        "SDM vol. 3A 4.10.4.1 (it drops the entries of the page)",
+        permitted=False,
+        recognised="INVLPG for the page is executed after each fault",
+    ),
+    "no-pcid": Known(
+        "there are no PCIDs: MOV to CR3 drops everything",
+        "SDM vol. 3A 4.10.1 (CPUID says whether there are)",
+        permitted=True,
+        recognised="an instance for each PCID; noflush leaves CR3 alone and writes the entry above the page directory",
+    ),
+    "no-invpcid": Known(
+        "there is no INVPCID, and no INVLPGB",
+        "SDM vol. 2 INVPCID (CPUID says whether there is)",
+        permitted=True,
+        recognised="INVLPG or MOV to CR3 in the instance of the PCID; broadcasts are not compared",
+    ),
+}

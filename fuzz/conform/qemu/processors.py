@@ -1,0 +1,122 @@
+"""Processors with QEMU's MMU, with the instructions of machine.caches: an instance of Mmu for each PCID that is used.
+
+Where QEMU does less than the manual demands, the instruction that does it is executed as well (fuzz.conform.qemu.known):
+after each page fault INVLPG for the page.
+Where it does more, nothing is done: dropping is always allowed (SDM vol. 3A 4.10.4.1).
+"""
+
+from typing import Final
+
+from fuzz.conform.qemu.mmu import FRAMES_OF_ALL, Mmu
+
+_FREE: Final[list[Mmu]] = []
+"""Instances that nobody uses: to make one takes as long as a thousand accesses."""
+
+
+class Processors:
+    """`cpus` processors, at first with nothing cached, no page table and all keys allowed.
+
+    `close` gives their instances back; nothing may be asked of them after it.
+    """
+
+    def __init__(self, cpus: int) -> None:
+        self._mmus: list[dict[int, Mmu]] = [{} for _ in range(cpus)]
+        self._pkru = [0] * cpus
+        self._now = [self._mmu(cpu, 0) for cpu in range(cpus)]
+
+    def _mmu(self, cpu: int, pcid: int) -> Mmu:
+        """Return the instance of a PCID."""
+        mmu = self._mmus[cpu].get(pcid)
+        if mmu is None:
+            mmu = _FREE.pop() if _FREE else Mmu()
+            mmu.set_root(-1)
+            mmu.flush()
+            if mmu.pkru != self._pkru[cpu]:
+                mmu.write_pkru(self._pkru[cpu])
+            self._mmus[cpu][pcid] = mmu
+        return mmu
+
+    def close(self) -> None:
+        """Give the instances back."""
+        for mmus in self._mmus:
+            _FREE.extend(mmus.values())
+            mmus.clear()
+
+    def access(
+        self,
+        cpu: int,
+        page: int,
+        kind: int,
+        memory: list[int],
+        *,
+        twice: bool = False,
+        probe: bool = False,
+    ) -> int:
+        """Execute a user-mode access; return the frame, or minus the error code of its page fault (Mmu.access)."""
+        now = self._now[cpu]
+        result = now.access(page, kind, memory, twice=twice, probe=probe)
+        if result < 0:
+            self.invlpg(cpu, page)
+        elif now.has_global:
+            self._invlpg_elsewhere(cpu, page)
+        return result
+
+    def fault_address(self, cpu: int) -> int:
+        """Return the page that CR2 named at the last fault of the processor, -1 for an address that was not used."""
+        return self._now[cpu].fault_address
+
+    def has_global(self, cpu: int) -> bool:
+        """Return whether a global entry may be cached under any PCID of a processor."""
+        return any(mmu.has_global for mmu in self._mmus[cpu].values())
+
+    @staticmethod
+    def is_clean() -> bool:
+        """Return whether QEMU has written nowhere but where its walks went (Frames.is_clean)."""
+        return FRAMES_OF_ALL.is_clean()
+
+    def walked(self, cpu: int) -> bool:
+        """Return whether a walk translated the last access of the loaded PCID, if it was told to probe."""
+        return self._now[cpu].walked
+
+    def invlpg(self, cpu: int, page: int) -> None:
+        """Drop what translates a page in the loaded PCID, and global entries of all."""
+        self._now[cpu].invlpg(page)
+        self._invlpg_elsewhere(cpu, page)
+
+    def _invlpg_elsewhere(self, cpu: int, page: int) -> None:
+        """Drop a page where a global entry may be cached under another PCID: there is one of a page, for all PCIDs."""
+        now = self._now[cpu]
+        for mmu in self._mmus[cpu].values():
+            if mmu.has_global and mmu is not now:
+                mmu.invlpg(page)
+
+    def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
+        """INVPCID type 0."""
+        mmu = self._mmus[cpu].get(pcid)
+        if mmu is not None:
+            mmu.invlpg(page)
+
+    def invpcid_context(self, cpu: int, pcid: int) -> None:
+        """INVPCID type 1."""
+        mmu = self._mmus[cpu].get(pcid)
+        if mmu is not None:
+            mmu.flush()
+
+    def drop_all(self, cpu: int) -> None:
+        """INVPCID types 2 and 3, and a change of CR4.PGE."""
+        for mmu in self._mmus[cpu].values():
+            mmu.flush()
+
+    def load_cr3(self, cpu: int, root: int, pcid: int, *, noflush: bool) -> None:
+        """Load a page table; without `noflush` drop the PCID's entries."""
+        mmu = self._mmu(cpu, pcid)
+        mmu.set_root(root)
+        if not noflush:
+            mmu.flush()
+        self._now[cpu] = mmu
+
+    def write_pkru(self, cpu: int, pkru: int) -> None:
+        """WRPKRU, which drops everything in QEMU."""
+        self._pkru[cpu] = pkru
+        for mmu in self._mmus[cpu].values():
+            mmu.write_pkru(pkru)

@@ -38,8 +38,8 @@ from fuzz.conform.qemu.known import (
 )
 from fuzz.conform.qemu.processors import Processors
 from machine.caches import FETCH, GLOBAL_TAG, TAG_MASK, UPPER
-from machine.entry import DIRTY, EXEC, GLOBAL, PRESENT, PSE, WRITE
-from machine.geometry import FANOUT, FRAMES, frame_of
+from machine.entry import DIRTY, EXEC, PSE, WRITE
+from machine.geometry import FANOUT, FRAMES
 from machine.pkru import denies
 from machine.tlb_entry import tlb_grants, tlb_key
 from machine.x86 import Machine
@@ -200,7 +200,12 @@ class _Exact(_Side):
         if event.kind == ACCESS:
             # QEMU has no upper cache (known.NO_UPPER_CACHE).
             machine.evict(cpu, event.first, UPPER)
+            met = machine.tlb[cpu].get(machine.pcid[cpu] << 4 | event.first, DIRTY)
             entry = machine.access(cpu, event.first, event.second)
+            if event.second == WRITE and entry >= 0 and not met & DIRTY:
+                # The walk that sets D has made QEMU's entry anew (known.REPAIRED).
+                machine.evict(cpu, event.first)
+                machine.fill(cpu, event.first)
             mine = entry >> 8 & FRAMES - 1 if entry >= 0 else entry
             shown = self._access_qemu(event)
             if mine != shown:
@@ -255,7 +260,8 @@ class _MayDrop(_Side):
         pcid = machine.pcid[cpu]
         _on_qemu(self.qemu, event)
         if event.kind == INVLPG:
-            self._loosen_page(cpu, pcid, event.first)
+            self._loosen_large(cpu, pcid)
+            self._loosen_elsewhere(cpu, pcid, event.first)
         elif event.kind == INVPCID_PAGE:
             self._loosen_large(cpu, event.first)
         elif event.kind == WRPKRU:
@@ -308,7 +314,7 @@ class _MayDrop(_Side):
                     continue
                 names.append(frozenset(filter(None, reasons)))
                 left.append(_State(machine.tlb[cpu], machine.psc[cpu]))
-                if self.split:
+                if self.split and shown >= 0:
                     left += self._other_side(event)
         machine.memory = self.memory.copy()
         if not left:
@@ -376,37 +382,32 @@ class _MayDrop(_Side):
     # What QEMU drops beyond what it was told to.
 
     def _note(self, event: Event, shown: int) -> None:
+        """Note what an access has made QEMU drop or cache, that the machine does not."""
         cpu, page = event.cpu, event.first
         pcid = self.machine.pcid[cpu]
-        root = self.machine.cr3[cpu]
-        leaf = self.memory[root << 2 | page >> 2] if root >= 0 else 0
-        is_large = bool(leaf & PSE)
-        if not is_large:
-            leaf = self.memory[frame_of(leaf) << 2 | page % FANOUT]
         if shown < 0:
-            self._loosen_page(cpu, pcid, page)
-        elif is_large and leaf & PRESENT:
-            self.large[cpu].add(pcid)
-        if shown >= 0 and leaf & GLOBAL:
-            self._loosen_page(cpu, -1, page)
-
-    def _loosen_page(self, cpu: int, pcid: int, page: int) -> None:
-        """Note an INVLPG, which is executed under other PCIDs as well if they may have global entries."""
-        if pcid >= 0:
             self._loosen_large(cpu, pcid)
-        for other in sorted(self.large[cpu]):
-            if other != pcid and self._any_global(cpu):
-                self._loosen_large(cpu, other)
-        if self._any_global(cpu):
-            loose = self.loose[cpu]
-            for state in self.states[cpu]:
-                for key, entry in state.tlb.items():
-                    is_small = not key & 8 and key & 7 == page
-                    if is_small or (key & 8 and key & 7 == page >> 2):
-                        loose.setdefault((key, entry), NO_GLOBALS)
+        elif self.memory[self.machine.cr3[cpu] << 2 | page >> 2] & PSE:
+            self.large[cpu].add(pcid)
+        self._loosen_elsewhere(cpu, pcid, page)
+        if self.split and event.second == EXEC:
+            # QEMU's one TLB serves loads too, and what is remembered of the code may have spared it this walk.
+            self._loosen_page(cpu, page, CODE_MEMORY)
 
-    def _any_global(self, cpu: int) -> bool:
-        return self.qemu.has_global(cpu)
+    def _loosen_elsewhere(self, cpu: int, pcid: int, page: int) -> None:
+        """Note what Processors drops under other PCIDs, if global entries may be cached there."""
+        if not self.qemu.has_global(cpu):
+            return
+        for other in sorted(self.large[cpu] - {pcid}):
+            self._loosen_large(cpu, other)
+        self._loosen_page(cpu, page, NO_GLOBALS)
+
+    def _loosen_page(self, cpu: int, page: int, reason: str) -> None:
+        loose = self.loose[cpu]
+        for state in self.states[cpu]:
+            for key, entry in state.tlb.items():
+                if key & 7 == (page >> 2 if key & 8 else page):
+                    loose.setdefault((key, entry), reason)
 
     def _loosen_large(self, cpu: int, pcid: int) -> None:
         if pcid in self.large[cpu]:

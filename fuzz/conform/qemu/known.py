@@ -59,7 +59,7 @@ DROPS: Final = {
         "a fetch may use translated code that is remembered by its virtual address, beside the TLB",
         "SDM vol. 3A 4.10.2.2 (there may be a TLB for instructions)",
         permitted=True,
-        recognised="a translation for fetches was dropped, of a machine with two TLBs",
+        recognised="of a machine with two TLBs, a translation for fetches was dropped, or one that a fetch has met",
     ),
 }
 
@@ -69,6 +69,12 @@ REPAIRED: Final = {
         "SDM vol. 3A 4.10.4.1 (it drops the entries of the page)",
         permitted=False,
         recognised="INVLPG for the page is executed after each fault",
+    ),
+    "dirty-replaces": Known(
+        "the walk that sets D caches all that it has read, where the machine sets D in the entry that was cached",
+        "SDM vol. 3A 4.10.2.3 (a walk may be cached); 4.10.4.1 (the old entry may be dropped)",
+        permitted=True,
+        recognised="in the exact mode the machine's entry is evicted and filled after such a store; else walks-again",
     ),
     "no-pcid": Known(
         "there are no PCIDs: MOV to CR3 drops everything",

@@ -56,9 +56,8 @@ class Processors:
         now = self._now[cpu]
         result = now.access(page, kind, memory, twice=twice, probe=probe)
         if result < 0:
-            self.invlpg(cpu, page)
-        elif now.has_global:
-            self._invlpg_elsewhere(cpu, page)
+            now.invlpg(page)
+        self._invlpg_elsewhere(cpu, page)
         return result
 
     def fault_address(self, cpu: int) -> int:
@@ -84,7 +83,10 @@ class Processors:
         self._invlpg_elsewhere(cpu, page)
 
     def _invlpg_elsewhere(self, cpu: int, page: int) -> None:
-        """Drop a page where a global entry may be cached under another PCID: there is one of a page, for all PCIDs."""
+        """Drop a page where a global entry of it may be cached under another PCID.
+
+        A processor has one for all PCIDs, so it does not keep it where another one has used something else.
+        """
         now = self._now[cpu]
         for mmu in self._mmus[cpu].values():
             if mmu.has_global and mmu is not now:

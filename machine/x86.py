@@ -255,14 +255,18 @@ class Machine(Caches):
         (linux-tlb D.3 rule 3).
         Both levels must permit it, as in any walk (SDM 4.6.1, 4.8); the walk may use a cached upper entry (APM vol. 2
         section 5.5).
+        Like any walk it sets A in what it uses (SDM 4.8), which a store through a dirty entry does not.
         """
         memory = self.memory
         huge = bool(key & 8) or bool(entry & TLB_PIECE)
         upper = self.psc[cpu].get(self.pcid[cpu] << 1 | page >> 2)
         at = self.cr3[cpu] << 2 | page >> 2
+        is_read = upper is None
         if upper is None:
             upper = memory[at]
         small = bool(upper & PRESENT) and not upper & PSE
+        if small and is_read:
+            memory[at] = upper | ACCESSED
         if small:
             at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
         leaf = memory[at] if small else upper
@@ -274,7 +278,7 @@ class Machine(Caches):
         permits = leaf & upper & RW and leaf & upper & USER and not key_denies
         if self.blind_dirty or (same and permits):
             if same:
-                memory[at] = leaf | DIRTY
+                memory[at] = leaf | ACCESSED | DIRTY
             entry |= DIRTY
             self.tlb[cpu][key] = entry
             return entry + ((page & 3) << 8) if key & 8 else entry

@@ -5,9 +5,9 @@ that drops everything. Each access must have that outcome, so this finds what th
 
 MAY_DROP: any entry may have been dropped at any time, as on every processor (SDM vol. 3A 4.10.4.1), and QEMU drops more
 than the machine, which drops nothing by itself. What is held are all states of the caches that fit what was seen, each
-standing for itself and for what is left when some of its entries are dropped. So an access is tried from each state with
-each part of the entries that it can meet dropped before; what shows what QEMU shows goes on. If nothing is left, they
-disagree.
+standing for itself and for what is left when some of its entries are dropped. So an access is tried from each state,
+with each part of the entries that it can meet dropped before; what shows the same as QEMU goes on. If nothing is left,
+the two disagree.
 """
 
 from collections import Counter
@@ -325,7 +325,8 @@ class _MayDrop(_Side):
             if mine != shown:
                 return OUTCOME, words(mine), words(shown)
             return MEMORY, *_different_words(memory, self.memory)
-        self.explained.update(min(names, key=lambda each: (len(each), sorted(each))))
+        fewest = min(names, key=_fewest)
+        self.explained.update(fewest)
         self.states[cpu] = _widest(left)
         self._note(event, shown)
         return None
@@ -421,6 +422,10 @@ class _MayDrop(_Side):
                     loose.setdefault((key, entry), reason)
 
 
+def _fewest(names: frozenset[str]) -> tuple[int, list[str]]:
+    return len(names), sorted(names)
+
+
 def _widest(states: list[_State]) -> list[_State]:
     """Return the states that no other one stands for."""
     if len(states) == 1:
@@ -442,4 +447,3 @@ def _different_words(mine: Sequence[int], theirs: Sequence[int]) -> tuple[str, s
     at = next(i for i, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)
     name = f"f{at >> 2}[{at & 3}] = "
     return name + entry_text(mine[at]), name + entry_text(theirs[at])
-

@@ -72,14 +72,18 @@ class Shape(NamedTuple):
 def random_events(draws: Draws, shape: Shape, length: int) -> list[Event]:
     """Return page tables and page tables loaded, and `length` events behind them."""
     made = [
-        Event(STORE, 0, root, index, _upper(draws, shape)) for root in ROOTS for index in range(TABLES)
+        Event(STORE, 0, root, index, _upper(draws, shape))
+        for root in ROOTS
+        for index in range(TABLES)
     ]
     made += [
         Event(STORE, 0, table, index, _leaf(draws, shape))
         for table in PAGE_TABLES
         for index in range(FANOUT)
     ]
-    made += [Event(LOAD_CR3, cpu, draws.choice(ROOTS), draws.choice(PCIDS)) for cpu in range(shape.cpus)]
+    made += [
+        Event(LOAD_CR3, cpu, draws.choice(ROOTS), draws.choice(PCIDS)) for cpu in range(shape.cpus)
+    ]
     # Few pages, so that what is cached is met again.
     pages = [0, 4] if shape.whole else draws.sample(range(PAGES), 3)
     made += [_event(draws, shape, pages) for _ in range(length)]
@@ -141,6 +145,16 @@ def _upper(draws: Draws, shape: Shape) -> int:
     if shape.huge and draws.random() < 0.4:
         return _leaf(draws, shape, huge=True)
     return _bits(draws) | FRAME_BITS[draws.choice(PAGE_TABLES)]
+
+
+def simpler(event: Event) -> list[Event]:
+    """Return events that say less than this one: one bit less of an entry, or no exception from the rule."""
+    kind, _, _, _, third = event
+    if kind == STORE:
+        fewer = [third & ~bit for bit in (NX, GLOBAL, PKEY, DIRTY, ACCESSED)]
+        more = [third | bit for bit in (RW, USER)]
+        return [event._replace(third=entry) for entry in (*fewer, *more) if entry != third]
+    return [event._replace(third=0)] if third else []
 
 
 _LETTERS: Final = (

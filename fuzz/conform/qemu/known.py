@@ -70,6 +70,12 @@ REPAIRED: Final = {
         permitted=False,
         recognised="INVLPG for the page is executed after each fault",
     ),
+    "large-code": Known(
+        "INVLPG drops what is remembered of the code of one page of 4 KiB, also where a leaf of 2 MiB maps it",
+        "SDM vol. 3A 4.10.4.1 (INVLPG drops all entries of the larger page)",
+        permitted=False,
+        recognised="INVLPG for all pages of the 2 MiB is executed where such a leaf has been used",
+    ),
     "dirty-replaces": Known(
         "the walk that sets D caches all that it has read, where the machine sets D in the entry that was cached",
         "SDM vol. 3A 4.10.2.3 (a walk may be cached); 4.10.4.1 (the old entry may be dropped)",

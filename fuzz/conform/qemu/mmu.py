@@ -21,11 +21,11 @@ Its artefacts, found by experiment with unicorn 2.1.4, and what is done about ea
 
 import ctypes
 import mmap
+from importlib import import_module
+from types import ModuleType
 from typing import Final
 
-import unicorn
-from unicorn import x86_const as x86
-
+from fuzz.conform.unusable import Unusable
 from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, PRESENT, PSE, READ, RW, USER, WRITE
 from machine.geometry import BLOCKS, FANOUT, FRAME_BITS, FRAMES, PAGES, frame_of
 
@@ -81,6 +81,17 @@ _PF_CODES: Final = {READ: 4, WRITE: 6, EXEC: 20}
 
 class MmuError(Exception):
     """QEMU's MMU did what no processor does, or unicorn is another version; the message is a sentence."""
+
+
+def load_unicorn() -> tuple[ModuleType, ModuleType]:
+    """Return the modules unicorn and unicorn.x86_const. Error: Unusable, when they cannot be imported."""
+    try:
+        unicorn = import_module("unicorn")
+        return unicorn, import_module("unicorn.x86_const")
+    except ImportError:
+        raise Unusable(
+            "the package unicorn is not installed: `pip install 'shootdown[qemu]'` does it."
+        ) from None
 
 
 def _relative(opcode: bytes, at: int, word: int) -> bytes:
@@ -176,8 +187,7 @@ class Frames:
         """Return whether no table has an entry: QEMU has written nowhere but where its walks went."""
         words = self.buffer.words
         return not any(
-            any(words[at : at + PAGES])
-            for at in range(0, BLOCKS * PAGES * _WORDS, _WORDS)
+            any(words[at : at + PAGES]) for at in range(0, BLOCKS * PAGES * _WORDS, _WORDS)
         )
 
 
@@ -193,7 +203,13 @@ class Mmu:
     """
 
     def __init__(self) -> None:
-        """Start with nothing cached, no root and all keys allowed. Error: MmuError, when unicorn does not do its part."""
+        """Start with nothing cached, no root and all keys allowed.
+
+        Error: Unusable, when there is no unicorn; MmuError, when it does not do its part.
+        """
+        unicorn, x86 = load_unicorn()
+        self._failure = unicorn.UcError
+        self._cr2 = x86.UC_X86_REG_CR2
         uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, x86.UC_CPU_X86_ICELAKE_SERVER)
         uc.ctl_set_tlb_mode(unicorn.UC_TLB_CPU)
         uc.ctl_set_tcg_buffer_size(1 << 22)
@@ -207,13 +223,14 @@ class Mmu:
         self.fault_address = -1
         self.walked = False
         self.has_global = False
+        self._has_large = False
         self.root = -1
         self.pkru = 0
         self._serial = 0
         self._turn = [0] * PAGES
         self._is_user = False
         self._fill_own()
-        self._enter()
+        self._enter(x86)
         self._error_at = self._find_error_code()
 
     def _own_word(self, page: int, index: int, value: int) -> None:
@@ -224,13 +241,18 @@ class Mmu:
         own(_PML4, 0, _OWN + _PDPT * _PAGE | _TABLE)
         own(_PDPT, 1, _OWN + _PD * _PAGE | _TABLE)
         own(_PD, 0, _OWN + _PT * _PAGE | _TABLE)
-        for at, page in ((_CODE_AT, _CODE), (_DATA_AT, _DATA), (_STACK_AT, _STACK), (_GDT_AT, _GDT)):
+        for at, page in (
+            (_CODE_AT, _CODE),
+            (_DATA_AT, _DATA),
+            (_STACK_AT, _STACK),
+            (_GDT_AT, _GDT),
+        ):
             own(_PT, at >> 12 & 511, _OWN + page * _PAGE | _TABLE)
         for i, segment in enumerate(_SEGMENTS):
             own(_GDT, i, segment)
         self._own.bytes[_CODE * _PAGE : (_CODE + 1) * _PAGE] = bytes(_CODE_OF.code)
 
-    def _enter(self) -> None:
+    def _enter(self, x86: ModuleType) -> None:
         """Switch paging on, and save the registers of both privilege levels."""
         uc = self._uc
         uc.reg_write(x86.UC_X86_REG_CR3, _OWN + _PML4 * _PAGE)
@@ -288,7 +310,7 @@ class Mmu:
                 words[data + _VALUE] = self._serial
         try:
             uc.emu_start(start, _CODE_OF.end)
-        except unicorn.UcError:
+        except self._failure:
             uc.context_update(self._seen)
             self._is_user = False
             return None
@@ -332,6 +354,8 @@ class Mmu:
             set_by_walk = words[word]
             memory[at] |= set_by_walk
             words[word] = 0
+        if frame is not None and len(places) == 1 and set_by_walk & PSE:
+            self._has_large = True
         if set_by_walk & GLOBAL:
             self.has_global = True
         self.walked = probe and bool(set_by_walk & ACCESSED)
@@ -344,7 +368,7 @@ class Mmu:
     def _fault(self, page: int, kind: int, twice: int) -> int:
         state = bytes(self._seen)
         code = int.from_bytes(state[self._error_at : self._error_at + 4], "little")
-        address: int = self._uc.reg_read(x86.UC_X86_REG_CR2)
+        address: int = self._uc.reg_read(self._cr2)
         offset = _STORE_AT if kind == WRITE else _NUMBER_AT
         if kind == EXEC:
             offset = _FETCH_AT[self._turn[page] ^ twice]
@@ -370,17 +394,24 @@ class Mmu:
         self._own_word(_PDPT, 0, entry)
 
     def invlpg(self, page: int) -> None:
-        """Execute INVLPG for a page."""
-        self._own.words[_DATA * _WORDS + _ADDRESS] = _address(page)
-        self._execute(_CODE_OF.invlpg)
+        """Execute INVLPG for a page; where leaves of 2 MiB have been used, for all pages of its 2 MiB.
+
+        What is remembered of translated code is dropped for the page of 4 KiB alone, where SDM vol. 3A 4.10.4.1 has all
+        that is cached of the larger page dropped (fuzz.conform.qemu.known).
+        """
+        first = page - page % FANOUT
+        for each in range(first, first + FANOUT) if self._has_large else (page,):
+            self._own.words[_DATA * _WORDS + _ADDRESS] = _address(each)
+            self._execute(_CODE_OF.invlpg)
 
     def flush(self) -> None:
         """Execute MOV to CR3, which drops everything (fuzz.conform.qemu.known)."""
-        self.has_global = False
+        self.has_global = self._has_large = False
         self._execute(_CODE_OF.flush)
 
     def write_pkru(self, pkru: int) -> None:
         """Execute WRPKRU, which drops everything too (fuzz.conform.qemu.known)."""
+        self.has_global = self._has_large = False
         self.pkru = pkru
         self._own.words[_DATA * _WORDS + _VALUE] = pkru
         if not self._is_user:

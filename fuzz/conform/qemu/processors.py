@@ -1,7 +1,7 @@
 """Processors with QEMU's MMU, with the instructions of machine.caches: an instance of Mmu for each PCID that is used.
 
-Where QEMU does less than the manual demands, the instruction that does it is executed as well (fuzz.conform.qemu.known):
-after each page fault INVLPG for the page.
+Where QEMU does less than the manual demands, an instruction that does it is executed as well: after each page fault
+INVLPG for the page (fuzz.conform.qemu.known).
 Where it does more, nothing is done: dropping is always allowed (SDM vol. 3A 4.10.4.1).
 """
 

@@ -16,7 +16,7 @@ _FREE: Final[list[Mmu]] = []
 class Processors:
     """`cpus` processors, at first with nothing cached, no page table and all keys allowed.
 
-    `close` gives their instances back; nothing may be asked of them after it.
+    `close` gives their instances back, and so does the end of the object; nothing may be asked of it after that.
     """
 
     def __init__(self, cpus: int) -> None:
@@ -35,6 +35,9 @@ class Processors:
                 mmu.write_pkru(self._pkru[cpu])
             self._mmus[cpu][pcid] = mmu
         return mmu
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give the instances back."""

@@ -14,7 +14,7 @@ from typing import Never
 
 from fuzz.conform.qemu.mmu import MmuError
 from fuzz.conform.qemu.processors import Processors
-from machine.caches import TRANSLATION, UPPER
+from machine.caches import GLOBAL_TAG, TRANSLATION, UPPER
 from machine.entry import EXEC, NX, PRESENT, PSE, READ, RW
 from machine.geometry import FANOUT, FRAMES, frame_of
 from machine.x86 import NO_ROOT, Machine
@@ -65,10 +65,15 @@ class QemuMachine(Machine):
             self._allowed[cpu] = self.pkru[cpu]
             self._qemu.write_pkru(cpu, self.pkru[cpu])
         shown = self._qemu.access(cpu, page, kind, self.memory, probe=True)
-        if shown < 0:
-            self._drop_faulting(cpu, page)
-            return shown
         place = self.pcid[cpu] << 4 | page
+        if shown < 0:
+            tlb = self.tlb[cpu]
+            if place in tlb or GLOBAL_TAG << 4 | page in tlb:
+                self._drop_faulting(cpu, page)
+            else:
+                # As in Machine: where nothing of the page was cached, the other pieces of its 2 MiB stay.
+                self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+            return shown
         if self._qemu.walked(cpu):
             self._walked[cpu][place] = self._mirror(cpu, page)
         entry = self._walked[cpu].get(place, -1)

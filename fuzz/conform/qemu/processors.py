@@ -9,8 +9,22 @@ from typing import Final
 
 from fuzz.conform.qemu.mmu import FRAMES_OF_ALL, Mmu
 
+_ALL: Final[list[Mmu]] = []
+"""All instances: to make one takes as long as a thousand accesses, so none is given up.
+
+Without this reference the garbage collector would finalize what unicorn holds before it calls Processors.__del__.
+"""
 _FREE: Final[list[Mmu]] = []
-"""Instances that nobody uses: to make one takes as long as a thousand accesses."""
+"""Those that nobody uses."""
+
+
+def _take() -> Mmu:
+    """Return an instance that nobody uses, in whatever state it is."""
+    if _FREE:
+        return _FREE.pop()
+    mmu = Mmu()
+    _ALL.append(mmu)
+    return mmu
 
 
 class Processors:
@@ -28,7 +42,7 @@ class Processors:
         """Return the instance of a PCID."""
         mmu = self._mmus[cpu].get(pcid)
         if mmu is None:
-            mmu = _FREE.pop() if _FREE else Mmu()
+            mmu = _take()
             mmu.set_root(-1)
             mmu.flush()
             if mmu.pkru != self._pkru[cpu]:

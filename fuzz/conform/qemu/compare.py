@@ -3,7 +3,7 @@
 EXACT: the sequence has one outcome. The machine gets what QEMU is: AMD's walk before a fault, no upper cache, WRPKRU
 that drops everything. Each access must have that outcome, so this finds what the machine wrongly allows too.
 
-MAY_DROP: any entry may have been dropped at any time, as on every processor (SDM vol. 3A 4.10.4.1), and QEMU drops more
+MAY_DROP: any entry may have been dropped at any time, as on every processor (SDM vol. 3A 4.10.2.3), and QEMU drops more
 than the machine, which drops nothing by itself. What is held are all states of the caches that fit what was seen, each
 standing for itself and for what is left when some of its entries are dropped. So an access is tried from each state,
 with each part of the entries that it can meet dropped before; what shows the same as QEMU goes on. If nothing is left,

@@ -39,19 +39,19 @@ DROPS: Final = {
     ),
     NO_GLOBALS: Known(
         "MOV to CR3 drops global entries as well, and the instance of one PCID does not see those of another",
-        "SDM vol. 3A 4.10.2.4, 4.10.4.1 (they may be used in every PCID, they need not be kept)",
+        "SDM vol. 3A 4.10.2.4 (they may be used in every PCID), 4.10.2.3 (they need not be kept)",
         permitted=True,
         recognised="a global entry was dropped, or one of a page of which a global entry was dropped in another PCID",
     ),
     WRPKRU_DROPS: Known(
         "WRPKRU drops everything",
-        "SDM vol. 3A 4.6.2 (no flush is needed), 4.10.4.1 (a processor may drop anything)",
+        "SDM vol. 3A 4.6.2 (no flush is needed), 4.10.2.3 (how long an entry stays is up to the processor)",
         permitted=True,
         recognised="the entry was cached when a WRPKRU was executed",
     ),
     LARGE_REGION: Known(
         "INVLPG inside the region around all leaves of 2 MiB that are cached drops everything",
-        "SDM vol. 3A 4.10.4.1 (INVLPG may drop more than what it is told to)",
+        "SDM vol. 2 INVLPG (it may drop more than the entry of the page)",
         permitted=True,
         recognised="the entry was cached at an INVLPG, and a leaf of 2 MiB had been since the last full flush",
     ),
@@ -78,7 +78,7 @@ REPAIRED: Final = {
     ),
     "dirty-replaces": Known(
         "the walk that sets D caches all that it has read, where the machine sets D in the entry that was cached",
-        "SDM vol. 3A 4.10.2.3 (a walk may be cached); 4.10.4.1 (the old entry may be dropped)",
+        "SDM vol. 3A 4.10.2.3 (a walk may be cached, and the old entry need not be kept)",
         permitted=True,
         recognised="in the exact mode the machine's entry is evicted and filled after such a store; else walks-again",
     ),

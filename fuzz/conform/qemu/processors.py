@@ -2,7 +2,7 @@
 
 Where QEMU does less than the manual demands, an instruction that does it is executed as well: after each page fault
 INVLPG for the page (fuzz.conform.qemu.known).
-Where it does more, nothing is done: dropping is always allowed (SDM vol. 3A 4.10.4.1).
+Where it does more, nothing is done: dropping is always allowed (SDM vol. 3A 4.10.2.3).
 """
 
 from typing import Final

@@ -48,6 +48,11 @@ _KINDS: Final = (READ, READ, WRITE, WRITE, EXEC)
 KIND_NAMES: Final = {READ: "read", WRITE: "write", EXEC: "exec"}
 
 
+_CHANGED: Final = 0.4
+"""How many stores change one bit of what is there, as mprotect and aging do; the others put something new there."""
+_CHANGES: Final = (PRESENT, RW, RW, USER, ACCESSED, DIRTY, NX)
+
+
 class Event(NamedTuple):
     """One event; what `first`, `second` and `third` are is at its kind. Of a store to memory `cpu` is 0."""
 
@@ -86,7 +91,15 @@ def random_events(draws: Draws, shape: Shape, length: int) -> list[Event]:
     ]
     # Few pages, so that what is cached is met again.
     pages = [0, 4] if shape.whole else draws.sample(range(PAGES), 3)
-    made += [_event(draws, shape, pages) for _ in range(length)]
+    words = {(event.first, event.second): event.third for event in made if event.kind == STORE}
+    for _ in range(length):
+        event = _event(draws, shape, pages)
+        if event.kind == STORE:
+            place = event.first, event.second
+            if draws.random() < _CHANGED:
+                event = event._replace(third=words[place] ^ draws.choice(_CHANGES))
+            words[place] = event.third
+        made.append(event)
     return made
 
 

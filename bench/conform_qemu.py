@@ -14,10 +14,10 @@ from collections import Counter
 from random import Random
 
 from fuzz.conform.qemu.campaign import MOST_DISAGREEMENTS, finished, run
-from fuzz.conform.qemu.compare import MODES
 from fuzz.conform.qemu.like import LikeQemu
 from fuzz.conform.qemu.machine_of import QemuMachine
 from fuzz.conform.qemu.sabotage import SABOTAGES
+from fuzz.conform.qemu.sides import MODES
 from fuzz.execute import execute
 from fuzz.scenario import Scenario
 from fuzz.scenario.corpus import load

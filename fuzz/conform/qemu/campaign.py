@@ -7,14 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fuzz.conform.qemu.compare import (
-    EXACT,
-    MAY_DROP,
-    MODES,
-    Difference,
-    Setting,
-    compare,
-)
+from fuzz.conform.qemu.compare import Difference, compare
 from fuzz.conform.qemu.events import (
     ACCESS,
     Event,
@@ -29,6 +22,7 @@ from fuzz.conform.qemu.events import (
 from fuzz.conform.qemu.known import DROPS
 from fuzz.conform.qemu.mmu import load_unicorn
 from fuzz.conform.qemu.shorten import shorten
+from fuzz.conform.qemu.sides import EXACT, MAY_DROP, MODES, Setting
 from machine.x86 import Machine
 
 LENGTH: Final = 60

@@ -25,46 +25,40 @@ from importlib import import_module
 from types import ModuleType
 from typing import Final
 
+from fuzz.conform.qemu.layout import (
+    ADDRESS,
+    CODE,
+    CODE_AT,
+    CODE_OF,
+    DATA,
+    DATA_AT,
+    FETCH_AT,
+    GDT,
+    GDT_AT,
+    NUMBER_AT,
+    OWN,
+    OWN_PAGES,
+    PAGE,
+    PD,
+    PDPT,
+    PML4,
+    PT,
+    RESULT,
+    SEGMENTS,
+    STACK,
+    STACK_AT,
+    STORE_AT,
+    TABLE,
+    USER_CS,
+    USER_SS,
+    VALUE,
+    WORDS,
+    address_of,
+)
 from fuzz.conform.unusable import Unusable
-from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, PRESENT, PSE, READ, RW, USER, WRITE
+from machine.entry import ACCESSED, EXEC, GLOBAL, PRESENT, PSE, READ, WRITE
 from machine.geometry import BLOCKS, FANOUT, FRAME_BITS, FRAMES, PAGES, frame_of
 
-_PAGE: Final = 4096
-_WORDS: Final = _PAGE // 8
-_TABLE: Final = PRESENT | RW | USER | ACCESSED | DIRTY
-
-# The guest's physical memory: the machine's frames, and from _OWN on the pages of an instance itself.
-# A leaf of 2 MiB is seen through the pages 0 to 3 by the first page table and 4 to 7 by the second (see `_address`).
-_OWN: Final = 1 << 30
-_PML4, _PDPT, _PD, _PT, _GDT, _STACK, _CODE, _DATA = range(8)
-_OWN_PAGES: Final = 8
-_STUBS: Final = 1 << 30
-"""Virtual address of 2 MiB whose page table is the instance's own."""
-_CODE_AT: Final = _STUBS | 20 << 12
-_DATA_AT: Final = _STUBS | 21 << 12
-_STACK_AT: Final = _STUBS | 22 << 12
-_GDT_AT: Final = _STUBS | 23 << 12
-# Pages 20 to 23 and the tested ones, 0 to 7, have different places in a TLB of 64 entries: none evicts another.
-
-_NUMBER_AT: Final = 0x800
-"""In each page of a frame: the frame's number, for loads."""
-_STORE_AT: Final = 0x808
-"""Where stores go."""
-_FETCH_AT: Final = (0xC00, 0xC41)
-"""Where fetches go: two places that share a slot of QEMU's memory of translated code."""
-
-# In the instance's page _DATA.
-_ADDRESS, _VALUE, _RESULT = range(3)
-
-_USER_CS: Final = 0x23
-_USER_SS: Final = 0x1B
-_SEGMENTS: Final = (
-    0,
-    0x00AF9B000000FFFF,
-    0x00CF93000000FFFF,
-    0x00CFF3000000FFFF,
-    0x00AFFB000000FFFF,
-)
 _CR0: Final = 0x80010011
 """PG, WP, ET and PE."""
 _PAE: Final = 1 << 5
@@ -94,65 +88,11 @@ def load_unicorn() -> tuple[ModuleType, ModuleType]:
         ) from None
 
 
-def _relative(opcode: bytes, at: int, word: int) -> bytes:
-    """Return an instruction at an offset of _CODE whose operand is a word of _DATA, relative to RIP."""
-    target = _DATA_AT + 8 * word
-    return opcode + (target - (_CODE_AT + at + len(opcode) + 4)).to_bytes(4, "little", signed=True)
-
-
-class _Stubs:
-    """The instance's code: for each entry its address; all of them end at `end`."""
-
-    def __init__(self) -> None:
-        self.code = bytearray(_PAGE)
-        self.end = _CODE_AT + 0xF00
-        self.iretq = self._put(0x000, b"\x48\xcf")
-        load_address = b"\x48\x8b\x3d"  # mov rdi, [rip + x]
-        load_value = b"\x48\x8b\x05"  # mov rax, [rip + x]
-        keep = b"\x89\x05"  # mov [rip + x], eax
-        number = b"\x8b\x87" + _NUMBER_AT.to_bytes(4, "little")  # mov eax, [rdi + x]
-        store = b"\x48\x89\x87" + _STORE_AT.to_bytes(4, "little")  # mov [rdi + x], rax
-        self.load = self._put(0x100, (load_address, _ADDRESS), number, (keep, _RESULT))
-        # The load behind the store uses the entry that the store has used, and says to which frame it went.
-        self.store = self._put(
-            0x200,
-            (load_address, _ADDRESS),
-            (load_value, _VALUE),
-            store,
-            number,
-            (keep, _RESULT),
-        )
-        self.fetched = self._put(0x300, (keep, _RESULT))
-        self.invlpg = self._put(0x400, (load_address, _ADDRESS), b"\x0f\x01\x3f")
-        self.flush = self._put(0x500, b"\x0f\x20\xd8\x0f\x22\xd8")  # mov rax, cr3; mov cr3, rax
-        self.wrpkru = self._put(
-            0x600, (load_value, _VALUE), b"\x31\xc9\x31\xd2", b"\x0f\x01\xef"
-        )  # xor ecx, ecx; xor edx, edx; wrpkru
-
-    def _put(self, at: int, *parts: bytes | tuple[bytes, int]) -> int:
-        start = at
-        for part in parts:
-            code = part if isinstance(part, bytes) else _relative(part[0], at, part[1])
-            self.code[at : at + len(code)] = code
-            at += len(code)
-        # jmp end
-        self.code[at : at + 5] = b"\xe9" + (self.end - (_CODE_AT + at + 5)).to_bytes(4, "little")
-        return _CODE_AT + start
-
-
-_CODE_OF: Final = _Stubs()
-
-
-def _address(page: int) -> int:
-    """Return the virtual address of a page: entry `page` of its page table, so that no two share a place in the TLB."""
-    return (page // FANOUT) << 21 | page << 12
-
-
 class _Buffer:
     """Memory of this process that guests have as theirs: `words` is it as 64-bit words, `at` its address."""
 
     def __init__(self, pages: int) -> None:
-        self._map = mmap.mmap(-1, pages * _PAGE)
+        self._map = mmap.mmap(-1, pages * PAGE)
         self._held = ctypes.c_char.from_buffer(self._map)
         self.at = ctypes.addressof(self._held)
         self.bytes = memoryview(self._map)
@@ -171,23 +111,23 @@ class Frames:
         for block in range(BLOCKS):
             for page in range(PAGES):
                 frame = block * FANOUT + page % FANOUT
-                at = (block * PAGES + page) * _PAGE
+                at = (block * PAGES + page) * PAGE
                 number = frame.to_bytes(4, "little")
-                self.buffer.bytes[at + _NUMBER_AT : at + _NUMBER_AT + 4] = number
-                for place in _FETCH_AT:
+                self.buffer.bytes[at + NUMBER_AT : at + NUMBER_AT + 4] = number
+                for place in FETCH_AT:
                     code = b"\xb8" + number + b"\xff\xe3"  # mov eax, frame; jmp rbx
                     self.buffer.bytes[at + place : at + place + len(code)] = code
 
     @staticmethod
     def word(frame: int, index: int) -> int:
         """Return where `buffer.words` has entry `index` of the table in a frame."""
-        return ((frame // FANOUT) * PAGES + frame % FANOUT) * _WORDS + index
+        return ((frame // FANOUT) * PAGES + frame % FANOUT) * WORDS + index
 
     def is_clean(self) -> bool:
         """Return whether no table has an entry: QEMU has written nowhere but where its walks went."""
         words = self.buffer.words
         return not any(
-            any(words[at : at + PAGES]) for at in range(0, BLOCKS * PAGES * _WORDS, _WORDS)
+            any(words[at : at + PAGES]) for at in range(0, BLOCKS * PAGES * WORDS, WORDS)
         )
 
 
@@ -215,11 +155,11 @@ class Mmu:
         uc.ctl_set_tcg_buffer_size(1 << 22)
         self._uc = uc
         self._frames = FRAMES_OF_ALL
-        self._own = _Buffer(_OWN_PAGES)
+        self._own = _Buffer(OWN_PAGES)
         for block in range(BLOCKS):
-            at = self._frames.buffer.at + block * PAGES * _PAGE
-            uc.mem_map_ptr(block << 21, PAGES * _PAGE, unicorn.UC_PROT_ALL, at)
-        uc.mem_map_ptr(_OWN, _OWN_PAGES * _PAGE, unicorn.UC_PROT_ALL, self._own.at)
+            at = self._frames.buffer.at + block * PAGES * PAGE
+            uc.mem_map_ptr(block << 21, PAGES * PAGE, unicorn.UC_PROT_ALL, at)
+        uc.mem_map_ptr(OWN, OWN_PAGES * PAGE, unicorn.UC_PROT_ALL, self._own.at)
         self.fault_address = -1
         self.walked = False
         self.has_global = False
@@ -234,40 +174,40 @@ class Mmu:
         self._error_at = self._find_error_code()
 
     def _own_word(self, page: int, index: int, value: int) -> None:
-        self._own.words[page * _WORDS + index] = value
+        self._own.words[page * WORDS + index] = value
 
     def _fill_own(self) -> None:
         own = self._own_word
-        own(_PML4, 0, _OWN + _PDPT * _PAGE | _TABLE)
-        own(_PDPT, 1, _OWN + _PD * _PAGE | _TABLE)
-        own(_PD, 0, _OWN + _PT * _PAGE | _TABLE)
+        own(PML4, 0, OWN + PDPT * PAGE | TABLE)
+        own(PDPT, 1, OWN + PD * PAGE | TABLE)
+        own(PD, 0, OWN + PT * PAGE | TABLE)
         for at, page in (
-            (_CODE_AT, _CODE),
-            (_DATA_AT, _DATA),
-            (_STACK_AT, _STACK),
-            (_GDT_AT, _GDT),
+            (CODE_AT, CODE),
+            (DATA_AT, DATA),
+            (STACK_AT, STACK),
+            (GDT_AT, GDT),
         ):
-            own(_PT, at >> 12 & 511, _OWN + page * _PAGE | _TABLE)
-        for i, segment in enumerate(_SEGMENTS):
-            own(_GDT, i, segment)
-        self._own.bytes[_CODE * _PAGE : (_CODE + 1) * _PAGE] = bytes(_CODE_OF.code)
+            own(PT, at >> 12 & 511, OWN + page * PAGE | TABLE)
+        for i, segment in enumerate(SEGMENTS):
+            own(GDT, i, segment)
+        self._own.bytes[CODE * PAGE : (CODE + 1) * PAGE] = bytes(CODE_OF.code)
 
     def _enter(self, x86: ModuleType) -> None:
         """Switch paging on, and save the registers of both privilege levels."""
         uc = self._uc
-        uc.reg_write(x86.UC_X86_REG_CR3, _OWN + _PML4 * _PAGE)
+        uc.reg_write(x86.UC_X86_REG_CR3, OWN + PML4 * PAGE)
         uc.reg_write(x86.UC_X86_REG_CR4, _PAE | _PGE | _PKE)
         uc.msr_write(_EFER, _EFER_BITS)
         uc.reg_write(x86.UC_X86_REG_CR0, _CR0)
-        uc.reg_write(x86.UC_X86_REG_GDTR, (0, _GDT_AT, _PAGE - 1, 0))
-        uc.reg_write(x86.UC_X86_REG_RBX, _CODE_OF.fetched)
+        uc.reg_write(x86.UC_X86_REG_GDTR, (0, GDT_AT, PAGE - 1, 0))
+        uc.reg_write(x86.UC_X86_REG_RBX, CODE_OF.fetched)
         self._kernel = uc.context_save()
-        top = _STACK_AT + 0xF00
-        for i, value in enumerate((_CODE_OF.end, _USER_CS, _RFLAGS, top, _USER_SS)):
-            self._own_word(_STACK, 0xF00 // 8 + i, value)
+        top = STACK_AT + 0xF00
+        for i, value in enumerate((CODE_OF.end, USER_CS, _RFLAGS, top, USER_SS)):
+            self._own_word(STACK, 0xF00 // 8 + i, value)
         uc.reg_write(x86.UC_X86_REG_RSP, top)
-        uc.emu_start(_CODE_OF.iretq, _CODE_OF.end)
-        if uc.reg_read(x86.UC_X86_REG_CS) != _USER_CS:
+        uc.emu_start(CODE_OF.iretq, CODE_OF.end)
+        if uc.reg_read(x86.UC_X86_REG_CS) != USER_CS:
             raise MmuError("unicorn does not enter user mode.")
         self._user = uc.context_save()
         self._seen = uc.context_save()
@@ -295,26 +235,26 @@ class Mmu:
             uc.context_restore(self._user)
             self._is_user = True
         words = self._own.words
-        data = _DATA * _WORDS
-        address = _address(page)
-        words[data + _RESULT] = FRAMES
+        data = DATA * WORDS
+        address = address_of(page)
+        words[data + RESULT] = FRAMES
         turn = self._turn[page]
         if kind == EXEC:
-            start = address | _FETCH_AT[turn ^ twice]
+            start = address | FETCH_AT[turn ^ twice]
         else:
-            words[data + _ADDRESS] = address
-            start = _CODE_OF.load
+            words[data + ADDRESS] = address
+            start = CODE_OF.load
             if kind == WRITE:
-                start = _CODE_OF.store
+                start = CODE_OF.store
                 self._serial += 1
-                words[data + _VALUE] = self._serial
+                words[data + VALUE] = self._serial
         try:
-            uc.emu_start(start, _CODE_OF.end)
+            uc.emu_start(start, CODE_OF.end)
         except self._failure:
             uc.context_update(self._seen)
             self._is_user = False
             return None
-        frame = words[data + _RESULT]
+        frame = words[data + RESULT]
         if frame >= FRAMES:
             raise MmuError("an access of QEMU's MMU showed no frame.")
         if kind == EXEC:
@@ -369,17 +309,17 @@ class Mmu:
         state = bytes(self._seen)
         code = int.from_bytes(state[self._error_at : self._error_at + 4], "little")
         address: int = self._uc.reg_read(self._cr2)
-        offset = _STORE_AT if kind == WRITE else _NUMBER_AT
+        offset = STORE_AT if kind == WRITE else NUMBER_AT
         if kind == EXEC:
-            offset = _FETCH_AT[self._turn[page] ^ twice]
-        self.fault_address = page if address == _address(page) + offset else -1
+            offset = FETCH_AT[self._turn[page] ^ twice]
+        self.fault_address = page if address == address_of(page) + offset else -1
         return code
 
     def _check_store(self, page: int, frame: int) -> None:
         """Hold a store against the memory that it should have changed. Error: MmuError."""
         words = self._frames.buffer.words
         for index in (frame % FANOUT, page):
-            at = ((frame // FANOUT) * PAGES + index) * _WORDS + _STORE_AT // 8
+            at = ((frame // FANOUT) * PAGES + index) * WORDS + STORE_AT // 8
             if words[at] == self._serial:
                 words[at] = 0
                 return
@@ -390,8 +330,8 @@ class Mmu:
     def set_root(self, root: int) -> None:
         """Have walks begin at the page directory in a frame (-1: nowhere); nothing cached is dropped."""
         self.root = root
-        entry = FRAME_BITS[root] | _TABLE if root >= 0 else 0
-        self._own_word(_PDPT, 0, entry)
+        entry = FRAME_BITS[root] | TABLE if root >= 0 else 0
+        self._own_word(PDPT, 0, entry)
 
     def invlpg(self, page: int) -> None:
         """Execute INVLPG for a page; where leaves of 2 MiB have been used, for all pages of its 2 MiB.
@@ -401,26 +341,26 @@ class Mmu:
         """
         first = page - page % FANOUT
         for each in range(first, first + FANOUT) if self._has_large else (page,):
-            self._own.words[_DATA * _WORDS + _ADDRESS] = _address(each)
-            self._execute(_CODE_OF.invlpg)
+            self._own.words[DATA * WORDS + ADDRESS] = address_of(each)
+            self._execute(CODE_OF.invlpg)
 
     def flush(self) -> None:
         """Execute MOV to CR3, which drops everything (fuzz.conform.qemu.known)."""
         self.has_global = self._has_large = False
-        self._execute(_CODE_OF.flush)
+        self._execute(CODE_OF.flush)
 
     def write_pkru(self, pkru: int) -> None:
         """Execute WRPKRU, which drops everything too (fuzz.conform.qemu.known)."""
         self.has_global = self._has_large = False
         self.pkru = pkru
-        self._own.words[_DATA * _WORDS + _VALUE] = pkru
+        self._own.words[DATA * WORDS + VALUE] = pkru
         if not self._is_user:
             self._uc.context_restore(self._user)
-        self._uc.emu_start(_CODE_OF.wrpkru, _CODE_OF.end)
+        self._uc.emu_start(CODE_OF.wrpkru, CODE_OF.end)
         self._uc.context_update(self._user)
         self._is_user = True
 
     def _execute(self, stub: int) -> None:
         self._uc.context_restore(self._kernel)
         self._is_user = False
-        self._uc.emu_start(stub, _CODE_OF.end)
+        self._uc.emu_start(stub, CODE_OF.end)

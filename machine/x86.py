@@ -172,11 +172,28 @@ class Machine(Caches):
         return self._denied(cpu, page, kind, PF_PROT)
 
     def _denied(self, cpu: int, page: int, kind: int, why: int) -> int:
-        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it."""
-        self._drop_faulting(cpu, page)
+        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it.
+
+        Where there is no fault, other pieces of the leaf and the other TLB keep what they have.
+        """
         if self.amd:
-            return self._walk(cpu, page, kind)
+            self._drop_denying(cpu, page, kind)
+            result = self._walk(cpu, page, kind)
+            if result >= 0:
+                return result
+            self._drop_faulting(cpu, page)
+            return result
+        self._drop_faulting(cpu, page)
         return -(_ERROR[kind] | why)
+
+    def _drop_denying(self, cpu: int, page: int, kind: int) -> None:
+        """Drop what an access of this kind could use of the page, and the upper entry, so that a walk reads memory."""
+        tlb = self.tlb[cpu]
+        side = FETCH if kind == EXEC and self.split_tlb else 0
+        for tag in (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4):
+            tlb.pop(tag | page, None)
+            tlb.pop(tag | 8 | page >> 2, None)
+        self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
 
     def _walk(self, cpu: int, page: int, kind: int) -> int:
         """Walk the tables for an access that no TLB entry translates; fill the TLB and set A (and D) on success.

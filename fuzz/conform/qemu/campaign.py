@@ -38,6 +38,9 @@ SETTINGS: Final[dict[str, tuple[Setting, ...]]] = {
         Setting(EXACT, Shape()),
         Setting(EXACT, Shape(keys=True)),
         Setting(EXACT, Shape(cpus=1, keys=True)),
+        Setting(EXACT, Shape(huge=True, keys=True), fractured=True),
+        Setting(EXACT, Shape(huge=True, keys=True, whole=True)),
+        Setting(EXACT, Shape(huge=True, keys=True, global_=True, kept=True), fractured=True),
     ),
     MAY_DROP: (
         Setting(MAY_DROP, Shape(keys=True), amd=False),
@@ -225,7 +228,8 @@ def _minimized(
 
 def case_text(setting: Setting, events: list[Event]) -> str:
     """Return a sequence with how it is compared, as text that `parse_case` reads."""
-    return f"{setting}, cpus {setting.shape.cpus}\n{render(events)}"
+    kept = " kept" if setting.shape.kept else ""
+    return f"{setting}{kept}, cpus {setting.shape.cpus}\n{render(events)}"
 
 
 def parse_case(case: str) -> tuple[Setting, list[Event]]:
@@ -234,7 +238,7 @@ def parse_case(case: str) -> tuple[Setting, list[Event]]:
     words, _, cpus = head.partition(", cpus ")
     mode, *switches = words.split() or [""]
     known = {"amd", "split_tlb", "fractured"}
-    if mode not in MODES or not cpus.isdecimal() or not known.issuperset(switches):
+    if mode not in MODES or not cpus.isdecimal() or not {"kept", *known}.issuperset(switches):
         raise EventError(f"'{head}' does not say how a sequence is compared.")
     on = {switch: switch in switches for switch in known}
-    return Setting(mode, Shape(cpus=int(cpus)), **on), parse(rest)
+    return Setting(mode, Shape(cpus=int(cpus), kept="kept" in switches), **on), parse(rest)

@@ -1,7 +1,8 @@
 """One sequence of events on the machine and on QEMU's MMU, event by event, until they differ.
 
-EXACT: the sequence has one outcome. The machine gets what QEMU is: AMD's walk before a fault, no upper cache, WRPKRU
-that drops everything. Each access must have that outcome, so this finds what the machine wrongly allows too.
+EXACT: the sequence has one outcome. The machine gets what QEMU is: AMD's walk before a fault, no upper cache, leaves of
+2 MiB in pieces, WRPKRU and INVLPG of such a leaf that drop everything; there are global entries only where all is of
+one PCID. Each access must have that outcome, so this finds what the machine wrongly allows too.
 
 MAY_DROP: any entry may have been dropped at any time, as on every processor (SDM vol. 3A 4.10.2.3), and QEMU drops more
 than the machine, which drops nothing by itself. What is held are all states of the caches that fit what was seen, each
@@ -57,7 +58,8 @@ def compare(
     machine.memory = [0] * (FRAMES * FANOUT)
     qemu = Processors(setting.shape.cpus)
     try:
-        side = Exact(machine, qemu) if setting.mode == EXACT else MayDrop(machine, qemu, setting)
+        mode = Exact if setting.mode == EXACT else MayDrop
+        side = mode(machine, qemu, setting)
         accesses = 0
         for at, event in enumerate(events):
             if event.kind == STORE:

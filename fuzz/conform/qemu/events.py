@@ -64,7 +64,11 @@ class Event(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What the events of a sequence may use; `whole`: of each 2 MiB one page alone is used."""
+    """What the events of a sequence may use.
+
+    `whole`: of each 2 MiB one page alone is used. `kept`: nothing drops what is not global alone, and all is of one
+    PCID, so that QEMU keeps global entries as a processor does.
+    """
 
     cpus: int = 2
     huge: bool = False
@@ -72,6 +76,7 @@ class Shape(NamedTuple):
     keys: bool = False
     whole: bool = False
     twice: bool = False
+    kept: bool = False
 
 
 def random_events(draws: Draws, shape: Shape, length: int) -> list[Event]:
@@ -86,8 +91,9 @@ def random_events(draws: Draws, shape: Shape, length: int) -> list[Event]:
         for table in PAGE_TABLES
         for index in range(FANOUT)
     ]
+    pcids = PCIDS[:1] if shape.kept else PCIDS
     made += [
-        Event(LOAD_CR3, cpu, draws.choice(ROOTS), draws.choice(PCIDS)) for cpu in range(shape.cpus)
+        Event(LOAD_CR3, cpu, draws.choice(ROOTS), draws.choice(pcids)) for cpu in range(shape.cpus)
     ]
     # Few pages, so that what is cached is met again.
     pages = [0, 4] if shape.whole else draws.sample(range(PAGES), 3)
@@ -118,6 +124,8 @@ def _event(draws: Draws, shape: Shape, pages: Sequence[int]) -> Event:
         return Event(STORE, 0, draws.choice(ROOTS), page // FANOUT, _upper(draws, shape))
     if chance < 0.84:
         return Event(INVLPG, cpu, page)
+    if shape.kept and chance < 0.9:
+        return Event(INVPCID_ALL, cpu, 1)
     if chance < 0.87:
         return Event(INVPCID_PAGE, cpu, draws.choice(PCIDS), page)
     if chance < 0.89:
@@ -129,6 +137,8 @@ def _event(draws: Draws, shape: Shape, pages: Sequence[int]) -> Event:
     if chance < 0.94 and shape.keys:
         # Nothing denies key 0 (machine.pkru).
         return Event(WRPKRU, cpu, draws.randrange(0, 64) << 2)
+    if shape.kept:
+        return Event(LOAD_CR3, cpu, draws.choice(ROOTS), PCIDS[0], 1)
     noflush = int(draws.random() < 0.7)
     return Event(LOAD_CR3, cpu, draws.choice(ROOTS), draws.choice(PCIDS), noflush)
 

@@ -50,10 +50,10 @@ DROPS: Final = {
         recognised="the entry was cached when a WRPKRU was executed",
     ),
     LARGE_REGION: Known(
-        "INVLPG inside the region around all leaves of 2 MiB that are cached drops everything",
+        "INVLPG inside a leaf of 2 MiB that is cached drops everything of its PCID",
         "SDM vol. 2 INVLPG (it may drop more than the entry of the page)",
         permitted=True,
-        recognised="the entry was cached at an INVLPG, and a leaf of 2 MiB had been since the last full flush",
+        recognised="the entry was cached at such an INVLPG; in the exact mode the machine drops everything as well",
     ),
     CODE_MEMORY: Known(
         "a fetch may use translated code that is remembered by its virtual address, beside the TLB",
@@ -74,7 +74,7 @@ REPAIRED: Final = {
         "INVLPG drops what is remembered of the code of one page of 4 KiB, also where a leaf of 2 MiB maps it",
         "SDM vol. 3A 4.10.4.1 (INVLPG drops all entries of the larger page)",
         permitted=False,
-        recognised="INVLPG for all pages of the 2 MiB is executed where such a leaf has been used",
+        recognised="MOV to CR3 is executed as well where such a leaf may be cached",
     ),
     "dirty-replaces": Known(
         "the walk that sets D caches all that it has read, where the machine sets D in the entry that was cached",

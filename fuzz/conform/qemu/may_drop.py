@@ -7,9 +7,7 @@ from typing import NamedTuple
 from fuzz.conform.qemu.events import (
     ACCESS,
     INVLPG,
-    INVPCID_CONTEXT,
     INVPCID_PAGE,
-    LOAD_CR3,
     WRPKRU,
     Event,
 )
@@ -35,7 +33,7 @@ from fuzz.conform.qemu.sides import (
     words,
 )
 from machine.caches import FETCH, GLOBAL_TAG, TAG_MASK
-from machine.entry import DIRTY, EXEC, PSE, WRITE
+from machine.entry import DIRTY, EXEC, WRITE
 from machine.geometry import FRAMES
 from machine.pkru import denies
 from machine.tlb_entry import tlb_grants, tlb_key
@@ -66,8 +64,6 @@ class MayDrop(Side):
         self.states = [[_State({}, {})] for _ in range(setting.shape.cpus)]
         self.loose: list[dict[tuple[int, int], str]] = [{} for _ in self.states]
         """Of each processor the entries, by key, that QEMU has or may have dropped for a known reason, and which."""
-        self.large: list[set[int]] = [set() for _ in self.states]
-        """The PCIDs in which a leaf of 2 MiB was cached since the last full flush."""
         # Where no state has a global entry yet, to look for one changes nothing.
         machine.has_global = True
 
@@ -77,23 +73,13 @@ class MayDrop(Side):
             return self._access(event)
         machine = self.machine
         cpu = event.cpu
-        pcid = machine.pcid[cpu]
         on_qemu(self.qemu, event)
+        if event.kind in (INVLPG, INVPCID_PAGE):
+            self._loosen_flushed(cpu)
         if event.kind == INVLPG:
-            self._loosen_large(cpu, pcid)
-            self._loosen_elsewhere(cpu, pcid, event.first)
-        elif event.kind == INVPCID_PAGE:
-            self._loosen_large(cpu, event.first)
+            self._loosen_elsewhere(cpu, event.first)
         elif event.kind == WRPKRU:
             self._loosen(cpu, range(TAG_MASK + 1), WRPKRU_DROPS)
-            self.large[cpu].clear()
-        elif event.kind == INVPCID_CONTEXT:
-            self.large[cpu].discard(event.first)
-        elif event.kind == LOAD_CR3:
-            if not event.third:
-                self.large[cpu].discard(event.second)
-        else:
-            self.large[cpu].clear()
         left = []
         for state in self.states[cpu]:
             machine.tlb[cpu], machine.psc[cpu] = state.tlb, state.psc
@@ -148,7 +134,7 @@ class MayDrop(Side):
         fewest = min(names, key=_fewest)
         self.explained.update(fewest)
         self.states[cpu] = _widest(left)
-        self._note(event, shown)
+        self._note(event)
         return None
 
     def _parts(self, state: _State, event: Event) -> Iterator[tuple[int, ...]]:
@@ -202,26 +188,19 @@ class MayDrop(Side):
 
     # What QEMU drops beyond what it was told to.
 
-    def _note(self, event: Event, shown: int) -> None:
-        """Note what an access has made QEMU drop or cache, that the machine does not."""
+    def _note(self, event: Event) -> None:
+        """Note what an access has made QEMU drop beyond what the machine does."""
         cpu, page = event.cpu, event.first
-        pcid = self.machine.pcid[cpu]
-        if shown < 0:
-            self._loosen_large(cpu, pcid)
-        elif self.memory[self.machine.cr3[cpu] << 2 | page >> 2] & PSE:
-            self.large[cpu].add(pcid)
-        self._loosen_elsewhere(cpu, pcid, page)
+        self._loosen_flushed(cpu)
+        self._loosen_elsewhere(cpu, page)
         if self.split and event.second == EXEC:
             # QEMU's one TLB serves loads too, and what is remembered of the code may have spared it this walk.
             self._loosen_page(cpu, page, CODE_MEMORY)
 
-    def _loosen_elsewhere(self, cpu: int, pcid: int, page: int) -> None:
+    def _loosen_elsewhere(self, cpu: int, page: int) -> None:
         """Note what Processors drops under other PCIDs, if global entries may be cached there."""
-        if not self.qemu.has_global(cpu):
-            return
-        for other in sorted(self.large[cpu] - {pcid}):
-            self._loosen_large(cpu, other)
-        self._loosen_page(cpu, page, NO_GLOBALS)
+        if self.qemu.has_global(cpu):
+            self._loosen_page(cpu, page, NO_GLOBALS)
 
     def _loosen_page(self, cpu: int, page: int, reason: str) -> None:
         loose = self.loose[cpu]
@@ -230,8 +209,8 @@ class MayDrop(Side):
                 if key & 7 == (page >> 2 if key & 8 else page):
                     loose.setdefault((key, entry), reason)
 
-    def _loosen_large(self, cpu: int, pcid: int) -> None:
-        if pcid in self.large[cpu]:
+    def _loosen_flushed(self, cpu: int) -> None:
+        for pcid in self.qemu.flushed:
             self._loosen(cpu, (pcid, GLOBAL_TAG), LARGE_REGION)
 
     def _loosen(self, cpu: int, tags: Sequence[int], reason: str) -> None:

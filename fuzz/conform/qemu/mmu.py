@@ -163,7 +163,8 @@ class Mmu:
         self.fault_address = -1
         self.walked = False
         self.has_global = False
-        self._has_large = False
+        self._large = 0
+        """A bit for each 2 MiB in which a leaf of that size may be cached."""
         self.root = -1
         self.pkru = 0
         self._serial = 0
@@ -295,7 +296,7 @@ class Mmu:
             memory[at] |= set_by_walk
             words[word] = 0
         if frame is not None and len(places) == 1 and set_by_walk & PSE:
-            self._has_large = True
+            self._large |= 1 << page // FANOUT
         if set_by_walk & GLOBAL:
             self.has_global = True
         self.walked = probe and bool(set_by_walk & ACCESSED)
@@ -333,25 +334,29 @@ class Mmu:
         entry = FRAME_BITS[root] | TABLE if root >= 0 else 0
         self._own_word(PDPT, 0, entry)
 
-    def invlpg(self, page: int) -> None:
-        """Execute INVLPG for a page; where leaves of 2 MiB have been used, for all pages of its 2 MiB.
+    def invlpg(self, page: int) -> bool:
+        """Execute INVLPG for a page; return whether everything was dropped, as where leaves of 2 MiB may be cached.
 
-        What is remembered of translated code is dropped for the page of 4 KiB alone, where SDM vol. 3A 4.10.4.1 has all
-        that is cached of the larger page dropped (fuzz.conform.qemu.known).
+        There QEMU's INVLPG drops all of its TLB, but of the code that it remembers the page of 4 KiB alone, where SDM
+        vol. 3A 4.10.4.1 has all that is cached of the larger page dropped (fuzz.conform.qemu.known): MOV to CR3 does.
         """
-        first = page - page % FANOUT
-        for each in range(first, first + FANOUT) if self._has_large else (page,):
-            self._own.words[DATA * WORDS + ADDRESS] = address_of(each)
-            self._execute(CODE_OF.invlpg)
+        self._own.words[DATA * WORDS + ADDRESS] = address_of(page)
+        self._execute(CODE_OF.invlpg)
+        if self._large >> page // FANOUT & 1:
+            self.flush()
+            return True
+        return False
 
     def flush(self) -> None:
         """Execute MOV to CR3, which drops everything (fuzz.conform.qemu.known)."""
-        self.has_global = self._has_large = False
+        self.has_global = False
+        self._large = 0
         self._execute(CODE_OF.flush)
 
     def write_pkru(self, pkru: int) -> None:
         """Execute WRPKRU, which drops everything too (fuzz.conform.qemu.known)."""
-        self.has_global = self._has_large = False
+        self.has_global = False
+        self._large = 0
         self.pkru = pkru
         self._own.words[DATA * WORDS + VALUE] = pkru
         if not self._is_user:

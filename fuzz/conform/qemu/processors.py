@@ -30,13 +30,17 @@ def _take() -> Mmu:
 class Processors:
     """`cpus` processors, at first with nothing cached, no page table and all keys allowed.
 
+    `flushed` has the PCIDs of which the last access or invalidation of a page has dropped everything.
     `close` gives their instances back, and so does the end of the object; nothing may be asked of it after that.
     """
 
     def __init__(self, cpus: int) -> None:
         self._mmus: list[dict[int, Mmu]] = [{} for _ in range(cpus)]
         self._pkru = [0] * cpus
-        self._now = [self._mmu(cpu, 0) for cpu in range(cpus)]
+        self._pcid = [0] * cpus
+        self.flushed: list[int] = []
+        for cpu in range(cpus):
+            self._mmu(cpu, 0)
 
     def _mmu(self, cpu: int, pcid: int) -> Mmu:
         """Return the instance of a PCID."""
@@ -52,6 +56,10 @@ class Processors:
 
     def __del__(self) -> None:
         self.close()
+
+    def _invlpg(self, cpu: int, pcid: int, page: int) -> None:
+        if self._mmus[cpu][pcid].invlpg(page):
+            self.flushed.append(pcid)
 
     def close(self) -> None:
         """Give the instances back."""
@@ -70,16 +78,17 @@ class Processors:
         probe: bool = False,
     ) -> int:
         """Execute a user-mode access; return the frame, or minus the error code of its page fault (Mmu.access)."""
-        now = self._now[cpu]
-        result = now.access(page, kind, memory, twice=twice, probe=probe)
+        self.flushed.clear()
+        pcid = self._pcid[cpu]
+        result = self._mmus[cpu][pcid].access(page, kind, memory, twice=twice, probe=probe)
         if result < 0:
-            now.invlpg(page)
+            self._invlpg(cpu, pcid, page)
         self._invlpg_elsewhere(cpu, page)
         return result
 
     def fault_address(self, cpu: int) -> int:
         """Return the page that CR2 named at the last fault of the processor, -1 for an address that was not used."""
-        return self._now[cpu].fault_address
+        return self._mmus[cpu][self._pcid[cpu]].fault_address
 
     def has_global(self, cpu: int) -> bool:
         """Return whether a global entry may be cached under any PCID of a processor."""
@@ -92,11 +101,12 @@ class Processors:
 
     def walked(self, cpu: int) -> bool:
         """Return whether a walk translated the last access of the loaded PCID, if it was told to probe."""
-        return self._now[cpu].walked
+        return self._mmus[cpu][self._pcid[cpu]].walked
 
     def invlpg(self, cpu: int, page: int) -> None:
         """Drop what translates a page in the loaded PCID, and global entries of all."""
-        self._now[cpu].invlpg(page)
+        self.flushed.clear()
+        self._invlpg(cpu, self._pcid[cpu], page)
         self._invlpg_elsewhere(cpu, page)
 
     def _invlpg_elsewhere(self, cpu: int, page: int) -> None:
@@ -104,16 +114,15 @@ class Processors:
 
         A processor has one for all PCIDs, so it does not keep it where another one has used something else.
         """
-        now = self._now[cpu]
-        for mmu in self._mmus[cpu].values():
-            if mmu.has_global and mmu is not now:
-                mmu.invlpg(page)
+        for pcid, mmu in self._mmus[cpu].items():
+            if mmu.has_global and pcid != self._pcid[cpu]:
+                self._invlpg(cpu, pcid, page)
 
     def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
         """INVPCID type 0."""
-        mmu = self._mmus[cpu].get(pcid)
-        if mmu is not None:
-            mmu.invlpg(page)
+        self.flushed.clear()
+        if pcid in self._mmus[cpu]:
+            self._invlpg(cpu, pcid, page)
 
     def invpcid_context(self, cpu: int, pcid: int) -> None:
         """INVPCID type 1."""
@@ -132,7 +141,7 @@ class Processors:
         mmu.set_root(root)
         if not noflush:
             mmu.flush()
-        self._now[cpu] = mmu
+        self._pcid[cpu] = pcid
 
     def write_pkru(self, cpu: int, pkru: int) -> None:
         """WRPKRU, which drops everything in QEMU."""

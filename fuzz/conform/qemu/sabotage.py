@@ -1,7 +1,7 @@
 """Machines with one rule of the architecture broken each: a comparison that has teeth finds every one of them.
 
-What only keeps more than it must, such as an INVLPG that spares global entries, is found where the sequence has one
-outcome alone: where everything may be dropped, all that is kept may be.
+What keeps more than it must is found where the sequence has one outcome, and in the other mode only because QEMU has no
+reason to drop it: where everything may be dropped, all that is kept may be.
 """
 
 from typing import Final
@@ -36,6 +36,16 @@ class _OtherError(Machine):
         """Translate, and change the error code."""
         result = super().access(cpu, page, kind)
         return -(-result ^ self.flipped) if result < 0 and -result & self.where else result
+
+
+class InvlpgSparesGlobals(Machine):
+    """INVLPG drops no global entry."""
+
+    def invlpg(self, cpu: int, page: int) -> None:
+        """Drop the page's entries of the loaded PCID."""
+        known, self.has_global = self.has_global, False
+        super().invlpg(cpu, page)
+        self.has_global = known
 
 
 class ErrorWithoutP(_OtherError):
@@ -294,6 +304,7 @@ class StrayDirty(Machine):
 SABOTAGES: Final[tuple[type[Machine], ...]] = (
     InvlpgDropsNothing,
     FaultKeepsEntry,
+    InvlpgSparesGlobals,
     ErrorWithoutP,
     ErrorWithoutWrite,
     ErrorWithoutFetch,

@@ -17,7 +17,7 @@ from fuzz.conform.qemu.events import (
     entry_text,
 )
 from fuzz.conform.qemu.processors import Processors
-from machine.caches import UPPER
+from machine.caches import GLOBAL_TAG, UPPER
 from machine.entry import DIRTY, WRITE
 from machine.geometry import FRAMES
 from machine.x86 import Machine
@@ -124,6 +124,10 @@ class Side:
 class Exact(Side):
     """The sequence has one outcome."""
 
+    def __init__(self, machine: Machine, qemu: Processors, setting: Setting) -> None:
+        super().__init__(machine, qemu)
+        self.kept = setting.shape.kept
+
     def apply(self, event: Event) -> Found | None:
         """As Side.apply."""
         machine = self.machine
@@ -131,14 +135,15 @@ class Exact(Side):
         if event.kind == ACCESS:
             # QEMU has no upper cache (known.NO_UPPER_CACHE).
             machine.evict(cpu, event.first, UPPER)
-            met = machine.tlb[cpu].get(machine.pcid[cpu] << 4 | event.first, DIRTY)
+            clean = self._meets_clean(cpu, event.first)
             entry = machine.access(cpu, event.first, event.second)
-            if event.second == WRITE and entry >= 0 and not met & DIRTY:
+            if event.second == WRITE and entry >= 0 and clean:
                 # The walk that sets D has made QEMU's entry anew (known.REPAIRED).
                 machine.evict(cpu, event.first)
                 machine.fill(cpu, event.first)
             mine = entry >> 8 & FRAMES - 1 if entry >= 0 else entry
             shown = self.access_qemu(event)
+            self._flush_too(cpu)
             if mine != shown:
                 return OUTCOME, words(mine), words(shown)
             found = self.bad_address(event, shown)
@@ -147,11 +152,30 @@ class Exact(Side):
         else:
             on_machine(machine, event)
             on_qemu(self.qemu, event)
+            if event.kind in (INVLPG, INVPCID_PAGE):
+                self._flush_too(cpu)
             if event.kind == WRPKRU:
                 machine.toggle_pge(cpu)
         if machine.memory != self.memory:
             return MEMORY, *different_words(machine.memory, self.memory)
         return None
+
+    def _meets_clean(self, cpu: int, page: int) -> bool:
+        """Return whether the entry that an access would use exists and has D clear."""
+        tlb = self.machine.tlb[cpu]
+        for tag in (self.machine.pcid[cpu] << 4, GLOBAL_TAG << 4):
+            for key in (tag | page, tag | 8 | page >> 2):
+                if key in tlb:
+                    return not tlb[key] & DIRTY
+        return False
+
+    def _flush_too(self, cpu: int) -> None:
+        """Drop what QEMU has dropped because a leaf of 2 MiB was cached (known.LARGE_REGION)."""
+        for pcid in self.qemu.flushed:
+            if self.kept:
+                self.machine.toggle_pge(cpu)
+            else:
+                self.machine.invpcid_context(cpu, pcid)
 
 
 def words(shown: int) -> str:

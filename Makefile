@@ -74,7 +74,7 @@ layers: venv ## import-linter: an import runs down only
 	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }; echo "$$report" | tail -n 1
 
 # The products' sources; bench and tests run as they are, on top of whichever tree PYTHONPATH names.
-SOURCES := $(wildcard corpus/*.txt $(addsuffix /*.py,contract corpus fuzz fuzz/* machine mm optimized optimized/* reference))
+SOURCES := $(wildcard corpus/*.txt $(addsuffix /*.py,contract corpus fuzz fuzz/* fuzz/*/* machine mm optimized optimized/* reference))
 
 .PHONY: compile
 compile: .compiled/sources.sha256 ## compile the models into .compiled, three times as fast: PYTHONPATH=$$PWD/.compiled (needs a C compiler)

@@ -172,11 +172,28 @@ class Machine(Caches):
         return self._denied(cpu, page, kind, PF_PROT)
 
     def _denied(self, cpu: int, page: int, kind: int, why: int) -> int:
-        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it."""
-        self._drop_faulting(cpu, page)
+        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it.
+
+        Where there is no fault, other pieces of the leaf and the other TLB keep what they have.
+        """
         if self.amd:
-            return self._walk(cpu, page, kind)
+            self._drop_denying(cpu, page, kind)
+            result = self._walk(cpu, page, kind)
+            if result >= 0:
+                return result
+            self._drop_faulting(cpu, page)
+            return result
+        self._drop_faulting(cpu, page)
         return -(_ERROR[kind] | why)
+
+    def _drop_denying(self, cpu: int, page: int, kind: int) -> None:
+        """Drop what an access of this kind could use of the page, and the upper entry, so that a walk reads memory."""
+        tlb = self.tlb[cpu]
+        side = FETCH if kind == EXEC and self.split_tlb else 0
+        for tag in (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4):
+            tlb.pop(tag | page, None)
+            tlb.pop(tag | 8 | page >> 2, None)
+        self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
 
     def _walk(self, cpu: int, page: int, kind: int) -> int:
         """Walk the tables for an access that no TLB entry translates; fill the TLB and set A (and D) on success.
@@ -255,14 +272,18 @@ class Machine(Caches):
         (linux-tlb D.3 rule 3).
         Both levels must permit it, as in any walk (SDM 4.6.1, 4.8); the walk may use a cached upper entry (APM vol. 2
         section 5.5).
+        Like any walk it sets A in what it uses (SDM 4.8), which a store through a dirty entry does not.
         """
         memory = self.memory
         huge = bool(key & 8) or bool(entry & TLB_PIECE)
         upper = self.psc[cpu].get(self.pcid[cpu] << 1 | page >> 2)
         at = self.cr3[cpu] << 2 | page >> 2
+        is_read = upper is None
         if upper is None:
             upper = memory[at]
         small = bool(upper & PRESENT) and not upper & PSE
+        if small and is_read:
+            memory[at] = upper | ACCESSED
         if small:
             at = ((upper >> 19) & 60 | (upper >> 12) & 3) << 2 | page & 3
         leaf = memory[at] if small else upper
@@ -274,7 +295,7 @@ class Machine(Caches):
         permits = leaf & upper & RW and leaf & upper & USER and not key_denies
         if self.blind_dirty or (same and permits):
             if same:
-                memory[at] = leaf | DIRTY
+                memory[at] = leaf | ACCESSED | DIRTY
             entry |= DIRTY
             self.tlb[cpu][key] = entry
             return entry + ((page & 3) << 8) if key & 8 else entry

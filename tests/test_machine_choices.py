@@ -10,7 +10,7 @@ import pytest
 from machine.caches import BOTH, FETCH, OF_FETCHES, TRANSLATION, UPPER
 from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, PRESENT, PSE, READ, USER, WRITE
 from machine.geometry import FRAME_BITS
-from machine.x86 import Machine
+from machine.x86 import PF_USER, PF_WRITE, Machine
 from tests.paging import (
     DATA,
     HUGE,
@@ -322,3 +322,19 @@ def test_a_broadcast_behind_the_change_leaves_nothing(*, fractured: bool, split_
         for kind in (READ, EXEC):
             assert not any_shows(met, (0, kind, HUGE if m is huge else DATA))
             assert any_shows(met, (0, kind, NEW_HUGE if m is huge else OTHER))
+
+
+def test_no_fault_leaves_the_other_pieces() -> None:
+    """On AMD an access that the walk from memory permits is no fault: other pieces of the leaf stay (APM 5.5.3)."""
+    m = machine_with_huge(PRESENT | USER, amd=True, fractured=True)
+    m.access(0, 1, READ)
+    m.access(0, 2, READ)
+    m.write_entry(ROOT, 0, FRAME_BITS[HUGE] | PSE | LEAF)
+    m.access(0, 2, WRITE)
+    m.write_entry(ROOT, 0, 0)
+
+    assert [frame_in(m.access(0, page, READ)) for page in (1, 2)] == [HUGE + 1, HUGE + 2]
+    assert m.access(0, 2, EXEC) > 0
+    assert m.access(0, 3, READ) == -PF_USER
+    assert m.access(0, 1, WRITE) == -(PF_USER | PF_WRITE)
+    assert m.access(0, 2, READ) == -PF_USER

@@ -59,6 +59,21 @@ def test_the_first_store_sets_dirty_in_memory() -> None:
     assert (cached(m) or 0) & DIRTY
 
 
+def test_the_walk_that_sets_dirty_sets_accessed() -> None:
+    """It uses both levels, so A is set in what it reads in memory (SDM 4.8); a cached upper entry is not read."""
+    m = clean_entry()
+    set_leaf(m, LEAF)
+    set_upper(m, TABLE_ENTRY)
+    m.access(0, 0, WRITE)
+    assert (leaf_of(m) & ACCESSED, m.read_entry(ROOT, 0) & ACCESSED) == (ACCESSED, 0)
+
+    m = clean_entry()
+    set_upper(m, TABLE_ENTRY)
+    m.psc[0].clear()
+    m.access(0, 0, WRITE)
+    assert m.read_entry(ROOT, 0) & ACCESSED
+
+
 def test_a_dirty_entry_stores_silently() -> None:
     """A store through a dirty entry does not look at memory: an unmapped page takes it."""
     m = clean_entry()

@@ -11,7 +11,7 @@ class Job:
     """What a worker is to do.
 
     `policy` is a name or a path, `executions` the worker's share of a limit (0: none), `corpus` the path of a file with
-    one input in hex digits a line.
+    one input in hex digits a line, `machine` a name of fuzz.machines.
     """
 
     policy: str
@@ -20,6 +20,7 @@ class Job:
     records: int
     executions: int
     corpus: str
+    machine: str = "model"
 
     @property
     def scratch(self) -> Path:

@@ -117,6 +117,7 @@ class _Parent:
             records=self.plan.records,
             executions=executions,
             corpus=str(corpus),
+            machine=self.plan.machine,
         )
         self.starts += 1
         try:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fuzz.campaign.messages import Broken
 from fuzz.campaign.policy_source import LoadedPolicy
+from fuzz.machines import DEFAULT_MACHINE
 from fuzz.store import Ending, Minimum, Totals
 
 
@@ -38,7 +39,7 @@ class Plan:
 
     `seeds` are the inputs that every worker runs first, `resumed` how many of them, at the end, an earlier campaign
     has left; a worker that is silent for `silence` seconds is taken for hung. `unique`: no campaign of the database may
-    have the name already.
+    have the name already. `machine` is a name of fuzz.machines.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Plan:
     resumed: int = 0
     silence: float = 30.0
     unique: bool = False
+    machine: str = DEFAULT_MACHINE
 
 
 @dataclass(slots=True)

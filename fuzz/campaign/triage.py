@@ -12,6 +12,7 @@ from fuzz.minimize import NotInteresting, minimize
 from fuzz.scenario import Scenario, decode, encode, render
 from fuzz.store import Minimum
 from fuzz.verdict import ILLEGAL
+from machine.x86 import Machine
 from optimized.policy import Policy
 
 RERUNS = 3
@@ -37,9 +38,14 @@ class Triage:
     """
 
     def __init__(
-        self, policy: Policy, send: Callable[[Message], None], beat: Callable[[], object]
+        self,
+        policy: Policy,
+        send: Callable[[Message], None],
+        beat: Callable[[], object],
+        machine_type: type[Machine] = Machine,
     ) -> None:
         self.policy = policy
+        self.machine_type = machine_type
         self.send = send
         self.beat = beat
         self.failures = 0
@@ -83,20 +89,20 @@ class Triage:
 
         def interesting(candidate: Scenario) -> bool:
             self.beat()
-            shown = execute(candidate, self.policy.make())
+            shown = self._execute(candidate)
             return shown.verdict == ILLEGAL and (shown.rule, shown.reason) == wanted
 
         try:
             smaller = minimize(scenario, interesting)
         except NotInteresting:
-            again = showing(execute(scenario, self.policy.make()))
+            again = showing(self._execute(scenario))
             raise self._not_reproducible(scenario, showing(outcome), again) from None
         minimal = smaller.scenario
-        last = execute(minimal, self.policy.make())
+        last = self._execute(minimal)
         if (last.rule, last.reason) != wanted:
             raise self._not_reproducible(minimal, showing(outcome), showing(last))
         self._reproduce(minimal, showing(last), RERUNS)
-        told = explain(minimal, self.policy)
+        told = explain(minimal, self.policy, self.machine_type)
         minimum = Minimum(
             policy=self.policy.name,
             rule=told.rule,
@@ -110,10 +116,13 @@ class Triage:
         )
         return Found(minimum, evidence(told), data, execution, smaller.runs, smaller.complete)
 
+    def _execute(self, scenario: Scenario) -> Outcome:
+        return execute(scenario, self.policy.make(), machine_type=self.machine_type)
+
     def _reproduce(self, scenario: Scenario, expected: Showing, times: int) -> None:
         for _ in range(times):
             self.beat()
-            again = showing(execute(scenario, self.policy.make()))
+            again = showing(self._execute(scenario))
             if again != expected:
                 raise self._not_reproducible(scenario, expected, again)
 

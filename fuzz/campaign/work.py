@@ -13,6 +13,7 @@ from fuzz.campaign.policy_source import LoadedPolicy, PolicyError, blame, load_p
 from fuzz.campaign.triage import CannotGoOn, Triage
 from fuzz.engines.registry import FEEDBACK, drive
 from fuzz.engines.session import Finished, Session
+from fuzz.machines import machine_named
 from fuzz.scenario import Scenario, render
 
 BEAT_SECONDS: Final = 0.1
@@ -57,7 +58,8 @@ class Work:
         except PolicyError as error:
             self.send(Broken("policy", str(error)))
             return
-        self.triage = Triage(loaded.policy, self.send, self.beat)
+        machine_type = machine_named(self.job.machine)
+        self.triage = Triage(loaded.policy, self.send, self.beat, machine_type)
         self.session = GuardedSession(
             loaded.policy,
             seed=self.job.seed,
@@ -66,6 +68,7 @@ class Work:
             report=self.triage,
             stop=self.stop,
             feedback=self.job.engine in FEEDBACK,
+            machine_type=machine_type,
         )
         self.triage.execution = lambda: self.session.executions
         self.send(Hello(os.getpid()))

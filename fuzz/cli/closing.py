@@ -6,6 +6,7 @@ from typing import Final
 from fuzz.campaign.plan import Plan, Result, Sighted
 from fuzz.campaign.progress import duration, saved
 from fuzz.cli.options import counted, replay_command
+from fuzz.machines import DEFAULT_MACHINE
 from fuzz.store import jsonable
 from fuzz.verdict import meaning_of
 
@@ -20,7 +21,10 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
     rate = totals.executions / totals.seconds if totals.seconds else 0.0
     lines = [
         "",
-        f"Campaign {plan.name} {result.status}: policy {plan.policy.name}, engine {plan.engine}, seed {plan.seed}.",
+        (
+            f"Campaign {plan.name} {result.status}: policy {plan.policy.name}, engine {plan.engine},"
+            f" seed {plan.seed}{_machine(plan)}."
+        ),
         (
             f"{counted(totals.executions, 'execution')} in {duration(totals.seconds)} ({rate:,.0f}/s),"
             f" {totals.features:,} features, corpus {totals.corpus_size:,}."
@@ -41,13 +45,17 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
     elif result.broken is None:
         lines.append("Nothing illegal was found.")
     for sighted in ordered[:SHOWN]:
-        lines += ["", *_finding(sighted, db)]
+        lines += ["", *_finding(sighted, db, plan.machine)]
     if len(ordered) > SHOWN:
         option = f" --campaign {plan.name} --db {db}"
         lines += ["", f"And {len(ordered) - SHOWN} more: shootdown findings list{option}"]
     if result.broken is not None:
         lines += ["", *_broken(plan, result)]
     return lines
+
+
+def _machine(plan: Plan) -> str:
+    return "" if plan.machine == DEFAULT_MACHINE else f", machine {plan.machine}"
 
 
 def in_order(result: Result) -> list[Sighted]:
@@ -66,6 +74,7 @@ def summary(plan: Plan, result: Result, db: str) -> dict[str, object]:
         "policy": plan.policy.name,
         "policy_version": plan.policy.version,
         "engine": plan.engine,
+        "machine": plan.machine,
         "seed": plan.seed,
         "workers": plan.workers,
         "records": plan.records,
@@ -77,13 +86,13 @@ def summary(plan: Plan, result: Result, db: str) -> dict[str, object]:
         "failures": result.snapshot.failures,
         "workers_replaced": result.snapshot.replaced,
         "worker_events": list(result.events),
-        "findings": [_document(sighted, db) for sighted in in_order(result)],
+        "findings": [_document(sighted, db, plan.machine) for sighted in in_order(result)],
         "broken": None if broken is None else asdict(broken),
         "logs": None if result.logs is None else str(result.logs),
     }
 
 
-def _finding(sighted: Sighted, db: str) -> list[str]:
+def _finding(sighted: Sighted, db: str, machine: str) -> list[str]:
     minimum = sighted.minimum
     known = "" if sighted.new else " (known before)"
     records = minimum.text.split("\n\n", 1)
@@ -98,11 +107,11 @@ def _finding(sighted: Sighted, db: str) -> list[str]:
         ),
         f"  {header}",
         *(f"  {line}" for line in (records[1] if len(records) > 1 else "").splitlines()),
-        f"Replay: {replay_command(sighted.key[:16], db=db)}",
+        f"Replay: {replay_command(sighted.key[:16], db=db, machine=machine)}",
     ]
 
 
-def _document(sighted: Sighted, db: str) -> dict[str, object]:
+def _document(sighted: Sighted, db: str, machine: str) -> dict[str, object]:
     return {
         "id": sighted.key[:16],
         "key": sighted.key,
@@ -111,7 +120,7 @@ def _document(sighted: Sighted, db: str) -> dict[str, object]:
         "count": sighted.count,
         "execution": sighted.execution,
         "complete": sighted.complete,
-        "replay": replay_command(sighted.key[:16], db=db),
+        "replay": replay_command(sighted.key[:16], db=db, machine=machine),
     }
 
 
@@ -128,6 +137,8 @@ def _broken(plan: Plan, result: Result) -> list[str]:
     if broken.details:
         lines.append(f"The traceback is in {result.logs}/traceback.txt.")
     if broken.scenario:
-        replay = replay_command(f"{result.logs}/scenario.txt", policy=plan.policy.spec)
+        replay = replay_command(
+            f"{result.logs}/scenario.txt", policy=plan.policy.spec, machine=plan.machine
+        )
         lines.append(f"Replay: {replay}")
     return lines

@@ -16,7 +16,7 @@ from fuzz.campaign.progress import PlainView, live_view
 from fuzz.campaign.seeds import seed_corpus
 from fuzz.cli.closing import closing, summary
 from fuzz.cli.exit_codes import HARNESS_FAILED, ILLEGAL_FOUND, OK, UNUSABLE
-from fuzz.cli.options import Duration, db_option, json_option
+from fuzz.cli.options import Duration, chosen_machine, db_option, json_option, machine_option
 from fuzz.cli.output import print_json
 from fuzz.cli.settle import settle
 from fuzz.compiled import is_compiled
@@ -64,6 +64,7 @@ from fuzz.store import find_campaign, list_campaigns, load_corpus, open_store
     show_default=True,
     help="Replace a silent worker.",
 )
+@machine_option
 @click.option("--quiet", is_flag=True, help="Show findings only, no progress.")
 @json_option
 def command(
@@ -82,6 +83,7 @@ def command(
     no_seeds: bool,
     exclude_seed: tuple[str, ...],
     hang_after: float,
+    machine: str,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -96,6 +98,7 @@ def command(
         raise click.UsageError(
             f"Compiled models have no bytecode to instrument: run --engine {engine} without the compiled tree."
         )
+    chosen_machine(machine)
     seeds = () if no_seeds else seed_corpus(exclude_seed)
     left: list[bytes] = []
     unique = True
@@ -133,6 +136,7 @@ def command(
             resumed=len(left),
             silence=hang_after,
             unique=unique,
+            machine=machine,
         )
         with _view(plan, db, quiet=quiet, as_json=as_json) as view:
             result = run_campaign(store, plan, view)

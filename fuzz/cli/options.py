@@ -7,7 +7,10 @@ from typing import Final
 
 import click
 
+from fuzz.conform.unusable import Unusable
+from fuzz.machines import DEFAULT_MACHINE, MACHINES, machine_named
 from fuzz.scenario import ParsedScenario, ScenarioError, decode, parse
+from machine.x86 import Machine
 
 DEFAULT_DB: Final = "findings.db"
 LONGEST_BINARY: Final = 1 << 16
@@ -26,6 +29,13 @@ db_option = click.option(
     show_default=True,
     metavar="FILE",
     help="The findings database.",
+)
+machine_option = click.option(
+    "--machine",
+    type=click.Choice(MACHINES),
+    default=DEFAULT_MACHINE,
+    show_default=True,
+    help="What translates: the model of a processor, or QEMU's MMU (package unicorn).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -65,13 +75,25 @@ class Size(click.ParamType[int]):
         return int(match[1]) << _SHIFTS[match[2].lower()]
 
 
-def replay_command(target: str, *, policy: str = "", db: str = DEFAULT_DB) -> str:
+def chosen_machine(name: str) -> type[Machine]:
+    """Return the machine of --machine; one sentence and exit code 2 when it is not to be had here."""
+    try:
+        return machine_named(name)
+    except Unusable as error:
+        raise click.UsageError(f"--machine {name} is not possible: {error}") from None
+
+
+def replay_command(
+    target: str, *, policy: str = "", db: str = DEFAULT_DB, machine: str = DEFAULT_MACHINE
+) -> str:
     """Return the literal command that shows a finding or a file again; what is the default is left out."""
     words = ["shootdown", "replay", target]
     if policy:
         words += ["--policy", policy]
     if db != DEFAULT_DB:
         words += ["--db", db]
+    if machine != DEFAULT_MACHINE:
+        words += ["--machine", machine]
     return shlex.join(words)
 
 

@@ -14,10 +14,19 @@ from fuzz.campaign.policy_source import (
     policy_of_finding,
 )
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
-from fuzz.cli.options import DEFAULT_DB, db_option, json_option, read_scenario, replay_command
+from fuzz.cli.options import (
+    DEFAULT_DB,
+    chosen_machine,
+    db_option,
+    json_option,
+    machine_option,
+    read_scenario,
+    replay_command,
+)
 from fuzz.cli.output import print_json
 from fuzz.evidence.explain import Explanation, explain
 from fuzz.evidence.report import missed_lines, report
+from fuzz.machines import DEFAULT_MACHINE
 from fuzz.scenario import Expectation, Scenario, decode
 from fuzz.store import (
     Replay,
@@ -59,16 +68,31 @@ class Run:
 @click.option(
     "--trace/--no-trace", default=None, help="The timeline; shown unless the run was legal."
 )
+@machine_option
 @json_option
-def command(target: str, *, policy: str | None, db: str, trace: bool | None, as_json: bool) -> int:
+def command(
+    target: str,
+    *,
+    policy: str | None,
+    db: str,
+    trace: bool | None,
+    machine: str,
+    as_json: bool,
+) -> int:
     """Run a scenario again and explain what it shows.
 
     FINDING is the beginning of a finding's id; its replay is recorded in the database. FILE is a scenario as text, or
     the binary input of a fuzzer; without --policy a text is run under every policy of its `expect` lines.
+    What QEMU's MMU shows of a finding is not recorded.
     The exit code is 1 when a run is still illegal.
     """
+    chosen_machine(machine)
     is_file = target not in ("", ".") and Path(target).exists()
-    runs = _replay_file(target, policy) if is_file else [_replay_finding(target, policy, db)]
+    runs = (
+        _replay_file(target, policy, machine)
+        if is_file
+        else [_replay_finding(target, policy, db, machine)]
+    )
     if as_json:
         print_json({"target": target, "runs": [_document(run) for run in runs]})
     else:
@@ -77,13 +101,15 @@ def command(target: str, *, policy: str | None, db: str, trace: bool | None, as_
     return ILLEGAL_FOUND if any(run.told.verdict == ILLEGAL for run in runs) else OK
 
 
-def explained(scenario: Scenario, loaded: LoadedPolicy) -> Explanation:
+def explained(
+    scenario: Scenario, loaded: LoadedPolicy, machine: str = DEFAULT_MACHINE
+) -> Explanation:
     """Explain a run of the policy. Error: PolicyError, when the user's file raises."""
     with blamed(loaded):
-        return explain(scenario, loaded.policy)
+        return explain(scenario, loaded.policy, chosen_machine(machine))
 
 
-def _replay_file(target: str, policy: str | None) -> list[Run]:
+def _replay_file(target: str, policy: str | None, machine: str) -> list[Run]:
     parsed = read_scenario(target)
     expected = {expectation.policy: expectation for expectation in parsed.expectations}
     policies = [policy] if policy is not None else list(expected)
@@ -96,42 +122,48 @@ def _replay_file(target: str, policy: str | None) -> list[Run]:
         loaded = load_policy(name)
         runs.append(
             Run(
-                explained(parsed.scenario, loaded),
+                explained(parsed.scenario, loaded, machine),
                 expected.get(loaded.name),
-                f"{target}, policy {loaded.name}",
-                replay_command(target, policy=name),
+                f"{target}, policy {loaded.name}{_on(machine)}",
+                replay_command(target, policy=name, machine=machine),
             )
         )
     return runs
 
 
-def _replay_finding(target: str, policy: str | None, db: str) -> Run:
+def _replay_finding(target: str, policy: str | None, db: str, machine: str) -> Run:
     if not Path(db).exists() and db == DEFAULT_DB:
         raise click.UsageError(
             f"{target} is no file, and there is no database {db} to look it up in."
         )
+    if machine != DEFAULT_MACHINE:
+        # Whether a finding still fails is a question about the policy, and its machine is the one that found it.
+        with open_store(db, create=False, readonly=True) as store:
+            return _rerun(store, target, policy, db, machine)[0]
     try:
         with open_store(db, create=False) as store:
-            run, record = _rerun(store, target, policy, db)
+            run, record = _rerun(store, target, policy, db, machine)
             record_replay(store, record)
     except StoreReadOnly as error:
         with open_store(db, create=False, readonly=True) as store:
-            run, _ = _rerun(store, target, policy, db)
+            run, _ = _rerun(store, target, policy, db, machine)
         click.echo(f"The replay was not recorded: {error}", err=True)
     return run
 
 
-def _rerun(store: Store, target: str, policy: str | None, db: str) -> tuple[Run, Replay]:
+def _rerun(
+    store: Store, target: str, policy: str | None, db: str, machine: str
+) -> tuple[Run, Replay]:
     finding = find_finding(store, target)
     minimum = finding.minimum
     loaded = load_policy(policy) if policy is not None else recorded_policy(store, finding)
-    told = explained(decode(minimum.scenario), loaded)
+    told = explained(decode(minimum.scenario), loaded, machine)
     expected = Expectation(minimum.policy, minimum.rule, minimum.reason)
     run = Run(
         told,
         expected if loaded.name == minimum.policy else None,
-        f"finding {finding.id}, policy {loaded.name}",
-        replay_command(finding.id, policy=policy or "", db=db),
+        f"finding {finding.id}, policy {loaded.name}{_on(machine)}",
+        replay_command(finding.id, policy=policy or "", db=db, machine=machine),
     )
     record = Replay(
         finding=finding.key,
@@ -155,6 +187,10 @@ def recorded_policy(store: Store, finding: StoredFinding) -> LoadedPolicy:
     last = list_sightings(store, finding.key)[-1]
     campaign = find_campaign(store, last.campaign).campaign
     return policy_of_finding(finding.minimum.policy, campaign.policy_version)
+
+
+def _on(machine: str) -> str:
+    return "" if machine == DEFAULT_MACHINE else ", QEMU's MMU"
 
 
 def _text(run: Run, *, trace: bool | None, brief: bool) -> str:

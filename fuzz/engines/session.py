@@ -13,6 +13,7 @@ from fuzz.scenario import Record, Scenario, decode, encode
 from fuzz.scenario.draws import Draws
 from fuzz.scenario.mutate import crossover, mutate, retype, vary
 from fuzz.verdict import ILLEGAL
+from machine.x86 import Machine
 from mm.world import FLUSHES, INVALIDATED, IPIS
 from optimized.policy import Policy
 
@@ -66,8 +67,10 @@ class Session:
         report: Report,
         stop: Callable[[], bool],
         feedback: bool = True,
+        machine_type: type[Machine] = Machine,
     ) -> None:
         self.strategy = policy.make()
+        self.machine_type = machine_type
         self.seed = seed
         self.records = records
         self.corpus = list(corpus)
@@ -113,7 +116,13 @@ class Session:
     ) -> Outcome:
         if self.stop():
             raise Finished
-        outcome = execute(scenario, self.strategy, observe=watch, shown=shown)
+        outcome = execute(
+            scenario,
+            self.strategy,
+            observe=watch,
+            shown=shown,
+            machine_type=self.machine_type,
+        )
         self.executions += 1
         self._account(outcome)
         if outcome.verdict == ILLEGAL:
@@ -134,7 +143,7 @@ class Session:
             nonlocal applied
             applied += 1
 
-        execute(scenario, self.strategy, applied=count)
+        execute(scenario, self.strategy, applied=count, machine_type=self.machine_type)
         return Scenario(scenario.header, scenario.records[: applied + 1])
 
     def vary(self, draws: Draws, data: bytes) -> bytes:

@@ -19,6 +19,7 @@ from machine.caches import GLOBAL_TAG, TAG_MASK
 from machine.entry import EXEC, READ, WRITE
 from machine.geometry import FANOUT, PAGES
 from machine.tlb_entry import tlb_grants
+from machine.x86 import Machine
 from mm.observer import KEY_SHIFT
 from mm.step import NAMES
 from mm.world import FLUSHES, INVALIDATED, IPIS
@@ -111,9 +112,11 @@ class Explanation:
         }
 
 
-def explain(scenario: Scenario, policy: Policy) -> Explanation:
-    """Run the scenario and return what it did; same scenario, policy and version: the same explanation."""
-    outcome, trace = trace_run(scenario, policy.make())
+def explain(
+    scenario: Scenario, policy: Policy, machine_type: type[Machine] = Machine
+) -> Explanation:
+    """Run the scenario and return what it did; same scenario, policy, machine and version: the same explanation."""
+    outcome, trace = trace_run(scenario, policy.make(), machine_type)
     costs = outcome.costs
     meanings = {reason: meaning for reason, (_, meaning) in REASONS.items()} | UNDECIDED_REASONS
     told = Explanation(

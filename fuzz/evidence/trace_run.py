@@ -14,6 +14,7 @@ from fuzz.oracle import Oracle
 from fuzz.scenario import Scenario
 from machine.entry import EXEC, READ, WRITE
 from machine.geometry import PAGES
+from machine.x86 import Machine
 from mm.flush import FlushStrategy
 from mm.observer import Observer
 from mm.world import World
@@ -109,12 +110,15 @@ class TracingOracle(Oracle):
         super().skipped(cpu, mm, page, old, new)
 
 
-def trace_run(scenario: Scenario, strategy: FlushStrategy) -> tuple[Outcome, Trace]:
+def trace_run(
+    scenario: Scenario, strategy: FlushStrategy, machine_type: type[Machine] = Machine
+) -> tuple[Outcome, Trace]:
     """Run a scenario as fuzz.execute does, and return with its outcome what it did."""
     outcome = execute(
         scenario,
         strategy,
         oracle_type=TracingOracle,
+        machine_type=machine_type,
         applied=lambda oracle, record: _trace_of(oracle).record_applied(record),
     )
     trace = _trace_of(outcome.oracle)

@@ -1,0 +1,1 @@
+"""QEMU's MMU, reached through the wheel `unicorn`, beside the machine."""

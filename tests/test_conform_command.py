@@ -4,6 +4,7 @@ import os
 import platform
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -114,22 +115,25 @@ def test_a_disagreement_is_stored_and_ends_with_1(
 
 
 def test_the_machine_has_to_be_named(tmp_path: Path) -> None:
-    """Without --live there is nothing to compare with."""
+    """Without a machine there is nothing to compare with, and two are one too many."""
+    assert "--live" in complaint(tmp_path, "conform", "--live", "--machine", "qemu")
     assert "--live" in complaint(tmp_path, "conform")
 
 
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (("--part", "races", "--sequences", "5"), "--sequences"),
-        (("--part", "sequences", "--rounds", "5"), "--rounds"),
+        (("--live", "--part", "races", "--sequences", "5"), "--sequences"),
+        (("--live", "--part", "sequences", "--rounds", "5"), "--rounds"),
+        (("--live", "--mode", "exact"), "--mode"),
+        (("--machine", "qemu", "--rounds", "5"), "--rounds"),
     ],
 )
 def test_limits_of_parts_that_do_not_run(
     options: tuple[str, ...], word: str, tmp_path: Path
 ) -> None:
     """A limit of another part is a mistake."""
-    assert word in complaint(tmp_path, "conform", "--live", *options)
+    assert word in complaint(tmp_path, "conform", *options)
 
 
 def test_nothing_compared_is_no_agreement(tmp_path: Path) -> None:
@@ -156,6 +160,24 @@ def test_a_system_that_refuses_processes(tmp_path: Path) -> None:
 
     assert done.returncode == 2, done
     assert "disagreement" not in done.stdout.replace("No disagreement", "")
+
+
+def test_the_command_with_qemu(tmp_path: Path) -> None:
+    """It says what it compared and what QEMU does otherwise, and stores both."""
+    ended = inside(tmp_path, "conform", "--machine", "qemu", "--sequences", "30", "--seed", "1")
+
+    assert ended.code == 0, ended
+    assert ended.out.splitlines()[-1] == "No disagreement."
+    assert "30 sequences" in ended.out
+    assert "unicorn" in inside(tmp_path, "findings", "query", "comparisons").out
+
+
+def test_no_unicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence says which extra is missing, and no database is made."""
+    monkeypatch.setitem(sys.modules, "unicorn", None)
+
+    assert "unicorn" in complaint(tmp_path, "conform", "--machine", "qemu")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_cpu(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import click
 from fuzz.campaign.environment import fresh_seed
 from fuzz.campaign.interrupts import Interrupts
 from fuzz.campaign.progress import paced
+from fuzz.cli.conform_qemu import conform_qemu
 from fuzz.cli.conform_report import closing, document
 from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK, UNUSABLE
 from fuzz.cli.options import Duration, counted, db_option, json_option
@@ -21,7 +22,11 @@ from fuzz.conform.live.build import compile_driver
 from fuzz.conform.live.driver import Driver
 from fuzz.conform.live.host import file_folder, host
 from fuzz.conform.live.run import Comparison, Limits, Part, Result
-from fuzz.conform.outcome import Found
+from fuzz.conform.outcome import Figures, Found
+from fuzz.conform.qemu.campaign import BOTH, Disagreement
+from fuzz.conform.qemu.campaign import Result as Reached
+from fuzz.conform.qemu.mmu import load_unicorn
+from fuzz.conform.qemu.sides import MODES
 from fuzz.conform.unusable import Unusable
 from fuzz.store import StoreError, open_store
 from optimized.policies import REGISTRY
@@ -32,6 +37,11 @@ POLICY: Final = "linux"
 
 @click.command("conform")
 @click.option("--live", is_flag=True, help="Against the Linux that runs here.")
+@click.option(
+    "--machine",
+    type=click.Choice(["qemu"]),
+    help="The machine alone, against QEMU's MMU (unicorn).",
+)
 @click.option(
     "--part",
     "parts",
@@ -53,6 +63,14 @@ POLICY: Final = "linux"
     type=click.IntRange(1),
     help="Rounds of each race; a third of the time if not given.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice([*MODES, BOTH]),
+    help="Of --machine: all may have been dropped, exactly one outcome, or both (the default).",
+)
+@click.option(
+    "--first", type=click.IntRange(0), help="Of --machine: the number of the first sequence."
+)
 @click.option("--seed", type=click.IntRange(0, 2**62), help="Repeats a comparison's choices.")
 @db_option
 @click.option("--quiet", is_flag=True, help="Show the outcome only, no progress.")
@@ -60,6 +78,9 @@ POLICY: Final = "linux"
 def command(
     *,
     live: bool,
+    machine: str | None,
+    mode: str | None,
+    first: int | None,
     parts: tuple[str, ...],
     seconds: float,
     sequences: int | None,
@@ -73,10 +94,22 @@ def command(
 
     With --live the other machine is the Linux that runs here: a C program, compiled by the system's compiler, drives
     it from user space and changes nothing machine-wide. It compares flush requests (as root), then races on two CPUs,
-    then random sequences. The exit code is 0 when all agree, and 1 when a disagreement is not explained.
+    then random sequences. With --machine qemu the simulated processor alone runs beside QEMU's MMU. The exit code is 0
+    when all agree, and 1 when a disagreement is not explained.
     """
-    if not live:
-        raise click.UsageError("Name the machine to compare with: --live.")
+    if live == bool(machine):
+        raise click.UsageError("Name one machine to compare with: --live or --machine qemu.")
+    seed = fresh_seed() if seed is None else seed
+    if machine:
+        for option, value in {"--part": parts, "--rounds": rounds}.items():
+            if value:
+                raise click.UsageError(f"{option} is for --live.")
+        return _qemu(
+            seconds, sequences, seed, mode or BOTH, first or 0, db, quiet=quiet, as_json=as_json
+        )
+    for option, chosen in {"--mode": mode, "--first": first}.items():
+        if chosen is not None:
+            raise click.UsageError(f"{option} is for --machine.")
     wanted = [part for part in Part if not parts or part in parts]
     if rounds is not None and Part.RACES not in wanted:
         raise click.UsageError("--rounds is for the races, which --part leaves out.")
@@ -93,7 +126,7 @@ def command(
         result, unstored = _live(
             wanted,
             Limits(seconds, sequences, rounds),
-            fresh_seed() if seed is None else seed,
+            seed,
             db,
             write,
         )
@@ -108,6 +141,59 @@ def command(
     if result.found:
         return ILLEGAL_FOUND
     return OK if result.compared and not result.failure else UNUSABLE
+
+
+def _qemu(
+    seconds: float,
+    sequences: int | None,
+    seed: int,
+    mode: str,
+    first: int,
+    db: str,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    try:
+        unicorn, _ = load_unicorn()
+    except Unusable as error:
+        raise click.ClickException(f"conform --machine qemu cannot run: {error}") from None
+    interrupts = Interrupts()
+    with interrupts.counted(), open_store(db, create=True) as store:
+        machine = {"emulator": f"unicorn {unicorn.__version__}", "mode": mode}
+        ledger = Ledger(store, "qemu", seed, machine, [])
+
+        def keep(what: Disagreement | Reached) -> None:
+            if isinstance(what, Disagreement):
+                event = f"{what.what} of {what.event}"
+                ledger.found(
+                    Found("qemu", event, what.machine, what.qemu, what.seed, text=what.case)
+                )
+            else:
+                ledger.end(
+                    Figures(
+                        what.sequences,
+                        what.events,
+                        what.accesses,
+                        what.seconds,
+                        {name: count for name, count in what.explained.items() if count},
+                    )
+                )
+
+        code = conform_qemu(
+            seconds=seconds,
+            sequences=sequences,
+            seed=seed,
+            mode=mode,
+            first=first,
+            as_json=as_json,
+            store=keep,
+            stop=lambda: interrupts.count > 0,
+            quiet=quiet,
+        )
+    if ledger.broken is not None:
+        raise ledger.broken
+    return code
 
 
 def _live(

@@ -12,8 +12,8 @@ class Found:
     """A disagreement that nothing explains, minimized.
 
     `kind` is the comparison that found it, `what` differs, `model` and `other` say in words what each side shows.
-    `text` stands in the place of the scenario where there is none. `again`: it is there each time the scenario runs;
-    one that is not is kept as it was met.
+    `text` stands in the place of the scenario where there is none (a sequence of hardware events). `again`: it is there
+    each time the scenario runs; one that is not is kept as it was met.
     """
 
     kind: str

@@ -15,7 +15,10 @@ from fuzz.minimize.rewrite import (
     RUN,
     cpus_by_first_use,
     is_call,
+    rename_cpus,
+    replaced,
     revised,
+    used_cpus,
     with_records,
     without,
 )
@@ -26,9 +29,12 @@ _OVERLAPPING: Final = 3
 
 
 def escape_by_flushes(reducer: Reducer) -> None:
-    """Variants, where two operations pause: they come to their flushes, and have exchanged their CPUs, or their order.
+    """Variants, where two operations pause: they come to their flushes, and have exchanged their CPUs, or their order;
+    and where one pauses: it comes to its flush, and from there on two CPUs have exchanged their work.
 
-    Who holds a lock at its pause is let go on by who waits for it, so the pause says little about where the two meet.
+    Who holds a lock at its pause is let go on by who waits for it, so the pause says little about where the two meet;
+    and who does the work may decide which pause is the simplest (merge-pending-unseen: a write-protection by a CPU that
+    has loaded the page is met at its flush only, one by another CPU before).
     """
     best = reducer.best
     paused = [at for at, record in enumerate(best.records) if record[RUN]]
@@ -42,6 +48,13 @@ def escape_by_flushes(reducer: Reducer) -> None:
         records[first] = revised(other, cpu=one[CPU], run=_FLUSH)
         records[second] = revised(one, cpu=other[CPU], run=_FLUSH)
         variants.append(with_records(best, records))
+    for at in paused:
+        later = replaced(best, at, revised(best.records[at], run=_FLUSH))
+        for low, high in combinations(range(used_cpus(best)), 2):
+            exchanged = rename_cpus(later, {low: high, high: low}).records
+            variants.append(
+                cpus_by_first_use(with_records(best, [*later.records[:at], *exchanged[at:]]))
+            )
     leave_by(reducer, variants, (drop_records, compact_pages))
 
 

@@ -29,7 +29,9 @@ class Part(StrEnum):
 RACING: Final = 1 / 3
 """What part of the time races have at the most, if sequences come after them."""
 ROUNDS: Final = 50
-"""Rounds of a race that run before the next one has its turn."""
+"""Rounds of a race, at the most, that run before the next one has its turn: as many as it has had, so that all have
+some when there is little time."""
+FEWEST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,9 @@ class Comparison:
                 if stop() or time.monotonic() >= last:
                     return
                 mine = figures[race.name]
-                wanted = ROUNDS if rounds is None else min(ROUNDS, rounds - mine.rounds)
+                wanted = min(ROUNDS, max(FEWEST, mine.rounds))
+                if rounds is not None:
+                    wanted = min(wanted, rounds - mine.rounds)
                 if wanted <= 0:
                     continue
                 if race.name not in may:

@@ -181,6 +181,25 @@ def test_a_drop_without_a_name_is_a_disagreement() -> None:
     assert found.what == UNNAMED
 
 
+def test_remembered_code_says_nothing_of_the_tlb() -> None:
+    """A fetch from one address may use code that is remembered, the next, from another one, what a store has cached."""
+    case = """may-drop amd split_tlb, cpus 2
+f1[1] = f4 P RW US
+f4[3] = f11 P RW US
+cpu0 cr3 f1 pcid1
+cpu0 exec p7
+f7[3] = f9 P RW US D
+f1[1] = f7 P RW US
+cpu0 write p7
+f7[3] = f12 P RW US A D
+cpu0 exec p7 twice
+cpu0 exec p7
+"""
+    setting, events = parse_case(case)
+
+    assert compare(events, setting, Machine).difference is None
+
+
 def test_what_qemu_drops_has_its_name() -> None:
     """A stale denial is walked again, and what WRPKRU has dropped is put down to it; the events in between agree."""
     denial = """

@@ -59,7 +59,10 @@ DROPS: Final = {
         "a fetch may use translated code that is remembered by its virtual address, beside the TLB",
         "SDM vol. 3A 4.10.2.2 (there may be a TLB for instructions)",
         permitted=True,
-        recognised="of a machine with two TLBs, a translation for fetches was dropped, or one that a fetch has met",
+        recognised=(
+            "of a machine with two TLBs, a translation for fetches was dropped, or one that a fetch has met; and a"
+            " fetch that meets what one before it has met says nothing of the TLB"
+        ),
     ),
 }
 

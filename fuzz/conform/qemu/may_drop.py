@@ -8,6 +8,7 @@ from fuzz.conform.qemu.events import (
     ACCESS,
     INVLPG,
     INVPCID_PAGE,
+    STORE,
     WRPKRU,
     Event,
 )
@@ -64,6 +65,8 @@ class MayDrop(Side):
         self.states = [[_State({}, {})] for _ in range(setting.shape.cpus)]
         self.loose: list[dict[tuple[int, int], str]] = [{} for _ in self.states]
         """Of each processor the entries, by key, that QEMU has or may have dropped for a known reason, and which."""
+        self.remembered: list[set[tuple[int, int, int]]] = [set() for _ in self.states]
+        """Of each processor what its fetches have met since anything was dropped: PCID, page and frame."""
         # Where no state has a global entry yet, to look for one changes nothing.
         machine.has_global = True
 
@@ -74,6 +77,8 @@ class MayDrop(Side):
         machine = self.machine
         cpu = event.cpu
         on_qemu(self.qemu, event)
+        if event.kind != STORE:
+            self.remembered[cpu].clear()
         if event.kind in (INVLPG, INVPCID_PAGE):
             self._loosen_flushed(cpu)
         if event.kind == INVLPG:
@@ -131,6 +136,12 @@ class MayDrop(Side):
             if mine != shown:
                 return OUTCOME, words(mine), words(shown)
             return MEMORY, *different_words(memory, self.memory)
+        met = (machine.pcid[cpu], page, shown)
+        if self.split and event.second == EXEC and shown >= 0:
+            if met in self.remembered[cpu] and before == self.memory:
+                # Remembered code asks no TLB, so that may have cached something else, which another fetch will use.
+                left += self.states[cpu]
+            self.remembered[cpu].add(met)
         fewest = min(names, key=_fewest)
         self.explained.update(fewest)
         self.states[cpu] = _widest(left)

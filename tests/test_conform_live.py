@@ -17,9 +17,10 @@ from fuzz.conform.live.commands import (
     Command,
     Result,
 )
+from fuzz.conform.live.compare import compare
 from fuzz.conform.live.driver import Driver
 from fuzz.conform.live.host import Host, file_folder, host
-from fuzz.conform.live.known import known_on
+from fuzz.conform.live.known import ZERO_PAGE, known_on
 from fuzz.conform.live.left_out import NEVER, driven_on, makes_executable
 from fuzz.conform.live.program import program_of
 from fuzz.conform.live.sequences import DRIVEN, random_sequence
@@ -118,6 +119,22 @@ def test_a_wrong_answer_that_comes_again_is_minimized(driver: Driver) -> None:
 
     assert found.again
     assert len(found.scenario.records) == 1
+
+
+def test_a_zero_page_that_fork_has_left_out(driver: Driver) -> None:
+    """Linux finds nothing to write-protect where the models have copied a zero page: there the comparison ends."""
+    scenario = parse(
+        "shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\ncpu0 read p0\ncpu0 fork\ncpu0 switch mm1\n"
+        "cpu0 uffd_register p0\ncpu0 uffd_wp p0\ncpu0 write p0\n"
+    ).scenario
+    one = campaign(driver)
+    if not one.is_driven(scenario):
+        pytest.skip("userfaultfd cannot be driven here")
+    shown = compare(driver, program_of(scenario, LINUX.make()))
+
+    assert shown.disagreement is None
+    assert ZERO_PAGE in shown.explained
+    assert shown.commands < len(program_of(scenario, LINUX.make()).steps)
 
 
 def test_every_kind_is_driven_or_has_a_reason() -> None:

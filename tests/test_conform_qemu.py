@@ -188,6 +188,7 @@ f1[1] = f4 P RW US
 f4[3] = f11 P RW US
 cpu0 cr3 f1 pcid1
 cpu0 exec p7
+cpu0 invlpg p3
 f7[3] = f9 P RW US D
 f1[1] = f7 P RW US
 cpu0 write p7

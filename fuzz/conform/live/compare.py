@@ -2,10 +2,11 @@
 
 from typing import Final, NamedTuple
 
-from fuzz.conform.live.commands import DONE, HAS_PAGEMAP, Result
+from fuzz.conform.live.commands import DONE, HAS_PAGEMAP, Command, Result
 from fuzz.conform.live.driver import Driver, ProcessKilled
 from fuzz.conform.live.known import FAULT_AROUND, ZERO_PAGE
 from fuzz.conform.live.program import Planned, Program
+from mm.page_mask import mask_of
 
 PROCESS: Final = "process"
 """What differs when a process of the program is killed: by the kernel if it comes again, else by anybody."""
@@ -48,7 +49,12 @@ def compare(driver: Driver, program: Program) -> Compared:
     looked = bool(driver.features & HAS_PAGEMAP) and not program.large
     explained = {program.cut} - {""}
     accesses = 0
+    # By address space the zero pages that a fork may have left out: nothing is there that could be write-protected.
+    left: dict[int, int] = {}
     for number, (planned, result) in enumerate(zip(program.steps, results, strict=False)):
+        if _protects(planned.command) & left.get(planned.command.space, 0):
+            return Compared(number, accesses, frozenset(explained | {ZERO_PAGE}), None)
+        _note_left(left, planned, result if looked else None)
         found = difference(planned, result, pagemap=looked)
         if found is not None:
             return Compared(number, accesses, frozenset(explained), found)
@@ -60,6 +66,22 @@ def compare(driver: Driver, program: Program) -> Compared:
         planned = program.steps[len(results)]
         died = Disagreement(planned.record, PROCESS, "goes on", killed)
     return Compared(len(results), accesses, frozenset(explained), died)
+
+
+def _protects(command: Command) -> int:
+    """Return the mask of the pages that a command write-protects for userfaultfd."""
+    return mask_of(command.page, command.pages) if command.operation == "PROTECT" else 0
+
+
+def _note_left(left: dict[int, int], planned: Planned, result: Result | None) -> None:
+    """Note the pages that the models map to zeros and the kernel does not; `result` if that tells what is mapped."""
+    command, _, expected = planned
+    if result is None:
+        left[command.space] = left.get(command.space, 0) & expected.zero
+    else:
+        left[command.space] = expected.zero & ~result.present
+    if command.operation == "FORK":
+        left[command.target] = expected.zero
 
 
 def _explained(planned: Planned, result: Result) -> set[str]:

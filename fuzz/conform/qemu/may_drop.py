@@ -77,7 +77,9 @@ class MayDrop(Side):
         machine = self.machine
         cpu = event.cpu
         on_qemu(self.qemu, event)
-        if event.kind != STORE:
+        if event.kind in (INVLPG, INVPCID_PAGE):
+            self._forget(cpu, event.first if event.kind == INVLPG else event.second)
+        elif event.kind != STORE:
             self.remembered[cpu].clear()
         if event.kind in (INVLPG, INVPCID_PAGE):
             self._loosen_flushed(cpu)
@@ -142,11 +144,17 @@ class MayDrop(Side):
                 # Remembered code asks no TLB, so that may have cached something else, which another fetch will use.
                 left += self.states[cpu]
             self.remembered[cpu].add(met)
+        elif shown < 0:
+            # Each fault is followed by an INVLPG (known.REPAIRED).
+            self._forget(cpu, page)
         fewest = min(names, key=_fewest)
         self.explained.update(fewest)
         self.states[cpu] = _widest(left)
         self._note(event)
         return None
+
+    def _forget(self, cpu: int, page: int) -> None:
+        self.remembered[cpu] = {met for met in self.remembered[cpu] if met[1] != page}
 
     def _parts(self, state: _State, event: Event) -> Iterator[tuple[int, ...]]:
         """Return the parts of what the access can meet in the caches, the smallest first; an upper entry as ~key."""

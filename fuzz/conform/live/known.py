@@ -120,8 +120,10 @@ ALWAYS: Final = {
     ),
     ZERO_PAGE: (
         "vma_needs_copy, mm/memory.c",
-        "fork leaves a private region without anonymous memory to the child's faults; the models copy its zero pages,"
-        " and a sequence ends that write-protects one",
+        (
+            "fork leaves a private region without anonymous memory to the child's faults; the models copy its zero"
+            " pages, and a sequence ends that write-protects one"
+        ),
     ),
 }
 """Differences in what is mapped that no access can see, by name: the kernel's function, and what it does."""

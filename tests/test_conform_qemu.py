@@ -189,6 +189,7 @@ f4[3] = f11 P RW US
 cpu0 cr3 f1 pcid1
 cpu0 exec p7
 cpu0 invlpg p3
+cpu0 cr3 f1 pcid1 noflush
 f7[3] = f9 P RW US D
 f1[1] = f7 P RW US
 cpu0 write p7

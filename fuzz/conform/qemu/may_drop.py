@@ -7,7 +7,9 @@ from typing import NamedTuple
 from fuzz.conform.qemu.events import (
     ACCESS,
     INVLPG,
+    INVPCID_CONTEXT,
     INVPCID_PAGE,
+    LOAD_CR3,
     STORE,
     WRPKRU,
     Event,
@@ -77,10 +79,7 @@ class MayDrop(Side):
         machine = self.machine
         cpu = event.cpu
         on_qemu(self.qemu, event)
-        if event.kind in (INVLPG, INVPCID_PAGE):
-            self._forget(cpu, event.first if event.kind == INVLPG else event.second)
-        elif event.kind != STORE:
-            self.remembered[cpu].clear()
+        self._forget_flushed(event)
         if event.kind in (INVLPG, INVPCID_PAGE):
             self._loosen_flushed(cpu)
         if event.kind == INVLPG:
@@ -152,6 +151,19 @@ class MayDrop(Side):
         self.states[cpu] = _widest(left)
         self._note(event)
         return None
+
+    def _forget_flushed(self, event: Event) -> None:
+        """Forget what fetches have met where the event makes QEMU drop it; at least that."""
+        cpu = event.cpu
+        if event.kind == STORE or (event.kind == LOAD_CR3 and event.third):
+            return
+        if event.kind in (INVLPG, INVPCID_PAGE):
+            self._forget(cpu, event.first if event.kind == INVLPG else event.second)
+        elif event.kind in (LOAD_CR3, INVPCID_CONTEXT):
+            pcid = event.second if event.kind == LOAD_CR3 else event.first
+            self.remembered[cpu] = {met for met in self.remembered[cpu] if met[0] != pcid}
+        else:
+            self.remembered[cpu].clear()
 
     def _forget(self, cpu: int, page: int) -> None:
         self.remembered[cpu] = {met for met in self.remembered[cpu] if met[1] != page}

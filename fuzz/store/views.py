@@ -106,7 +106,9 @@ VIEWS: Final[dict[str, View]] = {
         "what the models and another machine did not agree about, the last seen first",
         """
         SELECT substr(key, 1, 16) AS id, kind, what, model, other, sum(count) AS count,
-               min(first_seen) AS first_seen, max(last_seen) AS last_seen, text
+               min(first_seen) AS first_seen, max(last_seen) AS last_seen,
+               -- On one line, so that the rows of a table stay rows.
+               replace(replace(trim(text, char(10)), char(10) || char(10), ': '), char(10), '; ') AS text
         FROM disagreements JOIN disagreement_sightings ON disagreement = key
         GROUP BY key
         ORDER BY max(last_seen) DESC, key

@@ -8,6 +8,7 @@ Needs some seconds.
 import sys
 from pathlib import Path
 
+from bench.page import between
 from fuzz.conform.litmus.report import load, markdown, rows
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "published-verdicts.md"
@@ -17,12 +18,7 @@ END = "<!-- bench-published ends -->\n"
 
 def with_table(page: str, table: str) -> str:
     """Return the page with what stands between the two marks made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        message = f"{PAGE} lacks one of the marks {BEGIN.strip()} and {END.strip()}"
-        raise SystemExit(message)
-    return f"{before}{BEGIN}\n{table}\n\n{end}{after}"
+    return between(page, BEGIN, END, table, PAGE)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python -m bench.readme
 from pathlib import Path
 
 from bench.history import DEFAULT_OUT, table
+from bench.page import between
 from bench.runs import load
 
 README = Path("README.md")
@@ -15,12 +16,7 @@ END = "<!-- bench-history ends -->\n"
 
 def with_table(readme: str, results: Path) -> str:
     """Return the README with what stands between the two marks made anew."""
-    before, _, rest = readme.partition(BEGIN)
-    _, end, behind = rest.partition(END)
-    if not end:
-        message = f"{README} lacks one of the marks {BEGIN.strip()} and {END.strip()}"
-        raise SystemExit(message)
-    return f"{before}{BEGIN}\n{table(load(results))}\n\n{end}{behind}"
+    return between(readme, BEGIN, END, table(load(results)), README)
 
 
 if __name__ == "__main__":

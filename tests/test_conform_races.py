@@ -1,7 +1,6 @@
 """Races and flush requests on the Linux that runs here, and what notices a mapping that is stale."""
 
 import os
-import platform
 import signal
 import threading
 from collections.abc import Sequence
@@ -18,9 +17,6 @@ from fuzz.conform.live.left_out import driven_on
 from optimized.policies import REGISTRY
 
 LINUX = REGISTRY["linux"]
-
-if platform.system() != "Linux" or platform.machine() != "x86_64":
-    pytest.skip("the driver is for Linux on x86-64", allow_module_level=True)
 
 
 NAMES = [race.name for race in races.races()]
@@ -48,7 +44,7 @@ def test_what_an_operation_denies_is_used_no_more(driver: Driver, name: str) -> 
     needs_two_cpus(driver)
     race = race_named(name)
     driven, _ = driven_on(host(), driver.cpus, driver.features, driver.uffd_error)
-    if not races.can_race(race, driven, driver.features):
+    if not races.can_race(race, driven, driver):
         pytest.skip("this host does not let the operation be driven")
     raced = races.run_race(driver, race, 20, LINUX.make(), races.allowed(race, LINUX.make()))
 
@@ -81,6 +77,8 @@ class Idle:
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
+        self.cpus = driver.cpus
+        self.features = driver.features
 
     def run(self, commands: Sequence[Command], *, large: bool) -> list[Result]:
         """Return the results of a program without the operation."""
@@ -103,7 +101,7 @@ def test_a_stale_mapping_is_noticed(driver: Driver, name: str) -> None:
     needs_two_cpus(driver)
     race = race_named(name)
     raced = races.run_race(
-        Idle(driver),  # type: ignore[arg-type]
+        Idle(driver),
         race,
         2,
         LINUX.make(),
@@ -119,7 +117,7 @@ def test_flush_requests_are_equal_or_explained(driver: Driver) -> None:
     if not driver.features & HAS_COUNTERS or driver.cpus < 2:
         pytest.skip("the tracepoint tlb:tlb_flush cannot be counted here")
     driven, _ = driven_on(host(), driver.cpus, driver.features, driver.uffd_error)
-    counted = [case for case in cases() if can_count(case, driven, driver.features)]
+    counted = [case for case in cases() if can_count(case, driven, driver)]
     sides = [compared(driver, case, LINUX.make()) for case in counted]
 
     assert [one.case.name for one in sides if one.model != one.kernel and not one.why] == []

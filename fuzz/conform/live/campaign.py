@@ -6,13 +6,14 @@ from typing import Final
 
 from fuzz.campaign.environment import draws
 from fuzz.conform.live.compare import PROCESS, Disagreement, compare
-from fuzz.conform.live.driver import Driver, DriverFailed
+from fuzz.conform.live.driver import DriverFailed, Runs
 from fuzz.conform.live.known import Known
+from fuzz.conform.live.left_out import is_driven
 from fuzz.conform.live.program import NotLegal, program_of
 from fuzz.conform.live.sequences import random_sequence
 from fuzz.conform.outcome import Figures, Found
 from fuzz.minimize import minimize
-from fuzz.scenario import Scenario, kinds
+from fuzz.scenario import Scenario
 from mm.flush import FlushStrategy
 
 KIND: Final = "live"
@@ -28,7 +29,7 @@ class Campaign:
 
     def __init__(
         self,
-        driver: Driver,
+        driver: Runs,
         strategy: FlushStrategy,
         *,
         driven: tuple[int, ...],
@@ -93,7 +94,7 @@ class Campaign:
 
     def _disagrees(self, scenario: Scenario, what: str) -> Disagreement | None:
         """Return the disagreement of a scenario if it is one about the same; None if it cannot be driven."""
-        if not self.is_driven(scenario):
+        if not is_driven(scenario, self.driven, self.driver.features, self.driver.cpus):
             return None
         try:
             program = program_of(scenario, self.strategy, self.known)
@@ -101,13 +102,3 @@ class Campaign:
             return None
         found = compare(self.driver, program).disagreement
         return found if found is not None and found.what == what else None
-
-    def is_driven(self, scenario: Scenario) -> bool:
-        """Return whether every operation can be driven, on CPUs that there are, and runs to its end where it starts."""
-        header = scenario.header
-        return (
-            header.cpus <= self.driver.cpus
-            and header.layout != kinds.PFNMAP
-            and not header.machine
-            and all(record[0] in self.driven and not record[2] for record in scenario.records)
-        )

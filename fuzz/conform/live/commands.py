@@ -19,18 +19,26 @@ def _members(name: str) -> tuple[str, ...]:
     return tuple(member.split("=")[0].strip() for member in match[1].split(","))
 
 
+def constant(name: str) -> int:
+    """Return the value that driver.c gives a constant."""
+    match = re.search(rf"\b{name} = (\w+)", SOURCE)
+    assert match is not None, "driver.c defines it"  # noqa: S101 - the reason is its own
+    return int(match[1], 0)
+
+
 OPERATIONS: Final = {name: i for i, name in enumerate(_members("operation")[:-1])}
 STATUSES: Final = _members("status")
 DONE: Final = "DONE"
 FAILED: Final = "FAILED"
-TRAPPED: Final = "TRAPPED"
-HAS_PAGEMAP: Final = 1
-HAS_UFFD: Final = 2
-HAS_UFFD_SHMEM: Final = 4
-HAS_FILE: Final = 8
-HAS_COUNTERS: Final = 16
-HAS_EXEC: Final = 32
-VERSION: Final = 0x73680001
+HAS_PAGEMAP: Final = constant("HAS_PAGEMAP")
+HAS_UFFD: Final = constant("HAS_UFFD")
+HAS_UFFD_SHMEM: Final = constant("HAS_UFFD_SHMEM")
+HAS_FILE: Final = constant("HAS_FILE")
+HAS_COUNTERS: Final = constant("HAS_COUNTERS")
+HAS_EXEC: Final = constant("HAS_EXEC")
+VERSION: Final = constant("VERSION")
+MOST_COMMANDS: Final = constant("MAX_COMMANDS")
+"""Of one program."""
 
 REFUSED: Final = frozenset(
     {

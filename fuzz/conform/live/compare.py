@@ -3,14 +3,13 @@
 from typing import Final, NamedTuple
 
 from fuzz.conform.live.commands import DONE, HAS_PAGEMAP, Command, Result
-from fuzz.conform.live.driver import Driver, ProcessKilled
+from fuzz.conform.live.driver import ProcessKilled, Runs
 from fuzz.conform.live.known import FAULT_AROUND, ZERO_PAGE
 from fuzz.conform.live.program import Planned, Program
 from mm.page_mask import mask_of
 
 PROCESS: Final = "process"
 """What differs when a process of the program is killed: by the kernel if it comes again, else by anybody."""
-COMPARED_VALUES: Final = frozenset({"READ"})
 
 
 class Disagreement(NamedTuple):
@@ -36,7 +35,7 @@ class Compared(NamedTuple):
     disagreement: Disagreement | None
 
 
-def compare(driver: Driver, program: Program) -> Compared:
+def compare(driver: Runs, program: Program) -> Compared:
     """Run a program on the kernel, and compare each access, and after each command what is mapped.
 
     Error: DriverFailed.
@@ -103,7 +102,7 @@ def difference(planned: Planned, result: Result, *, pagemap: bool) -> Disagreeme
             return Disagreement(
                 record, "outcome", _words(expected.status, expected.value), _words(*result[:2])
             )
-        if command.operation in COMPARED_VALUES and result.value != expected.value:
+        if command.operation == "READ" and result.value != expected.value:
             return Disagreement(
                 record, "value", _words(DONE, expected.value), _words(DONE, result.value)
             )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from fuzz.conform.live.commands import (
     ENDED,
@@ -33,6 +33,21 @@ PATIENCE: Final = 60.0
 
 LOOK_SECONDS: Final = 2.0
 """How long nothing may come once the comparison is to stop."""
+
+
+class Runs(Protocol):
+    """Runs programs: a Driver, or what stands in for one."""
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs it may use."""
+
+    @property
+    def features(self) -> int:
+        """A union of the HAS_ constants of commands."""
+
+    def run(self, commands: Sequence[Command], *, large: bool) -> list[Result]:
+        """As Driver.run."""
 
 
 class DriverFailed(Exception):

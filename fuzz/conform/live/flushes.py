@@ -6,12 +6,13 @@ request (flush_tlb_mm_range and what it calls, arch/x86/mm/tlb.c), whether other
 
 from typing import Final, NamedTuple
 
+from fuzz.conform.live.cases import on_two_cpus
 from fuzz.conform.live.commands import OPERATIONS, Command, Result
-from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.driver import Runs
 from fuzz.conform.live.left_out import is_driven
 from fuzz.conform.live.program import program_of
 from fuzz.execute import apply, boot
-from fuzz.scenario import Header, Record, Scenario, kinds, parse
+from fuzz.scenario import Header, Record, Scenario, kinds
 from mm.flush import FlushStrategy
 from mm.world import FLUSHES, IPIS
 
@@ -116,28 +117,25 @@ def cases() -> list[Case]:
 def _case(line: str) -> Case:
     layout, setup, operation = (part.strip() for part in line.split("|"))
     before = [record.strip() for record in setup.split(";") if record.strip()]
-    text = [
-        "shootdown-scenario 1",
-        "cpus 2",
-        "pages 8",
-        f"layout {layout}",
-        "asids 6",
-        "batch 4",
-        "",
-        # The other CPU is busy in the space, so that a flush has somebody to interrupt: one that sleeps is lazy.
-        f"cpu1 read p{_BUSY_PAGE}",
-        *(f"cpu0 {record}" for record in before),
-        f"cpu0 {operation}",
-    ]
-    scenario = parse("\n".join(text) + "\n").scenario
+    scenario = on_two_cpus(
+        layout,
+        [
+            # The other CPU is busy in the space, so that a flush has somebody to interrupt: one that sleeps is lazy.
+            f"cpu1 read p{_BUSY_PAGE}",
+            *(f"cpu0 {record}" for record in before),
+            f"cpu0 {operation}",
+        ],
+    )
     *first, last = scenario.records
     name = f"{layout}: {'; '.join(before) or 'nothing'} | {operation}"
     return Case(name, scenario.header, tuple(first), last)
 
 
-def can_count(case: Case, driven: tuple[int, ...], features: int) -> bool:
+def can_count(case: Case, driven: tuple[int, ...], driver: Runs) -> bool:
     """Return whether every operation of a case can be driven."""
-    return is_driven(Scenario(case.header, (*case.setup, case.operation)), driven, features)
+    return is_driven(
+        Scenario(case.header, (*case.setup, case.operation)), driven, driver.features, driver.cpus
+    )
 
 
 def model_counts(case: Case, strategy: FlushStrategy) -> Counts:
@@ -151,7 +149,7 @@ def model_counts(case: Case, strategy: FlushStrategy) -> Counts:
     return Counts(w.costs[FLUSHES] - before[FLUSHES], w.costs[IPIS] - before[IPIS])
 
 
-def kernel_counts(driver: Driver, case: Case, strategy: FlushStrategy) -> Counts:
+def kernel_counts(driver: Runs, case: Case, strategy: FlushStrategy) -> Counts:
     """Return what the kernel asks for. Error: DriverFailed."""
     program = program_of(Scenario(case.header, (*case.setup, case.operation)), strategy)
     *before, last = (planned.command for planned in program.steps)
@@ -188,7 +186,7 @@ WHY: Final = {
 """Operations of which the kernel asks for more flushes: a name, the kernel's function, and why."""
 
 
-def compared(driver: Driver, case: Case, strategy: FlushStrategy) -> Compared:
+def compared(driver: Runs, case: Case, strategy: FlushStrategy) -> Compared:
     """Return both sides of a case, of several tries the first that agrees; `why` names a known difference, and is ""
     where both are equal or none is known.
 

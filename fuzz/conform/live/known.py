@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from fuzz.conform.live.host import Host, Release
 from fuzz.scenario import Record, kinds
 from mm.vma import vmas_in, whole_vmas
-from mm.world import VM_MAPPED, VM_SHARED, VM_UFFD_WP, World
+from mm.world import VM_MAPPED, VM_UFFD_WP, World
 
 MODELLED: Final = (7, 3)
 FOR_EVER: Final = (999, 0)
@@ -42,12 +42,6 @@ def _partly_registered(w: World, record: Record) -> bool:
     regions = w.vma[w.task_mm[cpu]][page : page + count]
     alike = {(vma & VM_MAPPED, vma & VM_UFFD_WP, vma & 7) for vma in regions}
     return kind in (kinds.UFFD_WP, kinds.UFFD_UNWP) and len(alike) > 1
-
-
-def _shared_marker(w: World, record: Record) -> bool:
-    kind, cpu, _, page, count, _ = record
-    regions = w.vma[w.task_mm[cpu]][page : page + count]
-    return kind == kinds.UFFD_REGISTER and any(vma & VM_SHARED for vma in regions)
 
 
 def _registered_part(w: World, record: Record) -> bool:
@@ -98,14 +92,6 @@ BY_RELEASE: Final = (
         "mwriteprotect_range, mm/userfaultfd.c",
         "UFFDIO_WRITEPROTECT of a range that is not of one region is refused (ENOENT)",
         _partly_registered,
-    ),
-    Known(
-        "uffd-wp-no-marker",
-        (0, 0),
-        (5, 19),
-        "vma_can_userfault, include/linux/userfaultfd_k.h",
-        "shared memory cannot be registered for write-protection",
-        _shared_marker,
     ),
 )
 """Differences by release. When each began is by the texts of 6.1, 6.12 and 7.3 and what runs here (6.18); the numbers

@@ -40,15 +40,18 @@ if {kinds.KINDS[kind].name for kind in DRIVEN} != _MISSING:
     raise AssertionError(message)
 
 
-def is_driven(scenario: Scenario, driven: tuple[int, ...], features: int) -> bool:
-    """Return whether every operation of a scenario can be driven on a host."""
-    kinds_used = {record[0] for record in scenario.records}
-    layout = scenario.header.layout
-    if not kinds_used <= {*driven} or (layout == kinds.FILE and not features & HAS_FILE):
+def is_driven(scenario: Scenario, driven: tuple[int, ...], features: int, cpus: int) -> bool:
+    """Return whether every operation can be driven on a host, on CPUs that there are, and runs to its end where it
+    starts.
+    """
+    header, records = scenario
+    if header.cpus > cpus or header.machine or header.layout == kinds.PFNMAP:
         return False
-    if layout == kinds.SHARED and kinds.UFFD_WP in kinds_used and not features & HAS_UFFD_SHMEM:
+    if not all(record[0] in driven and not record[2] for record in records):
         return False
-    return bool(features & HAS_EXEC) or not any(makes_executable(one) for one in scenario.records)
+    if header.layout == kinds.FILE and not features & HAS_FILE:
+        return False
+    return bool(features & HAS_EXEC) or not any(makes_executable(one) for one in records)
 
 
 def makes_executable(record: Record) -> bool:

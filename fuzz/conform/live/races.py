@@ -8,23 +8,23 @@ show after it, and what is shown meanwhile any of all that.
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from fuzz.conform.live.commands import OPERATIONS, Command, Result
-from fuzz.conform.live.driver import Driver
+from fuzz.conform.live.cases import on_two_cpus
+from fuzz.conform.live.commands import MOST_COMMANDS, OPERATIONS, Command, Result, constant
+from fuzz.conform.live.driver import Runs
 from fuzz.conform.live.left_out import is_driven
 from fuzz.conform.live.program import STATUS_OF, Planned, program_of
 from fuzz.execute import apply, boot, finish
 from fuzz.lockstep import ACCESS, Recorder, Shown
-from fuzz.scenario import Header, Record, Scenario, kinds, parse
+from fuzz.scenario import Header, Record, Scenario, kinds
 from machine.caches import BOTH
 from mm.flush import FlushStrategy
 
-MOST_COMMANDS: Final = 4096
-OUTCOMES: Final = 8
+OUTCOMES: Final = constant("OUTCOMES")
 """How many different outcomes of one round the driver keeps; more than that is a disagreement by itself."""
 PAUSES_OF_ACCESS: Final = 10
-BEFORE: Final = 1
-MEANWHILE: Final = 2
-AFTER: Final = 4
+BEFORE: Final = constant("BEFORE")
+MEANWHILE: Final = constant("MEANWHILE")
+AFTER: Final = constant("AFTER")
 MANY: Final = ("more outcomes than are kept", 0)
 PHASES: Final = {BEFORE: "before the operation", MEANWHILE: "meanwhile", AFTER: "after its return"}
 OPERATOR: Final = 0
@@ -123,20 +123,14 @@ def races() -> list[Race]:
 
 def _race(line: str) -> Race:
     layout, setup, operation, access = (part.strip() for part in line.split("|"))
-    before = [record.strip() for record in setup.split(";")]
-    text = [
-        "shootdown-scenario 1",
-        "cpus 2",
-        "pages 8",
-        f"layout {layout}",
-        "asids 6",
-        "batch 4",
-        "",
-        *(f"cpu{OPERATOR} {record}" for record in before),
-        f"cpu{OPERATOR} {operation}",
-        f"cpu{HAMMER} {access}",
-    ]
-    scenario = parse("\n".join(text) + "\n").scenario
+    scenario = on_two_cpus(
+        layout,
+        [
+            *(f"cpu{OPERATOR} {record.strip()}" for record in setup.split(";")),
+            f"cpu{OPERATOR} {operation}",
+            f"cpu{HAMMER} {access}",
+        ],
+    )
     *first, raced, repeated = scenario.records
     return Race(
         f"{operation} / {access} ({layout})", scenario.header, tuple(first), raced, repeated
@@ -247,16 +241,17 @@ def _gone(last: Planned) -> list[Command]:
     return [Command("EXIT", last.command.target, OPERATOR)]
 
 
-def can_race(race: Race, driven: tuple[int, ...], features: int) -> bool:
+def can_race(race: Race, driven: tuple[int, ...], driver: Runs) -> bool:
     """Return whether every operation of a race can be driven."""
     return is_driven(
-        Scenario(race.header, (*race.setup, race.operation, race.access)), driven, features
+        Scenario(race.header, (*race.setup, race.operation, race.access)),
+        driven,
+        driver.features,
+        driver.cpus,
     )
 
 
-def run_race(
-    driver: Driver, race: Race, rounds: int, strategy: FlushStrategy, may: Allowed
-) -> Raced:
+def run_race(driver: Runs, race: Race, rounds: int, strategy: FlushStrategy, may: Allowed) -> Raced:
     """Run rounds of a race, as many as fit one program at the most, and judge what they show.
 
     Error: DriverFailed.

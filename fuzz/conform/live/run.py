@@ -152,7 +152,7 @@ class Comparison:
         for case in flushes.cases():
             if stop():
                 return
-            if not flushes.can_count(case, self.driven, self.driver.features):
+            if not flushes.can_count(case, self.driven, self.driver):
                 continue
             compared = flushes.compared(self.driver, case, self.strategy)
             self.result.requests.append(compared)
@@ -180,9 +180,7 @@ class Comparison:
     ) -> None:
         """Give each race a turn after the other, so that all have had as many rounds when the time is over."""
         drivable = [
-            race
-            for race in races.races()
-            if races.can_race(race, self.driven, self.driver.features)
+            race for race in races.races() if races.can_race(race, self.driven, self.driver)
         ]
         may: dict[str, races.Allowed] = {}
         figures = {race.name: RaceFigures(race.name) for race in drivable}

@@ -62,7 +62,7 @@ class Stubs:
         number = b"\x8b\x87" + NUMBER_AT.to_bytes(4, "little")  # mov eax, [rdi + x]
         store = b"\x48\x89\x87" + STORE_AT.to_bytes(4, "little")  # mov [rdi + x], rax
         self.load = self._put(0x100, (load_address, ADDRESS), number, (keep, RESULT))
-        # The load behind the store uses the entry that the store has used, and says to which frame it went.
+        # The load after the store uses the entry that the store has used, and says to which frame it went.
         self.store = self._put(
             0x200,
             (load_address, ADDRESS),

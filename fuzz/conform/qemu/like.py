@@ -6,7 +6,7 @@ from machine.x86 import Machine
 class LikeQemu(Machine):
     """A processor that walks again before it faults, has no upper cache, and caches leaves of 2 MiB in pieces.
 
-    What walks have read of upper entries stays in `psc`, for whoever reads it, and no walk uses it (as in
+    The upper entries that walks have read stay in `psc`, for the oracle, and no walk uses them (as in
     fuzz.conform.qemu.machine_of). A scenario's switches choose nothing here but INVLPGB.
     """
 
@@ -16,15 +16,10 @@ class LikeQemu(Machine):
         known: Machine | None = None,
         /,
         *,
-        amd: bool = False,
-        stray_dirty: bool = False,
-        blind_dirty: bool = False,
         invlpgb: bool = False,
-        split_tlb: bool = False,
-        fractured: bool = False,
+        **_chosen: bool,
     ) -> None:
         """Start as Machine does."""
-        del amd, stray_dirty, blind_dirty, split_tlb, fractured
         super().__init__(cpus, known, amd=True, invlpgb=invlpgb, fractured=True)
 
     def access(self, cpu: int, page: int, kind: int) -> int:

@@ -32,16 +32,11 @@ class QemuMachine(Machine):
         known: Machine | None = None,
         /,
         *,
-        amd: bool = False,
-        stray_dirty: bool = False,
-        blind_dirty: bool = False,
         invlpgb: bool = False,
-        split_tlb: bool = False,
-        fractured: bool = False,
+        **_chosen: bool,
     ) -> None:
         """Start processors with empty TLBs and no page table; `known` is nothing that QEMU could begin with."""
         assert known is None  # noqa: S101 - only `copy` of Machine passes one
-        del amd, stray_dirty, blind_dirty, split_tlb, fractured
         # The mirror is in pieces of 4 KiB, as QEMU's TLB is, and QEMU has one for loads and fetches.
         super().__init__(cpus, invlpgb=invlpgb, fractured=True)
         self._qemu = Processors(cpus)

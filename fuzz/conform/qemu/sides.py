@@ -1,5 +1,6 @@
 """What both modes of a comparison have, and the one in which a sequence has one outcome."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -87,7 +88,7 @@ def on_qemu(qemu: Processors, event: Event) -> None:
         qemu.drop_all(cpu)
 
 
-class Side:
+class Side(ABC):
     """What both modes have: the machine, QEMU's processors, and the memory of each."""
 
     def __init__(self, machine: Machine, qemu: Processors) -> None:
@@ -103,9 +104,9 @@ class Side:
         self.machine.write_entry(frame, index, entry)
         self.memory[frame << 2 | index] = entry
 
+    @abstractmethod
     def apply(self, event: Event) -> Found | None:
         """Execute an event on both sides, and return what differs."""
-        raise NotImplementedError
 
     def access_qemu(self, event: Event) -> int:
         """Execute an access on QEMU's MMU."""

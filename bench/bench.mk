@@ -10,7 +10,7 @@ bench-faults: venv ## how long each engine needs for each seeded fault: hours
 
 .PHONY: bench-history
 bench-history: compile ## how long each engine needs for each bug of the catalogue: hours
-	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled:$(CURDIR) $(BIN)/python -m bench.history run
+	@$(BIN)/python -m bench.history run
 	@$(BIN)/python -m bench.history run --no-corpus --engines atheris,random,coverage,stock --limit 2
 	@$(BIN)/python -m bench.readme
 
@@ -26,14 +26,14 @@ bench-quiet: venv ## ten minutes against each unbroken policy; fails at the firs
 .PHONY: prove-latr
 prove-latr: compile ## explore lazy shootdown beyond what the tests do: one page, five operations, batches of 1 and 2
 	@for batch in 1 2; do \
-	    PYTHONPATH=$(CURDIR)/.compiled $(BIN)/shootdown prove --policy latr --cpus 2 --pages 1 --ops 5 \
+	    $(BIN)/shootdown prove --policy latr --cpus 2 --pages 1 --ops 5 \
 	        --operations read,write,dontneed --batch $$batch --db $(DB) || exit $$?; \
 	done
 
 .PHONY: bench-prove
 bench-prove: compile ## worlds a second, what the reductions save, and the smallest scope beside Spin: a minute (needs spin, gcc)
 	@$(BIN)/python -m bench.prove
-	@echo; PYTHONPATH=$(CURDIR)/.compiled:$(CURDIR) $(BIN)/python -P -m bench.spin
+	@echo; $(BIN)/python -m bench.spin
 
 .PHONY: bench-mutants
 bench-mutants: venv ## what random inputs show of 240 automatic changes of the models: an hour and more

@@ -14,16 +14,16 @@ import sys
 import time
 from random import Random
 
-from bench.trees import in_both_trees
-from fuzz.compiled import is_compiled
-from fuzz.evidence.trace_run import trace_run
-from fuzz.execute import execute
-from fuzz.features import observe
-from fuzz.prove.canonical import key_of
-from fuzz.scenario import decode, encode
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import mutate
-from optimized.policies import REGISTRY
+from bench.forms import in_both_forms
+from shootdown.evidence.trace_run import trace_run
+from shootdown.form import is_compiled
+from shootdown.fuzz.features import observe
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.fuzz.inputs.mutate import mutate
+from shootdown.optimized.policies import REGISTRY
+from shootdown.prove.canonical import key_of
+from shootdown.run.execute import execute
+from shootdown.scenario import decode, encode
 
 RECORDS = 32
 TRACED = 30
@@ -66,7 +66,7 @@ def main() -> int:
         print(json.dumps(digest(options.scenarios)))
         return 0
     arguments = ["--one", f"--scenarios={options.scenarios}"]
-    interpreted, compiled = in_both_trees("bench.compiled", arguments)
+    interpreted, compiled = in_both_forms("bench.compiled", arguments)
     for result in (interpreted, compiled):
         print(json.dumps(result))
     same = interpreted["digest"] == compiled["digest"]

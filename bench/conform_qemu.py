@@ -13,18 +13,18 @@ import time
 from collections import Counter
 from random import Random
 
-from fuzz.conform.qemu.campaign import MOST_DISAGREEMENTS, finished, run
-from fuzz.conform.qemu.like import LikeQemu
-from fuzz.conform.qemu.machine_of import QemuMachine
-from fuzz.conform.qemu.sabotage import SABOTAGES
-from fuzz.conform.qemu.sides import MODES
-from fuzz.execute import execute
-from fuzz.scenario import Scenario
-from fuzz.scenario.corpus import load
-from fuzz.scenario.generate import random_scenario
-from machine.x86 import Machine
-from mm.flush import FlushStrategy
-from optimized.policies import REGISTRY
+from shootdown.conform.qemu.campaign import MOST_DISAGREEMENTS, finished, run
+from shootdown.conform.qemu.like import LikeQemu
+from shootdown.conform.qemu.sabotage import SABOTAGES
+from shootdown.conform.qemu.sides import MODES
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.machine.qemu.machine import QemuMachine
+from shootdown.machine.x86 import Machine
+from shootdown.mm.flush import FlushStrategy
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario
+from shootdown.scenario.corpus import load
 
 LIMIT = 10.0
 """CPU seconds in which a sabotaged machine is to be found."""

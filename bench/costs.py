@@ -10,14 +10,14 @@ import argparse
 import json
 from random import Random
 
-from fuzz.execute import execute
-from fuzz.scenario import Scenario
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.schedule import lockstep, programs
-from mm.flush import FlushStrategy
-from mm.world import FLUSHES, FULL, INVALIDATED, IPIS, SPURIOUS
-from optimized.policies import RULES
-from reference.eager import EagerFlush
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.fuzz.inputs.schedule import lockstep, programs
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FLUSHES, FULL, INVALIDATED, IPIS, SPURIOUS
+from shootdown.optimized.policies import RULES
+from shootdown.reference.eager import EagerFlush
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario
 
 SEED = 20210925
 COLUMNS = {

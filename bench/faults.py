@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.medians import median_told
 from bench.runs import Run, command
-from optimized.policies import REGISTRY
+from shootdown.optimized.policies import REGISTRY
 
 DEFAULT_OUT = Path("bench/results/faults.jsonl")
 

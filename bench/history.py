@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.medians import CENSORED, cell, median, number
 from bench.runs import Run, command
-from optimized.policies import REGISTRY
+from shootdown.optimized.policies import REGISTRY
 
 DEFAULT_OUT = Path("bench/results/history.jsonl")
 ENTRIES = {name: policy.fault.entry for name, policy in REGISTRY.items() if policy.fault}

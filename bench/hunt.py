@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from fuzz.engines.instrument import INSTRUMENTED, instrument_models
+from shootdown.fuzz.engines.instrument import INSTRUMENTED, instrument_models
 
 
 def main() -> None:
@@ -31,12 +31,12 @@ def main() -> None:
         instrument_models()
     # Behind the instrumentation, which must see the first import of the models.
     from bench.stages import Stages  # noqa: PLC0415
-    from fuzz.engines.registry import FEEDBACK, drive  # noqa: PLC0415
-    from fuzz.engines.session import Session  # noqa: PLC0415
-    from fuzz.execute import Observe, Outcome, execute  # noqa: PLC0415
-    from fuzz.scenario import Scenario, corpus, encode  # noqa: PLC0415
-    from fuzz.verdict import ILLEGAL  # noqa: PLC0415
-    from optimized.policies import REGISTRY  # noqa: PLC0415
+    from shootdown.fuzz.engines.registry import FEEDBACK, drive  # noqa: PLC0415
+    from shootdown.fuzz.engines.session import Session  # noqa: PLC0415
+    from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415
+    from shootdown.run.execute import Observe, Outcome, execute  # noqa: PLC0415
+    from shootdown.scenario import Scenario, corpus, encode  # noqa: PLC0415
+    from shootdown.scenario.verdict import ILLEGAL  # noqa: PLC0415
 
     policy = REGISTRY[options.fault]
     if policy.fault is None:

@@ -2,12 +2,12 @@
 
 from random import Random
 
-from fuzz.execute import execute
-from fuzz.minimize import Minimized, minimize
-from fuzz.scenario import Header, Scenario, corpus, decode, encode, kinds
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import crossover, mutate
-from optimized.policies import REGISTRY
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.fuzz.inputs.mutate import crossover, mutate
+from shootdown.minimize import Minimized, minimize
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Header, Scenario, corpus, decode, encode, kinds
 
 RECORDS = 32
 TRIES = 200_000

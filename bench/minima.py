@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bench.inputs import failing_inputs, minimized, other_headers
-from fuzz.execute import execute
-from fuzz.minimize import Minimized, length
-from fuzz.scenario import Scenario, render
-from mm.flush import FlushStrategy
-from optimized.policies import REGISTRY
+from shootdown.minimize import Minimized, length
+from shootdown.mm.flush import FlushStrategy
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario, render
 
 
 class Row(NamedTuple):

@@ -3,21 +3,21 @@
     python -m bench.origins [--faults LIST] [--executions 60000] [--seed 1]
 
 A corpus loop as the one of the feedback engines, in which each origin has a fixed share: fresh, redrawn, changed and
-crossed as in fuzz/scenario/mutate.py. An input that fails is not kept, so that none is found by changing another.
-`fuzz.scenario.mutate.vary` and `fuzz.engines.session` take their shares from this.
+crossed as in fuzz/inputs/mutate.py. An input that fails is not kept, so that none is found by changing another.
+`fuzz.inputs.mutate.vary` and `fuzz.engines.session` take their shares from this.
 """
 
 import argparse
 from collections import Counter
 from random import Random
 
-from fuzz.execute import execute
-from fuzz.features import observe
-from fuzz.scenario import decode, encode
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import crossover, mutate, redraw
-from fuzz.verdict import ILLEGAL
-from optimized.policies import REGISTRY
+from shootdown.fuzz.features import observe
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.fuzz.inputs.mutate import crossover, mutate, redraw
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import decode, encode
+from shootdown.scenario.verdict import ILLEGAL
 
 RECORDS = 32
 FIRST = 20

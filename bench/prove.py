@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.trees import in_both_trees
-from fuzz.compiled import is_compiled
-from fuzz.oracle import Oracle
-from fuzz.prove.canonical import key_of
-from fuzz.prove.moves import carry_out, moves_in, world_of
-from fuzz.prove.scope import OPERATIONS, Scope, scope_of
-from fuzz.prove.search import NONE, Reductions, Search
-from fuzz.prove.visited import Visited
-from fuzz.scenario.record import Header
-from mm.flush import FlushStrategy
-from mm.observer import Observer
-from optimized.policies import REGISTRY
+from bench.forms import in_both_forms
+from shootdown.form import is_compiled
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.observer import Observer
+from shootdown.optimized.policies import REGISTRY
+from shootdown.prove.canonical import key_of
+from shootdown.prove.moves import carry_out, moves_in, world_of
+from shootdown.prove.scope import OPERATIONS, Scope, scope_of
+from shootdown.prove.search import NONE, Reductions, Search
+from shootdown.prove.visited import Visited
+from shootdown.run.oracle import Oracle
+from shootdown.scenario.record import Header
 
 CPUS = 2
 PAGES = 2
@@ -164,7 +164,7 @@ def main() -> int:
         print(json.dumps(measure(options.policy, options.ops)))
         return 0
     arguments = ["--one", f"--policy={options.policy}", f"--ops={options.ops}"]
-    both = in_both_trees("bench.prove", arguments)
+    both = in_both_forms("bench.prove", arguments)
     print(
         f"{options.policy}: {CPUS} CPUs, {PAGES} pages, up to {options.ops} operations of {', '.join(OPERATIONS)}"
     )

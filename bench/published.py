@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench.page import between
-from fuzz.conform.litmus.report import load, markdown, rows
+from shootdown.conform.litmus.report import load, markdown, rows
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "published-verdicts.md"
 BEGIN = "<!-- bench-published: written by python -m bench.published write -->\n"

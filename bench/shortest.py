@@ -13,12 +13,12 @@ import argparse
 import time
 
 from bench.inputs import failing_inputs, minimized
-from fuzz.minimize import length
-from fuzz.prove.scope import Scope, scope_of
-from fuzz.prove.shortest import Shortest
-from fuzz.scenario import Scenario, corpus, kinds, render_record
-from optimized.policies import REGISTRY
-from optimized.policy import Policy
+from shootdown.minimize import length
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.policy import Policy
+from shootdown.prove.scope import Scope, scope_of
+from shootdown.prove.shortest import Shortest
+from shootdown.scenario import Scenario, corpus, kinds, render_record
 
 BUDGET = 400
 """Runs of the minimizer."""

@@ -1,6 +1,6 @@
 """The smallest scope of `shootdown prove` beside the same scope as a Promela model, verified by Spin.
 
-    make compile && PYTHONPATH=$PWD/.compiled:$PWD python -P -m bench.spin [--ops 2]
+    make compile && python -m bench.spin [--ops 2]
 
 Both tools say whether there is an illegal outcome and by which rule, going from one operation upwards, and how many
 states they stored and generated. Rates are generated states in a CPU second of one process. Spin explores without the
@@ -19,13 +19,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from fuzz.compiled import is_compiled
-from fuzz.prove.scope import scope_of
-from fuzz.prove.search import Illegal, Search
-from fuzz.prove.visited import Visited
-from fuzz.scenario.record import Header
-from fuzz.verdict import REASONS
-from optimized.policies import REGISTRY
+from shootdown.form import is_compiled
+from shootdown.optimized.policies import REGISTRY
+from shootdown.prove.scope import scope_of
+from shootdown.prove.search import Illegal, Search
+from shootdown.prove.visited import Visited
+from shootdown.scenario.record import Header
+from shootdown.scenario.verdict import REASONS
 
 MODEL = Path(__file__).with_name("promela") / "mprotect.pml"
 POLICIES = ("always", "v1", "linux", "skip-write-protect")

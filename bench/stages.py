@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import FunctionType
 
-from fuzz.execute import Outcome, execute
-from fuzz.scenario import Scenario
-from mm.fault_handler import FaultHandler
-from optimized import rules
-from optimized.policy import NeedFlush, Policy
-from optimized.strategy import GatherFlush
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized import rules
+from shootdown.optimized.policy import NeedFlush, Policy
+from shootdown.optimized.strategy import GatherFlush
+from shootdown.run.execute import Outcome, execute
+from shootdown.scenario import Scenario
 
 
 def without_fault(policy: Policy) -> Policy:

@@ -26,12 +26,12 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from fuzz.engines.session import Session
-from fuzz.execute import Outcome, apply, boot, finish
-from fuzz.scenario import Header, Scenario, encode, kinds
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import mutate
-from optimized.policies import REGISTRY
+from shootdown.fuzz.engines.session import Session
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.fuzz.inputs.mutate import mutate
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import Outcome, apply, boot, finish
+from shootdown.scenario import Header, Scenario, encode, kinds
 
 RECORDS = 32
 POLICY = REGISTRY["linux"]

@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from fuzz.campaign.triage import Triage
-from fuzz.execute import Outcome, execute
-from fuzz.scenario import corpus, decode, encode
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.mutate import mutate
-from optimized.policies import REGISTRY
+from shootdown.evidence.investigate import Investigation
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.fuzz.inputs.mutate import mutate
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import Outcome, execute
+from shootdown.scenario import corpus, decode, encode
 
 RECORDS = 32
 POLICIES = ("linux", "v1", "arm64", "latr", "linux-pv")
@@ -60,14 +60,14 @@ def keys_of(fault: str, *sources: list[bytes]) -> list[str]:
     """Return the keys of the findings that the first failing inputs of each source are minimized to, sorted."""
     policy = REGISTRY[fault]
     strategy = policy.make()
-    triage = Triage(policy, lambda _: None, lambda: None)
+    investigation = Investigation(policy)
     keys: set[str] = set()
     for inputs in sources:
         left = FAILING
         for data in inputs:
             outcome = execute(decode(data), strategy)
             if outcome.rule:
-                keys.add(triage.investigate(data, outcome).minimum.key)
+                keys.add(investigation.investigate(data, outcome).minimum.key)
                 left -= 1
                 if not left:
                     break

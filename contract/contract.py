@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from contract.calls import (
+from shootdown.contract.calls import (
     DONTNEED,
     EXIT,
     FORK,
@@ -22,11 +22,11 @@ from contract.calls import (
     WRPKRU,
     Call,
 )
-from contract.effects import Effects
-from contract.pages import NO, NO_REGISTER, YES
-from contract.regions import HOLE, KEY, POPULATED, REGISTERED, allowance, allows
-from machine.entry import WRITE
-from machine.geometry import PAGES
+from shootdown.contract.effects import Effects
+from shootdown.contract.pages import NO, NO_REGISTER, YES
+from shootdown.contract.regions import HOLE, KEY, POPULATED, REGISTERED, allowance, allows
+from shootdown.machine.entry import WRITE
+from shootdown.machine.geometry import PAGES
 
 FINE: Final = ""
 ACCESS_OUTSIDE: Final = "access-outside-region"

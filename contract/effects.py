@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from contract.calls import (
+from shootdown.contract.calls import (
     DONTNEED,
     EXIT,
     FORK,
@@ -27,9 +27,9 @@ from contract.calls import (
     WRPKRU,
     Call,
 )
-from contract.contents import DRIVER, FILE, PRIVATE, SHARED
-from contract.pages import NO, NO_REGISTER, PERHAPS, YES, Pages
-from contract.regions import (
+from shootdown.contract.contents import DRIVER, FILE, PRIVATE, SHARED
+from shootdown.contract.pages import NO, NO_REGISTER, PERHAPS, YES, Pages
+from shootdown.contract.regions import (
     ANY_KIND,
     HOLE,
     HUGE,
@@ -40,8 +40,8 @@ from contract.regions import (
     REGISTERED,
     region_of,
 )
-from machine.geometry import PAGES
-from machine.pkru import NO_ACCESS, NO_WRITE
+from shootdown.machine.geometry import PAGES
+from shootdown.machine.pkru import NO_ACCESS, NO_WRITE
 
 MAP_KIND_AT: Final = 3
 MAP_SHARED: Final = 1

@@ -4,10 +4,10 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from contract.calls import Call
-from contract.contents import PRIVATE, Contents
-from contract.regions import HOLE, HUGE, POPULATED, REGISTERED, Older
-from machine.geometry import PAGES
+from shootdown.contract.calls import Call
+from shootdown.contract.contents import PRIVATE, Contents
+from shootdown.contract.regions import HOLE, HUGE, POPULATED, REGISTERED, Older
+from shootdown.machine.geometry import PAGES
 
 NO_REGISTER: Final = -1
 NO: Final = 0

@@ -8,8 +8,8 @@ of a page come one after the other.
 
 from typing import Final
 
-from machine.entry import EXEC, READ, WRITE
-from machine.pkru import NO_ACCESS, NO_WRITE
+from shootdown.machine.entry import EXEC, READ, WRITE
+from shootdown.machine.pkru import NO_ACCESS, NO_WRITE
 
 KEY_AT: Final = 3
 KEY: Final = 3 << KEY_AT

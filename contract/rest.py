@@ -6,11 +6,19 @@ A walk of its own over the page tables, and a count of its own of every referenc
 
 from typing import Final
 
-from contract.contents import DRIVER, FILE, PRIVATE
-from contract.contract import CONTENT, FINE, Contract
-from contract.pages import NO, YES
-from contract.regions import ANY_KIND, KEY, KEY_AT, MAPPED, READ_IMPLIED, REGISTERED, region_of
-from machine.entry import (
+from shootdown.contract.contents import DRIVER, FILE, PRIVATE
+from shootdown.contract.contract import CONTENT, FINE, Contract
+from shootdown.contract.pages import NO, YES
+from shootdown.contract.regions import (
+    ANY_KIND,
+    KEY,
+    KEY_AT,
+    MAPPED,
+    READ_IMPLIED,
+    REGISTERED,
+    region_of,
+)
+from shootdown.machine.entry import (
     EXEC,
     NX,
     PKEY_SHIFT,
@@ -25,8 +33,17 @@ from machine.entry import (
     UFFD_WP,
     UFFD_WP_MARKER,
 )
-from machine.geometry import FANOUT, FRAMES, PAGES, frame_of
-from mm.world import MMS, NOBODY, VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, VM_UFFD_WP, World
+from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, frame_of
+from shootdown.mm.world import (
+    MMS,
+    NOBODY,
+    VM_MAPPED,
+    VM_PKEY,
+    VM_PKEY_SHIFT,
+    VM_RIGHTS,
+    VM_UFFD_WP,
+    World,
+)
 
 REGION: Final = "region-not-of-calls"
 ENTRY: Final = "entry-beyond-region"

@@ -1,1 +1,1 @@
-"""Campaigns: scenarios, scheduler, oracle, engines, minimizer, findings database and command line."""
+"""A fuzzer: campaigns with their workers, engines, the inputs that they make and the features that steer them."""

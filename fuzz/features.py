@@ -19,19 +19,19 @@ of 24 runs of 10 CPU seconds found their fault, and with the meetings in their p
 
 from typing import Final
 
-from fuzz.scenario import kinds
-from fuzz.scenario.record import Record
-from fuzz.verdict import REASONS
-from machine.caches import FETCH
-from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
-from machine.geometry import PAGES
-from machine.tlb_entry import tlb_grants
-from machine.x86 import Machine
-from mm.step import POINTS
-from mm.tables import is_swap, leaf_of
-from mm.world import World
-from reference.history import History
-from reference.version import INCARNATION, SEEN, seen
+from shootdown.machine.caches import FETCH
+from shootdown.machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
+from shootdown.machine.geometry import PAGES
+from shootdown.machine.tlb_entry import tlb_grants
+from shootdown.machine.x86 import Machine
+from shootdown.mm.step import POINTS
+from shootdown.mm.tables import is_swap, leaf_of
+from shootdown.mm.world import World
+from shootdown.reference.history import History
+from shootdown.reference.version import INCARNATION, SEEN, seen
+from shootdown.scenario import kinds
+from shootdown.scenario.record import Record
+from shootdown.scenario.verdict import REASONS
 
 ENTRY_CLASSES: Final = 12
 TLB_CLASSES: Final = 4
@@ -78,7 +78,7 @@ def tlb_class(entry: int, version: int) -> int:
 
 
 def failure_feature(reason: str) -> int:
-    """Return the feature of a run that ended with a reason of fuzz.verdict.REASONS.
+    """Return the feature of a run that ended with a reason of scenario.verdict.REASONS.
 
     So the first input of each kind of failure is kept and changed further, and a repetition is not rewarded.
     """

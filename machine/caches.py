@@ -19,8 +19,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.geometry import FANOUT, PAGES
-from machine.tlb_entry import TLB_PIECE
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.machine.tlb_entry import TLB_PIECE
 
 GLOBAL_TAG: Final = 63
 """The tag under which global entries are kept: they match in every PCID."""

@@ -7,7 +7,7 @@ bits 3 and 4 (machine.pkru); bit 5 marks a piece of a leaf of 2 MiB (TLB_PIECE).
 
 from typing import Final
 
-from machine.entry import EXEC, READ, RW
+from shootdown.machine.entry import EXEC, READ, RW
 
 TLB_GLOBAL: Final = 1
 TLB_NX: Final = 0x80

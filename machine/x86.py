@@ -9,8 +9,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.caches import FETCH, GLOBAL_TAG, Caches
-from machine.entry import (
+from shootdown.machine.caches import FETCH, GLOBAL_TAG, Caches
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     EXEC,
@@ -25,9 +25,16 @@ from machine.entry import (
     USER,
     WRITE,
 )
-from machine.geometry import FANOUT, FRAMES
-from machine.pkru import denies
-from machine.tlb_entry import TLB_GLOBAL, TLB_NX, TLB_PIECE, TLB_PKEY, TLB_PKEY_AT, tlb_key
+from shootdown.machine.geometry import FANOUT, FRAMES
+from shootdown.machine.pkru import denies
+from shootdown.machine.tlb_entry import (
+    TLB_GLOBAL,
+    TLB_NX,
+    TLB_PIECE,
+    TLB_PKEY,
+    TLB_PKEY_AT,
+    tlb_key,
+)
 
 PF_PROT: Final = 1
 """Page-fault error code: the translation was present and its rights denied the access."""

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from machine.entry import EXEC, READ, WRITE
-from machine.x86 import PF_INSTR, PF_PK, PF_PROT
-from mm.fault import fault_enter
-from mm.operation import IDLE_OP
-from mm.step import Step, step
-from mm.world import World
+from shootdown.machine.entry import EXEC, READ, WRITE
+from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT
+from shootdown.mm.fault import fault_enter
+from shootdown.mm.operation import IDLE_OP
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import World
 
 RETRIES: Final = 16
 """Faults of one access after which the handler is said not to heal it.

@@ -4,13 +4,13 @@ x86 does not flush for a 4 KiB page, because a lost accessed bit costs only a wr
 flushes for a huge one (pmdp_clear_flush_young).
 """
 
-from machine.entry import ACCESSED, PRESENT, PROTNONE, PSE
-from machine.geometry import FANOUT
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
-from mm.operation import op_return
-from mm.step import Step, push, step
-from mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
-from mm.world import VM_PFNMAP, World
+from shootdown.machine.entry import ACCESSED, PRESENT, PROTNONE, PSE
+from shootdown.machine.geometry import FANOUT
+from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
+from shootdown.mm.operation import op_return
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
+from shootdown.mm.world import VM_PFNMAP, World
 
 
 def start_age(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

@@ -7,7 +7,7 @@ A huge PMD is changed whole when the range covers it, else it is split first.
 
 from typing import Final
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     MIGRATION_WRITE,
@@ -25,13 +25,13 @@ from machine.entry import (
     UFFD_WP,
     UFFD_WP_MARKER,
 )
-from machine.geometry import FANOUT, TABLES, frame_of
-from mm.huge_zero import is_huge_zero
-from mm.locks import pmd_lock, pmd_unlock, pte_unlock
-from mm.page_mask import WHOLE_TABLE, pages_in
-from mm.pgtable import pte_alloc
-from mm.step import Step, push, step
-from mm.tables import (
+from shootdown.machine.geometry import FANOUT, TABLES, frame_of
+from shootdown.mm.huge_zero import is_huge_zero
+from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_unlock
+from shootdown.mm.page_mask import WHOLE_TABLE, pages_in
+from shootdown.mm.pgtable import pte_alloc
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import (
     has_table,
     is_marker,
     is_migration,
@@ -43,8 +43,8 @@ from mm.tables import (
     set_pmd_leaf,
     set_pte,
 )
-from mm.thp import split_huge
-from mm.world import NOBODY, VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
+from shootdown.mm.thp import split_huge
+from shootdown.mm.world import NOBODY, VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
 
 MPROTECT: Final = 0
 UFFD_PROTECT: Final = 1

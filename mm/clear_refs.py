@@ -7,7 +7,7 @@ The gather says that a flush is pending; the entries are not recorded in it, and
 everything (912efa17e512).
 """
 
-from machine.entry import (
+from shootdown.machine.entry import (
     MIGRATION_WRITE,
     PRESENT,
     PROTNONE,
@@ -16,13 +16,13 @@ from machine.entry import (
     SOFT_DIRTY,
     SWP_SOFT_DIRTY,
 )
-from machine.geometry import FANOUT, PAGES, TABLES
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
-from mm.operation import due_return, gather_begin, gather_finish, write_unlock_return
-from mm.page_mask import ALL_PAGES
-from mm.step import Step, push, step
-from mm.tables import is_migration, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
-from mm.world import VM_MAPPED, VM_PFNMAP, VM_SOFTDIRTY, VM_WRITE, World
+from shootdown.machine.geometry import FANOUT, PAGES, TABLES
+from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
+from shootdown.mm.operation import due_return, gather_begin, gather_finish, write_unlock_return
+from shootdown.mm.page_mask import ALL_PAGES
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import is_migration, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
+from shootdown.mm.world import VM_MAPPED, VM_PFNMAP, VM_SOFTDIRTY, VM_WRITE, World
 
 
 def start_clear_refs(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

@@ -1,9 +1,9 @@
 """Context switches: to a thread of another address space, and to a kernel thread (lazy TLB)."""
 
-from mm.operation import op_return
-from mm.pkeys import load_pkru
-from mm.step import Step, push, step
-from mm.world import World
+from shootdown.mm.operation import op_return
+from shootdown.mm.pkeys import load_pkru
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import World
 
 
 def start_switch(w: World, cpu: int, _page: int, _count: int, mm: int) -> None:

@@ -1,17 +1,17 @@
 """Write faults on write-protected pages: userfaultfd event, reuse, or copy-on-write break (do_wp_page)."""
 
-from machine.entry import ACCESSED, DIRTY, PSE, RW, SOFT_DIRTY, UFFD_WP
-from machine.geometry import FANOUT, FRAME_BITS, frame_of
-from mm.deliver import deliver_signal
-from mm.frames import alloc_frame, alloc_huge, free_swap, get_page, put_page
-from mm.huge_zero import is_huge_zero, put_huge_zero
-from mm.locks import pmd_unlock, pte_lock, pte_unlock
-from mm.operation import due_install
-from mm.page_cache import wait_folio
-from mm.step import Step, push, step
-from mm.tables import page_prot, pmd_of, pte_of, set_pmd_leaf, set_pte
-from mm.thp import split_huge
-from mm.world import VM_RIGHTS, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
+from shootdown.machine.entry import ACCESSED, DIRTY, PSE, RW, SOFT_DIRTY, UFFD_WP
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, frame_of
+from shootdown.mm.deliver import deliver_signal
+from shootdown.mm.frames import alloc_frame, alloc_huge, free_swap, get_page, put_page
+from shootdown.mm.huge_zero import is_huge_zero, put_huge_zero
+from shootdown.mm.locks import pmd_unlock, pte_lock, pte_unlock
+from shootdown.mm.operation import due_install
+from shootdown.mm.page_cache import wait_folio
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import page_prot, pmd_of, pte_of, set_pmd_leaf, set_pte
+from shootdown.mm.thp import split_huge
+from shootdown.mm.world import VM_RIGHTS, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
 
 
 @step("do_wp_page", "check", takes="page entry")

@@ -1,9 +1,9 @@
 """What ends a user access without the access: a signal or a userfaultfd event."""
 
-from mm.locks import fault_unlock
-from mm.operation import end_operation
-from mm.step import Step, push, step
-from mm.world import World
+from shootdown.mm.locks import fault_unlock
+from shootdown.mm.operation import end_operation
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import World
 
 
 def give_up(w: World, cpu: int) -> None:

@@ -9,17 +9,17 @@ No lock is taken: nobody else runs a thread in it (mm_users is 0), and whoever c
 rmap takes the page-table locks.
 """
 
-from machine.geometry import PAGES, TABLES
-from mm.context import leave_lazy
-from mm.munmap import free_pgtable, remove_regions
-from mm.operation import gather_begin, gather_finish, op_return
-from mm.page_mask import by_table
-from mm.pfnmap import unlink_of
-from mm.pkeys import threads_gone
-from mm.step import Step, push, step
-from mm.tables import pmd_of
-from mm.world import GONE_MM, MMS, World
-from mm.zap import UNMAP, zap_pmd
+from shootdown.machine.geometry import PAGES, TABLES
+from shootdown.mm.context import leave_lazy
+from shootdown.mm.munmap import free_pgtable, remove_regions
+from shootdown.mm.operation import gather_begin, gather_finish, op_return
+from shootdown.mm.page_mask import by_table
+from shootdown.mm.pfnmap import unlink_of
+from shootdown.mm.pkeys import threads_gone
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import pmd_of
+from shootdown.mm.world import GONE_MM, MMS, World
+from shootdown.mm.zap import UNMAP, zap_pmd
 
 
 def start_exit(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

@@ -7,7 +7,7 @@ mm.locks).
 A fault that finds nothing to change was spurious; on x86 the fault itself has dropped the entry that caused it.
 """
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     PRESENT,
@@ -19,13 +19,13 @@ from machine.entry import (
     UFFD_WP,
     WRITE,
 )
-from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
-from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
-from mm.cow import do_wp_page, wp_huge
-from mm.deliver import deliver_signal, give_up
-from mm.fault_handler import FaultHandler
-from mm.frames import alloc_zeroed, get_page
-from mm.locks import (
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
+from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
+from shootdown.mm.cow import do_wp_page, wp_huge
+from shootdown.mm.deliver import deliver_signal, give_up
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.mm.frames import alloc_zeroed, get_page
+from shootdown.mm.locks import (
     fault_lock,
     fault_unlock,
     fault_waits,
@@ -34,14 +34,14 @@ from mm.locks import (
     pte_lock,
     pte_unlock,
 )
-from mm.numa_fault import do_numa_page, fault_on_huge
-from mm.page_cache import map_folio, read_folio
-from mm.pfnmap import driver_frame
-from mm.pgtable import pte_alloc
-from mm.pkeys import key_denies
-from mm.step import Step, push, step
-from mm.swap_in import do_swap_page
-from mm.tables import (
+from shootdown.mm.numa_fault import do_numa_page, fault_on_huge
+from shootdown.mm.page_cache import map_folio, read_folio
+from shootdown.mm.pfnmap import driver_frame
+from shootdown.mm.pgtable import pte_alloc
+from shootdown.mm.pkeys import key_denies
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap_in import do_swap_page
+from shootdown.mm.tables import (
     accessible,
     allowance,
     is_marker,
@@ -52,8 +52,8 @@ from mm.tables import (
     pte_of,
     set_pte,
 )
-from mm.thp import huge_possible, install_huge
-from mm.world import (
+from shootdown.mm.thp import huge_possible, install_huge
+from shootdown.mm.world import (
     NOBODY,
     SPURIOUS,
     VM_EXEC,

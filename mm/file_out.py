@@ -5,17 +5,17 @@ that is none without taking the PTL, unless it is told PVMW_SYNC, which only wri
 change has in hand is missed; it has a reference, and the folio is kept.
 """
 
-from machine.entry import DIRTY
-from mm.flush import SUBMIT
-from mm.frames import put_page
-from mm.operation import due_free, due_pageout
-from mm.page_cache import remove_rmap
-from mm.putback import is_freeable, keep_folio, push_unless_referenced, putback
-from mm.rmap import push_one, trylock_page, unlock_page
-from mm.step import Step, push, step
-from mm.tables import maps, pte_of, set_pte
-from mm.world import World
-from mm.writeback import clear_dirty, write_folio
+from shootdown.machine.entry import DIRTY
+from shootdown.mm.flush import SUBMIT
+from shootdown.mm.frames import put_page
+from shootdown.mm.operation import due_free, due_pageout
+from shootdown.mm.page_cache import remove_rmap
+from shootdown.mm.putback import is_freeable, keep_folio, push_unless_referenced, putback
+from shootdown.mm.rmap import push_one, trylock_page, unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import maps, pte_of, set_pte
+from shootdown.mm.world import World
+from shootdown.mm.writeback import clear_dirty, write_folio
 
 
 def push_file_out(w: World, cpu: int, frame: int) -> None:

@@ -9,11 +9,11 @@ A method that takes time pushes steps in front of the rest of the CPU's steps.
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mm.fault_handler import FaultHandler
+from shootdown.mm.fault_handler import FaultHandler
 
 if TYPE_CHECKING:
-    from mm.step import Step
-    from mm.world import World
+    from shootdown.mm.step import Step
+    from shootdown.mm.world import World
 
 COPY: Final = 0
 INSTALL: Final = 1

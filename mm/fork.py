@@ -4,7 +4,7 @@ The parent is flushed once, at the end and before its mmap_lock is released, so 
 before (linux-tlb C, G.14).
 """
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     MIGRATION_WRITE,
@@ -16,15 +16,15 @@ from machine.entry import (
     SWP_UFFD_WP,
     UFFD_WP,
 )
-from machine.geometry import FANOUT, PAGES, TABLES, frame_of
-from mm.frames import get_page
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
-from mm.operation import due_return, write_unlock_return
-from mm.page_mask import ALL_PAGES
-from mm.pfnmap import link
-from mm.step import Step, push, step
-from mm.swap import copy_swap_entry
-from mm.tables import (
+from shootdown.machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from shootdown.mm.frames import get_page
+from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
+from shootdown.mm.operation import due_return, write_unlock_return
+from shootdown.mm.page_mask import ALL_PAGES
+from shootdown.mm.pfnmap import link
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap import copy_swap_entry
+from shootdown.mm.tables import (
     allowance,
     is_swap,
     new_table,
@@ -34,7 +34,7 @@ from mm.tables import (
     set_pmd_table,
     set_pte,
 )
-from mm.world import MMS, VM_MAPPED, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
+from shootdown.mm.world import MMS, VM_MAPPED, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
 
 
 def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

@@ -6,9 +6,9 @@ The frame freed last is handed out first, as from the page allocator's lists of 
 shows at once; frames that were never in use come after all others, the lowest first.
 """
 
-from machine.geometry import BLOCKS, FANOUT
-from machine.x86 import POISON_ALLOC, POISON_FREE
-from mm.world import ZERO_FRAME, World
+from shootdown.machine.geometry import BLOCKS, FANOUT
+from shootdown.machine.x86 import POISON_ALLOC, POISON_FREE
+from shootdown.mm.world import ZERO_FRAME, World
 
 
 class OutOfMemoryError(Exception):

@@ -11,14 +11,14 @@ Where the walk finds nothing that it may take, Linux goes on with locks and faul
 operation ends.
 """
 
-from machine.entry import PKEY, PKEY_SHIFT, PRESENT, PSE, READ, USER
-from machine.geometry import FANOUT, frame_of
-from machine.pkru import denies
-from mm.frames import get_page, put_page
-from mm.operation import op_return
-from mm.step import Step, push, step
-from mm.tables import is_special, pmd_of
-from mm.world import World
+from shootdown.machine.entry import PKEY, PKEY_SHIFT, PRESENT, PSE, READ, USER
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.machine.pkru import denies
+from shootdown.mm.frames import get_page, put_page
+from shootdown.mm.operation import op_return
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import is_special, pmd_of
+from shootdown.mm.world import World
 
 _MAPPED = PRESENT | USER
 

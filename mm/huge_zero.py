@@ -7,10 +7,10 @@ References are those of v3.8 to v4.8. Since 6fcb52a56ff6 an address space takes 
 depends on a flush.
 """
 
-from machine.entry import PSE
-from machine.geometry import FANOUT, frame_of
-from mm.frames import alloc_huge, get_page, put_page
-from mm.world import NO_HUGE_ZERO, World
+from shootdown.machine.entry import PSE
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.frames import alloc_huge, get_page, put_page
+from shootdown.mm.world import NO_HUGE_ZERO, World
 
 
 def is_huge_zero(w: World, pmd: int) -> bool:

@@ -14,17 +14,17 @@ mmap_lock and the VMA's lock are held for writing from the first step to the las
 never meets the PMD that is none; who walks by the rmap finds nothing there.
 """
 
-from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
-from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
-from mm.frames import alloc_huge, free_table, put_page
-from mm.lockless import remove_table_sync
-from mm.locks import pmd_lock, pmd_unlock, write_trylock
-from mm.operation import op_return, write_unlock_return
-from mm.page_mask import WHOLE_TABLE
-from mm.step import Step, push, step
-from mm.tables import maps, page_prot, pmd_of, set_pmd_leaf
-from mm.thp import huge_possible
-from mm.world import NOBODY, VM_RIGHTS, VM_UFFD_WP, VM_WRITE, ZERO_FRAME, World
+from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
+from shootdown.mm.frames import alloc_huge, free_table, put_page
+from shootdown.mm.lockless import remove_table_sync
+from shootdown.mm.locks import pmd_lock, pmd_unlock, write_trylock
+from shootdown.mm.operation import op_return, write_unlock_return
+from shootdown.mm.page_mask import WHOLE_TABLE
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import maps, page_prot, pmd_of, set_pmd_leaf
+from shootdown.mm.thp import huge_possible
+from shootdown.mm.world import NOBODY, VM_RIGHTS, VM_UFFD_WP, VM_WRITE, ZERO_FRAME, World
 
 
 def start_collapse(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

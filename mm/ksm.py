@@ -8,16 +8,16 @@ ksmd finds the other page in a tree that is sorted by content; here the page tab
 page. It holds mmap_lock of one address space at a time, for reading, and the locks of both folios throughout.
 """
 
-from machine.entry import DIRTY, PRESENT, RW, SOFT_DIRTY, UFFD_WP
-from machine.geometry import FANOUT, FRAME_BITS, PAGES, frame_of
-from mm.frames import get_page, put_page
-from mm.locks import mmap_read_trylock, pte_lock, pte_unlock
-from mm.operation import due_install, op_return
-from mm.rmap import is_merged, mapcount, trylock_page, unlock_page
-from mm.step import Step, push, step
-from mm.swap import slot_of
-from mm.tables import is_special, maps, page_prot, pte_of, set_pte
-from mm.world import MMS, VM_RIGHTS, VM_WRITE, World
+from shootdown.machine.entry import DIRTY, PRESENT, RW, SOFT_DIRTY, UFFD_WP
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, PAGES, frame_of
+from shootdown.mm.frames import get_page, put_page
+from shootdown.mm.locks import mmap_read_trylock, pte_lock, pte_unlock
+from shootdown.mm.operation import due_install, op_return
+from shootdown.mm.rmap import is_merged, mapcount, trylock_page, unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap import slot_of
+from shootdown.mm.tables import is_special, maps, page_prot, pte_of, set_pte
+from shootdown.mm.world import MMS, VM_RIGHTS, VM_WRITE, World
 
 
 def start_ksm(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

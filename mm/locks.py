@@ -14,10 +14,10 @@ VMA run beside the writer that works on another, also one under the same page ta
 World.vma_readers counts readers where they have looked the VMA up: its extent does not change while it is locked.
 """
 
-from machine.geometry import FANOUT, PAGES
-from mm.step import Step, step
-from mm.vma import whole_vmas
-from mm.world import NOBODY, VM_MAPPED, VM_PFNMAP, WRITER, World
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.step import Step, step
+from shootdown.mm.vma import whole_vmas
+from shootdown.mm.world import NOBODY, VM_MAPPED, VM_PFNMAP, WRITER, World
 
 
 def mmap_read_trylock(w: World, mm: int) -> bool:

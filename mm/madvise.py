@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE
-from machine.geometry import FANOUT, TABLES, frame_of
-from mm.huge_zero import is_huge_zero
-from mm.locks import (
+from shootdown.machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE
+from shootdown.machine.geometry import FANOUT, TABLES, frame_of
+from shootdown.mm.huge_zero import is_huge_zero
+from shootdown.mm.locks import (
     mmap_read_trylock,
     pmd_lock,
     pmd_unlock,
@@ -13,21 +13,21 @@ from mm.locks import (
     vma_end_read,
     vma_read_trylock,
 )
-from mm.operation import (
+from shootdown.mm.operation import (
     gather_begin,
     gather_finish,
     gather_finish_free,
     op_return,
     read_unlock_return,
 )
-from mm.page_mask import by_table, mask_of, pages_in
-from mm.step import Step, push, step
-from mm.swap import free_swap_entry
-from mm.tables import has_table, is_swap, pmd_of, pte_of, set_pte
-from mm.thp import split_huge
-from mm.vma import vmas_in
-from mm.world import NOBODY, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
-from mm.zap import DROP, zap_pmd
+from shootdown.mm.page_mask import by_table, mask_of, pages_in
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap import free_swap_entry
+from shootdown.mm.tables import has_table, is_swap, pmd_of, pte_of, set_pte
+from shootdown.mm.thp import split_huge
+from shootdown.mm.vma import vmas_in
+from shootdown.mm.world import NOBODY, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
+from shootdown.mm.zap import DROP, zap_pmd
 
 DONTNEED: Final = 0
 FREE: Final = 1

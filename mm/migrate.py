@@ -6,7 +6,7 @@ writing to the old frame.
 A PROTNONE entry needs it as well while the flush of what made it so is pending (20841405940e).
 """
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     MIGRATION,
@@ -20,14 +20,22 @@ from machine.entry import (
     SWP_UFFD_WP,
     UFFD_WP,
 )
-from machine.geometry import FRAME_BITS, frame_of
-from mm.frames import alloc_frame, get_page, put_page
-from mm.operation import due_copy, due_free, op_return
-from mm.page_cache import add_rmap, remove_rmap, replace_folio
-from mm.rmap import is_merged, push_one, trylock_page, unlock_page
-from mm.step import Step, push, step
-from mm.tables import is_migration, is_special, maps, page_prot, pte_of, set_pte, swp_marks
-from mm.world import World
+from shootdown.machine.geometry import FRAME_BITS, frame_of
+from shootdown.mm.frames import alloc_frame, get_page, put_page
+from shootdown.mm.operation import due_copy, due_free, op_return
+from shootdown.mm.page_cache import add_rmap, remove_rmap, replace_folio
+from shootdown.mm.rmap import is_merged, push_one, trylock_page, unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import (
+    is_migration,
+    is_special,
+    maps,
+    page_prot,
+    pte_of,
+    set_pte,
+    swp_marks,
+)
+from shootdown.mm.world import World
 
 
 def start_migrate(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

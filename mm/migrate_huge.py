@@ -6,14 +6,14 @@ Then the new entry is stored over the old one, which is never none: MADV_DONTNEE
 it for a hole (d7c3393413fe).
 """
 
-from machine.entry import PFN_MASK
-from machine.geometry import FANOUT, FRAME_BITS, frame_of
-from mm.change_protection import hinted_entry
-from mm.frames import get_page, put_page
-from mm.locks import pmd_lock, pmd_unlock
-from mm.step import Step, push, step
-from mm.tables import pmd_of, set_pmd_leaf
-from mm.world import World
+from shootdown.machine.entry import PFN_MASK
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, frame_of
+from shootdown.mm.change_protection import hinted_entry
+from shootdown.mm.frames import get_page, put_page
+from shootdown.mm.locks import pmd_lock, pmd_unlock
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import pmd_of, set_pmd_leaf
+from shootdown.mm.world import World
 
 
 def folio_bits(first: int) -> int:

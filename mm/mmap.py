@@ -5,14 +5,14 @@ A driver's pages are mapped by the layout of a scenario alone.
 
 from typing import Final
 
-from machine.geometry import PAGES
-from mm.locks import write_trylock
-from mm.operation import write_unlock_return
-from mm.page_mask import mask_of
-from mm.pfnmap import link
-from mm.step import Step, push, step
-from mm.tables import rights
-from mm.world import (
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.locks import write_trylock
+from shootdown.mm.operation import write_unlock_return
+from shootdown.mm.page_mask import mask_of
+from shootdown.mm.pfnmap import link
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import rights
+from shootdown.mm.world import (
     VM_FILE,
     VM_HUGE,
     VM_MAPPED,

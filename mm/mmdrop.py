@@ -1,8 +1,8 @@
 """mmdrop: the top-level table of an address space that is no more goes with the last CPU that has it loaded."""
 
-from mm.frames import free_table
-from mm.step import Step, push, step
-from mm.world import World
+from shootdown.mm.frames import free_table
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import World
 
 
 def mmdrop_gone(w: World, cpu: int) -> None:

@@ -2,16 +2,16 @@
 
 from typing import Final
 
-from machine.entry import READ, WRITE
-from machine.geometry import FANOUT
-from mm.change_protection import MPROTECT, change_pmd
-from mm.locks import mmap_write_trylock, vma_start_write
-from mm.operation import gather_begin, gather_finish, write_unlock_return
-from mm.page_mask import by_table, mask_of
-from mm.step import Step, push, step
-from mm.tables import allowance, rights
-from mm.vma import vmas_in
-from mm.world import VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, World
+from shootdown.machine.entry import READ, WRITE
+from shootdown.machine.geometry import FANOUT
+from shootdown.mm.change_protection import MPROTECT, change_pmd
+from shootdown.mm.locks import mmap_write_trylock, vma_start_write
+from shootdown.mm.operation import gather_begin, gather_finish, write_unlock_return
+from shootdown.mm.page_mask import by_table, mask_of
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import allowance, rights
+from shootdown.mm.vma import vmas_in
+from shootdown.mm.world import VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, World
 
 _KEEP_KEY: Final = -1
 

@@ -6,11 +6,18 @@ A PMD is moved under its lock and the rmap locks (take_rmap_locks), which hold o
 until the old addresses are flushed. Here the locks of both tables do that.
 """
 
-from machine.entry import PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
-from machine.geometry import FANOUT, frame_of
-from mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, vma_start_write, write_trylock
-from mm.munmap import free_pgtable, unmap_region
-from mm.operation import (
+from shootdown.machine.entry import PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.locks import (
+    pmd_lock,
+    pmd_unlock,
+    pte_lock,
+    pte_unlock,
+    vma_start_write,
+    write_trylock,
+)
+from shootdown.mm.munmap import free_pgtable, unmap_region
+from shootdown.mm.operation import (
     batched_pending,
     due_return,
     due_unlock,
@@ -18,12 +25,12 @@ from mm.operation import (
     gather_finish,
     write_unlock_return,
 )
-from mm.page_cache import move_rmap
-from mm.page_mask import by_table, mask_of
-from mm.pfnmap import i_mmap_write_trylock, i_mmap_write_unlock, move_links
-from mm.pgtable import pte_alloc
-from mm.step import Step, push, step
-from mm.tables import (
+from shootdown.mm.page_cache import move_rmap
+from shootdown.mm.page_mask import by_table, mask_of
+from shootdown.mm.pfnmap import i_mmap_write_trylock, i_mmap_write_unlock, move_links
+from shootdown.mm.pgtable import pte_alloc
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import (
     allowance,
     is_marker,
     leaf_of,
@@ -33,9 +40,9 @@ from mm.tables import (
     set_pmd_table,
     set_pte,
 )
-from mm.thp import split_huge
-from mm.vma import vmas_in
-from mm.world import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, VM_UFFD_WP, World
+from shootdown.mm.thp import split_huge
+from shootdown.mm.vma import vmas_in
+from shootdown.mm.world import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, VM_UFFD_WP, World
 
 
 def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None:

@@ -1,15 +1,15 @@
 """munmap: remove regions, zap their pages, free the page tables that map nothing any more."""
 
-from machine.entry import PRESENT, PSE
-from machine.geometry import FANOUT, TABLES, frame_of
-from mm.locks import mmap_write_downgrade, write_trylock
-from mm.operation import gather_begin, gather_finish_free, read_unlock_return
-from mm.page_mask import by_table, mask_of
-from mm.pfnmap import end_pfn_vma, unlink_of
-from mm.step import Step, push, step
-from mm.tables import clear_pmd, pmd_of
-from mm.world import NOBODY, World
-from mm.zap import UNMAP, zap_pmd
+from shootdown.machine.entry import PRESENT, PSE
+from shootdown.machine.geometry import FANOUT, TABLES, frame_of
+from shootdown.mm.locks import mmap_write_downgrade, write_trylock
+from shootdown.mm.operation import gather_begin, gather_finish_free, read_unlock_return
+from shootdown.mm.page_mask import by_table, mask_of
+from shootdown.mm.pfnmap import end_pfn_vma, unlink_of
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import clear_pmd, pmd_of
+from shootdown.mm.world import NOBODY, World
+from shootdown.mm.zap import UNMAP, zap_pmd
 
 
 def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:

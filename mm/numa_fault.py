@@ -6,16 +6,16 @@ misplaced, and is migrated first.
 
 from typing import Final
 
-from machine.geometry import FANOUT, frame_of
-from mm.change_protection import hinted_entry
-from mm.frames import alloc_huge
-from mm.locks import pmd_lock, pmd_unlock, pte_unlock
-from mm.migrate import isolate_and_migrate
-from mm.migrate_huge import folio_bits, migrate_huge
-from mm.page_cache import wait_folio
-from mm.step import Step, push, step
-from mm.tables import pmd_of, set_pmd_leaf, set_pte
-from mm.world import World
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.change_protection import hinted_entry
+from shootdown.mm.frames import alloc_huge
+from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_unlock
+from shootdown.mm.migrate import isolate_and_migrate
+from shootdown.mm.migrate_huge import folio_bits, migrate_huge
+from shootdown.mm.page_cache import wait_folio
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import pmd_of, set_pmd_leaf, set_pte
+from shootdown.mm.world import World
 
 _NOT_ASKED: Final = -1
 

@@ -8,16 +8,16 @@ mmap_lock is held for reading, so faults, MADV_DONTNEED, MADV_FREE and userfault
 
 from typing import Final
 
-from machine.entry import PRESENT, PROTNONE
-from machine.geometry import frame_of
-from mm.change_protection import PROT_NUMA, change_pmd
-from mm.huge_zero import of_huge_zero
-from mm.locks import mmap_read_trylock
-from mm.operation import gather_begin, gather_finish, read_unlock_return
-from mm.page_mask import by_table
-from mm.step import Step, push, step
-from mm.tables import accessible, leaf_of
-from mm.world import VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, ZERO_FRAME, World
+from shootdown.machine.entry import PRESENT, PROTNONE
+from shootdown.machine.geometry import frame_of
+from shootdown.mm.change_protection import PROT_NUMA, change_pmd
+from shootdown.mm.huge_zero import of_huge_zero
+from shootdown.mm.locks import mmap_read_trylock
+from shootdown.mm.operation import gather_begin, gather_finish, read_unlock_return
+from shootdown.mm.page_mask import by_table
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import accessible, leaf_of
+from shootdown.mm.world import VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, ZERO_FRAME, World
 
 STAY: Final = 0
 MOVE: Final = 1

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from machine.geometry import TABLES
-from mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
-from mm.locks import mmap_write_unlock
-from mm.step import Step, step
-from mm.world import NOBODY, World
+from shootdown.machine.geometry import TABLES
+from shootdown.mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
+from shootdown.mm.locks import mmap_write_unlock
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import NOBODY, World
 
 IDLE_OP: Final = -1
 

@@ -3,33 +3,33 @@
 from collections.abc import Callable
 from typing import Final
 
-from mm.access import start_copy, start_exec, start_read, start_write
-from mm.age import start_age
-from mm.clear_refs import start_clear_refs
-from mm.context import leave_lazy, start_lazy, start_switch
-from mm.exit import start_exit
-from mm.fork import start_fork
-from mm.gup import start_pin
-from mm.khugepaged import start_collapse
-from mm.ksm import start_ksm
-from mm.madvise import start_dontneed, start_free
-from mm.migrate import start_migrate
-from mm.mmap import start_mmap
-from mm.mprotect import start_mprotect, start_pkey_mprotect
-from mm.mremap import start_mremap
-from mm.munmap import start_munmap
-from mm.numa_scan import start_numa_scan
-from mm.pageout import start_swapout
-from mm.pkeys import start_wrpkru
-from mm.punch_hole import start_punch
-from mm.reclaim import start_reclaim
-from mm.revoke import start_revoke
-from mm.shrink import start_shrink
-from mm.text_poke import start_poke
-from mm.tick import start_tick
-from mm.userfaultfd import start_protect, start_register, start_unprotect
-from mm.world import World
-from mm.writeback import start_writeback
+from shootdown.mm.access import start_copy, start_exec, start_read, start_write
+from shootdown.mm.age import start_age
+from shootdown.mm.clear_refs import start_clear_refs
+from shootdown.mm.context import leave_lazy, start_lazy, start_switch
+from shootdown.mm.exit import start_exit
+from shootdown.mm.fork import start_fork
+from shootdown.mm.gup import start_pin
+from shootdown.mm.khugepaged import start_collapse
+from shootdown.mm.ksm import start_ksm
+from shootdown.mm.madvise import start_dontneed, start_free
+from shootdown.mm.migrate import start_migrate
+from shootdown.mm.mmap import start_mmap
+from shootdown.mm.mprotect import start_mprotect, start_pkey_mprotect
+from shootdown.mm.mremap import start_mremap
+from shootdown.mm.munmap import start_munmap
+from shootdown.mm.numa_scan import start_numa_scan
+from shootdown.mm.pageout import start_swapout
+from shootdown.mm.pkeys import start_wrpkru
+from shootdown.mm.punch_hole import start_punch
+from shootdown.mm.reclaim import start_reclaim
+from shootdown.mm.revoke import start_revoke
+from shootdown.mm.shrink import start_shrink
+from shootdown.mm.text_poke import start_poke
+from shootdown.mm.tick import start_tick
+from shootdown.mm.userfaultfd import start_protect, start_register, start_unprotect
+from shootdown.mm.world import World
+from shootdown.mm.writeback import start_writeback
 
 Start = Callable[[World, int, int, int, int], None]
 """Pushes the first steps of an operation: world, CPU, first page, number of pages, argument."""

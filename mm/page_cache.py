@@ -6,12 +6,12 @@ The reverse map of a folio is kept apart from the page tables, because the kerne
 who finds a folio unmapped looks at no page table (5df397dec7c4).
 """
 
-from machine.entry import DIRTY
-from machine.geometry import FANOUT, PAGES, TABLES
-from mm.frames import alloc_zeroed
-from mm.step import Step, step
-from mm.tables import maps, pte_of
-from mm.world import NOBODY, World
+from shootdown.machine.entry import DIRTY
+from shootdown.machine.geometry import FANOUT, PAGES, TABLES
+from shootdown.mm.frames import alloc_zeroed
+from shootdown.mm.step import Step, step
+from shootdown.mm.tables import maps, pte_of
+from shootdown.mm.world import NOBODY, World
 
 
 def read_folio(w: World, place: int) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from machine.geometry import FANOUT, PAGES, TABLES
+from shootdown.machine.geometry import FANOUT, PAGES, TABLES
 
 WHOLE_TABLE: Final = (1 << FANOUT) - 1
 ALL_PAGES: Final = (1 << PAGES) - 1

@@ -6,16 +6,16 @@ before the content is written (try_to_unmap_flush_dirty, d950c9477d51): a store 
 Pages of the file go to the file (mm.file_out), anonymous ones to swap (mm.swap_out).
 """
 
-from machine.entry import PRESENT, PROTNONE
-from machine.geometry import frame_of
-from mm.file_out import push_file_out
-from mm.frames import get_page
-from mm.operation import op_return
-from mm.rmap import is_merged, trylock_page
-from mm.step import Step, push, step
-from mm.swap_out import push_swap_out
-from mm.tables import is_special, pte_of
-from mm.world import World
+from shootdown.machine.entry import PRESENT, PROTNONE
+from shootdown.machine.geometry import frame_of
+from shootdown.mm.file_out import push_file_out
+from shootdown.mm.frames import get_page
+from shootdown.mm.operation import op_return
+from shootdown.mm.rmap import is_merged, trylock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap_out import push_swap_out
+from shootdown.mm.tables import is_special, pte_of
+from shootdown.mm.world import World
 
 
 def start_swapout(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

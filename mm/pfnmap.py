@@ -9,10 +9,10 @@ i_mmap_rwsem is held for reading by a walk and for writing by who links, unlinks
 keeps it until the pages are freed, so that it stands for the driver's own lock as well, for which faults wait.
 """
 
-from machine.geometry import PAGES
-from mm.frames import alloc_zeroed
-from mm.step import Step, step
-from mm.world import VM_PFNMAP, VM_PGOFF_SHIFT, WRITER, World
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.frames import alloc_zeroed
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import VM_PFNMAP, VM_PGOFF_SHIFT, WRITER, World
 
 
 def driver_frame(w: World, mm: int, place: int) -> int:

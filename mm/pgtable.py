@@ -1,8 +1,8 @@
 """pte_alloc: hook in an empty page table."""
 
-from mm.step import Step, step
-from mm.tables import new_table, pmd_of, set_pmd_table
-from mm.world import NOBODY, World
+from shootdown.mm.step import Step, step
+from shootdown.mm.tables import new_table, pmd_of, set_pmd_table
+from shootdown.mm.world import NOBODY, World
 
 
 @step("pte_alloc", "install")

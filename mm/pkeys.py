@@ -8,11 +8,11 @@ and hands the register on in fork and clone: the child of a thread could have wr
 
 from typing import Final
 
-from machine.pkru import NO_ACCESS, NO_WRITE, denies
-from machine.x86 import PF_PK
-from mm.operation import end_operation
-from mm.step import Step, step
-from mm.world import MMS, VM_PKEY, VM_PKEY_SHIFT, World
+from shootdown.machine.pkru import NO_ACCESS, NO_WRITE, denies
+from shootdown.machine.x86 import PF_PK
+from shootdown.mm.operation import end_operation
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import MMS, VM_PKEY, VM_PKEY_SHIFT, World
 
 RIGHTS: Final = 3
 """What pkey_set can ask for: everything, loads only, nothing."""

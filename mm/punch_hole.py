@@ -8,16 +8,16 @@ unmap_mapping_range_vma in mm/memory.c of Linux 6.1). Then what the reverse map 
 Faults on the page wait for the folio's lock, which stands for the invalidate_lock of the mapping as well.
 """
 
-from machine.geometry import FANOUT, PAGES
-from mm.frames import put_page
-from mm.locks import pte_unlock
-from mm.operation import gather_begin, gather_finish, op_return, pte_lock_batched
-from mm.page_cache import mapped_at
-from mm.rmap import trylock_page, unlock_page
-from mm.step import Step, push, step
-from mm.tables import has_table, maps, pmd_of, pte_of
-from mm.world import VM_FILE, VM_PGOFF_SHIFT, VM_RIGHTS, World
-from mm.zap import UNMAP, zap_pte
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.frames import put_page
+from shootdown.mm.locks import pte_unlock
+from shootdown.mm.operation import gather_begin, gather_finish, op_return, pte_lock_batched
+from shootdown.mm.page_cache import mapped_at
+from shootdown.mm.rmap import trylock_page, unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import has_table, maps, pmd_of, pte_of
+from shootdown.mm.world import VM_FILE, VM_PGOFF_SHIFT, VM_RIGHTS, World
+from shootdown.mm.zap import UNMAP, zap_pte
 
 
 def start_punch(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:

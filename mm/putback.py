@@ -1,10 +1,10 @@
 """A page that reclaim has unmapped and cannot free: it is unlocked, flushed, and its reference dropped."""
 
-from mm.frames import put_page
-from mm.operation import due_free
-from mm.rmap import unlock_page
-from mm.step import Step, push, step
-from mm.world import World
+from shootdown.mm.frames import put_page
+from shootdown.mm.operation import due_free
+from shootdown.mm.rmap import unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import World
 
 
 def is_freeable(w: World, frame: int) -> bool:

@@ -1,14 +1,14 @@
 """Reclaim of one lazily freed page (MADV_FREE): dropped when it is clean, kept when it was written again."""
 
-from machine.entry import DIRTY, PRESENT, PROTNONE
-from machine.geometry import FANOUT, frame_of
-from mm.frames import put_page
-from mm.locks import pte_lock, pte_unlock
-from mm.operation import due_free, op_return
-from mm.rmap import trylock_page, unlock_page
-from mm.step import Step, push, step
-from mm.tables import maps, pte_of, set_pte
-from mm.world import World
+from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.frames import put_page
+from shootdown.mm.locks import pte_lock, pte_unlock
+from shootdown.mm.operation import due_free, op_return
+from shootdown.mm.rmap import trylock_page, unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import maps, pte_of, set_pte
+from shootdown.mm.world import World
 
 
 def start_reclaim(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

@@ -6,13 +6,13 @@ everything. The driver frees its pages when the walk has returned, and trusts th
 A fault behind it maps a new page of zeros.
 """
 
-from mm.frames import put_page
-from mm.operation import gather_begin, gather_finish, op_return
-from mm.page_mask import by_table
-from mm.pfnmap import i_mmap_read_trylock, linked
-from mm.step import Step, push, step
-from mm.world import MMS, World
-from mm.zap import UNMAP, zap_pmd
+from shootdown.mm.frames import put_page
+from shootdown.mm.operation import gather_begin, gather_finish, op_return
+from shootdown.mm.page_mask import by_table
+from shootdown.mm.pfnmap import i_mmap_read_trylock, linked
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import MMS, World
+from shootdown.mm.zap import UNMAP, zap_pmd
 
 
 def start_revoke(w: World, cpu: int, page: int, count: int, _arg: int) -> None:

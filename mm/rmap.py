@@ -6,12 +6,12 @@ A walk ends when nothing is left to find, so an entry that mremap moves in front
 as the order of the regions in the kernel's tree guarantees.
 """
 
-from machine.entry import PRESENT, PSE
-from machine.geometry import FANOUT, PAGES, TABLES, frame_of
-from mm.locks import pte_lock, pte_unlock
-from mm.step import Step, push
-from mm.tables import is_migration, maps, pte_of
-from mm.world import MMS, World
+from shootdown.machine.entry import PRESENT, PSE
+from shootdown.machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from shootdown.mm.locks import pte_lock, pte_unlock
+from shootdown.mm.step import Step, push
+from shootdown.mm.tables import is_migration, maps, pte_of
+from shootdown.mm.world import MMS, World
 
 
 def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | None:

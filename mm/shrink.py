@@ -1,10 +1,10 @@
 """The shrinker of the huge zero page: memory is short, and nobody has the page mapped."""
 
-from machine.geometry import FANOUT
-from mm.frames import put_page
-from mm.operation import op_return
-from mm.step import Step, push, step
-from mm.world import HUGE_ZERO_FREE, World
+from shootdown.machine.geometry import FANOUT
+from shootdown.mm.frames import put_page
+from shootdown.mm.operation import op_return
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import HUGE_ZERO_FREE, World
 
 
 def start_shrink(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 if TYPE_CHECKING:
-    from mm.world import World
+    from shootdown.mm.world import World
 
 Step = tuple[int, ...]
 StepFunction = Callable[["World", int, Step], bool | None]

@@ -8,9 +8,9 @@ fault takes it out of the cache first, or copies it, and so does who maps an exc
 content of a slot cannot become stale behind a mapping.
 """
 
-from machine.geometry import frame_of
-from mm.frames import alloc_frame, free_swap, get_page
-from mm.world import World
+from shootdown.machine.geometry import frame_of
+from shootdown.mm.frames import alloc_frame, free_swap, get_page
+from shootdown.mm.world import World
 
 
 def slot_of(w: World, frame: int) -> int:

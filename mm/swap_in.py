@@ -1,6 +1,6 @@
 """do_swap_page: a fault on a swap entry maps the folio in the swap cache, or reads the content into a new one."""
 
-from machine.entry import (
+from shootdown.machine.entry import (
     DIRTY,
     RW,
     SOFT_DIRTY,
@@ -10,12 +10,12 @@ from machine.entry import (
     UFFD_WP,
     WRITE,
 )
-from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
-from mm.frames import free_swap, get_page
-from mm.step import Step, push, step
-from mm.swap import read_swap, uncount_entry
-from mm.tables import page_prot, pte_of, set_pte
-from mm.world import NOBODY, VM_SOFTDIRTY, VM_WRITE, World
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
+from shootdown.mm.frames import free_swap, get_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap import read_swap, uncount_entry
+from shootdown.mm.tables import page_prot, pte_of, set_pte
+from shootdown.mm.world import NOBODY, VM_SOFTDIRTY, VM_WRITE, World
 
 
 def is_locked(w: World, frame: int) -> bool:

@@ -3,17 +3,17 @@
 A page whose copy in swap is good was not writable, and is not written again.
 """
 
-from machine.entry import DIRTY, RW, SWAP, SWP_EXCLUSIVE
-from machine.geometry import FRAME_BITS
-from mm.flush import PAGEOUT
-from mm.frames import put_page
-from mm.operation import due_free, due_pageout
-from mm.putback import push_unless_referenced
-from mm.rmap import push_one, unlock_page
-from mm.step import Step, push, step
-from mm.swap import add_to_swap, count_entry, slot_of
-from mm.tables import maps, pte_of, set_pte, swp_marks
-from mm.world import World
+from shootdown.machine.entry import DIRTY, RW, SWAP, SWP_EXCLUSIVE
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.mm.flush import PAGEOUT
+from shootdown.mm.frames import put_page
+from shootdown.mm.operation import due_free, due_pageout
+from shootdown.mm.putback import push_unless_referenced
+from shootdown.mm.rmap import push_one, unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap import add_to_swap, count_entry, slot_of
+from shootdown.mm.tables import maps, pte_of, set_pte, swp_marks
+from shootdown.mm.world import World
 
 
 def push_swap_out(w: World, cpu: int, frame: int) -> None:

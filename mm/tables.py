@@ -6,7 +6,7 @@ each one.
 
 from typing import Final
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     MIGRATION,
@@ -26,10 +26,10 @@ from machine.entry import (
     UFFD_WP_MARKER,
     USER,
 )
-from machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
-from mm.frames import alloc_zeroed
-from mm.observer import KEY_SHIFT
-from mm.world import (
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
+from shootdown.mm.frames import alloc_zeroed
+from shootdown.mm.observer import KEY_SHIFT
+from shootdown.mm.world import (
     NOBODY,
     VM_EXEC,
     VM_FILE,

@@ -10,13 +10,13 @@ Two CPUs may be in it at once: text_mutex keeps them apart in Linux, and there i
 
 from typing import Final
 
-from machine.entry import ACCESSED, DIRTY, PRESENT, RW, USER, WRITE
-from machine.geometry import FANOUT, FRAME_BITS, TABLES
-from mm.frames import alloc_zeroed
-from mm.operation import op_return
-from mm.step import Step, push, step
-from mm.tables import TABLE_BITS, new_table
-from mm.world import World
+from shootdown.machine.entry import ACCESSED, DIRTY, PRESENT, RW, USER, WRITE
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES
+from shootdown.mm.frames import alloc_zeroed
+from shootdown.mm.operation import op_return
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import TABLE_BITS, new_table
+from shootdown.mm.world import World
 
 _KERNEL_PAGE: Final = PRESENT | RW | USER | ACCESSED | DIRTY
 

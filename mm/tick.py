@@ -1,8 +1,8 @@
 """The timer interrupt: nothing happens to any page table, but what is put off may be due (sched_tick)."""
 
-from mm.operation import op_return
-from mm.step import Step, push, step
-from mm.world import World
+from shootdown.mm.operation import op_return
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import World
 
 
 def start_tick(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

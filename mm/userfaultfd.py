@@ -3,22 +3,22 @@
 The two changes run under mmap_lock for reading, so they overlap with page faults and with each other.
 """
 
-from machine.entry import PSE
-from machine.geometry import TABLES
-from mm.change_protection import UFFD_PROTECT, UFFD_RESOLVE, change_pmd
-from mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, write_trylock
-from mm.operation import (
+from shootdown.machine.entry import PSE
+from shootdown.machine.geometry import TABLES
+from shootdown.mm.change_protection import UFFD_PROTECT, UFFD_RESOLVE, change_pmd
+from shootdown.mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, write_trylock
+from shootdown.mm.operation import (
     gather_begin,
     gather_finish,
     read_unlock_return,
     write_unlock_return,
 )
-from mm.page_mask import by_table, mask_of
-from mm.step import Step, push, step
-from mm.tables import pmd_of
-from mm.thp import split_huge
-from mm.vma import has_boundary, vmas_in
-from mm.world import VM_FILE, VM_MAPPED, VM_PFNMAP, VM_UFFD_WP, VM_WRITE, World
+from shootdown.mm.page_mask import by_table, mask_of
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import pmd_of
+from shootdown.mm.thp import split_huge
+from shootdown.mm.vma import has_boundary, vmas_in
+from shootdown.mm.world import VM_FILE, VM_MAPPED, VM_PFNMAP, VM_UFFD_WP, VM_WRITE, World
 
 
 def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None:

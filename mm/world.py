@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from machine.geometry import FANOUT, FRAMES, PAGES, TABLES
-from machine.x86 import Machine
-from mm.flush import FlushStrategy
-from mm.observer import Observer
+from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, TABLES
+from shootdown.machine.x86 import Machine
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.observer import Observer
 
 if TYPE_CHECKING:
-    from mm.step import Step, Watch
+    from shootdown.mm.step import Step, Watch
 
 MMS: Final = 3
 """Address spaces: the first one and two more that fork can make."""

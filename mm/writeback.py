@@ -5,15 +5,15 @@ A store through an entry that some TLB still has is written with the rest as lon
 would be lost (linux-tlb C, page_mkclean).
 """
 
-from machine.entry import DIRTY, RW
-from machine.geometry import FANOUT, PAGES
-from mm.locks import pte_lock, pte_unlock
-from mm.operation import due_install, op_return
-from mm.page_cache import is_changing, mapped_at
-from mm.rmap import trylock_page, unlock_page
-from mm.step import Step, push, step
-from mm.tables import maps, pte_of, set_pte
-from mm.world import VM_WRITE, World
+from shootdown.machine.entry import DIRTY, RW
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.locks import pte_lock, pte_unlock
+from shootdown.mm.operation import due_install, op_return
+from shootdown.mm.page_cache import is_changing, mapped_at
+from shootdown.mm.rmap import trylock_page, unlock_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import maps, pte_of, set_pte
+from shootdown.mm.world import VM_WRITE, World
 
 
 def start_writeback(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:

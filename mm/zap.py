@@ -10,15 +10,23 @@ hook in another table or map a huge page, while the old table waits for the flus
 
 from typing import Final
 
-from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP, UFFD_WP_MARKER
-from machine.geometry import FANOUT, TABLES, frame_of
-from mm.locks import pmd_lock, pmd_unlock, pte_unlock
-from mm.operation import gather_flush
-from mm.page_cache import remove_rmap
-from mm.page_mask import WHOLE_TABLE, pages_in
-from mm.step import Step, push, step
-from mm.swap import free_swap_entry
-from mm.tables import (
+from shootdown.machine.entry import (
+    DIRTY,
+    PRESENT,
+    PROTNONE,
+    PSE,
+    SWP_UFFD_WP,
+    UFFD_WP,
+    UFFD_WP_MARKER,
+)
+from shootdown.machine.geometry import FANOUT, TABLES, frame_of
+from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_unlock
+from shootdown.mm.operation import gather_flush
+from shootdown.mm.page_cache import remove_rmap
+from shootdown.mm.page_mask import WHOLE_TABLE, pages_in
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.swap import free_swap_entry
+from shootdown.mm.tables import (
     clear_pmd,
     has_table,
     is_marker,
@@ -29,8 +37,8 @@ from mm.tables import (
     set_pmd_leaf,
     set_pte,
 )
-from mm.thp import split_huge
-from mm.world import NOBODY, VM_RIGHTS, VM_SHARED, World
+from shootdown.mm.thp import split_huge
+from shootdown.mm.world import NOBODY, VM_RIGHTS, VM_SHARED, World
 
 UNMAP: Final = 0
 """The region goes, or its object: nothing is left (ZAP_FLAG_DROP_MARKER)."""

@@ -5,9 +5,9 @@ address space has one ASID for all CPUs.
 Over the machine of x86, whose INVLPGB stands for TLBI and TLBSYNC for DSB: the walks, rights and faults are not Arm's.
 """
 
-from mm.world import World
-from optimized.global_asid import adopt, assign
-from optimized.strategy import GatherFlush
+from shootdown.mm.world import World
+from shootdown.optimized.global_asid import adopt, assign
+from shootdown.optimized.strategy import GatherFlush
 
 
 class Arm64Flush(GatherFlush):

@@ -3,11 +3,11 @@
 The order is: entries changed, generation raised, INVLPGB, stragglers interrupted, TLBSYNC.
 """
 
-from machine.geometry import PAGES
-from mm.step import Step, push, step
-from mm.world import FULL, INVALIDATED, IPIS, SWITCHING, World
-from optimized.flush_func import flush_ack
-from optimized.state import X86State
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import FULL, INVALIDATED, IPIS, SWITCHING, World
+from shootdown.optimized.flush_func import flush_ack
+from shootdown.optimized.state import X86State
 
 
 def broadcast(w: World, cpu: int, mm: int, first: int, count: int, generation: int) -> None:

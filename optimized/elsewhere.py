@@ -7,13 +7,13 @@ compared is the rule or the delivery.
 
 from typing import Final
 
-from mm.fault_handler import FaultHandler
-from optimized import rules
-from optimized.arm64 import Arm64Flush
-from optimized.latr import LatrFlush
-from optimized.paravirt import ParavirtFlush
-from optimized.policy import Policy
-from optimized.relaxed import RelaxedFlush
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized import rules
+from shootdown.optimized.arm64 import Arm64Flush
+from shootdown.optimized.latr import LatrFlush
+from shootdown.optimized.paravirt import ParavirtFlush
+from shootdown.optimized.policy import Policy
+from shootdown.optimized.relaxed import RelaxedFlush
 
 ELSEWHERE: Final[tuple[Policy, ...]] = (
     Policy(

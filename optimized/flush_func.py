@@ -5,12 +5,12 @@ Invariant: a CPU's TLB holds nothing for a context that is older than the contex
 
 from typing import Any, Final, Protocol
 
-from machine.geometry import PAGES
-from machine.x86 import NO_ROOT
-from mm.step import Step, step
-from mm.world import FULL, INIT_MM, INVALIDATED, World
-from optimized.global_asid import adopt
-from optimized.state import FIRST_GLOBAL, X86State
+from shootdown.machine.geometry import PAGES
+from shootdown.machine.x86 import NO_ROOT
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import FULL, INIT_MM, INVALIDATED, World
+from shootdown.optimized.global_asid import adopt
+from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 NO_GENERATION: Final = 0
 """TLB_GENERATION_INVALID: a flush of what the CPU has loaded, whatever that is."""

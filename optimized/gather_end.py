@@ -1,9 +1,9 @@
 """The steps behind the flush of a gather: what it has queued is freed, and nothing is pending any more."""
 
-from mm.frames import free_table, put_page
-from mm.step import Step, step
-from mm.world import World
-from optimized.state import Gather, X86State
+from shootdown.mm.frames import free_table, put_page
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import World
+from shootdown.optimized.state import Gather, X86State
 
 
 def free_of(gather: Gather) -> list[Step]:

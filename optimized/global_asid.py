@@ -9,9 +9,9 @@ been used up once.
 
 from typing import Final
 
-from mm.step import Step, step
-from mm.world import World
-from optimized.state import FIRST_GLOBAL, X86State
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import World
+from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 LAST_GLOBAL: Final = FIRST_GLOBAL + 3
 """There must be more of them than address spaces; Linux has 2,048 or 4,096."""

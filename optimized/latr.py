@@ -13,13 +13,13 @@ gather were still open: who has walked beside it, taken the page-table lock firs
 is nested.
 """
 
-from mm.frames import put_page
-from mm.step import Step, push, step
-from mm.world import FLUSHES, SWITCHING, World
-from optimized.flush_func import flush_tlb_func
-from optimized.shootdown import flush_send
-from optimized.state import Gather, X86State
-from optimized.strategy import GatherFlush
+from shootdown.mm.frames import put_page
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import FLUSHES, SWITCHING, World
+from shootdown.optimized.flush_func import flush_tlb_func
+from shootdown.optimized.shootdown import flush_send
+from shootdown.optimized.state import Gather, X86State
+from shootdown.optimized.strategy import GatherFlush
 
 EPOCH, SPACE, FIRST, COUNT, GENERATION, WAITING, PAGES_FROM = range(7)
 """An element of X86State.lazy_frees: the number of its epoch, the address space, range and generation of the flush, a

@@ -6,8 +6,8 @@ So a flush says nothing about lockless walkers, and page tables need a grace per
 The same holds for other hypervisors, and where the hardware broadcasts a flush (INVLPGB; arm64).
 """
 
-from mm.world import World
-from optimized.strategy import GatherFlush
+from shootdown.mm.world import World
+from shootdown.optimized.strategy import GatherFlush
 
 
 class ParavirtFlush(GatherFlush):

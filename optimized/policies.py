@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from mm.fault_handler import FaultHandler
-from optimized import rules
-from optimized.elsewhere import ELSEWHERE
-from optimized.faults.catalogue import FAULTS, V1_DEFECT_5
-from optimized.policy import Policy
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized import rules
+from shootdown.optimized.elsewhere import ELSEWHERE
+from shootdown.optimized.faults.catalogue import FAULTS, V1_DEFECT_5
+from shootdown.optimized.policy import Policy
 
 RULES: Final[tuple[Policy, ...]] = (
     Policy(

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mm.fault_handler import FaultHandler
-from optimized.strategy import GatherFlush
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized.strategy import GatherFlush
 
 NeedFlush = Callable[[int, int], bool]
 """Returns whether replacing the first entry by the second needs a TLB flush; pure."""

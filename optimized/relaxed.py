@@ -4,14 +4,14 @@ RFC "mm: relaxed TLB flushes and other optimi." of July 2022 (20220718120212.318
 linux-tlb A.2 (4)).
 """
 
-from machine.geometry import FANOUT
-from mm.step import Step, step
-from mm.world import FLUSHES, FULL, INVALIDATED, World
-from optimized import rules
-from optimized.flush_func import flush_tlb_func
-from optimized.shootdown import send
-from optimized.state import FIRST_GLOBAL, Gather, X86State
-from optimized.strategy import GatherFlush
+from shootdown.machine.geometry import FANOUT
+from shootdown.mm.step import Step, step
+from shootdown.mm.world import FLUSHES, FULL, INVALIDATED, World
+from shootdown.optimized import rules
+from shootdown.optimized.flush_func import flush_tlb_func
+from shootdown.optimized.shootdown import send
+from shootdown.optimized.state import FIRST_GLOBAL, Gather, X86State
+from shootdown.optimized.strategy import GatherFlush
 
 
 class RelaxedFlush(GatherFlush):

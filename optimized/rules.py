@@ -7,7 +7,7 @@ correctness rules, one for each page-fault handler.
 
 from typing import Final
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     BIT57,
     BIT58,

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from machine.geometry import PAGES
-from mm.step import Step, push, step
-from mm.world import FLUSHES, IPIS, SWITCHING, World
-from optimized.broadcast import broadcast
-from optimized.flush_func import ANY_MM, batch_ack, delivery_of, flush_ack
-from optimized.global_asid import consider_global_asid
-from optimized.state import X86State
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import FLUSHES, IPIS, SWITCHING, World
+from shootdown.optimized.broadcast import broadcast
+from shootdown.optimized.flush_func import ANY_MM, batch_ack, delivery_of, flush_ack
+from shootdown.optimized.global_asid import consider_global_asid
+from shootdown.optimized.state import X86State
 
 CEILING: Final = 5
 """tlb_single_page_flush_ceiling: a range of more pages becomes a full flush; 33 of the 512 of a table in Linux."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mm.world import MMS
+from shootdown.mm.world import MMS
 
 FIRST_GLOBAL: Final = 8
 """ASIDs from here on are those of an address space on all CPUs (optimized.global_asid)."""

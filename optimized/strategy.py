@@ -8,21 +8,21 @@ from collections.abc import Callable
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import PRESENT
-from machine.geometry import FANOUT, PAGES, frame_of
-from mm.fault_handler import FaultHandler
-from mm.page_cache import drop_rmap
-from mm.step import Step, push, step
-from mm.tables import pmd_of
-from mm.thp import mkinvalid
-from mm.world import INVALIDATED, MMS, World
-from optimized.broadcast import wait_tlbsync
-from optimized.flush_func import NO_GENERATION
-from optimized.gather_end import free_of, gather_end
-from optimized.shootdown import batch_flush, flush_send, should_flush_tlb
-from optimized.state import FIRST_GLOBAL, Gather, X86State
-from optimized.switch import push_switch
-from optimized.temporary import back_from, load_in_next_slot, use_temporary_mm
+from shootdown.machine.entry import PRESENT
+from shootdown.machine.geometry import FANOUT, PAGES, frame_of
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.mm.page_cache import drop_rmap
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import pmd_of
+from shootdown.mm.thp import mkinvalid
+from shootdown.mm.world import INVALIDATED, MMS, World
+from shootdown.optimized.broadcast import wait_tlbsync
+from shootdown.optimized.flush_func import NO_GENERATION
+from shootdown.optimized.gather_end import free_of, gather_end
+from shootdown.optimized.shootdown import batch_flush, flush_send, should_flush_tlb
+from shootdown.optimized.state import FIRST_GLOBAL, Gather, X86State
+from shootdown.optimized.switch import push_switch
+from shootdown.optimized.temporary import back_from, load_in_next_slot, use_temporary_mm
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -1,11 +1,11 @@
 """switch_mm_irqs_off in its steps, and ASID allocation (linux-tlb B.3)."""
 
-from mm.mmdrop import mmdrop_gone
-from mm.step import Step, push, step
-from mm.world import FULL, SWITCHING, World
-from optimized.flush_func import delivery_of
-from optimized.global_asid import adopt, assign
-from optimized.state import FIRST_GLOBAL, X86State
+from shootdown.mm.mmdrop import mmdrop_gone
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import FULL, SWITCHING, World
+from shootdown.optimized.flush_func import delivery_of
+from shootdown.optimized.global_asid import adopt, assign
+from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 
 def push_switch(w: World, cpu: int, mm: int) -> None:

@@ -8,13 +8,13 @@ every poke raises, so that its slot is flushed likewise.
 
 from typing import Any, Protocol
 
-from machine.x86 import NO_ROOT
-from mm.mmdrop import mmdrop_gone
-from mm.step import Step, push, step
-from mm.text_poke import poking_root
-from mm.world import INIT_MM, POKING_MM, World
-from optimized.state import X86State
-from optimized.switch import push_switch
+from shootdown.machine.x86 import NO_ROOT
+from shootdown.mm.mmdrop import mmdrop_gone
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.text_poke import poking_root
+from shootdown.mm.world import INIT_MM, POKING_MM, World
+from shootdown.optimized.state import X86State
+from shootdown.optimized.switch import push_switch
 
 
 class Temporary(Protocol):

@@ -3,18 +3,18 @@
 No window is ever open, nothing is batched, deferred or skipped, and a context switch keeps nothing.
 """
 
-from machine.entry import PRESENT
-from machine.geometry import FANOUT, frame_of
-from machine.x86 import NO_ROOT
-from mm.fault_handler import FaultHandler
-from mm.frames import free_table, put_page
-from mm.mmdrop import mmdrop_gone
-from mm.page_cache import remove_rmap
-from mm.step import Step, push, step
-from mm.tables import pmd_of
-from mm.text_poke import poking_root
-from mm.thp import mkinvalid
-from mm.world import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, World
+from shootdown.machine.entry import PRESENT
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.machine.x86 import NO_ROOT
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.mm.frames import free_table, put_page
+from shootdown.mm.mmdrop import mmdrop_gone
+from shootdown.mm.page_cache import remove_rmap
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.tables import pmd_of
+from shootdown.mm.text_poke import poking_root
+from shootdown.mm.thp import mkinvalid
+from shootdown.mm.world import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, World
 
 
 class EagerState:

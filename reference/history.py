@@ -12,12 +12,12 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
-from machine.geometry import PAGES
-from machine.x86 import Machine
-from mm.world import MMS, ZERO_FRAME
-from reference.objects import ZERO_OBJECT, Objects
-from reference.version import INCARNATION, KEY_AT, PLACE, grants
+from shootdown.machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
+from shootdown.machine.geometry import PAGES
+from shootdown.machine.x86 import Machine
+from shootdown.mm.world import MMS, ZERO_FRAME
+from shootdown.reference.objects import ZERO_OBJECT, Objects
+from shootdown.reference.version import INCARNATION, KEY_AT, PLACE, grants
 
 SLOTS: Final = MMS * PAGES
 ONCE_MAPPED: Final = 8

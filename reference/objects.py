@@ -9,9 +9,9 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from machine.geometry import FRAMES
-from machine.x86 import Machine
-from mm.world import MMS, ZERO_FRAME
+from shootdown.machine.geometry import FRAMES
+from shootdown.machine.x86 import Machine
+from shootdown.mm.world import MMS, ZERO_FRAME
 
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""

@@ -6,12 +6,12 @@ What it grants to loads and stores is granted if PKRU of the CPU that makes the 
 
 from typing import Final
 
-from machine.pkru import denies
-from machine.tlb_entry import TLB_PKEY, TLB_PKEY_AT
+from shootdown.machine.pkru import denies
+from shootdown.machine.tlb_entry import TLB_PKEY, TLB_PKEY_AT
 
 INCARNATION: Final = 0x7FFFF
 """The bits of an incarnation: a frame is freed less than 8192 times in a run, because to map it and to free it takes
-more steps than that leaves of fuzz.execute.STEP_LIMIT."""
+more steps than that leaves of run.execute.STEP_LIMIT."""
 PLACE: Final = INCARNATION << 3
 """The incarnation of a version, in place."""
 KEY_AT: Final = 22

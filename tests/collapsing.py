@@ -1,8 +1,8 @@
 """Kernels with a page table in a region that allows huge pages: what khugepaged collapses."""
 
-from machine.entry import PRESENT, PSE
-from machine.geometry import FANOUT, frame_of
-from mm.flush import FlushStrategy
+from shootdown.machine.entry import PRESENT, PSE
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.flush import FlushStrategy
 from tests.kernel import Kernel
 
 

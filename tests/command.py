@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fuzz.cli.main import run
+from shootdown.cli.main import run
 
 SHOOTDOWN = Path(sys.executable).with_name("shootdown")
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fuzz.conform.live.build import compile_driver
-from fuzz.conform.live.driver import Driver
-from fuzz.store import Store
+from shootdown.conform.live.build import compile_driver
+from shootdown.conform.live.driver import Driver
+from shootdown.store import Store
 
 settings.register_profile(
     "repeatable",

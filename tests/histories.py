@@ -1,9 +1,9 @@
 """A version history without a kernel: what its tests begin with."""
 
-from machine.entry import ACCESSED, EXEC, NX, PRESENT, RW, USER, WRITE
-from machine.geometry import FRAME_BITS
-from machine.x86 import Machine
-from reference.history import History
+from shootdown.machine.entry import ACCESSED, EXEC, NX, PRESENT, RW, USER, WRITE
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.machine.x86 import Machine
+from shootdown.reference.history import History
 
 CPUS = 4
 A, B = 1, 2

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 
-from fuzz.execute import boot, finish
-from fuzz.lockstep import ACCESS, Recorder
-from fuzz.scenario import Header, kinds
-from machine.entry import EXEC, READ, WRITE
-from machine.geometry import FANOUT, frame_of
-from mm.flush import FlushStrategy
-from mm.operations import STARTS, begin
-from mm.step import NAMES, Step, Watch, run_steps
-from mm.tables import pmd_of, pte_of
-from mm.world import World
-from optimized.policies import REGISTRY
-from optimized.state import X86State
+from shootdown.machine.entry import EXEC, READ, WRITE
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.step import NAMES, Step, Watch, run_steps
+from shootdown.mm.tables import pmd_of, pte_of
+from shootdown.mm.world import World
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.state import X86State
+from shootdown.run.execute import boot, finish
+from shootdown.run.lockstep import ACCESS, Recorder
+from shootdown.scenario import Header, kinds
 
 R, W, X = READ, WRITE, EXEC
 NUMBERS = {kind.name: number for number, kind in enumerate(kinds.KINDS)}

@@ -1,8 +1,8 @@
 """Small page tables by hand, for the tests of the machine: one table under a root, some data frames."""
 
-from machine.entry import PRESENT, PSE, RW, USER
-from machine.geometry import FRAME_BITS
-from machine.x86 import Machine
+from shootdown.machine.entry import PRESENT, PSE, RW, USER
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.machine.x86 import Machine
 
 ROOT = 1
 TABLE = 2

@@ -1,7 +1,7 @@
 """A program whose calls and accesses a test makes by hand, for the contract to judge."""
 
-from contract.contract import Contract
-from machine.entry import EXEC, READ, WRITE
+from shootdown.contract.contract import Contract
+from shootdown.machine.entry import EXEC, READ, WRITE
 
 R, W, X = READ, WRITE, EXEC
 RW = R | W

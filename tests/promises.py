@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW
-from machine.geometry import FANOUT, PAGES, frame_of
-from mm.tables import is_swap, rights
-from mm.world import (
+from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW
+from shootdown.machine.geometry import FANOUT, PAGES, frame_of
+from shootdown.mm.tables import is_swap, rights
+from shootdown.mm.world import (
     VM_FILE,
     VM_PFNMAP,
     VM_PGOFF_SHIFT,

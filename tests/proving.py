@@ -3,17 +3,17 @@
 from functools import partial
 from unittest.mock import patch
 
-from fuzz.execute import apply, boot
-from fuzz.oracle import Oracle
-from fuzz.prove.canonical import key_of
-from fuzz.prove.moves import carry_out, moves_in
-from fuzz.prove.scope import Scope
-from fuzz.prove.search import ALL, Node, Reductions, Search
-from fuzz.prove.visited import Visited
-from fuzz.scenario import Record, Scenario, parse
-from mm.flush import FlushStrategy
-from mm.world import World
-from optimized.policies import REGISTRY
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import World
+from shootdown.optimized.policies import REGISTRY
+from shootdown.prove.canonical import key_of
+from shootdown.prove.moves import carry_out, moves_in
+from shootdown.prove.scope import Scope
+from shootdown.prove.search import ALL, Node, Reductions, Search
+from shootdown.prove.visited import Visited
+from shootdown.run.execute import apply, boot
+from shootdown.run.oracle import Oracle
+from shootdown.scenario import Record, Scenario, parse
 
 Worlds = list[tuple[World, Oracle]]
 SLOTS = 1 << 16
@@ -79,7 +79,7 @@ def goes_on(
     strategy = strategy or REGISTRY["linux"].make()
     search = Meets(scope, strategy, visited, reductions=reductions)
     try:
-        with patch("fuzz.prove.search.world_of", partial(_behind, begun)):
+        with patch("shootdown.prove.search.world_of", partial(_behind, begun)):
             search.expand(search.begin(), last=True)
     finally:
         visited.close()

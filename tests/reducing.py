@@ -6,8 +6,8 @@ from typing import TypeVar
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from fuzz.minimize.reducer import Judge, Pass, Reducer
-from fuzz.scenario import Scenario, render_record
+from shootdown.minimize.reducer import Judge, Pass, Reducer
+from shootdown.scenario import Scenario, render_record
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fuzz.store import (
+from shootdown.store import (
     Campaign,
     Comparison,
     Evidence,
@@ -18,7 +18,7 @@ from fuzz.store import (
     record_finding,
     start_campaign,
 )
-from fuzz.store.schema import TABLES
+from shootdown.store.schema import TABLES
 
 Rows = list[dict[str, Any]]
 Content = dict[str, Rows]

@@ -4,10 +4,10 @@ import random
 
 from hypothesis import strategies as st
 
-from fuzz.engines.strategies import scenarios
-from fuzz.lockstep import in_lockstep
-from fuzz.scenario import Scenario
-from fuzz.scenario.generate import random_scenario
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.run.lockstep import in_lockstep
+from shootdown.scenario import Scenario
 
 
 def weighted(records: int = 32) -> st.SearchStrategy[Scenario]:

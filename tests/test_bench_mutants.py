@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.forms import interpreted
 from bench.mutants import differ
 from bench.mutants.control import control
 from bench.mutants.edits import KINDS
@@ -148,7 +149,9 @@ def test_a_selection_survives_an_edit() -> None:
 def one(name: str, seconds: float) -> Result:
     """Run a mutant in a process of its own."""
     command = [sys.executable, "-m", "bench.mutants.one", name, f"--seconds={seconds}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=interpreted(), capture_output=True, text=True, check=True
+    )
     result: Result = json.loads(done.stdout)
     return result
 

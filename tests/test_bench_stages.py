@@ -4,10 +4,10 @@ import pytest
 
 from bench.history import CATALOGUE
 from bench.stages import Stages, without_fault
-from fuzz.execute import execute
-from fuzz.scenario import Scenario, corpus, parse
-from fuzz.verdict import ILLEGAL
-from optimized.policies import REGISTRY
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario, corpus, parse
+from shootdown.scenario.verdict import ILLEGAL
 
 CORPUS = corpus.load()
 HEAD = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\n"

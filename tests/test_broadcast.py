@@ -1,9 +1,9 @@
 """Global ASIDs and broadcast flushes: who gets one, how stragglers come to it, and what is waited for."""
 
-from fuzz.scenario import kinds
-from mm.world import FLUSHES, IPIS
-from optimized.global_asid import LAST_GLOBAL, assign
-from optimized.state import FIRST_GLOBAL
+from shootdown.mm.world import FLUSHES, IPIS
+from shootdown.optimized.global_asid import LAST_GLOBAL, assign
+from shootdown.optimized.state import FIRST_GLOBAL
+from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W
 
 ISSUE, FINISH, WAIT = "flush_tlb_mm_range", "finish_asid_transition", "TLBSYNC"

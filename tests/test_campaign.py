@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.campaign.job import Job, parse_job, read_corpus, write_corpus
-from fuzz.campaign.messages import (
+from shootdown.evidence.investigate import Found
+from shootdown.fuzz.campaign.job import Job, parse_job, read_corpus, write_corpus
+from shootdown.fuzz.campaign.messages import (
     Broken,
     Bye,
-    Found,
     Hello,
     Interesting,
     Message,
@@ -22,12 +22,12 @@ from fuzz.campaign.messages import (
     decode_message,
     encode_message,
 )
-from fuzz.campaign.progress import duration
-from fuzz.campaign.seeds import UnknownSeed, seed_corpus
-from fuzz.campaign.triage import Triage
-from fuzz.execute import execute
-from fuzz.scenario import corpus, decode, encode, parse
-from fuzz.store import (
+from shootdown.fuzz.campaign.seeds import UnknownSeed, seed_corpus
+from shootdown.fuzz.campaign.triage import Triage
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import corpus, decode, encode, parse
+from shootdown.store import (
     StoreError,
     find_campaign,
     find_finding,
@@ -38,7 +38,7 @@ from fuzz.store import (
     open_store,
     run_view,
 )
-from optimized.policies import REGISTRY
+from shootdown.system.pace import duration
 from tests.command import NX, SHOOTDOWN, complaint, document, shootdown
 from tests.store_samples import EVIDENCE, MINIMUM
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import find_campaign, list_campaigns, list_findings, open_store
+from shootdown.store import find_campaign, list_campaigns, list_findings, open_store
 from tests.command import SHOOTDOWN, complaint, inside, shootdown
 
 SHORT = ("--engine", "random", "--workers", "1", "--seed", "7")

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
-from fuzz.cli import main
-from fuzz.store import find_campaign, open_store
+from shootdown import form
+from shootdown.cli import main
+from shootdown.store import find_campaign, open_store
 from tests.command import SHOOTDOWN, complaint, inside, shootdown
 
 
@@ -37,8 +38,9 @@ def test_every_command_and_option_has_help(name: str) -> None:
 
 
 def test_version(tmp_path: Path) -> None:
-    """The version is that of the installed package."""
-    assert shootdown(tmp_path, "--version").out.split() == ["shootdown", version("shootdown")]
+    """The version is that of the installed package, and says in which form the models run."""
+    said = shootdown(tmp_path, "--version").out.split(maxsplit=2)
+    assert said == ["shootdown", version("shootdown"), f"({form.described()})\n"]
 
 
 def test_unknown_command(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fuzz.scenario import parse
+from shootdown.scenario import parse
 from tests.command import NX, complaint, document, inside, shootdown
 
 LONG = NX + "cpu0 write p0\ncpu0 munmap p0\n"

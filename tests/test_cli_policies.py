@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from optimized.policies import REGISTRY
+from shootdown.optimized.policies import REGISTRY
 from tests.command import complaint, document, inside, shootdown
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import list_campaigns, list_findings, list_proofs, open_store
+from shootdown.store import list_campaigns, list_findings, list_proofs, open_store
 from tests.command import SHOOTDOWN, complaint, document, inside, shootdown
 
 DB = "findings.db"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.campaign.policy_source import load_policy
-from fuzz.campaign.triage import Triage
-from fuzz.execute import execute
-from fuzz.scenario import encode, parse
-from fuzz.store import list_replays, open_store, record_finding, start_campaign
+from shootdown.evidence.investigate import Investigation
+from shootdown.optimized.policy_source import load_policy
+from shootdown.run.execute import execute
+from shootdown.scenario import encode, parse
+from shootdown.store import list_replays, open_store, record_finding, start_campaign
 from tests.command import CORPUS, NX, complaint, document, inside, shootdown
 from tests.store_samples import CAMPAIGN, sighting
 
@@ -28,8 +28,9 @@ def store_finding(folder: Path, policy: str, version: str) -> str:
     """Store what the policy shows on the NX scenario, as a campaign would."""
     scenario = parse(NX).scenario
     loaded = load_policy(policy)
-    triage = Triage(loaded.policy, lambda _: None, lambda: None)
-    found = triage.investigate(encode(scenario), execute(scenario, loaded.policy.make()))
+    found = Investigation(loaded.policy).investigate(
+        encode(scenario), execute(scenario, loaded.policy.make())
+    )
     with open_store(folder / DB, create=True) as store:
         campaign = replace(CAMPAIGN, policy=loaded.name, policy_version=version)
         seen = sighting(start_campaign(store, campaign))
@@ -77,7 +78,7 @@ def test_finding_of_a_file_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
         "from dataclasses import replace\n"
-        "from optimized.policies import REGISTRY\n"
+        "from shootdown.optimized.policies import REGISTRY\n"
         "POLICY = replace(REGISTRY['v1'], name='mine')\n"
     )
     key = store_finding(tmp_path, "mine.py", load_policy("mine.py").version)

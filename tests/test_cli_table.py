@@ -15,7 +15,7 @@ def needs_flush(old: int, new: int) -> bool:
 '''
 NEVER = '''"""Never flush."""
 
-from optimized.policy import Policy
+from shootdown.optimized.policy import Policy
 
 POLICY = Policy("never", lambda old, new: False, huge_inline=False)
 '''

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.conform.live.build import compile_driver
-from fuzz.conform.live.commands import Command
-from fuzz.conform.live.driver import Driver, DriverFailed
-from fuzz.conform.unusable import Unusable
+from shootdown.conform.live.build import compile_driver
+from shootdown.conform.live.commands import Command
+from shootdown.conform.live.driver import Driver, DriverFailed
+from shootdown.system.unusable import Unusable
 from tests.command import SHOOTDOWN, complaint, inside
 
 if platform.system() != "Linux" or platform.machine() != "x86_64":
@@ -104,7 +104,7 @@ def test_a_disagreement_is_stored_and_ends_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a wrong handler shows is minimized, printed and in the database."""
-    monkeypatch.setattr("fuzz.cli.conform.POLICY", "minimal-exec-check")
+    monkeypatch.setattr("shootdown.cli.conform.POLICY", "minimal-exec-check")
     ended = inside(
         tmp_path, "conform", "--live", "--part", "sequences", "--sequences", "100", "--seed", "1"
     )

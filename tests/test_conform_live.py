@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from fuzz.conform.live.campaign import Campaign
-from fuzz.conform.live.commands import (
+from shootdown.conform.live.campaign import Campaign
+from shootdown.conform.live.commands import (
     HAS_EXEC,
     HAS_FILE,
     HAS_PAGEMAP,
@@ -16,16 +16,16 @@ from fuzz.conform.live.commands import (
     Command,
     Result,
 )
-from fuzz.conform.live.compare import compare
-from fuzz.conform.live.driver import Driver
-from fuzz.conform.live.host import Host, file_folder, host
-from fuzz.conform.live.known import ZERO_PAGE, known_on
-from fuzz.conform.live.left_out import NEVER, driven_on, is_driven, makes_executable
-from fuzz.conform.live.program import program_of
-from fuzz.conform.live.sequences import DRIVEN, random_sequence
-from fuzz.conform.outcome import Found
-from fuzz.scenario import Scenario, kinds, parse
-from optimized.policies import REGISTRY
+from shootdown.conform.live.compare import compare
+from shootdown.conform.live.driver import Driver
+from shootdown.conform.live.host import Host, file_folder, host
+from shootdown.conform.live.known import ZERO_PAGE, known_on
+from shootdown.conform.live.left_out import NEVER, driven_on, is_driven, makes_executable
+from shootdown.conform.live.program import program_of
+from shootdown.conform.live.sequences import DRIVEN, random_sequence
+from shootdown.conform.outcome import Found
+from shootdown.optimized.policies import REGISTRY
+from shootdown.scenario import Scenario, kinds, parse
 
 LINUX = REGISTRY["linux"]
 ALL = HAS_PAGEMAP | HAS_UFFD | HAS_UFFD_SHMEM | HAS_FILE | HAS_EXEC

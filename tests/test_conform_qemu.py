@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from fuzz.cli import conform_qemu as report
-from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
-from fuzz.conform.qemu.campaign import (
+from shootdown.cli import conform_qemu as report
+from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
+from shootdown.conform.qemu.campaign import (
     SETTINGS,
     Disagreement,
     Result,
@@ -17,16 +17,28 @@ from fuzz.conform.qemu.campaign import (
     run,
     sequence_of,
 )
-from fuzz.conform.qemu.compare import compare
-from fuzz.conform.qemu.events import EventError, Shape, parse, random_events, render
-from fuzz.conform.qemu.known import DROPS, WALKS_AGAIN, WRPKRU_DROPS
-from fuzz.conform.qemu.mmu import Mmu
-from fuzz.conform.qemu.sabotage import SABOTAGES, InvlpgDropsNothing, NxIgnored
-from fuzz.conform.qemu.shorten import shorten
-from fuzz.conform.qemu.sides import EXACT, MAY_DROP, MODES, UNNAMED, Setting
-from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, NX, PRESENT, PSE, READ, RW, USER, WRITE
-from machine.geometry import FANOUT, FRAME_BITS, FRAMES, PAGES
-from machine.x86 import Machine
+from shootdown.conform.qemu.compare import compare
+from shootdown.conform.qemu.events import EventError, Shape, parse, random_events, render
+from shootdown.conform.qemu.known import DROPS, WALKS_AGAIN, WRPKRU_DROPS
+from shootdown.conform.qemu.sabotage import SABOTAGES, InvlpgDropsNothing, NxIgnored
+from shootdown.conform.qemu.shorten import shorten
+from shootdown.conform.qemu.sides import EXACT, MAY_DROP, MODES, UNNAMED, Setting
+from shootdown.machine.entry import (
+    ACCESSED,
+    DIRTY,
+    EXEC,
+    GLOBAL,
+    NX,
+    PRESENT,
+    PSE,
+    READ,
+    RW,
+    USER,
+    WRITE,
+)
+from shootdown.machine.geometry import FANOUT, FRAME_BITS, FRAMES, PAGES
+from shootdown.machine.qemu.mmu import Mmu
+from shootdown.machine.x86 import Machine
 
 ALL = PRESENT | RW | USER
 ROOT, TABLE, DATA = 0, 4, 8

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.conform.live import races
-from fuzz.conform.live.commands import HAS_COUNTERS, Command, Result
-from fuzz.conform.live.driver import Driver, DriverFailed
-from fuzz.conform.live.flushes import can_count, cases, compared
-from fuzz.conform.live.host import host
-from fuzz.conform.live.left_out import driven_on
-from optimized.policies import REGISTRY
+from shootdown.conform.live import races
+from shootdown.conform.live.commands import HAS_COUNTERS, Command, Result
+from shootdown.conform.live.driver import Driver, DriverFailed
+from shootdown.conform.live.flushes import can_count, cases, compared
+from shootdown.conform.live.host import host
+from shootdown.conform.live.left_out import driven_on
+from shootdown.optimized.policies import REGISTRY
 
 LINUX = REGISTRY["linux"]
 

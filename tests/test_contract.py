@@ -1,6 +1,6 @@
 """The contract: which outcomes the calls allow by their arguments, before, during and after each of them."""
 
-from contract.calls import (
+from shootdown.contract.calls import (
     DONTNEED,
     FORK,
     FREE,
@@ -13,7 +13,7 @@ from contract.calls import (
     REVOKE,
     call_of,
 )
-from contract.contract import (
+from shootdown.contract.contract import (
     ACCESS_OUTSIDE,
     CONTENT,
     DENIED_INSIDE,
@@ -21,8 +21,8 @@ from contract.contract import (
     FORK_FAILED,
     Contract,
 )
-from contract.effects import MAP_FILE, MAP_PFNMAP, MAP_SHARED
-from fuzz.scenario.kinds import KINDS
+from shootdown.contract.effects import MAP_FILE, MAP_PFNMAP, MAP_SHARED
+from shootdown.scenario.kinds import KINDS
 from tests.program import RW, Program, R, W, X
 
 

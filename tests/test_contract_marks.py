@@ -1,6 +1,6 @@
 """The contract: what userfaultfd and protection keys make of a page."""
 
-from contract.calls import (
+from shootdown.contract.calls import (
     FREE,
     MREMAP,
     MUNMAP,
@@ -10,15 +10,9 @@ from contract.calls import (
     RESOLVE,
     WRPKRU,
 )
-from contract.contract import (
-    ACCESS_OUTSIDE,
-    DENIED_INSIDE,
-    FINE,
-    NOT_TRAPPED,
-    TRAPPED,
-)
-from contract.effects import MAP_FILE, MAP_SHARED
-from machine.pkru import NO_ACCESS
+from shootdown.contract.contract import ACCESS_OUTSIDE, DENIED_INSIDE, FINE, NOT_TRAPPED, TRAPPED
+from shootdown.contract.effects import MAP_FILE, MAP_SHARED
+from shootdown.machine.pkru import NO_ACCESS
 from tests.program import RW, Program, R, W, X
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from contract.rest import at_rest
-from machine.entry import NX, RW, UFFD_WP
-from machine.geometry import FRAMES
-from mm.swap import add_to_swap
-from mm.world import VM_WRITE
+from shootdown.contract.rest import at_rest
+from shootdown.machine.entry import NX, RW, UFFD_WP
+from shootdown.machine.geometry import FRAMES
+from shootdown.mm.swap import add_to_swap
+from shootdown.mm.world import VM_WRITE
 from tests.kernel import Kernel, prot
 
 

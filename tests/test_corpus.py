@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuzz.execute import execute
-from fuzz.scenario import Expectation, ParsedScenario, decode, encode, kinds, render
-from fuzz.scenario.corpus import load, texts
-from fuzz.verdict import ILLEGAL, LEGAL, REASONS
-from optimized.policies import REGISTRY, RULES
+from shootdown.optimized.policies import REGISTRY, RULES
+from shootdown.run.execute import execute
+from shootdown.scenario import Expectation, ParsedScenario, decode, encode, kinds, render
+from shootdown.scenario.corpus import load, texts
+from shootdown.scenario.verdict import ILLEGAL, LEGAL, REASONS
 
 CORPUS = load()
 GOOD = {name: parsed for name, parsed in CORPUS.items() if name.startswith("good_")}

@@ -2,12 +2,12 @@
 
 import pytest
 
-from fuzz.engines.demonstrate import AT_REST, accesses_after
-from fuzz.engines.session import Session
-from fuzz.execute import Outcome, execute
-from fuzz.scenario import Scenario, corpus, encode, parse
-from fuzz.scenario.kinds import EXEC, READ, WRITE
-from optimized.policies import REGISTRY
+from shootdown.fuzz.engines.demonstrate import AT_REST, accesses_after
+from shootdown.fuzz.engines.session import Session
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import Outcome, execute
+from shootdown.scenario import Scenario, corpus, encode, parse
+from shootdown.scenario.kinds import EXEC, READ, WRITE
 
 STALE = {
     "skip-write-protect": "bad_c6_skip_write_protect_at_rest",

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import pytest
 
-from fuzz.cli.main import cli
-from fuzz.scenario import kinds
-from fuzz.verdict import REASONS, UNDECIDED_REASONS
-from machine import entry
-from mm.operations import STARTS
-from optimized.policies import REGISTRY
+from shootdown.cli.main import cli
+from shootdown.machine import entry
+from shootdown.mm.operations import STARTS
+from shootdown.optimized.policies import REGISTRY
+from shootdown.scenario import kinds
+from shootdown.scenario.verdict import REASONS, UNDECIDED_REASONS
 from tests.test_repository import ROOT, repository_files
 
 CRITERION = "docs/correctness.md"
@@ -196,7 +196,7 @@ def test_corpus_files_exist(name: str) -> None:
     """Every scenario that a document names ships, alone or with its folder and ending."""
     shipped = {
         item.name.removesuffix(".txt")
-        for item in resources.files("corpus").iterdir()
+        for item in resources.files("shootdown.corpus").iterdir()
         if item.name.endswith(".txt")
     }
     named = set(re.findall(r"\b(?:bad|good)_\w+", page(name)))

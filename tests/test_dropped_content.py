@@ -2,8 +2,8 @@
 
 import pytest
 
-from fuzz.oracle import Violation
-from mm.tables import pte_of, set_pte
+from shootdown.mm.tables import pte_of, set_pte
+from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, prot
 
 

@@ -5,25 +5,15 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 
-from fuzz.execute import execute
-from fuzz.scenario import Scenario, corpus
-from fuzz.verdict import ILLEGAL
-from machine.entry import (
-    ACCESSED,
-    DIRTY,
-    GLOBAL,
-    NX,
-    PRESENT,
-    PROTNONE,
-    RW,
-    SOFTW1,
-    USER,
-)
-from machine.geometry import FRAME_BITS
-from mm.world import FLUSHES, FULL, IPIS
-from optimized import rules
-from optimized.elsewhere import ELSEWHERE
-from optimized.policies import REGISTRY
+from shootdown.machine.entry import ACCESSED, DIRTY, GLOBAL, NX, PRESENT, PROTNONE, RW, SOFTW1, USER
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.mm.world import FLUSHES, FULL, IPIS
+from shootdown.optimized import rules
+from shootdown.optimized.elsewhere import ELSEWHERE
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario, corpus
+from shootdown.scenario.verdict import ILLEGAL
 from tests.kernel import Kernel, R, W
 from tests.strategies import any_scenario
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machine import entry
-from machine.geometry import BLOCKS, FANOUT, FRAME_BITS, FRAMES, frame_of
+from shootdown.machine import entry
+from shootdown.machine.geometry import BLOCKS, FANOUT, FRAME_BITS, FRAMES, frame_of
 
 POSITIONS = {
     "PRESENT": 0,

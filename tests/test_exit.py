@@ -2,14 +2,14 @@
 
 import pytest
 
-from fuzz.execute import execute
-from fuzz.oracle import Violation
-from fuzz.scenario import parse
-from machine.geometry import FRAMES
-from mm.frames import free_table
-from mm.world import GONE_MM, INIT_MM, ZERO_FRAME, World
-from optimized.policies import REGISTRY
-from reference.eager import EagerFlush
+from shootdown.machine.geometry import FRAMES
+from shootdown.mm.frames import free_table
+from shootdown.mm.world import GONE_MM, INIT_MM, ZERO_FRAME, World
+from shootdown.optimized.policies import REGISTRY
+from shootdown.reference.eager import EagerFlush
+from shootdown.run.execute import execute
+from shootdown.run.oracle import Violation
+from shootdown.scenario import parse
 from tests.kernel import Kernel, R, W, prot
 
 SWITCH = ["switch_mm: LOADED_MM_SWITCHING, set cpumask", "choose_new_asid", "write CR3"]

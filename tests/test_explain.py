@@ -5,16 +5,12 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from fuzz.engines.strategies import scenarios
-from fuzz.evidence import flags
-from fuzz.evidence.explain import Explanation, explain
-from fuzz.evidence.pauses import MissedPause
-from fuzz.evidence.report import WIDTH, evidence, missed_lines, report
-from fuzz.evidence.skip import guilty_skip, skip_slug, takes_away
-from fuzz.execute import execute
-from fuzz.scenario import Scenario, corpus, parse, render
-from fuzz.verdict import ILLEGAL, REASONS, RULES
-from machine.entry import (
+from shootdown.evidence.explain import Explanation, explain
+from shootdown.evidence.pauses import MissedPause
+from shootdown.evidence.report import WIDTH, evidence, missed_lines, report
+from shootdown.evidence.skip import guilty_skip, skip_slug, takes_away
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     GLOBAL,
@@ -27,8 +23,12 @@ from machine.entry import (
     SWP_UFFD_WP,
     USER,
 )
-from machine.geometry import FRAME_BITS
-from optimized.policies import REGISTRY
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.mm import flags
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario, corpus, parse, render
+from shootdown.scenario.verdict import ILLEGAL, REASONS, RULES
 from tests.command import NX as NX_SCENARIO
 
 PRESENT_ENTRY = PRESENT | USER | ACCESSED | FRAME_BITS[5]

@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 
-from fuzz.execute import execute
-from fuzz.features import (
+from shootdown.fuzz.features import (
     ALIAS,
     ENTRY_CLASSES,
     FEATURES,
@@ -16,11 +15,12 @@ from fuzz.features import (
     observe,
     tlb_class,
 )
-from fuzz.scenario import Record, Scenario, kinds
-from fuzz.verdict import REASONS
-from machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP, USER
-from machine.geometry import FRAME_BITS
-from optimized.policies import REGISTRY
+from shootdown.machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP, USER
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Record, Scenario, kinds
+from shootdown.scenario.verdict import REASONS
 from tests.kernel import Kernel, R
 from tests.strategies import any_scenario
 

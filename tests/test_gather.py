@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machine.geometry import FANOUT, PAGES
-from mm.frames import alloc_frame
-from mm.world import FLUSHES, World
-from optimized.state import Gather
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.frames import alloc_frame
+from shootdown.mm.world import FLUSHES, World
+from shootdown.optimized.state import Gather
 from tests.kernel import Kernel, R
 
 SPANS = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4)), min_size=1, max_size=5)

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuzz.execute import boot
-from fuzz.oracle import Oracle, Violation
-from fuzz.scenario import Header, kinds
-from machine.entry import DIRTY
-from machine.geometry import FANOUT, frame_of
-from mm.frames import alloc_frame, free_table, put_page
-from mm.operations import STARTS, begin
-from mm.step import run_steps
-from mm.tables import set_pte
-from mm.world import NOBODY
-from reference.eager import EagerFlush
+from shootdown.machine.entry import DIRTY
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.frames import alloc_frame, free_table, put_page
+from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.step import run_steps
+from shootdown.mm.tables import set_pte
+from shootdown.mm.world import NOBODY
+from shootdown.reference.eager import EagerFlush
+from shootdown.run.execute import boot
+from shootdown.run.oracle import Oracle, Violation
+from shootdown.scenario import Header, kinds
 from tests.kernel import NUMBERS, Kernel, R
 
 PMD = "local_irq_save, gup_fast_pmd_range"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machine.entry import EXEC, PRESENT, READ, RW, USER, WRITE
-from machine.geometry import FRAME_BITS
-from mm.world import ZERO_FRAME
-from reference.history import History
+from shootdown.machine.entry import EXEC, PRESENT, READ, RW, USER, WRITE
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.mm.world import ZERO_FRAME
+from shootdown.reference.history import History
 from tests.histories import CPUS, A, B, entry, history
 
 KINDS = (READ, WRITE, EXEC)

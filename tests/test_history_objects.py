@@ -1,8 +1,8 @@
 """The history's objects: what a page contains, through forks, copies, swap, merges, and MADV_FREE."""
 
-from machine.entry import READ, WRITE
-from reference.history import History
-from reference.objects import IN_SWAP, NO_OBJECT, ZERO_OBJECT
+from shootdown.machine.entry import READ, WRITE
+from shootdown.reference.history import History
+from shootdown.reference.objects import IN_SWAP, NO_OBJECT, ZERO_OBJECT
 from tests.histories import A, B, entry, history
 
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from fuzz.execute import execute
-from fuzz.oracle import Violation
-from fuzz.prove.counterexample import operations_in, scenario_of
-from fuzz.prove.scope import Scope
-from fuzz.prove.search import Illegal, Search
-from fuzz.prove.visited import Visited
-from fuzz.scenario import Header, corpus
-from fuzz.verdict import ILLEGAL
-from machine.entry import READ
-from mm.world import IPIS
-from optimized.policies import REGISTRY
+from shootdown.machine.entry import READ
+from shootdown.mm.world import IPIS
+from shootdown.optimized.policies import REGISTRY
+from shootdown.prove.counterexample import operations_in, scenario_of
+from shootdown.prove.scope import Scope
+from shootdown.prove.search import Illegal, Search
+from shootdown.prove.visited import Visited
+from shootdown.run.execute import execute
+from shootdown.run.oracle import Violation
+from shootdown.scenario import Header, corpus
+from shootdown.scenario.verdict import ILLEGAL
 from tests.kernel import Kernel, R, prot
 from tests.proving import operations
 

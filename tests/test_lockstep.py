@@ -6,13 +6,21 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
-from fuzz.execute import execute
-from fuzz.lockstep import ACCERR, ACCESS, MAPERR, USERFAULTFD, compare, in_lockstep, outcomes
-from fuzz.scenario import Scenario, kinds, parse
-from fuzz.verdict import LEGAL
-from mm.fault_handler import FaultHandler
-from optimized.policies import REGISTRY
-from reference.eager import EagerFlush
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized.policies import REGISTRY
+from shootdown.reference.eager import EagerFlush
+from shootdown.run.execute import execute
+from shootdown.run.lockstep import (
+    ACCERR,
+    ACCESS,
+    MAPERR,
+    USERFAULTFD,
+    compare,
+    in_lockstep,
+    outcomes,
+)
+from shootdown.scenario import Scenario, kinds, parse
+from shootdown.scenario.verdict import LEGAL
 from tests.strategies import any_scenario
 
 SOUND = ["always", "linux-5.19", "linux", "minimal"]

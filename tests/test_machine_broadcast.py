@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from machine.caches import BOTH, GLOBAL_TAG, TRANSLATION, UPPER
-from machine.entry import GLOBAL, READ, WRITE
-from machine.x86 import Machine
+from shootdown.machine.caches import BOTH, GLOBAL_TAG, TRANSLATION, UPPER
+from shootdown.machine.entry import GLOBAL, READ, WRITE
+from shootdown.machine.x86 import Machine
 from tests.paging import DATA, LEAF, OTHER, ROOT, machine_with, set_leaf
 
 A, B = 1, 2

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from machine.caches import BOTH, FETCH, OF_FETCHES, TRANSLATION, UPPER
-from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, PRESENT, PSE, READ, USER, WRITE
-from machine.geometry import FRAME_BITS
-from machine.x86 import PF_USER, PF_WRITE, Machine
+from shootdown.machine.caches import BOTH, FETCH, OF_FETCHES, TRANSLATION, UPPER
+from shootdown.machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, PRESENT, PSE, READ, USER, WRITE
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.machine.x86 import PF_USER, PF_WRITE, Machine
 from tests.paging import (
     DATA,
     HUGE,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     EXEC,
@@ -16,9 +16,9 @@ from machine.entry import (
     USER,
     WRITE,
 )
-from machine.geometry import FRAME_BITS
-from machine.pkru import NO_WRITE
-from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_USER, PF_WRITE, Machine
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.machine.pkru import NO_WRITE
+from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_USER, PF_WRITE, Machine
 from tests.paging import (
     DATA,
     HUGE,

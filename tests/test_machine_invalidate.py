@@ -6,10 +6,10 @@ one global page (SDM 4.10.4.1).
 
 import pytest
 
-from machine.caches import GLOBAL_TAG
-from machine.entry import GLOBAL, PRESENT, READ, USER
-from machine.geometry import FRAME_BITS
-from machine.x86 import Machine
+from shootdown.machine.caches import GLOBAL_TAG
+from shootdown.machine.entry import GLOBAL, PRESENT, READ, USER
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.machine.x86 import Machine
 from tests.paging import (
     DATA,
     HUGE,

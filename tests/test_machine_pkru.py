@@ -2,9 +2,9 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, EXEC, NX, PKEY_SHIFT, READ, RW, WRITE
-from machine.pkru import NO_ACCESS, NO_WRITE, denies
-from machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_USER, PF_WRITE, Machine
+from shootdown.machine.entry import ACCESSED, DIRTY, EXEC, NX, PKEY_SHIFT, READ, RW, WRITE
+from shootdown.machine.pkru import NO_ACCESS, NO_WRITE, denies
+from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_USER, PF_WRITE, Machine
 from tests.paging import DATA, LEAF, frame_in, leaf_of, machine_with, machine_with_huge, set_leaf
 
 KEY1 = 1 << PKEY_SHIFT

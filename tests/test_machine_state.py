@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machine.entry import GLOBAL, READ, WRITE
-from machine.geometry import FANOUT, FRAME_BITS
-from machine.x86 import POISON_ALLOC, POISON_FREE, Machine
+from shootdown.machine.entry import GLOBAL, READ, WRITE
+from shootdown.machine.geometry import FANOUT, FRAME_BITS
+from shootdown.machine.x86 import POISON_ALLOC, POISON_FREE, Machine
 from tests.paging import DATA, LEAF, OTHER, PCID, ROOT, frame_in, machine_with, set_leaf
 
 ACTIONS: list[Callable[[Machine, int], object]] = [

@@ -2,9 +2,21 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, EXEC, GLOBAL, NX, PRESENT, PSE, READ, RW, USER, WRITE
-from machine.geometry import FRAME_BITS
-from machine.x86 import PF_PROT, PF_USER, PF_WRITE
+from shootdown.machine.entry import (
+    ACCESSED,
+    DIRTY,
+    EXEC,
+    GLOBAL,
+    NX,
+    PRESENT,
+    PSE,
+    READ,
+    RW,
+    USER,
+    WRITE,
+)
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.machine.x86 import PF_PROT, PF_USER, PF_WRITE
 from tests.paging import (
     DATA,
     HUGE,

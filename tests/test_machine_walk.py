@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, EXEC, NX, PRESENT, PSE, READ, RW, USER, WRITE
-from machine.geometry import FRAME_BITS
-from machine.x86 import NO_ROOT, PF_INSTR, PF_PROT, PF_USER, PF_WRITE
+from shootdown.machine.entry import ACCESSED, DIRTY, EXEC, NX, PRESENT, PSE, READ, RW, USER, WRITE
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.machine.x86 import NO_ROOT, PF_INSTR, PF_PROT, PF_USER, PF_WRITE
 from tests.paging import (
     DATA,
     HUGE,

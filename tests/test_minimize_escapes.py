@@ -2,9 +2,17 @@
 
 import pytest
 
-from fuzz.minimize import escape, escape_overlap, escape_pages, escape_spaces, fields, joint, resume
-from fuzz.minimize.reducer import Pass
-from fuzz.scenario import Scenario, kinds
+from shootdown.minimize import (
+    escape,
+    escape_overlap,
+    escape_pages,
+    escape_spaces,
+    fields,
+    joint,
+    resume,
+)
+from shootdown.minimize.reducer import Pass
+from shootdown.scenario import Scenario, kinds
 from tests.reducing import among, reduced
 from tests.toy_models import story
 

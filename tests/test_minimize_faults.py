@@ -6,10 +6,10 @@ from functools import cache
 import pytest
 
 from bench.inputs import failing_inputs, minimized, other_headers
-from fuzz.execute import execute
-from fuzz.minimize import Minimized, length
-from fuzz.scenario import Scenario, corpus, render
-from optimized.policies import REGISTRY
+from shootdown.minimize import Minimized, length
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario, corpus, render
 from tests.reducing import LONGER, MORE_FORMS, lacking_some
 
 INPUTS = 6

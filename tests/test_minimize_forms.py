@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fuzz.execute import execute
-from fuzz.minimize import length, minimize
-from fuzz.scenario import Scenario, corpus, decode, encode
-from fuzz.scenario.generate import random_record
-from optimized.policies import REGISTRY
+from shootdown.fuzz.inputs.generate import random_record
+from shootdown.minimize import length, minimize
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario, corpus, decode, encode
 from tests.reducing import MORE_FORMS, lacking_some
 
 INPUTS = 5

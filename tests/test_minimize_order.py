@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
-from fuzz.minimize import length, simplicity_key
-from fuzz.minimize.order import (
+from shootdown.minimize import length, simplicity_key
+from shootdown.minimize.order import (
     KINDS_BY_SIMPLICITY,
     PROTECTIONS_BY_SIMPLICITY,
     RUNS_BY_SIMPLICITY,
 )
-from fuzz.scenario import Scenario, kinds
+from shootdown.scenario import Scenario, kinds
 from tests.strategies import any_scenario
 from tests.toy_models import story
 

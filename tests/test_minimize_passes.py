@@ -2,9 +2,9 @@
 
 import pytest
 
-from fuzz.minimize import cpus, deletion, fields, header, pages, schedule
-from fuzz.minimize.reducer import Pass
-from fuzz.scenario import Scenario, kinds
+from shootdown.minimize import cpus, deletion, fields, header, pages, schedule
+from shootdown.minimize.reducer import Pass
+from shootdown.scenario import Scenario, kinds
 from tests.reducing import among, contains, lines, reduced
 from tests.toy_models import story
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.minimize import NotInteresting, minimize, simplicity_key
-from fuzz.minimize.reducer import Interesting
-from fuzz.scenario import Header, Scenario, decode, encode
+from shootdown.minimize import NotInteresting, minimize, simplicity_key
+from shootdown.minimize.reducer import Interesting
+from shootdown.scenario import Header, Scenario, decode, encode
 from tests.strategies import any_scenario
 from tests.toy_models import FAULTS, run_toy, story
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fuzz.minimize import Minimized, minimize
-from fuzz.scenario import Scenario, render_record
+from shootdown.minimize import Minimized, minimize
+from shootdown.scenario import Scenario, render_record
 from tests.toy_models import DEAD, FAULTS, failing_inputs, run_toy, shows
 
 INPUTS = 30

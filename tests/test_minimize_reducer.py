@@ -2,9 +2,9 @@
 
 import pytest
 
-from fuzz.minimize.deletion import find_integer
-from fuzz.minimize.reducer import Judge, OutOfBudget, Reducer
-from fuzz.scenario import Header, Scenario
+from shootdown.minimize.deletion import find_integer
+from shootdown.minimize.reducer import Judge, OutOfBudget, Reducer
+from shootdown.scenario import Header, Scenario
 from tests.toy_models import story
 
 LONG = story("cpu0 read p1\ncpu1 write p1\ncpu2 read p1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY
+from shootdown.machine.entry import ACCESSED, DIRTY
 from tests.kernel import Kernel
 
 

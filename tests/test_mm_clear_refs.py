@@ -2,17 +2,10 @@
 
 import pytest
 
-from fuzz.oracle import Violation
-from machine.entry import (
-    DIRTY,
-    MIGRATION_WRITE,
-    PRESENT,
-    RW,
-    SOFT_DIRTY,
-    SWP_SOFT_DIRTY,
-)
-from mm.tables import is_migration, leaf_of, pte_of, set_pte
-from mm.world import FLUSHES, VM_SOFTDIRTY
+from shootdown.machine.entry import DIRTY, MIGRATION_WRITE, PRESENT, RW, SOFT_DIRTY, SWP_SOFT_DIRTY
+from shootdown.mm.tables import is_migration, leaf_of, pte_of, set_pte
+from shootdown.mm.world import FLUSHES, VM_SOFTDIRTY
+from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, prot
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from fuzz.oracle import Violation
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     EXEC,
@@ -16,9 +15,10 @@ from machine.entry import (
     USER,
     WRITE,
 )
-from mm.access import RETRIES
-from mm.tables import set_pte
-from mm.world import NOBODY, SPURIOUS, ZERO_FRAME
+from shootdown.mm.access import RETRIES
+from shootdown.mm.tables import set_pte
+from shootdown.mm.world import NOBODY, SPURIOUS, ZERO_FRAME
+from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, X, prot
 
 PROTECTIONS = range(8)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from fuzz.oracle import Violation
-from machine.entry import PRESENT
-from machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
-from mm.fault import access_error
-from mm.fault_handler import FaultHandler
-from mm.flush import FlushStrategy
-from mm.world import VM_MAPPED
-from optimized.policies import REGISTRY
+from shootdown.machine.entry import PRESENT
+from shootdown.machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
+from shootdown.mm.fault import access_error
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import VM_MAPPED
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, X, prot
 
 UNDER_LINUX = replace(REGISTRY["minimal-exec-check"], handler=FaultHandler.LINUX).make()

@@ -1,8 +1,8 @@
 """Reclaim of a page of the file: unmapped, flushed, written if it is dirty, and freed; a fault reads it again."""
 
-from machine.entry import DIRTY, RW
-from machine.geometry import PAGES
-from machine.x86 import POISON_FREE
+from shootdown.machine.entry import DIRTY, RW
+from shootdown.machine.geometry import PAGES
+from shootdown.machine.x86 import POISON_FREE
 from tests.kernel import Kernel
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, MIGRATION_WRITE, NX, PRESENT, PSE, RW, UFFD_WP
-from machine.geometry import frame_of
-from mm.world import MMS, VM_SHARED, VM_UFFD_WP, WRITER
-from reference.objects import NO_OBJECT
+from shootdown.machine.entry import ACCESSED, DIRTY, MIGRATION_WRITE, NX, PRESENT, PSE, RW, UFFD_WP
+from shootdown.machine.geometry import frame_of
+from shootdown.mm.world import MMS, VM_SHARED, VM_UFFD_WP, WRITER
+from shootdown.reference.objects import NO_OBJECT
 from tests.kernel import Kernel, R, W
 
 

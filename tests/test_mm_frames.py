@@ -2,9 +2,9 @@
 
 import pytest
 
-from machine.geometry import FANOUT, FRAMES
-from machine.x86 import POISON_ALLOC, POISON_FREE
-from mm.frames import (
+from shootdown.machine.geometry import FANOUT, FRAMES
+from shootdown.machine.x86 import POISON_ALLOC, POISON_FREE
+from shootdown.mm.frames import (
     OutOfMemoryError,
     alloc_frame,
     alloc_huge,
@@ -13,7 +13,7 @@ from mm.frames import (
     get_page,
     put_page,
 )
-from mm.world import ZERO_FRAME
+from shootdown.mm.world import ZERO_FRAME
 from tests.kernel import Kernel
 
 

@@ -1,11 +1,11 @@
 """The huge zero page: mapped by read faults, counted by its entries, and freed by the shrinker when none is left."""
 
-from fuzz.scenario import kinds
-from machine.entry import DIRTY, PRESENT, PSE, RW, SOFTW1, USER
-from machine.geometry import FANOUT, frame_of
-from machine.x86 import POISON_FREE
-from mm.frames import alloc_huge
-from mm.world import HUGE_ZERO_FREE, NO_HUGE_ZERO, ZERO_FRAME
+from shootdown.machine.entry import DIRTY, PRESENT, PSE, RW, SOFTW1, USER
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.machine.x86 import POISON_FREE
+from shootdown.mm.frames import alloc_huge
+from shootdown.mm.world import HUGE_ZERO_FREE, NO_HUGE_ZERO, ZERO_FRAME
+from shootdown.scenario import kinds
 from tests.kernel import Kernel
 
 ZAP = "zap_huge_pmd"

@@ -5,14 +5,12 @@ from collections import Counter
 import pytest
 from hypothesis import given
 
-from fuzz.execute import execute
-from fuzz.scenario import Scenario, kinds
-from machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, UFFD_WP, USER
-from machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
-from machine.x86 import POISON_FREE
-from mm.flush import FlushStrategy
-from mm.tables import is_migration, is_special, is_swap, pmd_of, pte_of
-from mm.world import (
+from shootdown.machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, UFFD_WP, USER
+from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
+from shootdown.machine.x86 import POISON_FREE
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.tables import is_migration, is_special, is_swap, pmd_of, pte_of
+from shootdown.mm.world import (
     GONE_MM,
     MMS,
     VM_EXEC,
@@ -25,8 +23,10 @@ from mm.world import (
     ZERO_FRAME,
     World,
 )
-from optimized.policies import REGISTRY
-from reference.eager import EagerFlush
+from shootdown.optimized.policies import REGISTRY
+from shootdown.reference.eager import EagerFlush
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario, kinds
 from tests.strategies import any_scenario
 
 STRATEGIES: list[FlushStrategy] = [EagerFlush(), REGISTRY["linux"].make(), REGISTRY["v3"].make()]

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
-from machine.geometry import FANOUT, frame_of
-from mm.mmap import HUGE
-from mm.tables import is_migration, page_prot
-from mm.world import FLUSHES, VM_UFFD_WP
+from shootdown.machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.mmap import HUGE
+from shootdown.mm.tables import is_migration, page_prot
+from shootdown.mm.world import FLUSHES, VM_UFFD_WP
 from tests.collapsing import split, table_of, values
 from tests.kernel import Kernel, R, W, X, prot
 

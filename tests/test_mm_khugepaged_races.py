@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.execute import execute
-from fuzz.oracle import Violation
-from fuzz.scenario import Scenario, decode, encode, kinds
-from machine.geometry import FANOUT
-from mm.world import INIT_MM, NOBODY, World
-from optimized.policies import REGISTRY
-from optimized.rules import linux, linux_huge
-from optimized.strategy import GatherFlush
-from reference.eager import EagerFlush
+from shootdown.machine.geometry import FANOUT
+from shootdown.mm.world import INIT_MM, NOBODY, World
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.rules import linux, linux_huge
+from shootdown.optimized.strategy import GatherFlush
+from shootdown.reference.eager import EagerFlush
+from shootdown.run.execute import execute
+from shootdown.run.oracle import Violation
+from shootdown.scenario import Scenario, decode, encode, kinds
 from tests.collapsing import holed, split, table_of, tables_cached, values
 from tests.kernel import Kernel
 from tests.strategies import any_scenario

@@ -2,11 +2,11 @@
 
 import pytest
 
-from fuzz.execute import execute
-from fuzz.scenario.corpus import load
-from machine.entry import DIRTY, PRESENT, RW, SOFT_DIRTY, UFFD_WP
-from mm.rmap import is_merged, mapcount
-from optimized.policies import REGISTRY
+from shootdown.machine.entry import DIRTY, PRESENT, RW, SOFT_DIRTY, UFFD_WP
+from shootdown.mm.rmap import is_merged, mapcount
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario.corpus import load
 from tests.kernel import Kernel, R, W
 
 

@@ -5,11 +5,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from fuzz.engines.strategies import scenarios
-from fuzz.execute import execute
-from fuzz.scenario import Scenario
-from mm.fault import fault_missing
-from mm.locks import (
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.mm.fault import fault_missing
+from shootdown.mm.locks import (
     mmap_read_trylock,
     mmap_write_trylock,
     pmd_lock,
@@ -17,15 +15,17 @@ from mm.locks import (
     pte_lock,
     pte_unlock,
 )
-from mm.munmap import free_pgtable
-from mm.operation import pte_lock_batched, read_unlock_return, write_unlock_return
-from mm.operations import BY_KERNEL_THREAD, EXCLUSIVE
-from mm.step import Step, run_steps
-from mm.swap_in import swap_in_install
-from mm.world import NOBODY, WRITER, World
-from mm.zap import zap_table_if_empty
-from optimized.policies import REGISTRY
-from optimized.strategy import GatherFlush
+from shootdown.mm.munmap import free_pgtable
+from shootdown.mm.operation import pte_lock_batched, read_unlock_return, write_unlock_return
+from shootdown.mm.operations import BY_KERNEL_THREAD, EXCLUSIVE
+from shootdown.mm.step import Step, run_steps
+from shootdown.mm.swap_in import swap_in_install
+from shootdown.mm.world import NOBODY, WRITER, World
+from shootdown.mm.zap import zap_table_if_empty
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.strategy import GatherFlush
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario
 from tests.kernel import Kernel, R, Told
 from tests.strategies import any_scenario
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY
-from machine.geometry import frame_of
-from mm.mmap import SHARED
-from mm.world import MMS
-from reference.objects import NO_OBJECT
+from shootdown.machine.entry import ACCESSED, DIRTY
+from shootdown.machine.geometry import frame_of
+from shootdown.mm.mmap import SHARED
+from shootdown.mm.world import MMS
+from shootdown.reference.objects import NO_OBJECT
 from tests.kernel import Kernel, R, W, prot
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from machine.entry import (
+from shootdown.machine.entry import (
     DIRTY,
     MIGRATION,
     MIGRATION_DIRTY,
@@ -11,10 +11,10 @@ from machine.entry import (
     RW,
     SOFT_DIRTY,
 )
-from machine.geometry import FRAME_BITS, frame_of
-from machine.x86 import POISON_FREE
-from mm.rmap import find_mapping
-from mm.tables import is_migration
+from shootdown.machine.geometry import FRAME_BITS, frame_of
+from shootdown.machine.x86 import POISON_FREE
+from shootdown.mm.rmap import find_mapping
+from shootdown.mm.tables import is_migration
 from tests.kernel import Kernel, R
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mm.mmap import HUGE, PRIVATE, SHARED
-from mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED, VM_SOFTDIRTY
+from shootdown.mm.mmap import HUGE, PRIVATE, SHARED
+from shootdown.mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED, VM_SOFTDIRTY
 from tests.kernel import Kernel, R, W, X, prot
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from fuzz.oracle import Violation
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     MIGRATION_WRITE,
@@ -15,9 +14,10 @@ from machine.entry import (
     SOFT_DIRTY,
     USER,
 )
-from mm.change_protection import KEPT
-from mm.tables import page_prot
-from mm.world import VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY
+from shootdown.mm.change_protection import KEPT
+from shootdown.mm.tables import page_prot
+from shootdown.mm.world import VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY
+from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, X, prot
 
 FULL = R | W | X

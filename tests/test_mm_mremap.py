@@ -2,9 +2,9 @@
 
 import pytest
 
-from machine.entry import DIRTY, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
-from machine.geometry import PAGES, frame_of
-from mm.world import NOBODY, VM_UFFD_WP
+from shootdown.machine.entry import DIRTY, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
+from shootdown.machine.geometry import PAGES, frame_of
+from shootdown.mm.world import NOBODY, VM_UFFD_WP
 from tests.kernel import Kernel, R, W, X
 
 

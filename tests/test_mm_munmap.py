@@ -2,7 +2,7 @@
 
 import pytest
 
-from machine.x86 import POISON_FREE
+from shootdown.machine.x86 import POISON_FREE
 from tests.kernel import Kernel, R, W, prot
 
 

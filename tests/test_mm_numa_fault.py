@@ -2,12 +2,12 @@
 
 import pytest
 
-from machine.entry import PRESENT, PROTNONE, PSE, RW
-from machine.geometry import FANOUT, frame_of
-from mm.numa_scan import MOVE
-from mm.tables import is_migration
-from optimized.policies import REGISTRY
-from reference.eager import EagerFlush
+from shootdown.machine.entry import PRESENT, PROTNONE, PSE, RW
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.numa_scan import MOVE
+from shootdown.mm.tables import is_migration
+from shootdown.optimized.policies import REGISTRY
+from shootdown.reference.eager import EagerFlush
 from tests.kernel import Kernel
 
 HINT = "do_huge_pmd_numa_page"

@@ -2,11 +2,21 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY, UFFD_WP, USER
-from machine.geometry import FANOUT, frame_of
-from mm.numa_scan import MOVE, STAY
-from mm.tables import is_migration
-from mm.world import SPURIOUS
+from shootdown.machine.entry import (
+    ACCESSED,
+    DIRTY,
+    PRESENT,
+    PROTNONE,
+    PSE,
+    RW,
+    SOFT_DIRTY,
+    UFFD_WP,
+    USER,
+)
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.numa_scan import MOVE, STAY
+from shootdown.mm.tables import is_migration
+from shootdown.mm.world import SPURIOUS
 from tests.kernel import Kernel, R, W, X
 
 ALL = 4

@@ -2,12 +2,12 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, PRESENT, RW, SOFTW1
-from machine.geometry import PAGES
-from mm.numa_scan import MOVE
-from mm.tables import is_special
-from mm.world import VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP
-from reference.eager import EagerFlush
+from shootdown.machine.entry import ACCESSED, DIRTY, PRESENT, RW, SOFTW1
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.numa_scan import MOVE
+from shootdown.mm.tables import is_special
+from shootdown.mm.world import VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP
+from shootdown.reference.eager import EagerFlush
 from tests.kernel import Kernel, R, W
 
 

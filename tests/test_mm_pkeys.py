@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from fuzz.lockstep import ACCERR
-from fuzz.scenario import kinds
-from machine.entry import ACCESSED, PKEY, PKEY_SHIFT, PRESENT, PROTNONE, PSE, READ, WRITE
-from machine.pkru import NO_ACCESS, NO_WRITE
-from mm.tables import allowance, page_prot
-from mm.world import VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT
+from shootdown.machine.entry import ACCESSED, PKEY, PKEY_SHIFT, PRESENT, PROTNONE, PSE, READ, WRITE
+from shootdown.machine.pkru import NO_ACCESS, NO_WRITE
+from shootdown.mm.tables import allowance, page_prot
+from shootdown.mm.world import VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT
+from shootdown.run.lockstep import ACCERR
+from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W, X
 
 KEY1 = 1 << PKEY_SHIFT

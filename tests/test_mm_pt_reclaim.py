@@ -2,9 +2,9 @@
 
 import pytest
 
-from machine.entry import PSE
-from machine.geometry import frame_of
-from mm.mmap import HUGE, SHARED
+from shootdown.machine.entry import PSE
+from shootdown.machine.geometry import frame_of
+from shootdown.mm.mmap import HUGE, SHARED
 from tests.kernel import Kernel, R, W, prot
 
 EMPTY = "zap_empty_pte_table"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from machine.geometry import PAGES
-from mm.mmap import FILE
-from mm.page_cache import mapped_at
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.mmap import FILE
+from shootdown.mm.page_cache import mapped_at
 from tests.kernel import Kernel, R, W, prot
 
 PUNCH = "punch"

@@ -1,7 +1,7 @@
 """Reclaim of lazily freed pages: dropped when clean, kept when written again."""
 
-from machine.entry import DIRTY
-from machine.x86 import POISON_FREE
+from shootdown.machine.entry import DIRTY
+from shootdown.machine.x86 import POISON_FREE
 from tests.kernel import Kernel
 
 

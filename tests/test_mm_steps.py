@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.execute import execute
-from fuzz.scenario import Scenario
-from fuzz.scenario.corpus import load
-from mm.step import NAMES, TAKES, Step
-from mm.world import World
-from optimized.policies import REGISTRY
+from shootdown.mm.step import NAMES, TAKES, Step
+from shootdown.mm.world import World
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import Scenario
+from shootdown.scenario.corpus import load
 from tests.kernel import Told
 from tests.strategies import any_scenario
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from fuzz.execute import execute
-from fuzz.scenario.corpus import load
-from machine.entry import (
+from shootdown.machine.entry import (
     DIRTY,
     PRESENT,
     RW,
@@ -15,10 +13,12 @@ from machine.entry import (
     SWP_UFFD_WP,
     UFFD_WP,
 )
-from machine.geometry import FRAME_BITS, frame_of
-from machine.x86 import POISON_FREE
-from mm.tables import is_migration, is_swap
-from optimized.policies import REGISTRY
+from shootdown.machine.geometry import FRAME_BITS, frame_of
+from shootdown.machine.x86 import POISON_FREE
+from shootdown.mm.tables import is_migration, is_swap
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario.corpus import load
 from tests.kernel import Kernel, R, W
 
 

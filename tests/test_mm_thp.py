@@ -2,11 +2,11 @@
 
 import pytest
 
-from machine.entry import ACCESSED, DIRTY, NX, PRESENT, PROTNONE, PSE, RW, USER
-from machine.geometry import FANOUT, frame_of
-from mm.mmap import HUGE
-from mm.thp import mkinvalid
-from mm.world import SPURIOUS
+from shootdown.machine.entry import ACCESSED, DIRTY, NX, PRESENT, PROTNONE, PSE, RW, USER
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.mmap import HUGE
+from shootdown.mm.thp import mkinvalid
+from shootdown.mm.world import SPURIOUS
 from tests.kernel import Kernel, R, W, X, prot
 
 

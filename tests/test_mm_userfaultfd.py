@@ -2,9 +2,9 @@
 
 import pytest
 
-from machine.entry import DIRTY, PSE, RW, UFFD_WP
-from mm.mmap import FILE, SHARED
-from mm.world import VM_UFFD_WP
+from shootdown.machine.entry import DIRTY, PSE, RW, UFFD_WP
+from shootdown.mm.mmap import FILE, SHARED
+from shootdown.mm.world import VM_UFFD_WP
 from tests.kernel import Kernel, R, W, prot
 
 

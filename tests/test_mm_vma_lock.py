@@ -2,10 +2,10 @@
 
 import pytest
 
-from fuzz.scenario import kinds
-from mm.mmap import FILE, HUGE, SHARED
-from mm.vma import vmas_in, whole_vmas
-from mm.world import WRITER
+from shootdown.mm.mmap import FILE, HUGE, SHARED
+from shootdown.mm.vma import vmas_in, whole_vmas
+from shootdown.mm.world import WRITER
+from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W, X, prot
 
 CALL, FIRST = "dontneed", "madvise_lock, madvise_walk_vmas"

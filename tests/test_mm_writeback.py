@@ -2,16 +2,16 @@
 
 import pytest
 
-from fuzz.execute import Outcome, execute
-from fuzz.oracle import Violation
-from fuzz.scenario import Header, Scenario, kinds
-from machine.entry import DIRTY, PRESENT, RW, UFFD_WP
-from machine.geometry import PAGES
-from mm.mmap import FILE
-from mm.page_cache import mapped_at, to_be_written
-from mm.tables import pte_of, set_pte
-from mm.world import VM_UFFD_WP
-from optimized.policies import REGISTRY
+from shootdown.machine.entry import DIRTY, PRESENT, RW, UFFD_WP
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.mmap import FILE
+from shootdown.mm.page_cache import mapped_at, to_be_written
+from shootdown.mm.tables import pte_of, set_pte
+from shootdown.mm.world import VM_UFFD_WP
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import Outcome, execute
+from shootdown.run.oracle import Violation
+from shootdown.scenario import Header, Scenario, kinds
 from tests.kernel import Kernel, R, W, prot
 
 WRITEBACK = "writeback"

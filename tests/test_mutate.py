@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.engines.strategies import scenarios
-from fuzz.scenario import Header, Record, Scenario, decode, encode, kinds, mutate
-from fuzz.scenario.binary import WIDTH
-from fuzz.scenario.race_round import OPERATIONS
-from fuzz.scenario.races import NEEDS
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.fuzz.inputs import mutate
+from shootdown.fuzz.inputs.race_round import OPERATIONS
+from shootdown.fuzz.inputs.races import NEEDS
+from shootdown.scenario import Header, Record, Scenario, decode, encode, kinds
+from shootdown.scenario.binary import WIDTH
 
 BYTES = st.binary(max_size=4 + 20 * 4 + 3)
 LIMITS = st.integers(1, 16)

@@ -5,22 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.campaign import policy_source
-from fuzz.campaign.policy_source import (
-    PolicyError,
-    blamed,
-    load_policy,
-    policy_of_finding,
-)
-from optimized import rules
-from optimized.policies import REGISTRY
+from shootdown.optimized import policy_source, rules
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.policy_source import PolicyError, blamed, load_policy, policy_of_finding
 
 FUNCTION = '''"""Flush when the frame changes."""
 
 def needs_flush(old, new):
     return (old ^ new) >> 12 & 0xFF != 0
 '''
-POLICY = """from optimized.policy import Policy
+POLICY = """from shootdown.optimized.policy import Policy
 
 POLICY = Policy("careful", lambda old, new: True, "flush always")
 """
@@ -64,7 +58,7 @@ def test_version_changes_with_the_content(tmp_path: Path) -> None:
 
 def test_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package can bring a policy, or a function that becomes one under the entry point's name."""
-    point = EntryPoint("theirs", "optimized.rules:minimal", policy_source.GROUP)
+    point = EntryPoint("theirs", "shootdown.optimized.rules:minimal", policy_source.GROUP)
     monkeypatch.setattr(policy_source, "entry_points", lambda **_: EntryPoints([point]))
 
     loaded = load_policy("theirs")

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from fuzz.scenario import kinds
-from machine.entry import DIRTY, PRESENT, PROTNONE
-from machine.geometry import FANOUT, PAGES
-from mm.huge_zero import is_huge_zero
-from mm.operations import STARTS
-from mm.tables import is_migration, is_swap, leaf_of, pmd_of
-from mm.world import World
+from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.huge_zero import is_huge_zero
+from shootdown.mm.operations import STARTS
+from shootdown.mm.tables import is_migration, is_swap, leaf_of, pmd_of
+from shootdown.mm.world import World
+from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W, X, prot
 from tests.promises import ALL, TABLE, Case, denied
 

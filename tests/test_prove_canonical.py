@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from fuzz.oracle import Oracle
-from fuzz.prove.canonical import key_of
-from machine.entry import ACCESSED, DIRTY, WRITE
-from machine.geometry import FANOUT, PAGES, frame_of
-from mm.tables import pte_of
-from mm.text_poke import poking_root
-from mm.world import MMS, NOBODY, VM_HUGE, WRITER, World
+from shootdown.machine.entry import ACCESSED, DIRTY, WRITE
+from shootdown.machine.geometry import FANOUT, PAGES, frame_of
+from shootdown.mm.tables import pte_of
+from shootdown.mm.text_poke import poking_root
+from shootdown.mm.world import MMS, NOBODY, VM_HUGE, WRITER, World
+from shootdown.prove.canonical import key_of
+from shootdown.run.oracle import Oracle
 from tests.kernel import Kernel, R, W, prot
 
 Change = Callable[[World, Oracle], object]

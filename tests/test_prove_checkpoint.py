@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.prove.checkpoint import MAGIC, CheckpointError, load, save
-from fuzz.prove.driver import State
+from shootdown.prove.checkpoint import MAGIC, CheckpointError, load, save
+from shootdown.prove.driver import State
 
 IDENTITY: dict[str, object] = {"policy": "linux", "ops": 2}
 

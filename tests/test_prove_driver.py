@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.campaign.plan import CampaignError
-from fuzz.execute import execute
-from fuzz.prove import driver
-from fuzz.prove.checkpoint import load, save
-from fuzz.prove.counterexample import operations_in, scenario_of, without_idle_hardware
-from fuzz.prove.driver import FIRST_SLOTS, PATH_BYTES, Prover, Result, State
-from fuzz.prove.scope import Scope, scope_of
-from fuzz.prove.visited import MOST, SLOT
-from fuzz.scenario import Header, Scenario, decode, encode, kinds, parse
-from mm.world import World
-from optimized.policies import REGISTRY
-from optimized.strategy import GatherFlush
+from shootdown.mm.world import World
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.strategy import GatherFlush
+from shootdown.prove import driver
+from shootdown.prove.checkpoint import load, save
+from shootdown.prove.counterexample import operations_in, scenario_of, without_idle_hardware
+from shootdown.prove.driver import FIRST_SLOTS, PATH_BYTES, Prover, Result, State
+from shootdown.prove.scope import Scope, scope_of
+from shootdown.prove.visited import MOST, SLOT
+from shootdown.run.execute import execute
+from shootdown.scenario import Header, Scenario, decode, encode, kinds, parse
+from shootdown.system.refusal import Refusal
 
 ROOM = FIRST_SLOTS * SLOT
 """The memory of a prover without a path."""
@@ -160,7 +160,7 @@ def test_a_lost_worker() -> None:
     """A worker that is killed takes paths with it: the proof fails and does not wait for ever."""
     prover = Prover(SMALL, replace(REGISTRY["linux"], strategy=Dies).make(), workers=2)
 
-    with pytest.raises(CampaignError, match=r"^A worker of the proof was lost"):
+    with pytest.raises(Refusal, match=r"^A worker of the proof was lost"):
         prover.run()
     assert not multiprocessing.active_children()
 

@@ -5,15 +5,15 @@ from random import Random
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from fuzz.execute import StepLimitError, apply, boot, finish
-from fuzz.oracle import Oracle, Violation
-from fuzz.prove.canonical import key_of
-from fuzz.scenario import Header, Record, Scenario, corpus, kinds
-from machine.geometry import FRAMES
-from mm.frames import OutOfMemoryError
-from mm.world import World
-from optimized.policies import REGISTRY
-from optimized.state import X86State
+from shootdown.machine.geometry import FRAMES
+from shootdown.mm.frames import OutOfMemoryError
+from shootdown.mm.world import World
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.state import X86State
+from shootdown.prove.canonical import key_of
+from shootdown.run.execute import StepLimitError, apply, boot, finish
+from shootdown.run.oracle import Oracle, Violation
+from shootdown.scenario import Header, Record, Scenario, corpus, kinds
 from tests.strategies import any_scenario
 
 

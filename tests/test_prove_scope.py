@@ -2,11 +2,11 @@
 
 import pytest
 
-from fuzz.prove.driver import FIRST_SLOTS, Prover
-from fuzz.prove.scope import UnknownOperation, scope_of
-from fuzz.prove.visited import Visited
-from fuzz.scenario import Header, Scenario, decode, encode, kinds
-from optimized.policies import REGISTRY
+from shootdown.optimized.policies import REGISTRY
+from shootdown.prove.driver import FIRST_SLOTS, Prover
+from shootdown.prove.scope import UnknownOperation, scope_of
+from shootdown.prove.visited import Visited
+from shootdown.scenario import Header, Scenario, decode, encode, kinds
 
 
 def test_the_alphabet_of_a_scope() -> None:

@@ -3,13 +3,13 @@
 import pytest
 
 from bench.shortest import stories_of
-from fuzz.execute import execute
-from fuzz.minimize import length
-from fuzz.prove.scope import Scope
-from fuzz.prove.shortest import Shortest
-from fuzz.scenario import Header, Scenario, kinds, parse
-from optimized.policies import REGISTRY
-from optimized.policy import Policy
+from shootdown.minimize import length
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.policy import Policy
+from shootdown.prove.scope import Scope
+from shootdown.prove.shortest import Shortest
+from shootdown.run.execute import execute
+from shootdown.scenario import Header, Scenario, kinds, parse
 
 
 def searched(

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from fuzz.oracle import Oracle
-from fuzz.prove.alive import explaining
-from fuzz.prove.canonical import key_of
-from fuzz.scenario import kinds
-from machine.pkru import NO_ACCESS
-from machine.tlb_entry import TLB_PKEY
-from mm.world import VM_PKEY_SHIFT, World
-from optimized.latr import WAITING
-from reference.version import KEY
-from reference.version import key_of as key_of_version
+from shootdown.machine.pkru import NO_ACCESS
+from shootdown.machine.tlb_entry import TLB_PKEY
+from shootdown.mm.world import VM_PKEY_SHIFT, World
+from shootdown.optimized.latr import WAITING
+from shootdown.prove.alive import explaining
+from shootdown.prove.canonical import key_of
+from shootdown.reference.version import KEY
+from shootdown.reference.version import key_of as key_of_version
+from shootdown.run.oracle import Oracle
+from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W
 
 Change = Callable[[World, Oracle], object]

@@ -7,15 +7,15 @@ from typing import ClassVar
 import pytest
 
 from bench.published import PAGE, with_table
-from fuzz.conform.litmus.explore import Explorer, Shown
-from fuzz.conform.litmus.form import Litmus, LitmusError, Reason, Suite, Verdict, parse
-from fuzz.conform.litmus.report import Agreement, Row, load, markdown, rows, shown, texts
-from fuzz.execute import execute
-from fuzz.scenario.corpus import load as load_corpus
-from fuzz.verdict import LEGAL
-from machine.entry import WRITE
-from machine.x86 import Machine
-from optimized.policies import REGISTRY
+from shootdown.conform.litmus.explore import Explorer, Shown
+from shootdown.conform.litmus.form import Litmus, LitmusError, Reason, Suite, Verdict, parse
+from shootdown.conform.litmus.report import Agreement, Row, load, markdown, rows, shown, texts
+from shootdown.machine.entry import WRITE
+from shootdown.machine.x86 import Machine
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario.corpus import load as load_corpus
+from shootdown.scenario.verdict import LEGAL
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = load()

@@ -8,18 +8,18 @@ from random import Random
 
 import pytest
 
-from fuzz.cli.exit_codes import ILLEGAL_FOUND, OK
-from fuzz.conform.qemu import processors
-from fuzz.conform.qemu.like import LikeQemu
-from fuzz.conform.qemu.machine_of import QemuMachine
-from fuzz.execute import Outcome, execute
-from fuzz.scenario import Expectation, Scenario
-from fuzz.scenario.corpus import load
-from fuzz.scenario.generate import random_scenario
-from fuzz.verdict import LEGAL
-from machine.x86 import Machine
-from mm.flush import FlushStrategy
-from optimized.policies import REGISTRY
+from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
+from shootdown.conform.qemu.like import LikeQemu
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.machine.qemu import processors
+from shootdown.machine.qemu.machine import QemuMachine
+from shootdown.machine.x86 import Machine
+from shootdown.mm.flush import FlushStrategy
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import Outcome, execute
+from shootdown.scenario import Expectation, Scenario
+from shootdown.scenario.corpus import load
+from shootdown.scenario.verdict import LEGAL
 from tests.command import NX as NX_SCENARIO
 from tests.command import complaint, document, inside
 

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from fuzz.scenario import kinds
-from fuzz.scenario.race_round import MEETS, OPERATIONS
-from fuzz.scenario.races import race_scenario
-from fuzz.scenario.record import Header
-from machine.geometry import FANOUT
+from shootdown.fuzz.inputs.race_round import MEETS, OPERATIONS
+from shootdown.fuzz.inputs.races import race_scenario
+from shootdown.machine.geometry import FANOUT
+from shootdown.scenario import kinds
+from shootdown.scenario.record import Header
 from tests.kernel import Kernel, prot
 
 NAMES = [kind.name for kind in kinds.KINDS]

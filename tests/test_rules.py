@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     BIT57,
     BIT58,
@@ -28,12 +28,12 @@ from machine.entry import (
     SOFTW3,
     USER,
 )
-from machine.geometry import FRAME_BITS
-from mm.fault_handler import FaultHandler
-from optimized import rules
-from optimized.elsewhere import ELSEWHERE
-from optimized.policies import REGISTRY, RULES
-from optimized.relaxed import RelaxedFlush
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized import rules
+from shootdown.optimized.elsewhere import ELSEWHERE
+from shootdown.optimized.policies import REGISTRY, RULES
+from shootdown.optimized.relaxed import RelaxedFlush
 
 Rule = Callable[[int, int], bool]
 

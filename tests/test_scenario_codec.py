@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.engines.strategies import scenarios
-from fuzz.scenario import Header, Scenario, decode, encode, kinds
-from fuzz.scenario.binary import WIDTH
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.scenario import Header, Scenario, decode, encode, kinds
+from shootdown.scenario.binary import WIDTH
 
 BYTES = st.binary(max_size=4 + 12 * 4 + 3)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.engines.strategies import scenarios
-from fuzz.scenario import (
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.scenario import (
     Expectation,
     Header,
     ParsedScenario,
@@ -19,7 +19,7 @@ from fuzz.scenario import (
     render,
     render_record,
 )
-from fuzz.scenario.text import RULES
+from shootdown.scenario.text import RULES
 
 STORY = """\
 # A write fills the TLB of CPU 0.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.engines.strategies import scenarios
-from fuzz.scenario import Record, Scenario, decode, encode, kinds
-from fuzz.scenario.generate import random_scenario
-from fuzz.scenario.schedule import Program, lockstep, pct, programs, random_interleaving
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.fuzz.inputs.schedule import Program, lockstep, pct, programs, random_interleaving
+from shootdown.scenario import Record, Scenario, decode, encode, kinds
 
 DEPTHS = st.integers(1, 6)
 SEEDS = st.integers(0, 2**64 - 1)

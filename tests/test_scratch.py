@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.campaign.scratch import LOCK, PREFIX, Scratch, sweep
+from shootdown.fuzz.campaign.scratch import LOCK, PREFIX, Scratch, sweep
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machine.geometry import PAGES
-from mm.step import push
-from mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
-from optimized.flush_func import ANY_MM, NO_GENERATION, flush_tlb_func
-from optimized.shootdown import flush_send, should_flush_tlb, targets_of
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.step import push
+from shootdown.mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
+from shootdown.optimized.flush_func import ANY_MM, NO_GENERATION, flush_tlb_func
+from shootdown.optimized.shootdown import flush_send, should_flush_tlb, targets_of
 from tests.kernel import Kernel, R, W
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fuzz.store import (
+from shootdown.store import (
     Point,
     Store,
     StoredCampaign,
@@ -19,7 +19,7 @@ from fuzz.store import (
     save_totals,
     start_campaign,
 )
-from fuzz.store.errors import UnknownCampaign
+from shootdown.store.errors import UnknownCampaign
 from tests.store_samples import CAMPAIGN, EVIDENCE, MINIMUM, instant, minimum, sighting
 
 TOTALS = Totals(

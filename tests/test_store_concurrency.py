@@ -4,14 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fuzz.store import list_campaigns, list_findings, open_store
+from shootdown.store import list_campaigns, list_findings, open_store
 from tests.store_samples import minimum
 
 # Waits for a line on standard input, so that all begin together.
 CAMPAIGN = """
 import sys
 from dataclasses import replace
-from fuzz.store import *
+from shootdown.store import *
 from tests.store_samples import *
 sys.stdin.readline()
 with open_store(sys.argv[1], create=True) as store:

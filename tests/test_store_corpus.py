@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fuzz.store import add_corpus, load_corpus, open_store, start_campaign
+from shootdown.store import add_corpus, load_corpus, open_store, start_campaign
 from tests.store_samples import CAMPAIGN
 
 

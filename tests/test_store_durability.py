@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from fuzz.store import (
+from shootdown.store import (
     Replay,
     Store,
     Totals,
@@ -24,13 +24,13 @@ from fuzz.store import (
     save_totals,
     start_campaign,
 )
-from fuzz.store.errors import StoreUnreadable
+from shootdown.store.errors import StoreUnreadable
 from tests.store_samples import CAMPAIGN, EVIDENCE, MINIMUM, instant, minimum, sighting
 
 # A campaign that announces every finding as soon as it may, and goes on with undurable writes in between.
 ANNOUNCER = """
 import sys
-from fuzz.store import *
+from shootdown.store import *
 from tests.store_samples import *
 store = open_store(sys.argv[1], create=True)
 campaign = start_campaign(store, CAMPAIGN)

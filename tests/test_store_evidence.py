@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fuzz.store import (
+from shootdown.store import (
     Replay,
     Store,
     StoredTrace,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fuzz.store import (
+from shootdown.store import (
     Replay,
     Store,
     export_csv,
@@ -17,7 +17,7 @@ from fuzz.store import (
     record_finding,
     record_replay,
 )
-from fuzz.store.export import CSV_COLUMNS
+from shootdown.store.export import CSV_COLUMNS
 from tests.store_samples import (
     CAMPAIGN,
     EVIDENCE,

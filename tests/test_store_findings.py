@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.store import (
+from shootdown.store import (
     Minimum,
     Recorded,
     Store,
@@ -19,7 +19,7 @@ from fuzz.store import (
     record_finding,
     start_campaign,
 )
-from fuzz.store.errors import AmbiguousFinding, UnknownFinding
+from shootdown.store.errors import AmbiguousFinding, UnknownFinding
 from tests.store_samples import CAMPAIGN, EVIDENCE, MINIMUM, instant, minimum, sighting
 
 

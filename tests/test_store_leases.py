@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.lock import HeldLock, is_held
-from fuzz.store import (
+from shootdown.store import (
     Store,
     Totals,
     abandoned,
@@ -21,6 +20,7 @@ from fuzz.store import (
     save_totals,
     start_campaign,
 )
+from shootdown.system.lock import HeldLock, is_held
 from tests.store_samples import CAMPAIGN, instant
 
 OTHER = replace(CAMPAIGN, name="day")
@@ -93,7 +93,7 @@ def test_lock_ends_with_its_process(tmp_path: Path) -> None:
     """The lock of a process that is killed is free at once, although its file stays."""
     lock = tmp_path / "lock"
     script = (
-        "import pathlib, sys; from fuzz.lock import HeldLock;"
+        "import pathlib, sys; from shootdown.system.lock import HeldLock;"
         " lock = HeldLock(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

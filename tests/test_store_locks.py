@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-import fuzz.store.open
-from fuzz.store import open_store, start_campaign
-from fuzz.store.errors import StoreLocked
+import shootdown.store.open
+from shootdown.store import open_store, start_campaign
+from shootdown.store.errors import StoreLocked
 from tests.store_samples import CAMPAIGN, store_with_finding
 
 
 def test_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that another process holds for too long is StoreLocked, when opened and when written."""
-    monkeypatch.setattr(fuzz.store.open, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(shootdown.store.open, "BUSY_SECONDS", 0.05)
     path = tmp_path / "findings.db"
     store = open_store(path, create=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -31,7 +31,7 @@ def test_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reader_of_a_store_without_wal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that another tool took out of WAL mode is put back; while it is read, it is StoreLocked."""
-    monkeypatch.setattr(fuzz.store.open, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(shootdown.store.open, "BUSY_SECONDS", 0.05)
     path = tmp_path / "findings.db"
     store_with_finding(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

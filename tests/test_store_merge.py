@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import (
+from shootdown.store import (
     Merged,
     Store,
     Totals,
@@ -21,8 +21,8 @@ from fuzz.store import (
     save_totals,
     start_campaign,
 )
-from fuzz.store.errors import MergeConflict, StoreDamaged, StoreReadOnly
-from fuzz.store.schema import TABLES
+from shootdown.store.errors import MergeConflict, StoreDamaged, StoreReadOnly
+from shootdown.store.schema import TABLES
 from tests.store_samples import (
     CAMPAIGN,
     EVIDENCE,

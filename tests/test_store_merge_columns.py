@@ -4,7 +4,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from fuzz.store import (
+from shootdown.store import (
     Campaign,
     Point,
     Replay,

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.store import (
+from shootdown.store import (
     Campaign,
     Minimum,
     Store,
@@ -17,7 +17,7 @@ from fuzz.store import (
     record_finding,
     start_campaign,
 )
-from fuzz.store.schema import TABLES
+from shootdown.store.schema import TABLES
 from tests.store_samples import (
     CAMPAIGN,
     COMPARISON,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import Store, open_store, start_campaign
-from fuzz.store.errors import (
+from shootdown.store import Store, open_store, start_campaign
+from shootdown.store.errors import (
     StoreError,
     StoreForeign,
     StoreLocked,
@@ -18,7 +18,7 @@ from fuzz.store.errors import (
     StoreUnreadable,
     StoreUnsupported,
 )
-from fuzz.store.schema import APPLICATION_ID, known_migrations
+from shootdown.store.schema import APPLICATION_ID, known_migrations
 from tests.store_samples import CAMPAIGN, store_with_finding
 
 

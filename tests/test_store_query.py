@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import Rows, Store, open_store, query
-from fuzz.store.errors import QueryFailed, QueryRefused
+from shootdown.store import Rows, Store, open_store, query
+from shootdown.store.errors import QueryFailed, QueryRefused
 from tests.store_samples import MINIMUM, store_with_finding
 
 
@@ -147,7 +147,7 @@ def test_interrupt(store: Store) -> None:
     """
     code = """
 import sys
-from fuzz.store import open_store, query
+from shootdown.store import open_store, query
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT max(i) FROM n"
 with open_store(sys.argv[1], create=False, readonly=True) as store:
     try:

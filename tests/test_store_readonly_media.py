@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import list_findings, open_store
-from fuzz.store.errors import StoreLocked, StoreReadOnly, StoreUnreadable
-from fuzz.store.snapshot import private_copy
+from shootdown.store import list_findings, open_store
+from shootdown.store.errors import StoreLocked, StoreReadOnly, StoreUnreadable
+from shootdown.store.snapshot import private_copy
 from tests.store_samples import store_with_finding
 
 NOBODY = 65534

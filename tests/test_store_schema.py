@@ -4,8 +4,8 @@ import sqlite3
 
 import pytest
 
-from fuzz.store import Store, open_store
-from fuzz.store.schema import MIGRATIONS, TABLES, known_migrations
+from shootdown.store import Store, open_store
+from shootdown.store.schema import MIGRATIONS, TABLES, known_migrations
 from tests.store_samples import CAMPAIGN, store_with_finding
 
 

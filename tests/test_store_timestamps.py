@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.store.timestamps import canonical
+from shootdown.store.timestamps import canonical
 
 INSTANTS = st.datetimes(timezones=st.just(UTC))
 

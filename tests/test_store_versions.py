@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import open_store
-from fuzz.store.errors import StoreDamaged, StoreNewer, StoreOlder
-from fuzz.store.schema import MIGRATIONS
+from shootdown.store import open_store
+from shootdown.store.errors import StoreDamaged, StoreNewer, StoreOlder
+from shootdown.store.schema import MIGRATIONS
 from tests.store_samples import store_with_finding
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.store import (
+from shootdown.store import (
     VIEWS,
     Point,
     Reach,
@@ -26,7 +26,7 @@ from fuzz.store import (
     start_campaign,
     start_comparison,
 )
-from fuzz.store.errors import QueryFailed, UnknownView
+from shootdown.store.errors import QueryFailed, UnknownView
 from tests.store_samples import (
     CAMPAIGN,
     COMPARISON,

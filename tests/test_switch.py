@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm.world import FULL, INIT_MM, SWITCHING
-from optimized.switch import push_switch
+from shootdown.mm.world import FULL, INIT_MM, SWITCHING
+from shootdown.optimized.switch import push_switch
 from tests.kernel import Kernel
 
 STEPS = ["switch_mm: LOADED_MM_SWITCHING, set cpumask", "choose_new_asid", "write CR3"]

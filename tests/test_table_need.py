@@ -2,20 +2,7 @@
 
 import pytest
 
-from fuzz.scenario import kinds
-from fuzz.table.changes import CONTEXT, NEW_FRAME, OLD_FRAME, Change, all_changes
-from fuzz.table.need import (
-    ACCESSED_AGAIN,
-    DEPTH,
-    NO,
-    SPURIOUS_FAULT,
-    WITHOUT_REWALK,
-    YES,
-    Need,
-    need_of,
-)
-from fuzz.table.trial import DISCARD, FaultHandling
-from machine.entry import (
+from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
     GLOBAL,
@@ -32,8 +19,21 @@ from machine.entry import (
     UFFD_WP,
     USER,
 )
-from machine.geometry import FRAME_BITS
-from mm.fault_handler import FaultHandler
+from shootdown.machine.geometry import FRAME_BITS
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.scenario import kinds
+from shootdown.table.changes import CONTEXT, NEW_FRAME, OLD_FRAME, Change, all_changes
+from shootdown.table.need import (
+    ACCESSED_AGAIN,
+    DEPTH,
+    NO,
+    SPURIOUS_FAULT,
+    WITHOUT_REWALK,
+    YES,
+    Need,
+    need_of,
+)
+from shootdown.table.trial import DISCARD, FaultHandling
 
 PAGE = FRAME_BITS[OLD_FRAME] | PRESENT | USER | ACCESSED
 LINUX = FaultHandling()

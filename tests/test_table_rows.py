@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from fuzz.campaign.policy_source import LoadedPolicy, load_policy
-from fuzz.cli.output import WIDTH
-from fuzz.table.cubes import cubes_of, words_of
-from fuzz.table.need import YES
-from fuzz.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row, flushes, table_of
-from fuzz.table.text import lines_of
-from fuzz.table.words import need_words
-from mm.fault_handler import FaultHandler
-from optimized.policies import RULES
-from optimized.policy import Policy
+from shootdown.cli.output import WIDTH
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized.policies import RULES
+from shootdown.optimized.policy import Policy
+from shootdown.optimized.policy_source import LoadedPolicy, load_policy
+from shootdown.table.cubes import cubes_of, words_of
+from shootdown.table.need import YES
+from shootdown.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row, flushes, table_of
+from shootdown.table.text import lines_of
+from shootdown.table.words import need_words
 from tests.test_repository import ROOT
 
 NAMES = [policy.name for policy in RULES]

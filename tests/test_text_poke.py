@@ -2,15 +2,15 @@
 
 import pytest
 
-from fuzz.execute import boot
-from fuzz.oracle import Oracle, Violation
-from fuzz.scenario import Header
-from machine.geometry import FRAMES
-from mm.operations import STARTS, begin
-from mm.step import run_steps
-from mm.world import INIT_MM, POKING_MM
-from optimized.switch import load_table
-from reference.eager import EagerFlush
+from shootdown.machine.geometry import FRAMES
+from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.step import run_steps
+from shootdown.mm.world import INIT_MM, POKING_MM
+from shootdown.optimized.switch import load_table
+from shootdown.reference.eager import EagerFlush
+from shootdown.run.execute import boot
+from shootdown.run.oracle import Oracle, Violation
+from shootdown.scenario import Header
 from tests.kernel import NUMBERS, Kernel, two_spaces
 
 INSIDE = "text_poke_memcpy"

@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from shootdown import form
+
 # One process of pytest-xdist runs all of them, so that the wheel is built once.
 pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("contract", "corpus", "fuzz", "machine", "mm", "optimized", "reference")
+ROOMS = sorted(link.name for link in (ROOT / "shootdown").iterdir() if link.is_symlink())
+TOUR = (
+    "replay {corpus}/good_advice_flushes_without_its_vma.txt --policy linux",
+    "policies linux",
+    "table --policy linux",
+    "lockstep --random 20 --policy linux",
+)
 
 
 @dataclass(frozen=True)
@@ -25,8 +33,8 @@ class Installation:
     environment: Path
     elsewhere: Path
 
-    def run(self, command: str, *arguments: str) -> str:
-        """Standard output of an installed command that ends with exit code 0."""
+    def run(self, command: str, *arguments: str, code: int = 0) -> str:
+        """Standard output of an installed command that ends with an exit code."""
         result = subprocess.run(
             [self.environment / "bin" / command, *arguments],
             cwd=self.elsewhere,
@@ -35,7 +43,7 @@ class Installation:
             text=True,
             check=False,
         )
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == code, result.stderr
         return result.stdout
 
 
@@ -45,6 +53,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
     A folder that a .pth file names is searched, but its own .pth files are not read.
     So the editable installation, which is nothing but a .pth file, stays out of sight and no package is downloaded.
+    The models are in the wheel in the form in which they run here.
     """
     folder = tmp_path_factory.mktemp("wheel")
     build = [
@@ -57,7 +66,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
         str(folder),
         str(ROOT),
     ]
-    subprocess.run(build, check=True, capture_output=True)
+    interpreted = {form.VARIABLE: "1"} if form.WHY_INTERPRETED else {}
+    subprocess.run(build, check=True, capture_output=True, env=os.environ | interpreted)
     (wheel,) = folder.glob("*.whl")
     environment = folder / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
@@ -71,28 +81,31 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return Installation(wheel, environment, elsewhere)
 
 
-def test_wheel_holds_the_packages_and_nothing_else(installation: Installation) -> None:
-    """The top-level folders of the wheel are the six packages and its metadata."""
+def names_in(installation: Installation) -> set[str]:
+    """The files of the wheel."""
     with zipfile.ZipFile(installation.wheel) as wheel:
-        folders = {name.split("/")[0] for name in wheel.namelist()}
+        return set(wheel.namelist())
+
+
+def test_wheel_holds_one_package(installation: Installation) -> None:
+    """The top-level folders of the wheel are shootdown and its metadata."""
+    folders = {name.split("/")[0] for name in names_in(installation)}
 
     metadata = {folder for folder in folders if folder.endswith(".dist-info")}
     assert len(metadata) == 1
-    assert folders - metadata == set(PACKAGES)
+    assert folders - metadata == {"shootdown"}
 
 
 def test_wheel_is_typed(installation: Installation) -> None:
-    """Every package with code says that it is typed (py.typed)."""
-    with zipfile.ZipFile(installation.wheel) as wheel:
-        names = set(wheel.namelist())
-
-    assert {f"{package}/py.typed" for package in PACKAGES if package != "corpus"} <= names
+    """The package says that it is typed (py.typed)."""
+    assert "shootdown/py.typed" in names_in(installation)
 
 
 def test_wheel_holds_the_whole_corpus(installation: Installation) -> None:
     """Every scenario of the checkout is in the wheel, byte for byte."""
     scenarios = {
-        f"corpus/{path.name}": path.read_bytes() for path in (ROOT / "corpus").glob("*.txt")
+        f"shootdown/corpus/{path.name}": path.read_bytes()
+        for path in (ROOT / "corpus").glob("*.txt")
     }
     with zipfile.ZipFile(installation.wheel) as wheel:
         shipped = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".txt")}
@@ -101,12 +114,48 @@ def test_wheel_holds_the_whole_corpus(installation: Installation) -> None:
     assert scenarios == {name: shipped[name] for name in scenarios if name in shipped}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_packages_are_imported_from_the_wheel(installation: Installation, package: str) -> None:
-    """Outside the checkout, each package is the wheel's and not the checkout's."""
-    location = installation.run("python", "-c", f"import {package}; print({package}.__file__)")
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_are_imported_from_the_wheel(installation: Installation, room: str) -> None:
+    """Outside the checkout, each room is the wheel's and not the checkout's."""
+    location = installation.run(
+        "python", "-c", f"import shootdown.{room} as room; print(room.__file__)"
+    )
 
     assert Path(location.strip()).is_relative_to(installation.environment)
+
+
+def test_the_installed_models_have_the_form_of_these(installation: Installation) -> None:
+    """Where the models are compiled here, they are in the wheel; where not, the version says why."""
+    said = installation.run("shootdown", "--version")
+
+    if form.WHY_INTERPRETED:
+        assert said.rstrip().endswith(
+            "(interpreted, because it was installed where there was no C compiler)"
+        )
+    else:
+        assert said.rstrip().endswith("(compiled)")
+        assert f"shootdown/mm/step{form.SUFFIX}" in names_in(installation)
+
+
+@pytest.mark.parametrize("command", TOUR)
+def test_the_tour_works_from_the_wheel(installation: Installation, command: str) -> None:
+    """Commands of the README work where there is no checkout."""
+    corpus = installation.run(
+        "python", "-c", "import shootdown.corpus as c; print(*c.__path__)"
+    ).strip()
+
+    assert installation.run("shootdown", *command.format(corpus=corpus).split())
+
+
+def test_a_campaign_runs_from_the_wheel(installation: Installation) -> None:
+    """A campaign finds the defect of the posted series, and its finding is replayed."""
+    fuzz = "fuzz --policy v1 --execs 300 --workers 1 --seed 1 --db found.db --quiet"
+    installation.run("shootdown", *fuzz.split(), code=1)
+
+    key = installation.run(
+        "shootdown", "findings", "sql", "select key from findings limit 1", "--db", "found.db"
+    ).split()[-1]
+    installation.run("shootdown", "replay", key[:12], "--db", "found.db", code=1)
 
 
 def test_installed_help(installation: Installation) -> None:

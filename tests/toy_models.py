@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
-from fuzz.scenario import Header, Record, Scenario, decode, encode, kinds, parse
-from fuzz.scenario.generate import random_record, random_scenario
+from shootdown.fuzz.inputs.generate import random_record, random_scenario
+from shootdown.scenario import Header, Record, Scenario, decode, encode, kinds, parse
 
 R, W, X = kinds.PROT_READ, kinds.PROT_WRITE, kinds.PROT_EXEC
 _ACCESS: Final = {kinds.READ: R, kinds.WRITE: W, kinds.EXEC: X}

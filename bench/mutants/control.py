@@ -5,11 +5,11 @@ from random import Random
 
 from bench.mutants.mutant import draw
 from bench.mutants.one import LEGAL, POLICY, RECORDS, Result
-from fuzz.execute import execute
-from fuzz.scenario import encode
-from fuzz.scenario.generate import random_scenario
-from fuzz.verdict import ILLEGAL
-from optimized.policies import REGISTRY
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.optimized.policies import REGISTRY
+from shootdown.run.execute import execute
+from shootdown.scenario import encode
+from shootdown.scenario.verdict import ILLEGAL
 
 
 def control(results: Sequence[Result]) -> Iterator[str]:

@@ -14,15 +14,16 @@ import sys
 from pathlib import Path
 from random import Random
 
+from bench.forms import interpreted
 from bench.mutants.mutant import draw
 from bench.mutants.one import POLICY, RECORDS, UNMUTATED, install
 
 
 def digests(name: str, count: int, seed: int) -> list[str]:
     """Return a digest of each run of the models that this process has; the inputs depend on the mutant's name."""
-    from fuzz.execute import execute  # noqa: PLC0415 - after the mutant is installed
-    from fuzz.scenario.generate import random_scenario  # noqa: PLC0415
-    from optimized.policies import REGISTRY  # noqa: PLC0415
+    from shootdown.fuzz.inputs.generate import random_scenario  # noqa: PLC0415
+    from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415
+    from shootdown.run.execute import execute  # noqa: PLC0415 - after the mutant is installed
 
     rng = Random(int(draw(name, seed)[:16], 16))
     strategy = REGISTRY[POLICY].make()
@@ -54,7 +55,9 @@ def main() -> None:
     for models in (UNMUTATED, options.mutant):
         command = [sys.executable, "-m", "bench.mutants.differ", options.mutant, f"--as={models}"]
         command += [f"--count={options.count}", f"--seed={options.seed}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env=interpreted(), capture_output=True, text=True, check=True
+        )
         both.append(json.loads(done.stdout))
     others = [at for at, (first, last) in enumerate(zip(*both, strict=True), 1) if first != last]
     where = f", first in number {others[0]}" if others else ""

@@ -65,7 +65,12 @@ class Mutant(NamedTuple):
     @property
     def module(self) -> str:
         """The module that it changes."""
-        return self.file.removesuffix(".py").replace("/", ".")
+        return module_of(self.file)
+
+
+def module_of(file: str) -> str:
+    """Return the module that a file of the models is."""
+    return f"shootdown.{file.removesuffix('.py').replace('/', '.')}"
 
 
 def mutants_in(root: Path) -> list[Mutant]:

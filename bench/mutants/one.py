@@ -22,7 +22,8 @@ from random import Random
 from types import FrameType, ModuleType
 from typing import Final
 
-from bench.mutants.mutant import draw, mutated
+from bench.mutants.mutant import draw, module_of, mutated
+from shootdown import form
 
 UNMUTATED: Final = "unmutated"
 """In the place of a name: the models as they are."""
@@ -67,9 +68,9 @@ class Substitute(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def install(name: str, root: Path) -> None:
     """Have the models of this process be the mutant; call before the module that it changes is imported."""
     file = name.split(":", maxsplit=1)[0]
-    module = file.removesuffix(".py").replace("/", ".")
-    if module in sys.modules:
-        message = f"{module} is imported already"
+    module = module_of(file)
+    if module in sys.modules or form.is_compiled():
+        message = f"{module} is imported already, or compiled: {form.VARIABLE}=1 runs the sources"
         raise RuntimeError(message)
     path = root / file
     sys.meta_path.insert(0, Substitute(module, path, mutated(file, path.read_text(), name)))
@@ -86,11 +87,11 @@ def hunt(name: str, seconds: float, seed: int) -> Result:
     signal.signal(signal.SIGVTALRM, _hang)
     try:
         # Here, because a mutated module may fail when it is loaded.
-        from fuzz.execute import execute  # noqa: PLC0415
-        from fuzz.scenario import encode  # noqa: PLC0415
-        from fuzz.scenario.generate import random_scenario  # noqa: PLC0415
-        from fuzz.verdict import ILLEGAL, UNDECIDED  # noqa: PLC0415
-        from optimized.policies import REGISTRY  # noqa: PLC0415
+        from shootdown.fuzz.inputs.generate import random_scenario  # noqa: PLC0415
+        from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415
+        from shootdown.run.execute import execute  # noqa: PLC0415
+        from shootdown.scenario import encode  # noqa: PLC0415
+        from shootdown.scenario.verdict import ILLEGAL, UNDECIDED  # noqa: PLC0415
 
         rng = Random(int(draw(name, seed)[:16], 16))
         strategy = REGISTRY[POLICY].make()

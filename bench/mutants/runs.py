@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
 
+from bench.forms import interpreted
 from bench.mutants.one import CRASHED, LEGAL, Result
 
 FIRST = 2.0
@@ -33,7 +34,12 @@ def one(name: str, seconds: float, seed: int) -> Result:
     command += [f"--seconds={seconds}", f"--seed={seed}"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=_PATIENCE * seconds + 30
+            command,
+            env=interpreted(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_PATIENCE * seconds + 30,
         )
         result: Result = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:

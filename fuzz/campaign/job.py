@@ -11,7 +11,7 @@ class Job:
     """What a worker is to do.
 
     `policy` is a name or a path, `executions` the worker's share of a limit (0: none), `corpus` the path of a file with
-    one input in hex digits a line, `machine` a name of fuzz.machines.
+    one input in hex digits a line, `machine` a name of machine.registry.
     """
 
     policy: str

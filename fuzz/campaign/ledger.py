@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Final
 
-from fuzz.campaign.environment import now
-from fuzz.campaign.messages import Found, Progress
-from fuzz.campaign.plan import Plan, Sighted, Snapshot
-from fuzz.store import (
+from shootdown.evidence.investigate import Found
+from shootdown.fuzz.campaign.messages import Progress
+from shootdown.fuzz.campaign.plan import Plan, Sighted, Snapshot
+from shootdown.store import (
     Campaign,
     Ending,
     Point,
@@ -28,6 +28,7 @@ from fuzz.store import (
     save_totals,
     start_campaign,
 )
+from shootdown.system.environment import now
 
 RATE_SECONDS: Final = 5.0
 """The rate is that of the last seconds."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from fuzz.store import Evidence, Minimum
+from shootdown.evidence.investigate import Found
+from shootdown.store import Evidence, Minimum
 
 Trouble: TypeAlias = Literal["policy", "not-reproducible", "harness"]
 """Whose fault it is that a worker cannot go on: the user's policy, a policy or harness with a memory, the harness."""
@@ -45,18 +46,6 @@ class Interesting:
     """An input showed a new feature."""
 
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A failure, minimized and reproduced; `complete` is false when the minimizer ran out of its budget."""
-
-    minimum: Minimum
-    evidence: Evidence
-    original: bytes
-    execution: int
-    runs: int
-    complete: bool
 
 
 @dataclass(frozen=True, slots=True)

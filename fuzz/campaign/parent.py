@@ -6,14 +6,16 @@ import time
 from collections import Counter
 from typing import Final
 
-from fuzz.campaign.interrupts import Interrupts
-from fuzz.campaign.job import Job, write_corpus
-from fuzz.campaign.ledger import Ledger
-from fuzz.campaign.messages import Broken, Bye, Found, Interesting, Message, Progress
-from fuzz.campaign.plan import CampaignError, Plan, Result, View
-from fuzz.campaign.process import WorkerProcess, start_worker
-from fuzz.campaign.scratch import Scratch
-from fuzz.store import Ending, Store, StoreError, WorkerEvent
+from shootdown.evidence.investigate import Found
+from shootdown.fuzz.campaign.job import Job, write_corpus
+from shootdown.fuzz.campaign.ledger import Ledger
+from shootdown.fuzz.campaign.messages import Broken, Bye, Interesting, Message, Progress
+from shootdown.fuzz.campaign.plan import Plan, Result, View
+from shootdown.fuzz.campaign.process import WorkerProcess, start_worker
+from shootdown.fuzz.campaign.scratch import Scratch
+from shootdown.store import Ending, Store, StoreError, WorkerEvent
+from shootdown.system.interrupts import Interrupts
+from shootdown.system.refusal import Refusal
 
 TICK_SECONDS: Final = 0.25
 SAVE_SECONDS: Final = 1.0
@@ -29,7 +31,7 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
     """Fuzz until a limit, Ctrl-C or SIGTERM; on return all workers have ended and the database has everything.
 
     A second Ctrl-C does not wait for the workers. Error: StoreError, when the database cannot take what was found,
-    and CampaignError.
+    and Refusal.
     """
     parent = _Parent(store, plan, view)
     ledger = parent.ledger
@@ -124,7 +126,7 @@ class _Parent:
             write_corpus(corpus, self.ledger.corpus())
             worker = start_worker(number, job, self.scratch.path)
         except OSError as error:
-            raise CampaignError(f"Worker {number} cannot be started: {error.strerror}.") from error
+            raise Refusal(f"Worker {number} cannot be started: {error.strerror}.") from error
         self.workers[number] = worker
         self.selector.register(worker, selectors.EVENT_READ, number)
         self.ledger.running = len(self.workers)

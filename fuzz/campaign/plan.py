@@ -5,14 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fuzz.campaign.messages import Broken
-from fuzz.campaign.policy_source import LoadedPolicy
-from fuzz.machines import DEFAULT_MACHINE
-from fuzz.store import Ending, Minimum, Totals
-
-
-class CampaignError(Exception):
-    """The system does not let a campaign begin or go on; the message is the sentence that the user reads."""
+from shootdown.fuzz.campaign.messages import Broken
+from shootdown.machine.registry import DEFAULT_MACHINE
+from shootdown.optimized.policy_source import LoadedPolicy
+from shootdown.store import Ending, Minimum, Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class Plan:
 
     `seeds` are the inputs that every worker runs first, `resumed` how many of them, at the end, an earlier campaign
     has left; a worker that is silent for `silence` seconds is taken for hung. `unique`: no campaign of the database may
-    have the name already. `machine` is a name of fuzz.machines.
+    have the name already. `machine` is a name of machine.registry.
     """
 
     name: str

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, cast
 
-from fuzz.campaign.job import Job
-from fuzz.campaign.messages import Message, Progress, decode_message
+from shootdown import form
+from shootdown.fuzz.campaign.job import Job
+from shootdown.fuzz.campaign.messages import Message, Progress, decode_message
+from shootdown.fuzz.engines.instrument import INSTRUMENTED
 
 _READ_SIZE: Final = 1 << 16
 _LOG_TAIL: Final = 4096
@@ -90,6 +92,11 @@ class WorkerProcess:
         return ""
 
 
+def _form_for(engine: str) -> dict[str, str]:
+    """Return what the environment of a worker says of the form of the models: compiled ones have no bytecode."""
+    return {form.VARIABLE: "1"} if engine in INSTRUMENTED else {}
+
+
 def start_worker(number: int, job: Job, scratch: Path) -> WorkerProcess:
     """Start a worker, without forking this process; its log and its temporary files are made in `scratch`.
 
@@ -98,12 +105,12 @@ def start_worker(number: int, job: Job, scratch: Path) -> WorkerProcess:
     log = scratch / f"worker{number}.log"
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            # -P: a folder named fuzz where the user happens to be is not ours.
-            [sys.executable, "-P", "-m", "fuzz.campaign.worker"],
+            # -P: a folder named shootdown where the user happens to be is not ours.
+            [sys.executable, "-P", "-m", "shootdown.fuzz.campaign.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=os.environ | {"TMPDIR": str(scratch)},
+            env=os.environ | {"TMPDIR": str(scratch)} | _form_for(job.engine),
             start_new_session=True,
         )
     orders, answers = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)

@@ -1,6 +1,5 @@
 """A campaign as people see it while it runs: a live picture in a terminal, elsewhere a plain line now and then."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -10,10 +9,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fuzz.campaign.plan import Plan, Sighted, Snapshot, View
+from shootdown.fuzz.campaign.plan import Plan, Sighted, Snapshot, View
+from shootdown.system.pace import Pace, duration
 
-LINE_SECONDS: Final = 5.0
-"""Between two plain lines."""
 REFRESH: Final = 4
 """Pictures a second."""
 _SHOWN: Final = 5
@@ -26,13 +24,11 @@ class PlainView:
     def __init__(self, write: Callable[[str], None], *, lines: bool) -> None:
         self.write = write
         self.lines = lines
-        self.next = time.monotonic() + LINE_SECONDS
+        self.pace = Pace()
 
     def update(self, snapshot: Snapshot) -> None:
         """Write the figures if it is time."""
-        now = time.monotonic()
-        if self.lines and now >= self.next:
-            self.next = now + LINE_SECONDS
+        if self.lines and self.pace.due():
             self.write(figures(snapshot))
 
     def finding(self, sighted: Sighted) -> None:
@@ -42,19 +38,6 @@ class PlainView:
     def event(self, sentence: str) -> None:
         """Write the sentence."""
         self.write(sentence)
-
-
-def paced(write: Callable[[str], None]) -> Callable[[str], None]:
-    """Return a function that writes the line that it is given, if LINE_SECONDS have passed since the last one."""
-    due = time.monotonic() + LINE_SECONDS
-
-    def tell(line: str) -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + LINE_SECONDS
-            write(line)
-
-    return tell
 
 
 class LiveView:
@@ -159,13 +142,6 @@ def saved(now: Snapshot) -> str:
     if not now.reference_flushes:
         return "-"
     return f"{100 * (1 - now.flushes / now.reference_flushes):.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """Return ``1:02:03`` or ``2:03``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager

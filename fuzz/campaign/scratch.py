@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from fuzz.campaign.plan import CampaignError
-from fuzz.lock import HeldLock, is_held
+from shootdown.system.lock import HeldLock, is_held
+from shootdown.system.refusal import Refusal
 
 PREFIX: Final = "shootdown-"
 LOCK: Final = "running"
@@ -16,7 +16,7 @@ LOCK: Final = "running"
 class Scratch:
     """A new folder that this campaign alone uses; making it removes those of campaigns that were killed.
 
-    Error: CampaignError.
+    Error: Refusal.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Scratch:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
             self._lock = HeldLock(self.path / LOCK)
         except OSError as error:
-            raise CampaignError(f"No temporary folder can be made: {error.strerror}.") from error
+            raise Refusal(f"No temporary folder can be made: {error.strerror}.") from error
 
     def close(self, *, keep: bool) -> None:
         """Remove the folder, or leave it to the user, in which case no later campaign removes it."""

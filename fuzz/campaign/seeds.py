@@ -3,8 +3,8 @@
 import difflib
 from collections.abc import Collection
 
-from fuzz.scenario import Scenario, corpus, encode
-from fuzz.scenario.kinds import NO_DIRTY_REWALK
+from shootdown.scenario import Scenario, corpus, encode
+from shootdown.scenario.kinds import NO_DIRTY_REWALK
 
 
 class UnknownSeed(Exception):

@@ -6,15 +6,16 @@ import time
 import traceback
 from typing import Final
 
-from fuzz.campaign.job import Job, read_corpus
-from fuzz.campaign.messages import Broken, Bye, Hello, Message, Progress, encode_message
-from fuzz.campaign.orphan import end_orphaned
-from fuzz.campaign.policy_source import LoadedPolicy, PolicyError, blame, load_policy
-from fuzz.campaign.triage import CannotGoOn, Triage
-from fuzz.engines.registry import FEEDBACK, drive
-from fuzz.engines.session import Finished, Session
-from fuzz.machines import machine_named
-from fuzz.scenario import Scenario, render
+from shootdown.evidence.investigate import NotReproducible
+from shootdown.fuzz.campaign.job import Job, read_corpus
+from shootdown.fuzz.campaign.messages import Broken, Bye, Hello, Message, Progress, encode_message
+from shootdown.fuzz.campaign.orphan import end_orphaned
+from shootdown.fuzz.campaign.triage import Triage
+from shootdown.fuzz.engines.registry import FEEDBACK, drive
+from shootdown.fuzz.engines.session import Finished, Session
+from shootdown.machine.registry import machine_named
+from shootdown.optimized.policy_source import LoadedPolicy, PolicyError, blame, load_policy
+from shootdown.scenario import Scenario, render
 
 BEAT_SECONDS: Final = 0.1
 PROGRESS_SECONDS: Final = 0.5
@@ -123,8 +124,8 @@ class Work:
         error = self.session.raised
         if error is None:
             return None
-        if isinstance(error, CannotGoOn):
-            return error.broken
+        if isinstance(error, NotReproducible):
+            return Broken("not-reproducible", str(error), error.text)
         scenario = render(self.session.raised_by) if self.session.raised_by else ""
         details = "".join(traceback.format_exception(error))
         sentence = blame(error, loaded.spec)

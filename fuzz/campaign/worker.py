@@ -1,4 +1,4 @@
-"""One worker process: `python -m fuzz.campaign.worker`.
+"""One worker process: `python -m shootdown.fuzz.campaign.worker`.
 
 It reads one line, its job, from standard input, and writes messages to standard output; standard error is its log.
 It goes on as long as its standard input stays open: closing it is how the parent stops a worker. A parent that nobody
@@ -8,9 +8,9 @@ hears from any more, because it was killed, ends the worker at once, whatever it
 import os
 import sys
 
-from fuzz.campaign.job import Job, parse_job
-from fuzz.campaign.orphan import watch_parent
-from fuzz.engines.instrument import INSTRUMENTED, instrument_models
+from shootdown.fuzz.campaign.job import Job, parse_job
+from shootdown.fuzz.campaign.orphan import watch_parent
+from shootdown.fuzz.engines.instrument import INSTRUMENTED, instrument_models
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def _work(job: Job, channel: int) -> None:
     # Imported late: some engines instrument the models before anything loads them.
     if job.engine in INSTRUMENTED:
         instrument_models()
-    from fuzz.campaign.work import Work  # noqa: PLC0415 - see above
+    from shootdown.fuzz.campaign.work import Work  # noqa: PLC0415 - see above
 
     Work(job, channel).run()
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from fuzz.engines.session import Finished, Session
-from fuzz.features import FEATURES
-from fuzz.scenario import encode
-from fuzz.scenario.generate import random_scenario
+from shootdown.fuzz.engines.session import Finished, Session
+from shootdown.fuzz.features import FEATURES
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.scenario import encode
 
 FIRST = 20
 """Random scenarios that start a corpus."""

@@ -9,10 +9,10 @@ did not bring the access.
 from collections.abc import Iterator
 from typing import Final
 
-from fuzz.execute import Outcome
-from fuzz.scenario import Scenario
-from fuzz.scenario.kinds import EXEC, READ, RUN, SWITCH, WRITE
-from machine.geometry import PAGES
+from shootdown.machine.geometry import PAGES
+from shootdown.run.execute import Outcome
+from shootdown.scenario import Scenario
+from shootdown.scenario.kinds import EXEC, READ, RUN, SWITCH, WRITE
 
 AT_REST: Final = "stale-entry-at-rest"
 

@@ -2,9 +2,9 @@
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from fuzz.engines.session import Session
-from fuzz.engines.strategies import scenarios
-from fuzz.scenario import Scenario, encode
+from shootdown.fuzz.engines.session import Session
+from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.scenario import Scenario, encode
 
 ROUND = 1000
 """Examples of one Hypothesis run; the next round draws with another seed."""

@@ -6,7 +6,7 @@ from typing import Final
 
 INSTRUMENTED: Final = frozenset({"coverage", "stock"})
 """Engines that want the models instrumented."""
-MODELS: Final = ("machine", "mm", "optimized", "reference")
+MODELS: Final = ("shootdown.machine", "shootdown.mm", "shootdown.optimized", "shootdown.reference")
 
 
 class ModelsLoadedError(Exception):
@@ -17,9 +17,14 @@ def instrument_models() -> None:
     """Import the models instrumented, in a process that has imported none of them. Error: ModelsLoadedError."""
     import atheris  # noqa: PLC0415 - loads libFuzzer into the process, which only this engine wants
 
-    loaded = [name for name in sys.modules if name.partition(".")[0] in MODELS]
+    loaded = [name for name in sys.modules if ".".join(name.split(".")[:2]) in MODELS]
     if loaded:
         raise ModelsLoadedError(f"already imported: {', '.join(sorted(loaded))}")
     with atheris.instrument_imports(include=list(MODELS), enable_loader_override=False):
-        for name in ("mm.operations", "optimized.policies", "reference.eager", "reference.history"):
+        for name in (
+            "shootdown.mm.operations",
+            "shootdown.optimized.policies",
+            "shootdown.reference.eager",
+            "shootdown.reference.history",
+        ):
             importlib.import_module(name)

@@ -2,9 +2,9 @@
 
 from random import Random
 
-from fuzz.engines.session import NEWEST, Session
-from fuzz.scenario import encode
-from fuzz.scenario.generate import random_scenario
+from shootdown.fuzz.engines.session import NEWEST, Session
+from shootdown.fuzz.inputs.generate import random_scenario
+from shootdown.scenario import encode
 
 FIRST = 20
 """Random scenarios that start a corpus."""

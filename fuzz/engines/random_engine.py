@@ -2,8 +2,8 @@
 
 from random import Random
 
-from fuzz.engines.session import Session
-from fuzz.scenario.generate import random_scenario
+from shootdown.fuzz.engines.session import Session
+from shootdown.fuzz.inputs.generate import random_scenario
 
 
 def fuzz_random(session: Session) -> None:

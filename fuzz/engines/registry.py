@@ -4,11 +4,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage, fuzz_stock
-from fuzz.engines.hypothesis_engine import fuzz_hypothesis
-from fuzz.engines.loop_engine import fuzz_loop
-from fuzz.engines.random_engine import fuzz_random
-from fuzz.engines.session import Finished, Session
+from shootdown.fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage, fuzz_stock
+from shootdown.fuzz.engines.hypothesis_engine import fuzz_hypothesis
+from shootdown.fuzz.engines.loop_engine import fuzz_loop
+from shootdown.fuzz.engines.random_engine import fuzz_random
+from shootdown.fuzz.engines.session import Finished, Session
 
 Engine = Callable[[Session], None]
 

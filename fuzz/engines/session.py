@@ -5,17 +5,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from fuzz.engines.demonstrate import AT_REST, accesses_after
-from fuzz.execute import Observe, Outcome, execute
-from fuzz.features import failure_feature, observe
-from fuzz.oracle import Oracle
-from fuzz.scenario import Record, Scenario, decode, encode
-from fuzz.scenario.draws import Draws
-from fuzz.scenario.mutate import crossover, mutate, retype, vary
-from fuzz.verdict import ILLEGAL
-from machine.x86 import Machine
-from mm.world import FLUSHES, INVALIDATED, IPIS
-from optimized.policy import Policy
+from shootdown.fuzz.engines.demonstrate import AT_REST, accesses_after
+from shootdown.fuzz.features import failure_feature, observe
+from shootdown.fuzz.inputs.draws import Draws
+from shootdown.fuzz.inputs.mutate import crossover, mutate, retype, vary
+from shootdown.machine.x86 import Machine
+from shootdown.mm.world import FLUSHES, INVALIDATED, IPIS
+from shootdown.optimized.policy import Policy
+from shootdown.run.execute import Observe, Outcome, execute
+from shootdown.run.oracle import Oracle
+from shootdown.scenario import Record, Scenario, decode, encode
+from shootdown.scenario.verdict import ILLEGAL
 
 COSTS = (FLUSHES, IPIS, INVALIDATED)
 NEAR_FAILURE = 0.05

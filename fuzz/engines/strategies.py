@@ -2,9 +2,9 @@
 
 from hypothesis import strategies as st
 
-from fuzz.scenario.binary import WIDTH, decode
-from fuzz.scenario.kinds import NO_DIRTY_REWALK
-from fuzz.scenario.record import Scenario
+from shootdown.scenario.binary import WIDTH, decode
+from shootdown.scenario.kinds import NO_DIRTY_REWALK
+from shootdown.scenario.record import Scenario
 
 
 def scenarios(max_records: int = 32) -> st.SearchStrategy[Scenario]:

@@ -1,11 +1,11 @@
 """Faults in broadcast flushes: what is waited for, by whom, and who has to be interrupted besides."""
 
-from mm.step import Step, push
-from mm.world import INVALIDATED, World
-from optimized.arm64 import Arm64Flush
-from optimized.broadcast import wait_tlbsync
-from optimized.state import Gather, X86State
-from optimized.strategy import GatherFlush
+from shootdown.mm.step import Step, push
+from shootdown.mm.world import INVALIDATED, World
+from shootdown.optimized.arm64 import Arm64Flush
+from shootdown.optimized.broadcast import wait_tlbsync
+from shootdown.optimized.state import Gather, X86State
+from shootdown.optimized.strategy import GatherFlush
 
 
 class BatchBroadcastOnly(GatherFlush):

@@ -6,14 +6,14 @@ Linux, or of lazy shootdown where the fault is in that.
 
 from typing import Final
 
-from machine.entry import ACCESSED, PKEY, RW
-from mm.fault_handler import FaultHandler
-from optimized import rules
-from optimized.faults import broadcast, delivery, gather, lazy, reclaim_tables
-from optimized.faults.history import HISTORY
-from optimized.faults.seed import seed
-from optimized.policy import Fault, Policy
-from optimized.strategy import GatherFlush
+from shootdown.machine.entry import ACCESSED, PKEY, RW
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized import rules
+from shootdown.optimized.faults import broadcast, delivery, gather, lazy, reclaim_tables
+from shootdown.optimized.faults.history import HISTORY
+from shootdown.optimized.faults.seed import seed
+from shootdown.optimized.policy import Fault, Policy
+from shootdown.optimized.strategy import GatherFlush
 
 
 def _skip_write_protect(old: int, new: int) -> bool:

@@ -1,13 +1,13 @@
 """Faults in delivery: who is interrupted, what is invalidated, which tag is reused."""
 
-from machine.entry import PRESENT
-from mm.flush import COPY, PAGEOUT, SUBMIT, UNLOCK
-from mm.putback import keep_folio
-from mm.step import Step, push, step
-from mm.world import World
-from optimized.shootdown import flush_send, send, should_flush_tlb, targets_of
-from optimized.state import Gather
-from optimized.strategy import GatherFlush
+from shootdown.machine.entry import PRESENT
+from shootdown.mm.flush import COPY, PAGEOUT, SUBMIT, UNLOCK
+from shootdown.mm.putback import keep_folio
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import World
+from shootdown.optimized.shootdown import flush_send, send, should_flush_tlb, targets_of
+from shootdown.optimized.state import Gather
+from shootdown.optimized.strategy import GatherFlush
 
 
 class SkipLazyForTables(GatherFlush):

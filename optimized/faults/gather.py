@@ -1,14 +1,14 @@
 """Faults in the gather: what it records, when it flushes, what it frees."""
 
-from machine.entry import DIRTY, PRESENT
-from machine.geometry import PAGES
-from mm.frames import free_table
-from mm.page_cache import drop_rmap, remove_rmap
-from mm.step import Step, push, step
-from mm.world import World
-from optimized.gather_end import free_of, gather_end
-from optimized.state import Gather, X86State
-from optimized.strategy import GatherFlush
+from shootdown.machine.entry import DIRTY, PRESENT
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.frames import free_table
+from shootdown.mm.page_cache import drop_rmap, remove_rmap
+from shootdown.mm.step import Step, push, step
+from shootdown.mm.world import World
+from shootdown.optimized.gather_end import free_of, gather_end
+from shootdown.optimized.state import Gather, X86State
+from shootdown.optimized.strategy import GatherFlush
 
 
 class NeverNested(GatherFlush):

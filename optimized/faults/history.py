@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from machine.entry import NX
-from optimized import rules
-from optimized.faults import broadcast, delivery, gather, huge, lockless, temporary
-from optimized.faults.seed import seed
-from optimized.policy import Fault, Policy
+from shootdown.machine.entry import NX
+from shootdown.optimized import rules
+from shootdown.optimized.faults import broadcast, delivery, gather, huge, lockless, temporary
+from shootdown.optimized.faults.seed import seed
+from shootdown.optimized.policy import Fault, Policy
 
 
 def _nx_unflushed(old: int, new: int) -> bool:

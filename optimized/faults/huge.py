@@ -1,11 +1,11 @@
 """Faults in the handling of huge pages."""
 
-from machine.geometry import FANOUT
-from mm.frames import put_page
-from mm.huge_zero import of_huge_zero
-from mm.tables import set_pmd_leaf
-from mm.world import World
-from optimized.strategy import GatherFlush
+from shootdown.machine.geometry import FANOUT
+from shootdown.mm.frames import put_page
+from shootdown.mm.huge_zero import of_huge_zero
+from shootdown.mm.tables import set_pmd_leaf
+from shootdown.mm.world import World
+from shootdown.optimized.strategy import GatherFlush
 
 
 class NoneInBetween(GatherFlush):

@@ -1,7 +1,7 @@
 """Faults in lazy shootdown: what is put off is not looked for."""
 
-from mm.world import World
-from optimized.latr import LatrFlush
+from shootdown.mm.world import World
+from shootdown.optimized.latr import LatrFlush
 
 
 class PutOffUnseen(LatrFlush):

@@ -1,6 +1,6 @@
 """Faults between lockless walkers and who takes page tables away, where a flush does not wait for the walkers."""
 
-from optimized.paravirt import ParavirtFlush
+from shootdown.optimized.paravirt import ParavirtFlush
 
 
 class CollapseWithoutSync(ParavirtFlush):

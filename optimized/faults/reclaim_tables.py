@@ -1,10 +1,10 @@
 """Faults in the freeing of page tables that MADV_DONTNEED has emptied (CONFIG_PT_RECLAIM)."""
 
-from machine.entry import PRESENT, PSE
-from machine.geometry import FANOUT, frame_of
-from mm.world import World
-from optimized.state import X86State
-from optimized.strategy import GatherFlush
+from shootdown.machine.entry import PRESENT, PSE
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.world import World
+from shootdown.optimized.state import X86State
+from shootdown.optimized.strategy import GatherFlush
 
 
 class ReclaimSparesLazy(GatherFlush):

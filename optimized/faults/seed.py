@@ -1,9 +1,9 @@
 """How a seeded fault becomes a policy."""
 
-from mm.fault_handler import FaultHandler
-from optimized import rules
-from optimized.policy import Fault, NeedFlush, Policy
-from optimized.strategy import GatherFlush
+from shootdown.mm.fault_handler import FaultHandler
+from shootdown.optimized import rules
+from shootdown.optimized.policy import Fault, NeedFlush, Policy
+from shootdown.optimized.strategy import GatherFlush
 
 
 def seed(

@@ -1,12 +1,12 @@
 """Faults around temporary address spaces: what is saved and restored."""
 
-from machine.x86 import NO_ROOT
-from mm.step import Step, step
-from mm.text_poke import poking_root
-from mm.world import GONE_MM, World
-from optimized.state import X86State
-from optimized.strategy import GatherFlush
-from optimized.switch import load_table, push_switch
+from shootdown.machine.x86 import NO_ROOT
+from shootdown.mm.step import Step, step
+from shootdown.mm.text_poke import poking_root
+from shootdown.mm.world import GONE_MM, World
+from shootdown.optimized.state import X86State
+from shootdown.optimized.strategy import GatherFlush
+from shootdown.optimized.switch import load_table, push_switch
 
 
 class RestoresBorrowed(GatherFlush):

@@ -1,0 +1,1 @@
+"""What makes a distribution: the compiled form of the models, and the wheel that carries it."""

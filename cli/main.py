@@ -1,0 +1,153 @@
+"""The command `shootdown`: finds the subcommands, and turns every way to fail into one sentence and an exit code."""
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from shootdown import form
+from shootdown.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
+from shootdown.fuzz.campaign.seeds import UnknownSeed
+from shootdown.optimized.policy_source import PolicyError
+from shootdown.store import StoreError
+from shootdown.system.refusal import Refusal
+
+COMMANDS: Final = (
+    "fuzz",
+    "prove",
+    "table",
+    "replay",
+    "findings",
+    "policies",
+    "minimize",
+    "lockstep",
+    "conform",
+)
+
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+class Commands(click.Group):
+    """The subcommands, each imported when it is wanted: the engines cost time that a list of policies need not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help text."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of module cli.NAME."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"shootdown.cli.{cmd_name}").command
+        return command
+
+
+@click.command(cls=Commands, context_settings=_SETTINGS)
+@click.version_option(
+    package_name="shootdown", message=f"%(prog)s %(version)s ({form.described()})"
+)
+def cli() -> None:
+    """Tell whether a TLB flush may be skipped, or put off.
+
+    A policy (a flush-skipping rule with its batching) runs beside a reference that flushes every CPU at each PTE
+    change. What it may not show becomes a finding: minimized, stored, and replayed by one command.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback.
+
+    The output has been written when it returns: a reader that is gone ends the command without a word, and output that
+    cannot be written is said.
+    """
+    if sys.stdout is None:
+        return _complain("shootdown: standard output is closed.", HARNESS_FAILED)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _unwritten(PIPE_CLOSED)
+    except OSError as error:
+        # Every file that a user names has a sentence of its own, so this is the output, or the system itself.
+        if error.errno not in _NO_ROOM:
+            return _complain(_defect(error), HARNESS_FAILED)
+        _complain(f"shootdown: the output cannot be written: {error.strerror}.", HARNESS_FAILED)
+        return _unwritten(HARNESS_FAILED)
+    except Exception as error:  # noqa: BLE001 - the last resort of the command line
+        return _complain(_defect(error), HARNESS_FAILED)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        # Not cli.main(): it ends with 1 when nobody reads the output any more.
+        with cli.make_context("shootdown", list(arguments)) as context:
+            code = cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        # Its message is the help text, which is not one sentence.
+        return _complain(error.format_message(), UNUSABLE)
+    except click.ClickException as error:
+        return _complain(_usage_sentence(error), UNUSABLE)
+    except (StoreError, PolicyError, UnknownSeed) as error:
+        return _complain(f"shootdown: {error}", UNUSABLE)
+    except Refusal as error:
+        return _complain(f"shootdown: {error}", HARNESS_FAILED)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("Interrupted.", INTERRUPTED)
+    return code if isinstance(code, int) else OK
+
+
+def _unwritten(code: int) -> int:
+    """Drop what is still buffered, which must not be written at exit, and return the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _usage_sentence(error: click.ClickException) -> str:
+    where = "shootdown"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        where = error.ctx.command_path
+    message = " ".join(error.format_message().split())
+    return f"{where}: {message}".replace("a valid integer range", "a whole number")
+
+
+def _defect(error: Exception) -> str:
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if os.environ.get("SHOOTDOWN_DEBUG"):
+        traceback.print_exception(error)
+        return f"shootdown: internal error: {what}"
+    kept = ""
+    with (
+        contextlib.suppress(OSError),
+        tempfile.NamedTemporaryFile(
+            "w", prefix="shootdown-", suffix=".txt", delete=False
+        ) as report,
+    ):
+        traceback.print_exception(error, file=report)
+        kept = f"The traceback is in {report.name}; "
+    shown = "it" if kept else "the traceback"
+    return f"shootdown: internal error: {what}. {kept}SHOOTDOWN_DEBUG=1 shows {shown} here."
+
+
+def _complain(sentence: str, code: int) -> int:
+    # Where nobody can be told, the exit code has to do.
+    with contextlib.suppress(OSError, AttributeError):
+        click.echo(sentence, err=True)
+    return code

@@ -1,0 +1,120 @@
+"""What the commands print: JSON for programs, tables for people, and results of any length as they come."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final, TextIO
+
+import click
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from shootdown.store import RowStream, jsonable
+
+WIDTH: Final = 100
+"""Columns of a paragraph."""
+PIPE_WIDTH: Final = 10_000
+"""Characters in a line of a table that no terminal shows: no row is broken."""
+MANY_COLUMNS: Final = 9
+TABLE_ROWS: Final = 1000
+"""Rows that are laid out as a table: its columns fit all of them, so all must be there before the first is printed."""
+
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def write_json_items(values: Iterable[object], out: TextIO) -> None:
+    """Write an array as print_json prints it, each value as it comes."""
+    before = "[\n"
+    for value in values:
+        # A string in JSON has no line break of its own, so every one is layout.
+        out.write(before + textwrap.indent(json.dumps(value, indent=2), "  "))
+        before = ",\n"
+    out.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def print_rows(stream: RowStream, *, as_json: bool) -> None:
+    """Print the rows of a query as a table; more than TABLE_ROWS as they come, with tabs between the values."""
+    if as_json:
+        documents = (jsonable(dict(zip(stream.columns, row, strict=True))) for row in stream.rows)
+        write_json_items(documents, sys.stdout)
+        return
+    first = list(islice(stream.rows, TABLE_ROWS + 1))
+    if not first:
+        click.echo("No rows.")
+    elif len(first) <= TABLE_ROWS:
+        print_table(stream.columns, first)
+    else:
+        sys.stdout.writelines(map(_line, chain([stream.columns], first, stream.rows)))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under bold headings: fitted to a terminal, and one line a row anywhere else.
+
+    A table with more columns than a terminal can show is turned: one line for each field.
+    """
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    cells = [[_cell(value) for value in row] for row in rows]
+    table = _grid()
+    for i, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    if len(columns) > MANY_COLUMNS and _width(console, table) > console.width:
+        table = _grid()
+        table.show_header = False
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for row in cells:
+            for column, cell in zip(columns, row, strict=True):
+                table.add_row(column, Text(cell))
+            table.add_row()
+    with console.capture() as printed:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+
+def _width(console: Console, table: Table) -> int:
+    unlimited = console.options.update(width=PIPE_WIDTH)
+    return Measurement.get(console, unlimited, table).maximum
+
+
+def _grid() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def _line(row: Sequence[object]) -> str:
+    """Return a row as one line, whatever its values contain."""
+    return "\t".join(_cell(value).translate(_ESCAPES) for value in row) + "\n"
+
+
+@contextmanager
+def output(path: str | None) -> Iterator[TextIO]:
+    """Open the file that the user named, or standard output."""
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        with Path(path).open("w", newline="", encoding="utf-8") as out:
+            yield out
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,51 @@
+"""`shootdown table`: for every class of changes whether a policy flushes, and whether a flush is needed."""
+
+from collections.abc import Sequence
+
+import click
+
+from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
+from shootdown.cli.options import json_option
+from shootdown.cli.output import WIDTH, output, print_json
+from shootdown.optimized.policies import RULES
+from shootdown.optimized.policy_source import load_policy
+from shootdown.table.document import document_of
+from shootdown.table.page import page_of
+from shootdown.table.rows import MISSING, table_of
+from shootdown.table.text import lines_of
+
+
+@click.command("table")
+@click.option(
+    "--policy",
+    "specs",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="What to judge; may be given again. Default: the rules of `shootdown policies`.",
+)
+@click.option("--html", "html", metavar="FILE", help="Write a page for a browser to FILE instead.")
+@json_option
+def command(specs: Sequence[str], *, html: str | None, as_json: bool) -> int:
+    """Tabulate need-flush rules: does a rule flush, and is a flush needed.
+
+    The rows are the classes of changes of a page-table entry. Whether one needs a flush is found by search: some short
+    execution is illegal without it, under the page-fault handler that the policy names. Only the rule is judged; how a
+    flush is batched and delivered is what `fuzz` and `prove` look at.
+
+    The exit code is 1 when a needed flush is missing.
+    """
+    if html is not None and as_json:
+        raise click.UsageError("Give either --html or --json.")
+    policies = [load_policy(spec) for spec in dict.fromkeys(specs or [rule.name for rule in RULES])]
+    rows = table_of(policies)
+    judged = [loaded.policy for loaded in policies]
+    missing = sum(cell.verdict == MISSING for row in rows for cell in row.cells)
+    if as_json:
+        print_json(document_of(rows, judged))
+    elif html is not None:
+        with output(html) as out:
+            out.write(page_of(rows, judged))
+        click.echo(f"The table is in {html}; missing flushes: {missing}.")
+    else:
+        click.echo("\n".join(lines_of(rows, judged, WIDTH)))
+    return ILLEGAL_FOUND if missing else OK

@@ -1,0 +1,127 @@
+"""From an input that failed to a finding: shown again, minimized, explained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from shootdown.evidence.explain import explain
+from shootdown.evidence.report import evidence
+from shootdown.machine.x86 import Machine
+from shootdown.minimize import NotInteresting, minimize
+from shootdown.optimized.policy import Policy
+from shootdown.run.execute import Outcome, execute
+from shootdown.scenario import Scenario, decode, encode, render
+from shootdown.scenario.verdict import ILLEGAL
+from shootdown.store import Evidence, Minimum
+
+RERUNS = 3
+"""Runs, over the one that showed it, in which a finding must show the same again."""
+
+Showing: TypeAlias = tuple[str, str, str, int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A failure, minimized and reproduced; `complete` is false when the minimizer ran out of its budget.
+
+    `original` is the input, `execution` its number in the campaign, `runs` how many runs the minimizer made.
+    """
+
+    minimum: Minimum
+    evidence: Evidence
+    original: bytes
+    execution: int
+    runs: int
+    complete: bool
+
+
+class NotReproducible(Exception):
+    """One scenario showed two things: the message says which; `text` is the scenario."""
+
+    def __init__(self, sentence: str, text: str) -> None:
+        super().__init__(sentence)
+        self.text = text
+
+
+class Investigation:
+    """Makes findings of the failures of one policy; `beat` is called between two runs, of which there are hundreds."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        beat: Callable[[], object] = lambda: None,
+        machine_type: type[Machine] = Machine,
+    ) -> None:
+        self.policy = policy
+        self.beat = beat
+        self.machine_type = machine_type
+
+    def investigate(self, data: bytes, outcome: Outcome, execution: int = 0) -> Found:
+        """Return the finding of a failure. Error: NotReproducible."""
+        scenario = decode(data)
+        self._reproduce(scenario, showing(outcome), 1)
+        wanted = (outcome.rule, outcome.reason)
+
+        def interesting(candidate: Scenario) -> bool:
+            self.beat()
+            shown = self._execute(candidate)
+            return shown.verdict == ILLEGAL and (shown.rule, shown.reason) == wanted
+
+        try:
+            smaller = minimize(scenario, interesting)
+        except NotInteresting:
+            again = showing(self._execute(scenario))
+            raise self._not_reproducible(scenario, showing(outcome), again) from None
+        minimal = smaller.scenario
+        last = self._execute(minimal)
+        if (last.rule, last.reason) != wanted:
+            raise self._not_reproducible(minimal, showing(outcome), showing(last))
+        self._reproduce(minimal, showing(last), RERUNS)
+        told = explain(minimal, self.policy, self.machine_type)
+        minimum = Minimum(
+            policy=self.policy.name,
+            rule=told.rule,
+            reason=told.reason,
+            skip=told.skip,
+            scenario=encode(minimal),
+            text=render(minimal),
+            operations=len(minimal.records),
+            cpus=minimal.header.cpus,
+            pages=minimal.header.pages,
+        )
+        return Found(minimum, evidence(told), data, execution, smaller.runs, smaller.complete)
+
+    def _execute(self, scenario: Scenario) -> Outcome:
+        return execute(scenario, self.policy.make(), machine_type=self.machine_type)
+
+    def _reproduce(self, scenario: Scenario, expected: Showing, times: int) -> None:
+        for _ in range(times):
+            self.beat()
+            again = showing(self._execute(scenario))
+            if again != expected:
+                raise self._not_reproducible(scenario, expected, again)
+
+    def _not_reproducible(
+        self, scenario: Scenario, expected: Showing, again: Showing
+    ) -> NotReproducible:
+        return NotReproducible(
+            f"One scenario showed two things under {self.policy.name}: {_words(expected)}, and run again"
+            f" {_words(again)}. A policy must be a pure function of what it is asked.",
+            render(scenario),
+        )
+
+
+def showing(outcome: Outcome) -> Showing:
+    """Return all that must be the same whenever a scenario is run."""
+    return (
+        outcome.verdict,
+        outcome.rule,
+        outcome.reason,
+        outcome.steps,
+        tuple(outcome.costs),
+    )
+
+
+def _words(shown: Showing) -> str:
+    verdict, rule, reason, steps, _ = shown
+    return f"{' '.join(filter(None, (verdict, rule, reason)))} after {steps} steps"

@@ -1,0 +1,170 @@
+"""Random scenarios with plausible weights: what the plain random engine runs, and first seeds.
+
+The weights are a judgement about what leads to stale entries, not a measurement: half of the
+operations are accesses, because only an access fills a TLB or shows what is in it; few CPUs and few
+pages, because the bugs that Linux had need two or three CPUs and meet on one page.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from shootdown.fuzz.inputs.draws import Draws
+from shootdown.fuzz.inputs.race_round import OPERATIONS
+from shootdown.fuzz.inputs.races import race_scenario
+from shootdown.fuzz.inputs.schedule import CUTS, lockstep, pct, programs, random_interleaving
+from shootdown.fuzz.inputs.themes import DRAWN
+from shootdown.scenario import kinds
+from shootdown.scenario.binary import WIDTH, decode, encode
+from shootdown.scenario.record import Header, Scenario
+
+# Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
+_WEIGHTS: Final = {
+    kinds.READ: 43,
+    kinds.WRITE: 43,
+    kinds.EXEC: 16,
+    kinds.MPROTECT: 21,
+    kinds.MUNMAP: 6,
+    kinds.MMAP: 7,
+    kinds.DONTNEED: 7,
+    kinds.FREE: 4,
+    kinds.FORK: 7,
+    kinds.UFFD_REGISTER: 5,
+    kinds.UFFD_WP: 6,
+    kinds.UFFD_UNWP: 6,
+    kinds.MREMAP: 5,
+    kinds.SWITCH: 8,
+    kinds.LAZY: 4,
+    kinds.MIGRATE: 6,
+    kinds.RECLAIM: 4,
+    kinds.AGE: 4,
+    kinds.FILL: 6,
+    kinds.EVICT: 4,
+    kinds.CLEAR_REFS: 4,
+    kinds.WRITEBACK: 4,
+    kinds.PUNCH: 3,
+    kinds.COLLAPSE: 4,
+    kinds.EXIT: 2,
+    kinds.POKE: 2,
+    kinds.TICK: 2,
+    kinds.PIN: 2,
+    kinds.NUMA_SCAN: 4,
+    kinds.SWAPOUT: 4,
+    kinds.COPY: 2,
+    kinds.KSM: 2,
+    kinds.SHRINK: 2,
+    kinds.REVOKE: 2,
+    kinds.PKEY_MPROTECT: 3,
+    kinds.WRPKRU: 2,
+}
+_KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
+
+# The first page is uniform; 8 pages are all up to the last one, because decoding clips the count.
+_COUNTS: Final = (1, 1, 1, 2, 2, 3, 8, 8)
+_RANGE_OF_BYTE: Final = bytes(byte & 7 | _COUNTS[byte >> 3 & 7] - 1 << 3 for byte in range(256))
+
+# Values of the header, repeated by weight.
+_CPUS: Final = (1, *(2,) * 18, *(3,) * 8, 4, 4, 5, 6, 8)
+_PAGES: Final = (*(1,) * 7, *(2,) * 10, *(3,) * 7, *(4,) * 5, 5, 6, 8)
+_LAYOUTS: Final = (
+    *(kinds.PRIVATE,) * 9,
+    kinds.EMPTY,
+    *(kinds.SHARED,) * 2,
+    *(kinds.HUGE,) * 3,
+    kinds.READONLY,
+    *(kinds.FILE,) * 2,
+    kinds.PFNMAP,
+)
+_MACHINES: Final = (
+    *(0,) * 5,
+    kinds.AMD,
+    kinds.STRAY_DIRTY,
+    kinds.AMD | kinds.STRAY_DIRTY,
+    kinds.INVLPGB,
+    kinds.INVLPGB | kinds.AMD,
+    kinds.SPLIT_TLB,
+    kinds.FRACTURED,
+)
+_ASIDS: Final = (1, 1, 1, 2, 2, 3, 6)
+_BATCHES: Final = (1, 1, 1, 2, 2, 3, 4)
+_DEPTHS: Final = (2, 3, 3, 4)
+
+# How many kinds of operation one scenario uses beside accesses, repeated by weight.
+_SWARM_SIZES: Final = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 7, 21)
+_ALWAYS: Final = (kinds.READ, kinds.WRITE, kinds.EXEC)
+_SOMETIMES: Final = tuple(kind for kind in _WEIGHTS if kind not in _ALWAYS)
+
+_RACES: Final = 0.7
+_THEMED: Final = 0.7
+"""How often the kinds of such a scenario are those of a theme; the others are for races that nobody has thought of."""
+_CROWDED: Final = 0.5
+"""How often it has as many CPUs as the deepest race of its theme."""
+_RACING: Final = (1, 2, 2, 2, 2, 3, 3, 3, 4, 6)
+"""How many kinds of operation the rounds of one scenario use, repeated by weight."""
+
+# Run fields of a record drawn by itself: half run to completion.
+_RUNS: Final = (*(0,) * len(CUTS), *CUTS)
+
+
+def random_header(draws: Draws) -> Header:
+    """Return a header without the switch ``no-dirty-rewalk``, mostly of 2 or 3 CPUs."""
+    return Header(
+        draws.choice(_CPUS),
+        draws.choice(_PAGES),
+        draws.choice(_LAYOUTS),
+        draws.choice(_MACHINES),
+        draws.choice(_ASIDS),
+        draws.choice(_BATCHES),
+    )
+
+
+def random_record(draws: Draws) -> bytes:
+    """Return the bytes of one record drawn by itself, pauses and runs included."""
+    kind, cpu, span, arg = draws.randbytes(WIDTH)
+    # One record in eight goes on with an operation: more than a third of the others pause.
+    kind = kinds.RUN if draws.random() < 0.125 else _KIND_OF_BYTE[kind]
+    return bytes((kind, cpu & 7 | draws.choice(_RUNS) << 3, _RANGE_OF_BYTE[span], arg))
+
+
+def _swarm(draws: Draws) -> bytes:
+    """Return a translation of kinds that keeps accesses and a few other kinds, and turns the rest into those few.
+
+    A race needs two or three kinds several times on one page; among twenty they rarely meet (swarm testing: Groce,
+    Zhang, Eide, Chen, Regehr, ISSTA 2012).
+    """
+    size = draws.choice(_SWARM_SIZES)
+    table = bytearray(range(256))
+    if size < len(_SOMETIMES):
+        kept = draws.sample(_SOMETIMES, size)
+        for i, kind in enumerate(_SOMETIMES):
+            if kind not in kept:
+                table[kind] = kept[i % size]
+    return bytes(table)
+
+
+def random_scenario(draws: Draws, records: int = 32) -> Scenario:
+    """Return a canonical scenario of that many records: of rounds that race, or programs in one of three interleavings.
+
+    The end of a schedule that would be longer is cut off, so an operation may stay in flight.
+    """
+    header = random_header(draws)
+    if draws.random() < _RACES:
+        among: Sequence[int] = OPERATIONS
+        if draws.random() < _THEMED:
+            theme = draws.choice(DRAWN)
+            among = theme.kinds
+            if draws.random() < _CROWDED:
+                header = header._replace(cpus=max(header.cpus, theme.cpus))
+        kept = draws.sample(among, min(draws.choice(_RACING), len(among)))
+        return race_scenario(draws, header, kept, records)
+    body = bytearray(draws.randbytes(WIDTH * records))
+    body[0::4] = body[0::4].translate(_KIND_OF_BYTE).translate(_swarm(draws))
+    body[2::4] = body[2::4].translate(_RANGE_OF_BYTE)
+    todo = programs(decode(encode(Scenario(header, ())) + body))
+    mode = draws.random()
+    if mode < 0.6:
+        schedule = random_interleaving(draws, todo)
+    elif mode < 0.9:
+        schedule = pct(draws, todo, draws.choice(_DEPTHS))
+    else:
+        schedule = lockstep(todo)
+    return Scenario(header, schedule[:records])

@@ -1,0 +1,106 @@
+"""Scenarios in the shape that the races of the field have: what they need in front, then one round after the other.
+
+Among operations drawn one by one such a round is rare: in five scenarios of 32 records one record left a translation
+stale on another CPU, and the races that need two operations in one window came up less than once in 100,000.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from shootdown.fuzz.inputs.draws import Draws
+from shootdown.fuzz.inputs.race_round import ALL_PAGES, Round
+from shootdown.machine.geometry import FANOUT
+from shootdown.scenario.binary import WIDTH, decode, encode
+from shootdown.scenario.kinds import (
+    COLLAPSE,
+    EXIT,
+    FILE,
+    FORK,
+    FREE,
+    HUGE,
+    HUGE_ZERO,
+    KSM,
+    LAZY,
+    MUNMAP,
+    NUMA_SCAN,
+    PFNMAP,
+    PKEY_MPROTECT,
+    PRIVATE,
+    PUNCH,
+    REVOKE,
+    SHRINK,
+    SWAPOUT,
+    SWITCH,
+    UFFD_REGISTER,
+    UFFD_UNWP,
+    UFFD_WP,
+    WRITEBACK,
+    WRPKRU,
+)
+from shootdown.scenario.record import Header, Scenario
+
+NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK, PKEY_MPROTECT: WRPKRU}
+"""The operation without which one of this kind is refused with no effect, or which makes no difference."""
+LAYOUTS_FOR: Final = {
+    SWAPOUT: (PRIVATE, FILE),
+    KSM: (PRIVATE,),
+    WRITEBACK: (FILE,),
+    PUNCH: (FILE,),
+    COLLAPSE: (HUGE,),
+    SHRINK: (HUGE,),
+    REVOKE: (PFNMAP,),
+}
+"""What must be mapped, one of these, if an operation of this kind is to find anything; the last one that is among the
+kinds wins."""
+HUGE_HINTS: Final = 0.5
+"""How often NUMA hints are for huge pages, whose hint faults are others than those of small pages."""
+
+
+def race_scenario(
+    draws: Draws, header: Header, operations: Sequence[int], records: int
+) -> Scenario:
+    """Return a canonical scenario of that many records: rounds whose operations are of the given kinds.
+
+    What one of these kinds cannot do without comes first, over all pages: drawn as an operation of a round it would
+    have to come on the right page, rounds before the race that needs it.
+    """
+    header = _header(draws, header, operations)
+    if KSM in operations:
+        # A merge asks whether an entry is clean and read-only: it takes two calls to make it look so for a while.
+        operations = [*operations, FREE, UFFD_WP]
+    body = bytearray()
+    for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
+        body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
+    if EXIT in operations:
+        # Exit is refused while another CPU runs the address space: the others go to the child, or to a kernel thread.
+        first = draws.randrange(0, header.cpus)
+        for distance in range(1, header.cpus):
+            cpu = (first + distance) % header.cpus
+            body += bytes((draws.choice((SWITCH, LAZY)), cpu, 0, 1))
+    while len(body) < WIDTH * records:
+        Round(draws, header, operations, body).append()
+    return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
+
+
+def _header(draws: Draws, header: Header, operations: Sequence[int]) -> Header:
+    """Return the header with what these kinds need.
+
+    Some need a layout, and a collapse a region over 2 MiB in it: with the header as drawn, one scenario in two thousand
+    collapsed anything.
+    """
+    hints_are_huge = NUMA_SCAN in operations and draws.random() < HUGE_HINTS
+    if hints_are_huge:
+        header = header._replace(layout=HUGE)
+    for kind, layouts in LAYOUTS_FOR.items():
+        if kind in operations:
+            header = header._replace(layout=draws.choice(layouts))
+    if SHRINK in operations:
+        header = header._replace(machine=header.machine | HUGE_ZERO)
+    if COLLAPSE in operations or SHRINK in operations or hints_are_huge:
+        header = header._replace(pages=max(header.pages, FANOUT))
+    if KSM in operations:
+        header = header._replace(pages=max(header.pages, 2), cpus=max(header.cpus, 3))
+    if MUNMAP in operations and LAZY in operations:
+        # A table goes, and there is another one for what else uses the address space.
+        header = header._replace(pages=max(header.pages, FANOUT + 1))
+    return header

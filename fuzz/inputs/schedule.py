@@ -1,0 +1,147 @@
+"""Interleavings: what each CPU does, turned into the one order in which all of it happens.
+
+A program is the list of operations of one CPU in order, each to be run to completion; a schedule is
+a list of records. A schedule starts the operations of each program in program order, never starts
+an operation on a CPU that has one in flight (it sends ``run`` records first), and leaves no
+operation in flight at its end. ``programs`` undoes each of them.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from shootdown.fuzz.inputs.draws import Draws
+from shootdown.scenario.kinds import EXEC, FIRST_POINT, KINDS, MAX_STEPS, POINTS, RUN
+from shootdown.scenario.record import Record, Scenario
+
+Program: TypeAlias = tuple[Record, ...]
+
+_PAUSABLE: Final = tuple(kind.pausable for kind in KINDS)
+
+# Where a pause falls: steps and named points alike, with more weight on what opens or closes a
+# window (the change is visible and the flush is not done) than on the way in and out.
+_WINDOW: Final = tuple(
+    FIRST_POINT + POINTS.index(name)
+    for name in ("commit", "unlock", "flush", "ack", "window", "window", "window")
+)
+CUTS: Final = (
+    *range(1, MAX_STEPS + 1),
+    *range(1, MAX_STEPS // 2),
+    *range(FIRST_POINT, FIRST_POINT + len(POINTS)),
+    *_WINDOW * 3,
+)
+"""Run fields that pause, repeated by weight."""
+FAULT_CUTS: Final = (
+    *range(1, MAX_STEPS + 1),
+    *(1, 2, 3, 4) * 3,
+    *(
+        FIRST_POINT + POINTS.index(name)
+        for name in ("lock", "check", "change", "copy", "install", "unlock", "window")
+    ),
+)
+"""The same for an access that faults, whose windows are others."""
+
+
+def programs(scenario: Scenario) -> tuple[Program, ...]:
+    """Return the program of each CPU: its operations in order, without pauses and ``run``."""
+    lists: list[list[Record]] = [[] for _ in range(scenario.header.cpus)]
+    for kind, cpu, _, page, count, arg in scenario.records:
+        if kind != RUN:
+            lists[cpu].append((kind, cpu, 0, page, count, arg))
+    return tuple(tuple(operations) for operations in lists)
+
+
+def lockstep(programs: Sequence[Program]) -> tuple[Record, ...]:
+    """Every operation runs to completion, and the CPUs that have one left take turns."""
+    longest = max((len(program) for program in programs), default=0)
+    return tuple(
+        program[turn] for turn in range(longest) for program in programs if turn < len(program)
+    )
+
+
+def random_interleaving(draws: Draws, programs: Sequence[Program]) -> tuple[Record, ...]:
+    """Before each record the next CPU is drawn anew, and about a third of the operations pause.
+
+    Every schedule that the cuts can express has a chance, but that of a particular one falls
+    exponentially with its length, which is what `pct` is for.
+    """
+    records: list[Record] = []
+    position = [0] * len(programs)
+    in_flight = [False] * len(programs)
+    live = [cpu for cpu, program in enumerate(programs) if program]
+    # A scaled random() in place of choice(), which costs four times as much.
+    random = draws.random
+    while live:
+        cpu = live[int(random() * len(live))]
+        program, at = programs[cpu], position[cpu]
+        # Hardware events have no steps, so they also happen in the middle of an operation.
+        hardware = at < len(program) and not _PAUSABLE[program[at][0]]
+        if in_flight[cpu] and not (hardware and random() < 0.5):
+            run = CUTS[int(random() * len(CUTS))] if random() < 0.4 else 0
+            records.append(_go_on(cpu, run))
+            in_flight[cpu] = run != 0
+        else:
+            operation = program[at]
+            position[cpu] = at + 1
+            # An access has few steps: most of its pauses would fall behind its end.
+            share = 0.25 if operation[0] <= EXEC else 0.5
+            if hardware or random() >= share:
+                records.append(operation)
+            else:
+                records.append(_paused(operation, CUTS[int(random() * len(CUTS))]))
+                in_flight[cpu] = True
+        if position[cpu] == len(program) and not in_flight[cpu]:
+            live.remove(cpu)
+    return tuple(records)
+
+
+def pct(draws: Draws, programs: Sequence[Program], depth: int) -> tuple[Record, ...]:
+    """The highest-priority CPU that has work runs, and priorities change at most depth - 1 times.
+
+    Probabilistic concurrency testing: S. Burckhardt, P. Kothari, M. Musuvathi, S. Nagarakatte, "A
+    Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010. CPUs get
+    distinct initial priorities at random, all above depth - 1; the i-th of depth - 1 change points,
+    drawn in no order, lowers the CPU that runs into it to priority i. The depth is at least 1.
+
+    Departures. A scenario is written before it runs, so the number of steps of an operation is not
+    known: change points are drawn over operations, not steps; the operation at one is cut at a drawn
+    step or named point, and the rest of that CPU has the new priority. An operation that has fewer
+    steps than the cut, or none, ends first; one that blocks on a lock is the executor's to settle.
+    So the probability that the paper proves for a bug of that depth does not carry over as a number.
+    """
+    # Each change adds one record, the one that goes on with what it cut.
+    length = sum(len(program) for program in programs) + depth - 1
+    points = draws.sample(range(length), k=min(depth - 1, length))
+    lowered = {point: priority for priority, point in enumerate(points, 1)}
+    cpus = range(len(programs))
+    order = draws.sample(cpus, k=len(programs))
+    priorities = {cpu: depth + rank for rank, cpu in enumerate(order)}
+    position = [0] * len(programs)
+    in_flight = [False] * len(programs)
+    records: list[Record] = []
+    while live := [cpu for cpu in cpus if in_flight[cpu] or position[cpu] < len(programs[cpu])]:
+        cpu = max(live, key=priorities.__getitem__)
+        priority = lowered.get(len(records))
+        cut = 0
+        if priority is not None:
+            priorities[cpu] = priority
+            cut = draws.choice(CUTS)
+        if in_flight[cpu]:
+            records.append(_go_on(cpu, cut))
+            in_flight[cpu] = cut != 0
+            continue
+        operation = programs[cpu][position[cpu]]
+        position[cpu] += 1
+        if cut and _PAUSABLE[operation[0]]:
+            operation = _paused(operation, cut)
+            in_flight[cpu] = True
+        records.append(operation)
+    return tuple(records)
+
+
+def _paused(operation: Record, run: int) -> Record:
+    kind, cpu, _, page, count, arg = operation
+    return (kind, cpu, run, page, count, arg)
+
+
+def _go_on(cpu: int, run: int) -> Record:
+    return (RUN, cpu, run, 0, 1, 0)

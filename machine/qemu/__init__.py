@@ -1,0 +1,1 @@
+"""QEMU's MMU in the place of the model of one, through unicorn."""

@@ -1,0 +1,138 @@
+"""Whole scenarios on QEMU's MMU: a machine whose translations are QEMU's.
+
+What the oracle reads in `tlb` and `psc` is a mirror: each entry that QEMU has been seen to walk for or through, until
+an instruction or a fault drops it as the manual says. QEMU never holds more than the mirror; where it holds less, as it
+has no upper cache at all (conform.qemu.known), a processor may hold the entry. So C3, C4 and C6 in their white-box
+form are judged by what a processor may still hold, and every access by what QEMU shows.
+
+QEMU has no spurious fault and no broadcast: INVLPGB is carried out at the wait, by an INVLPG on each processor. A
+scenario's switches AMD, STRAY_DIRTY, NO_DIRTY_REWALK, SPLIT_TLB and FRACTURED say what a processor may do; QEMU does
+what it does. A speculative fill is a load or a fetch whose result nobody sees.
+"""
+
+from typing import Never
+
+from shootdown.machine.caches import GLOBAL_TAG, TRANSLATION, UPPER
+from shootdown.machine.entry import EXEC, NX, PRESENT, PSE, READ, RW
+from shootdown.machine.geometry import FANOUT, FRAMES, frame_of
+from shootdown.machine.qemu.mmu import MmuError
+from shootdown.machine.qemu.processors import Processors
+from shootdown.machine.x86 import NO_ROOT, Machine
+
+
+class QemuMachine(Machine):
+    """The machine protocol over QEMU's MMU.
+
+    Error: Unusable where there is no unicorn; MmuError when QEMU's MMU shows what no processor does.
+    """
+
+    def __init__(
+        self,
+        cpus: int,
+        known: Machine | None = None,
+        /,
+        *,
+        invlpgb: bool = False,
+        **_chosen: bool,
+    ) -> None:
+        """Start processors with empty TLBs and no page table; `known` is nothing that QEMU could begin with."""
+        assert known is None  # noqa: S101 - only `copy` of Machine passes one
+        # The mirror is in pieces of 4 KiB, as QEMU's TLB is, and QEMU has one for loads and fetches.
+        super().__init__(cpus, invlpgb=invlpgb, fractured=True)
+        self._qemu = Processors(cpus)
+        self._allowed = [0] * cpus
+        """PKRU as QEMU has it."""
+        self._walked: list[dict[int, int]] = [{} for _ in range(cpus)]
+        """The entry of QEMU's last walk, by `pcid << 4 | page`."""
+
+    def copy(self) -> Never:
+        """Error: TypeError, always: what QEMU has cached cannot be copied."""
+        raise TypeError("QEMU's caches cannot be copied")
+
+    # Translation.
+
+    def access(self, cpu: int, page: int, kind: int) -> int:
+        """Have QEMU translate one user-mode access; return as Machine.access does.
+
+        The incarnation of the entry is that of the walk that QEMU has it from.
+        """
+        if self.pkru[cpu] != self._allowed[cpu]:
+            self._allowed[cpu] = self.pkru[cpu]
+            self._qemu.write_pkru(cpu, self.pkru[cpu])
+        shown = self._qemu.access(cpu, page, kind, self.memory, probe=True)
+        place = self.pcid[cpu] << 4 | page
+        if shown < 0:
+            tlb = self.tlb[cpu]
+            if place in tlb or GLOBAL_TAG << 4 | page in tlb:
+                self._drop_faulting(cpu, page)
+            else:
+                # As in Machine: where nothing of the page was cached, the other pieces of its 2 MiB stay.
+                self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+            return shown
+        if self._qemu.walked(cpu):
+            self._walked[cpu][place] = self._mirror(cpu, page)
+        entry = self._walked[cpu].get(place, -1)
+        if entry >> 8 & FRAMES - 1 != shown:
+            raise MmuError(f"QEMU's MMU went to frame {shown}, where no walk has led.")
+        return entry
+
+    def _mirror(self, cpu: int, page: int) -> int:
+        """Put what QEMU has just walked for into the mirror, and return it."""
+        if self.issued[cpu]:
+            self._carry_out(cpu, page >> 2)
+        upper = self.memory[self.cr3[cpu] << 2 | page >> 2]
+        huge = upper & PSE
+        leaf = upper
+        if not huge:
+            leaf = self.memory[frame_of(upper) << 2 | page % FANOUT]
+            self.psc[cpu][self.pcid[cpu] << 1 | page >> 2] = upper
+        return self._insert(cpu, page, leaf, leaf & upper & RW, (leaf | upper) & NX, huge, 0)
+
+    def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
+        """Fill speculatively: a load or fetch of nobody, where the mirror has nothing of the page."""
+        tag = self.pcid[cpu] << 4
+        if self.cr3[cpu] == NO_ROOT or tag | page in self.tlb[cpu]:
+            return
+        if self.access(cpu, page, EXEC if fetch else READ) < 0:
+            # An upper entry may be cached although no valid leaf lies below it (SDM 4.10.3).
+            upper = self.memory[self.cr3[cpu] << 2 | page >> 2]
+            if upper & PRESENT and not upper & PSE:
+                self.psc[cpu][self.pcid[cpu] << 1 | page >> 2] = upper
+
+    # What drops.
+
+    def evict(self, cpu: int, page: int, what: int = TRANSLATION) -> None:
+        """Drop what is cached of a page; QEMU drops all of it, whichever it is, and has nothing that UPPER names."""
+        super().evict(cpu, page, what)
+        if what != UPPER:
+            self._qemu.invlpg(cpu, page)
+
+    def invlpg(self, cpu: int, page: int) -> None:
+        """Execute INVLPG."""
+        super().invlpg(cpu, page)
+        self._qemu.invlpg(cpu, page)
+
+    def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
+        """Drop one page of one PCID."""
+        super().invpcid_page(cpu, pcid, page)
+        self._qemu.invpcid_page(cpu, pcid, page)
+
+    def invpcid_context(self, cpu: int, pcid: int) -> None:
+        """Drop everything of one PCID."""
+        super().invpcid_context(cpu, pcid)
+        self._qemu.invpcid_context(cpu, pcid)
+
+    def invpcid_all(self, cpu: int, *, globals_too: bool) -> None:
+        """Drop everything of every PCID."""
+        super().invpcid_all(cpu, globals_too=globals_too)
+        self._qemu.drop_all(cpu)
+
+    def toggle_pge(self, cpu: int) -> None:
+        """Drop everything."""
+        super().toggle_pge(cpu)
+        self._qemu.drop_all(cpu)
+
+    def load_cr3(self, cpu: int, root: int, pcid: int, *, noflush: bool) -> None:
+        """Load a page table."""
+        super().load_cr3(cpu, root, pcid, noflush=noflush)
+        self._qemu.load_cr3(cpu, root, pcid, noflush=True)

@@ -1,0 +1,102 @@
+"""A plainer world: fewer machine switches, identifiers and batch pages, a simpler layout."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from shootdown.minimize.reducer import Reducer
+from shootdown.minimize.rewrite import (
+    KIND,
+    RUN,
+    replaced,
+    revised,
+    with_accesses,
+    with_records,
+    without,
+)
+from shootdown.scenario import Header, Scenario, kinds
+
+
+def _consider_header(reducer: Reducer, header: Header) -> bool:
+    return reducer.consider(Scenario(header, reducer.best.records))
+
+
+def lower_header(reducer: Reducer) -> None:
+    """Tried: no machine switch, one identifier and one page in a batch, together; then each switch
+    cleared, and each smaller number of identifiers and of pages in a batch.
+    """
+    _consider_header(reducer, reducer.best.header._replace(machine=0, asids=1, batch=1))
+    for switch in range(len(kinds.SWITCHES)):
+        header = reducer.best.header
+        _consider_header(reducer, header._replace(machine=header.machine & ~(1 << switch)))
+    for asids in range(1, reducer.best.header.asids):
+        if _consider_header(reducer, reducer.best.header._replace(asids=asids)):
+            break
+    for batch in range(1, reducer.best.header.batch):
+        if _consider_header(reducer, reducer.best.header._replace(batch=batch)):
+            break
+
+
+_LAYOUT_OF: Final = {
+    kinds.MAP_PRIVATE: kinds.PRIVATE,
+    kinds.MAP_SHARED: kinds.SHARED,
+    kinds.MAP_HUGE: kinds.HUGE,
+    kinds.MAP_FILE: kinds.FILE,
+}
+
+
+def map_at_the_start(reducer: Reducer) -> None:
+    """No mmap can go in exchange for a layout that has its type of memory mapped everywhere from the start, with the
+    pauses as they are, or all of them in windows, and what pauses there on one CPU more.
+
+    Where more is mapped an operation has more to do, and a pause may come to lie in another part of it; a window is
+    where it is, if another CPU has something cached.
+    """
+    for at in reversed(range(len(reducer.best.records))):
+        kind, *_, arg = reducer.best.records[at]
+        if kind == kinds.MMAP:
+            layout = _LAYOUT_OF[arg >> kinds.MAP_SHIFT]
+            header = reducer.best.header._replace(layout=layout)
+            mapped = without(Scenario(header, reducer.best.records), {at})
+            if reducer.consider(mapped):
+                continue
+            windows = [revised(r, run=kinds.WINDOW) if r[RUN] else r for r in mapped.records]
+            if not reducer.consider(with_records(mapped, windows)) and header.cpus < kinds.MAX_CPUS:
+                apart = [revised(r, cpu=header.cpus) if r[RUN] else r for r in windows]
+                reducer.consider(Scenario(header._replace(cpus=header.cpus + 1), tuple(apart)))
+
+
+def lower_layout(reducer: Reducer) -> None:
+    """Each simpler layout has been tried, until one worked: with the records as they are, with all
+    accesses writes, with all accesses writes and all ranges single pages, with any one read a
+    write, and with any one mmap the mprotect of its pages, or the munmap of a page.
+
+    In a shared mapping a read maps a page of its own, and in a huge one four at once; in a private
+    mapping it takes a write to get such an entry.
+    """
+    for layout in range(reducer.best.header.layout):
+        lower = Scenario(reducer.best.header._replace(layout=layout), reducer.best.records)
+        writes = with_accesses(lower, kinds.WRITE)
+        single = with_records(lower, [revised(record, count=1) for record in writes.records])
+        variants = (lower, writes, single, *_one_write(lower), *_instead_of_mmap(lower))
+        if any(map(reducer.consider, variants)):
+            return
+
+
+def _one_write(scenario: Scenario) -> Iterator[Scenario]:
+    """Each read made a write."""
+    for at, record in enumerate(scenario.records):
+        if record[KIND] == kinds.READ:
+            yield replaced(scenario, at, revised(record, kind=kinds.WRITE))
+
+
+def _instead_of_mmap(scenario: Scenario) -> Iterator[Scenario]:
+    """Each mmap made an mprotect, of what is mapped already, or a munmap of any one page: what was mapped then becomes
+    what was not.
+    """
+    for at, record in enumerate(scenario.records):
+        if record[KIND] == kinds.MMAP:
+            rights = record[-1] & (1 << kinds.MAP_SHIFT) - 1
+            yield replaced(scenario, at, revised(record, kind=kinds.MPROTECT, arg=rights))
+            for page in range(scenario.header.pages):
+                hole = revised(record, kind=kinds.MUNMAP, page=page, count=1, arg=0)
+                yield replaced(scenario, at, hole)

@@ -1,0 +1,131 @@
+"""How long a scenario is (`length`), and what "simpler" means (`simplicity_key`): each stated once, here."""
+
+from typing import Final, TypeAlias
+
+from shootdown.scenario import Record, Scenario, kinds
+
+KINDS_BY_SIMPLICITY: Final = (
+    kinds.READ,
+    kinds.WRITE,
+    kinds.EXEC,
+    kinds.RUN,
+    kinds.FILL,
+    kinds.EVICT,
+    kinds.MPROTECT,
+    kinds.MUNMAP,
+    kinds.DONTNEED,
+    kinds.FORK,
+    kinds.MMAP,
+    kinds.FREE,
+    kinds.UFFD_REGISTER,
+    kinds.UFFD_WP,
+    kinds.UFFD_UNWP,
+    kinds.SWITCH,
+    kinds.LAZY,
+    kinds.MREMAP,
+    kinds.MIGRATE,
+    kinds.RECLAIM,
+    kinds.AGE,
+    kinds.CLEAR_REFS,
+    kinds.WRITEBACK,
+    kinds.PUNCH,
+    kinds.COLLAPSE,
+    kinds.EXIT,
+    kinds.POKE,
+    kinds.TICK,
+    kinds.PIN,
+    kinds.NUMA_SCAN,
+    kinds.SWAPOUT,
+    kinds.COPY,
+    kinds.KSM,
+    kinds.SHRINK,
+    kinds.REVOKE,
+    kinds.PKEY_MPROTECT,
+    kinds.WRPKRU,
+)
+"""Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
+that every reader knows to those that the kernel does by itself."""
+
+# Completion, then the named points in the order in which an operation meets them, then counts of
+# steps: a count names nothing, and means another place when an operation gains a step.
+RUNS_BY_SIMPLICITY: Final = (
+    0,
+    *range(kinds.FIRST_POINT, kinds.FIRST_POINT + len(kinds.POINTS)),
+    *range(1, kinds.MAX_STEPS + 1),
+)
+
+PROTECTIONS_BY_SIMPLICITY: Final = tuple(
+    kinds.PROTECTIONS.index(name) for name in ("none", "r", "rw", "rx", "rwx", "w", "x", "wx")
+)
+"""Fewer bits first, and those behind that no program asks for."""
+
+
+def _ranks(by_simplicity: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the position of each value; values that are no field's come last."""
+    values = range(max(by_simplicity) + 1)
+    return tuple(
+        by_simplicity.index(value) if value in by_simplicity else len(values) for value in values
+    )
+
+
+KIND_RANK: Final = _ranks(KINDS_BY_SIMPLICITY)
+RUN_RANK: Final = _ranks(RUNS_BY_SIMPLICITY)
+PROTECTION_RANK: Final = _ranks(PROTECTIONS_BY_SIMPLICITY)
+
+_FIRST_CALL: Final = KIND_RANK[kinds.MPROTECT]
+_PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
+
+Key: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]
+
+
+def cost(record: Record) -> int:
+    """What a record adds to the length of a scenario: 1, with 1 more for the second access of a copy, and 1 more if it
+    pauses.
+
+    A pause is a choice of the schedule like any other, and a reader has to follow it. If it were
+    free, a fetch that pauses over the mprotect would be shorter than a load, the mprotect and the
+    fetch, and every minimum would hide its accesses in pauses.
+    """
+    return 1 + (record[0] == kinds.COPY) + (record[2] != 0)
+
+
+def length(scenario: Scenario) -> int:
+    """The length of a scenario: its records and its pauses."""
+    return sum(map(cost, scenario.records))
+
+
+def simplicity_key(scenario: Scenario) -> Key:
+    """A total order of canonical scenarios: of two, the simpler one has the smaller key.
+
+    Shortlex: the smaller `length`; then fewer calls of the kernel, fewer pauses, and fewer pauses
+    after a number of steps; then the smaller header, by CPUs, pages, machine switches, identifiers,
+    batch and layout; then, from the first record on, the smaller record, by CPU, kind, count, page,
+    argument and run. Distinct canonical scenarios have distinct keys.
+    """
+    header, records = scenario
+    calls = pauses = counted = 0
+    for kind, _, run, _, _, _ in records:
+        calls += KIND_RANK[kind] >= _FIRST_CALL
+        pauses += run != 0
+        counted += 0 < run < kinds.FIRST_POINT
+    machine = header.machine
+    return (
+        (length(scenario), calls, pauses, counted),
+        (
+            header.cpus,
+            header.pages,
+            machine.bit_count(),
+            machine,
+            header.asids,
+            header.batch,
+            header.layout,
+        ),
+        tuple(map(_record_key, records)),
+    )
+
+
+def _record_key(record: Record) -> tuple[int, ...]:
+    kind, cpu, run, page, count, arg = record
+    if kinds.KINDS[kind].argument in kinds.PROTECTED:
+        arg = arg & ~_PROTECTION_MASK | PROTECTION_RANK[arg & _PROTECTION_MASK]
+    return (cpu, KIND_RANK[kind], count, page, arg, RUN_RANK[run])

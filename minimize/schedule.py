@@ -1,0 +1,98 @@
+"""The order of records: fewer interruptions, and a canonical order of those that commute."""
+
+from shootdown.minimize.reducer import Reducer
+from shootdown.minimize.rewrite import (
+    ACCESSES,
+    CPU,
+    RUN,
+    cpus_by_first_use,
+    moved_record,
+    rename_pages,
+    replaced,
+    revised,
+    without,
+)
+from shootdown.scenario import Scenario, kinds
+
+
+def merge_pauses(reducer: Reducer) -> None:
+    """Each ``run`` has tried to be part of the record that its CPU had before: at the place of
+    either of the two, up to where the ``run`` pauses.
+    """
+    for at in reversed(range(len(reducer.best.records))):
+        best = reducer.best
+        before = _paused_by(best, at)
+        if before is not None:
+            merged = revised(best.records[before], run=best.records[at][RUN])
+            if not reducer.consider(without(replaced(best, before, merged), {at})):
+                reducer.consider(without(replaced(best, at, merged), {before}))
+
+
+def merge_pauses_anywhere(reducer: Reducer) -> None:
+    """Each ``run``, and each access before the last record that lets a paused operation finish, has
+    tried to be part of the record that its CPU had before, at the place of that and up to each named
+    point, until one worked: "until unlock" and again "until unlock" may be "until ack", and "until
+    flush" and a load may be "until return".
+    """
+    for at in reversed(range(len(reducer.best.records))):
+        before = _resumed_by(reducer.best, at)
+        if before is not None:
+            best = reducer.best
+            for point in range(kinds.FIRST_POINT, kinds.FIRST_POINT + len(kinds.POINTS)):
+                merged = revised(best.records[before], run=point)
+                if reducer.consider(without(replaced(best, before, merged), {at})):
+                    break
+
+
+def _paused_by(scenario: Scenario, at: int) -> int | None:
+    """The position of the record of the same CPU before a ``run``; None for other kinds."""
+    kind, cpu, *_ = scenario.records[at]
+    if kind != kinds.RUN:
+        return None
+    return next((i for i in reversed(range(at)) if scenario.records[i][CPU] == cpu), None)
+
+
+def _resumed_by(scenario: Scenario, at: int) -> int | None:
+    """The position of the record before a ``run``, as above; also that of the one that pauses before an access of its
+    CPU which has records behind it.
+    """
+    records = scenario.records
+    kind, cpu, *_ = records[at]
+    if kind not in ACCESSES or at + 1 == len(records):
+        return _paused_by(scenario, at)
+    before = next((i for i in reversed(range(at)) if records[i][CPU] == cpu), None)
+    return before if before is not None and records[before][RUN] else None
+
+
+def reorder_records(reducer: Reducer) -> None:
+    """Each record has tried each other place, near ones first, with CPUs named by first use."""
+    size = len(reducer.best.records)
+    for distance in range(1, size):
+        for low in range(size - distance):
+            high = low + distance
+            for take, put in ((high, low), (low, high)):
+                if reducer.consider(cpus_by_first_use(moved_record(reducer.best, take, put))):
+                    break
+
+
+def swap_neighbours(reducer: Reducer) -> None:
+    """Each two neighbouring records have tried to change places, with CPUs named by first use: what
+    commutes ends up in one order.
+    """
+    for at in range(len(reducer.best.records) - 1):
+        reducer.consider(cpus_by_first_use(moved_record(reducer.best, at + 1, at)))
+
+
+def move_pauses(reducer: Reducer) -> None:
+    """Each record that pauses has tried to run to completion one place earlier and one later; also
+    with all pages made one, because a fault in flight can do what an earlier access did elsewhere.
+    """
+    size = len(reducer.best.records)
+    for at in range(size):
+        for put in (at - 1, at + 1):
+            if 0 <= put < size and reducer.best.records[at][RUN]:
+                whole = replaced(reducer.best, at, revised(reducer.best.records[at], run=0))
+                moved = cpus_by_first_use(moved_record(whole, at, put))
+                one_page = rename_pages(moved, [0] * moved.header.pages, 1)
+                if reducer.consider(moved) or reducer.consider(one_page):
+                    break

@@ -1,0 +1,189 @@
+"""Where a policy comes from: the registry, a user's Python file, or an entry point of an installed package."""
+
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.policy import Policy
+from shootdown.optimized.policy_check import what_is_wrong
+
+GROUP: Final = "shootdown.policies"
+"""The entry point group of packages that bring policies: each a Policy or a function of (old, new)."""
+
+
+class PolicyError(Exception):
+    """A policy cannot be had or does not work; the message is the sentence that the user reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy and where it came from.
+
+    `spec` is what the user types for it, `version` tells two states of it apart.
+    """
+
+    policy: Policy
+    spec: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The policy's name, which is part of a finding's identity."""
+        return self.policy.name
+
+
+def load_policy(spec: str) -> LoadedPolicy:
+    """Return the policy of that name, or that the Python file at that path defines. Error: PolicyError."""
+    if is_path(spec):
+        return _from_file(spec)
+    if spec in REGISTRY:
+        return LoadedPolicy(REGISTRY[spec], spec, version("shootdown"))
+    for point in entry_points(group=GROUP):
+        if point.name == spec:
+            return _from_entry_point(point)
+    names = policy_names()
+    close = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise PolicyError(
+        f"There is no policy {spec!r}.{hint} `shootdown policies` lists all; a file needs its ending .py."
+    )
+
+
+def is_path(spec: str) -> bool:
+    """Return whether the words name a file rather than a policy."""
+    return spec.endswith(".py") or "/" in spec
+
+
+def policy_names() -> list[str]:
+    """Return the names of all policies that can be had without a file."""
+    return [*REGISTRY, *sorted(point.name for point in entry_points(group=GROUP))]
+
+
+def policy_of_finding(name: str, recorded: str) -> LoadedPolicy:
+    """Return the policy that a finding was recorded with; `recorded` is the version that its campaign stored.
+
+    A policy from a file is looked for where the file was. Error: PolicyError.
+    """
+    path, at, _ = recorded.rpartition("@")
+    if not at:
+        return load_policy(name)
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        raise PolicyError(f"{error} Give the policy {name} with --policy.") from error
+
+
+def blame(error: BaseException, spec: str) -> str | None:
+    """Return one sentence with the line of the user's file that raised the error, None when it was no such file."""
+    if not is_path(spec):
+        return None
+    file = str(Path(spec).absolute())
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"{spec}, line {error.lineno}: {error.msg}."
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    if not lines:
+        return None
+    return f"{spec}, line {lines[-1]}: {type(error).__name__}: {_one_line(error)}."
+
+
+@contextmanager
+def blamed(loaded: LoadedPolicy) -> Iterator[None]:
+    """An error that a user's file raises in the block becomes the PolicyError that names its line.
+
+    What it prints goes to standard error: the command's own output may be read by a program.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        sentence = blame(error, loaded.spec)
+        if sentence is None:
+            raise
+        raise PolicyError(sentence) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".") or "no message"
+
+
+def _from_file(spec: str) -> LoadedPolicy:
+    path = Path(spec)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"The policy file {spec} cannot be read: {error.strerror}.") from None
+    digest = hashlib.sha256(source).hexdigest()[:12]
+    module = _executed(spec)
+    given = getattr(module, "POLICY", None)
+    if given is None:
+        given = getattr(module, "needs_flush", None)
+        if given is None:
+            raise PolicyError(f"{spec} defines neither POLICY nor needs_flush(old, new).")
+    policy = _as_policy(given, spec, path.stem, inspect.getdoc(module))
+    if policy.name in REGISTRY:
+        raise PolicyError(
+            f"{spec} defines a policy named {policy.name}, which is built in; it needs a name of its own."
+        )
+    return LoadedPolicy(policy, spec, f"{spec}@{digest}")
+
+
+def _executed(spec: str) -> ModuleType:
+    path = Path(spec).absolute()
+    name = f"shootdown_policy_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise PolicyError(f"{spec} is not a Python file: its name must end in .py.")
+    module = importlib.util.module_from_spec(found)
+    # Where dataclasses and pickles look their module up.
+    sys.modules[name] = module
+    try:
+        with redirect_stdout(sys.stderr):
+            found.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        sentence = blame(error, spec) or f"{spec}: {type(error).__name__}: {_one_line(error)}."
+        raise PolicyError(sentence) from error
+    return module
+
+
+def _from_entry_point(point: EntryPoint) -> LoadedPolicy:
+    where = f"The entry point {point.name} ({point.value})"
+    try:
+        given = point.load()
+    except Exception as error:
+        raise PolicyError(
+            f"{where} cannot be loaded: {type(error).__name__}: {_one_line(error)}."
+        ) from error
+    owner = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    return LoadedPolicy(_as_policy(given, where, point.name, None), point.name, owner)
+
+
+def _as_policy(given: object, where: str, name: str, doc: str | None) -> Policy:
+    """Return `given` if it is a Policy, or a policy of that name around it if it is a function of two entries."""
+    if not isinstance(given, Policy):
+        if not callable(given):
+            raise PolicyError(
+                f"{where} has a {type(given).__name__} where a Policy or a function must be."
+            )
+        summary = (doc or inspect.getdoc(given) or "").partition("\n")[0]
+        rule: Callable[[int, int], bool] = given
+        given = Policy(name, rule, summary, where)
+    complaint = what_is_wrong(given)
+    if complaint:
+        raise PolicyError(f"{where}: {complaint}")
+    return given

@@ -1,0 +1,85 @@
+"""The moves of a search: one step of a CPU, a choice of the hardware, or the start of an operation.
+
+A move is an integer below 65,536 and a path is their bytes, two each: so a frontier of millions is kept as paths, and a
+world is made of a path again by running it.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from shootdown.machine.caches import BOTH, OF_FETCHES, UPPER
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.operation import IDLE_OP
+from shootdown.mm.operations import begin
+from shootdown.mm.step import run_steps
+from shootdown.mm.world import World
+from shootdown.prove.scope import Scope
+from shootdown.run.execute import STARTS_BY_KIND, boot
+from shootdown.run.oracle import Oracle
+
+STEP: Final = 0
+FILL: Final = 1
+FILL_FETCH: Final = FILL + PAGES
+EVICT: Final = FILL + PAGES * 2
+EVICT_UPPER: Final = EVICT + PAGES * UPPER
+EVICT_BOTH: Final = EVICT + PAGES * BOTH
+EVICT_FETCH: Final = EVICT + PAGES * OF_FETCHES
+START: Final = EVICT + PAGES * (OF_FETCHES + 1)
+"""Actions: a step, a fill of page i (FILL + i, FILL_FETCH + i), an eviction (of what, as machine.caches has it, times
+PAGES), the start of operation i of the scope.
+"""
+
+
+def move_of(action: int, cpu: int) -> int:
+    """Return the move that is an action of a CPU."""
+    return action << 3 | cpu
+
+
+def path_of(moves: Sequence[int]) -> bytes:
+    """Return the path that the moves are."""
+    return b"".join([move.to_bytes(2, "little") for move in moves])
+
+
+def moves_in(path: bytes) -> list[int]:
+    """Return the moves of a path."""
+    return [path[i] | path[i + 1] << 8 for i in range(0, len(path), 2)]
+
+
+def carry_out(w: World, scope: Scope, move: int) -> bool:
+    """Carry out a move. Return False when it changed nothing because the CPU is blocked.
+
+    An operation starts with its first step; if that is blocked, it does not start, and the CPU stays idle.
+    Error: Violation, or OutOfMemoryError.
+    """
+    cpu = move & 7
+    action = move >> 3
+    if action == STEP:
+        return run_steps(w, cpu, 1)
+    if action < EVICT:
+        fetch, page = divmod(action - FILL, PAGES)
+        w.machine.fill(cpu, page, fetch)
+    elif action < START:
+        what, page = divmod(action - EVICT, PAGES)
+        w.machine.evict(cpu, page, what)
+    else:
+        kind, _, _, page, count, arg = scope.alphabet[action - START]
+        before = w.op_page[cpu]
+        start = STARTS_BY_KIND[kind]
+        if start is not None:
+            begin(w, cpu, start, kind, page, count, arg)
+        if not run_steps(w, cpu, 1):
+            w.steps[cpu].clear()
+            w.op[cpu] = IDLE_OP
+            w.op_page[cpu] = before
+            w.observer.withdrawn(cpu)
+            return False
+    return True
+
+
+def world_of(path: bytes, scope: Scope, strategy: FlushStrategy) -> tuple[World, Oracle]:
+    """Return the world that a path without a violation leads to, and its oracle."""
+    w, oracle = boot(scope.header, strategy)
+    for move in moves_in(path):
+        carry_out(w, scope, move)
+    return w, oracle

@@ -1,0 +1,76 @@
+"""The names that a walk over a world gives its frames, objects and stored values, as it meets them."""
+
+from typing import Final
+
+from shootdown.machine.entry import SWAP
+from shootdown.machine.geometry import FRAMES
+from shootdown.machine.x86 import POISON_ALLOC, POISON_FREE
+from shootdown.mm.tables import is_swap
+from shootdown.prove.packing import flags_of
+from shootdown.reference.version import key_of
+
+_UNNAMED: Final = -1
+
+
+class Names:
+    """Gives names; `frames` and `owners` are what was named, in order.
+
+    Without `names` objects and values keep their own, and frames with `number_frames`.
+    """
+
+    __slots__ = ("frames", "named", "names", "owner_names", "owners", "values")
+
+    def __init__(self, *, names: bool, number_frames: bool) -> None:
+        self.names = names
+        self.named: list[int] = [_UNNAMED] * FRAMES
+        self.frames: list[int] = []
+        self.owner_names: dict[int, int] = {}
+        self.owners: list[int] = []
+        self.values: dict[int, int] = {0: 0, POISON_FREE: 1, POISON_ALLOC: 2}
+        if number_frames:
+            for frame in range(FRAMES):
+                self.frame(frame)
+        self.frame(0)
+        self.owner(0)
+
+    def frame(self, frame: int) -> int:
+        """Return the name of a frame, a new one when it has none."""
+        name = self.named[frame]
+        if name < 0:
+            name = self.named[frame] = len(self.frames)
+            self.frames.append(frame)
+        return name
+
+    def owner(self, owner: int) -> int:
+        """Return the name of an object, a new one when it has none; that of no object is -1."""
+        if owner < 0:
+            return -1
+        name = self.owner_names.get(owner, -1)
+        if name < 0:
+            name = len(self.owners) if self.names else owner
+            self.owner_names[owner] = name
+            self.owners.append(owner)
+        return name
+
+    def value(self, value: int) -> int:
+        """Return the name of a stored value: only whether two are equal matters."""
+        if not self.names:
+            return value
+        name = self.values.get(value, -1)
+        if name < 0:
+            name = self.values[value] = len(self.values)
+        return name
+
+    def entry(self, entry: int) -> int:
+        """Return a page-table entry with its frame renamed, or a swap entry as it is; 0 when all bits are clear."""
+        if not entry:
+            return 0
+        known = flags_of(entry)
+        if entry & SWAP and is_swap(entry):
+            return known
+        return known & ~63 | self.frame(known & 63)
+
+    def version(self, version: int) -> int:
+        """Return a version of a page with its names."""
+        frame = self.frame(version >> 3 & 63)
+        return ((self.owner(version >> 24) << 2 | key_of(version)) << 6 | frame) << 3 | version & 7

@@ -1,0 +1,94 @@
+"""What a proof covers: the machine, how many operations, and which."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from shootdown.scenario import kinds
+from shootdown.scenario.record import Header, Record
+
+OPERATIONS: Final = (
+    "read",
+    "write",
+    "exec",
+    "mprotect",
+    "uffd_register",
+    "uffd_wp",
+    "uffd_unwp",
+    "fork",
+    "munmap",
+)
+"""What is explored if nothing else is asked for."""
+_PROTECTIONS: Final = ("none", "r", "rw", "rx", "rwx")
+"""A write right without a read right is no other entry on x86, and neither is an execute right."""
+_BY_NAME: Final = {kinds.KINDS[number].name: number for number in kinds.OPERATIONS}
+
+
+class UnknownOperation(Exception):
+    """A name that is no operation. The message is one sentence."""
+
+
+class Scope(NamedTuple):
+    """A bound: every sequence of up to `ops` operations of `alphabet`, on every CPU, in every interleaving."""
+
+    header: Header
+    ops: int
+    names: tuple[str, ...]
+    alphabet: tuple[Record, ...]
+    """What can start on a CPU: records of CPU 0 that run to completion."""
+
+    def huge(self) -> bool:
+        """Return whether there may be huge pages."""
+        return self.header.layout == kinds.HUGE or any(
+            record[0] == kinds.MMAP and record[5] >> kinds.MAP_SHIFT == kinds.MAP_HUGE
+            for record in self.alphabet
+        )
+
+    def words(self) -> str:
+        """Return the scope as a person would say it."""
+        header = self.header
+        layout = kinds.LAYOUTS[header.layout]
+        switches = [name for i, name in enumerate(kinds.SWITCHES) if header.machine >> i & 1]
+        machine = f", machine {' '.join(switches)}" if switches else ""
+        return (
+            f"{header.cpus} CPU{'s' * (header.cpus > 1)}, {header.pages} page{'s' * (header.pages > 1)}"
+            f" ({layout}{machine}, {header.asids} ASID{'s' * (header.asids > 1)}, batch {header.batch}),"
+            f" up to {self.ops} operations of {', '.join(self.names)};"
+            " speculative fill and eviction at any time"
+        )
+
+
+def scope_of(header: Header, ops: int, names: Sequence[str]) -> Scope:
+    """Return the scope over the named operations, each with every range and argument that makes a difference.
+
+    Error: UnknownOperation.
+    """
+    alphabet: list[Record] = []
+    for name in names:
+        if name not in _BY_NAME:
+            message = f"'{name}' is no operation; there are {', '.join(_BY_NAME)}."
+            raise UnknownOperation(message)
+        number = _BY_NAME[name]
+        for page, count in _ranges(kinds.KINDS[number].pages, header.pages):
+            alphabet += [(number, 0, 0, page, count, arg) for arg in _arguments(number, header)]
+    return Scope(header, ops, tuple(names), tuple(alphabet))
+
+
+def _ranges(pages: str, limit: int) -> list[tuple[int, int]]:
+    """Return the ranges of a record: each page, and for a range that may be longer all pages at once."""
+    if pages == "none":
+        return [(0, 1)]
+    single = [(page, 1) for page in range(limit)]
+    return [*single, (0, limit)] if pages == "range" and limit > 1 else single
+
+
+def _arguments(number: int, header: Header) -> list[int]:
+    argument = kinds.KINDS[number].argument
+    if argument is kinds.PROTECTION:
+        return [kinds.PROTECTIONS.index(name) for name in _PROTECTIONS]
+    if argument is kinds.KEYED_PROTECTION:
+        return [argument.names.index(f"{name} k{key}") for key in range(3) for name in _PROTECTIONS]
+    if argument is kinds.MAPPING:
+        return [argument.names.index("rw private")]
+    if argument is kinds.DESTINATION:
+        return list(range(header.pages))
+    return list(range(len(argument.names)))

@@ -1,0 +1,95 @@
+"""What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, PKRU, what is put off."""
+
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.world import MMS, World
+from shootdown.optimized.state import X86State
+from shootdown.prove.names import Names
+from shootdown.run.oracle import Oracle
+
+_HUGE_ZERO, _DRIVER, _PKEYS, _FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-107, -100)
+"""Marks that no other part of a key has."""
+
+
+class Sparse(Names):
+    """Writes it to `out`; each method only where there is some, behind a mark of its own.
+
+    `first` is the CPU that the walk began at.
+    """
+
+    __slots__ = ("first", "out")
+
+    def __init__(self, first: int, *, names: bool, number_frames: bool) -> None:
+        super().__init__(names=names, number_frames=number_frames)
+        self.first = first
+        self.out: list[int] = []
+
+    def turned(self, mask: int, cpus: int) -> int:
+        """Return a mask of CPUs whose lowest bit is the CPU that the walk began at."""
+        return (mask >> self.first | mask << cpus - self.first) & (1 << cpus) - 1
+
+    def file(self, w: World, oracle: Oracle) -> None:
+        """Write the page cache, the backing store and the reverse map."""
+        self.out.append(_FILE)
+        for place in range(PAGES, PAGES + w.pages):
+            frame = w.shared[place]
+            owner = oracle.file_objects.get(place, -1)
+            self.out.append(self.frame(frame) if frame >= 0 else -1)
+            self.out += (self.value(w.disk.get(place, 0)), self.owner(owner))
+        self.out.append(len(w.rmap))
+        for place in sorted(w.rmap):
+            self.out += (place, self.frame(w.rmap[place]))
+
+    def huge_zero(self, w: World) -> None:
+        """Write the first frame of the huge zero page."""
+        self.out += (_HUGE_ZERO, self.frame(w.huge_zero))
+
+    def driver(self, w: World) -> None:
+        """Write a driver's pages, the regions that unmap_mapping_range finds, and their lock."""
+        self.out += (_DRIVER, w.i_mmap_lock, len(w.i_mmap))
+        for at in sorted(w.i_mmap):
+            self.out.append(at << 3 | w.i_mmap[at])
+        for place in range(w.pages):
+            self.out.append(self.frame(w.driver[place]) if place in w.driver else -1)
+
+    def broadcasts(self, w: World, state: X86State) -> None:
+        """Write the global ASIDs, and what has been issued for each CPU and is not carried out."""
+        self.out += (_BROADCASTS, *state.global_asid, state.last_global, state.transition)
+        cpus = w.cpus
+        self.out.append(self.turned(state.need_tlbsync, cpus))
+        for distance in range(cpus):
+            issued = w.machine.issued[(self.first + distance) % cpus]
+            self.out.append(len(issued))
+            for place in sorted(issued):
+                self.out += (place, self.turned(issued[place], cpus))
+
+    def put_off(self, w: World, oracle: Oracle, state: X86State) -> None:
+        """Write which masks are to be trimmed, and what lazy shootdown has put off, in order."""
+        self.out += (_PUT_OFF, state.trim_due, len(state.lazy_frees))
+        for epoch, mm, first, count, generation, waiting, *frames in state.lazy_frees:
+            behind = state.tlb_gen[mm] - generation if self.names else generation
+            self.out += (mm, first, count, behind, self.turned(waiting, w.cpus), len(frames))
+            self.out += map(self.frame, frames)
+            visits, drops = oracle.promised[epoch]
+            for slot, index, deny in visits:
+                self.out += (slot, deny, len(oracle.versions[slot]) - index)
+            self.out.append(-3)
+            for slot, owner in drops:
+                self.out += (slot, self.owner(owner))
+
+    def swap(self, w: World, oracle: Oracle) -> None:
+        """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""
+        self.out.append(_SWAP)
+        for slot in sorted(w.swap_map.keys() | w.swap_cache.keys()):
+            frame = w.swap_cache.get(slot, -1)
+            self.out += (slot, w.swap_map.get(slot, 0), self.frame(frame) if frame >= 0 else -1)
+            self.out.append(self.value(w.swap[slot]) if slot in w.swap else -1)
+            for mm in range(MMS):
+                self.out.append(self.owner(oracle.swapped.get(slot * MMS + mm, -1)))
+        self.out.append(-1)
+
+    def pkeys(self, w: World) -> None:
+        """Write the PKRU of each thread; the CPUs have those of the threads that they run."""
+        self.out.append(_PKEYS)
+        for distance in range(w.cpus):
+            thread = (self.first + distance) % w.cpus * MMS
+            self.out += [w.pkru.get(thread + mm, 0) for mm in range(MMS)]

@@ -1,0 +1,233 @@
+"""Execution of a scenario: the one engine under campaigns, replay, minimization and search.
+
+The scenario makes every choice; where it makes none (a blocked CPU, the end of the records) a fixed rule does.
+Same scenario, same policy, same version: the same run.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from shootdown.machine.x86 import Machine
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.frames import OutOfMemoryError
+from shootdown.mm.mmap import FILE, HUGE, PFNMAP, PRIVATE, SHARED, map_pages
+from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.step import Watch, run_steps
+from shootdown.mm.tables import new_table
+from shootdown.mm.world import HUGE_ZERO_FREE, NOBODY, VM_READ, VM_WRITE, World
+from shootdown.run.oracle import Oracle, Violation
+from shootdown.run.window import holds_table_lock, stale_elsewhere
+from shootdown.scenario import kinds
+from shootdown.scenario.record import Header, Record, Scenario
+from shootdown.scenario.verdict import ILLEGAL, LEGAL, REASONS, UNDECIDED
+
+STEP_LIMIT = 20_000
+"""Steps of one run; the longest scenario that the generators make needs a tenth of them."""
+
+_LAYOUTS: Final = {
+    kinds.PRIVATE: (VM_READ | VM_WRITE, PRIVATE),
+    kinds.SHARED: (VM_READ | VM_WRITE, SHARED),
+    kinds.HUGE: (VM_READ | VM_WRITE, HUGE),
+    kinds.READONLY: (VM_READ, PRIVATE),
+    kinds.FILE: (VM_READ | VM_WRITE, FILE),
+    kinds.PFNMAP: (VM_READ | VM_WRITE, PFNMAP),
+}
+STARTS_BY_KIND: Final = [STARTS.get(kind.name) for kind in kinds.KINDS]
+"""How an operation begins; None for what is no operation."""
+
+
+class DeadlockError(Exception):
+    """No CPU can go on: the model of the kernel is wrong, not the policy."""
+
+
+class StepLimitError(Exception):
+    """The run is longer than STEP_LIMIT."""
+
+
+class Outcome:
+    """What a run showed.
+
+    `reason` keys scenario.verdict.REASONS when the verdict is illegal; `costs` are the counters of mm.world.
+    """
+
+    __slots__ = ("costs", "oracle", "reason", "steps", "verdict", "violation", "world")
+
+    def __init__(self, world: World, oracle: Oracle, verdict: str, reason: str) -> None:
+        self.world = world
+        self.oracle = oracle
+        self.verdict = verdict
+        self.reason = reason
+        self.violation: Violation | None = None
+        self.costs = world.costs
+        self.steps = world.executed
+
+    @property
+    def rule(self) -> str:
+        """The rule that was broken, "" when none was."""
+        return REASONS[self.reason][0] if self.verdict == ILLEGAL else ""
+
+
+def boot(
+    header: Header,
+    strategy: FlushStrategy,
+    oracle_type: type[Oracle] = Oracle,
+    machine_type: type[Machine] = Machine,
+) -> tuple[World, Oracle]:
+    """Return the world that a header describes, and the oracle that watches it."""
+    switches = header.machine
+    machine = machine_type(
+        header.cpus,
+        amd=bool(switches & kinds.AMD),
+        stray_dirty=bool(switches & kinds.STRAY_DIRTY),
+        blind_dirty=bool(switches & kinds.NO_DIRTY_REWALK),
+        invlpgb=bool(switches & kinds.INVLPGB),
+        split_tlb=bool(switches & kinds.SPLIT_TLB),
+        fractured=bool(switches & kinds.FRACTURED),
+    )
+    oracle = oracle_type(machine, header.cpus)
+    w = World(
+        machine,
+        strategy,
+        oracle,
+        cpus=header.cpus,
+        pages=header.pages,
+        asids=header.asids,
+        batch=header.batch,
+    )
+    if switches & kinds.HUGE_ZERO:
+        w.huge_zero = HUGE_ZERO_FREE
+    oracle.attach(w)
+    w.root[0] = new_table(w)
+    w.live[0] = True
+    if header.layout in _LAYOUTS:
+        prot, kind = _LAYOUTS[header.layout]
+        map_pages(w, NOBODY, 0, range(header.pages), prot, kind)
+        oracle.contract.map_at_boot(header.pages, prot, kind)
+    for cpu in range(header.cpus):
+        strategy.boot(w, cpu, 0)
+    return w, oracle
+
+
+Observe = Callable[[World, Oracle, Record, set[int]], None]
+"""Told of the world and oracle after a record that leaves an operation in flight; adds what it saw to the set."""
+Applied = Callable[[Oracle, Record], None]
+"""Told of the oracle after each record."""
+
+
+def execute(
+    scenario: Scenario,
+    strategy: FlushStrategy,
+    *,
+    observe: Observe | None = None,
+    shown: set[int] | None = None,
+    oracle_type: type[Oracle] = Oracle,
+    machine_type: type[Machine] = Machine,
+    watch: Watch | None = None,
+    applied: Applied | None = None,
+) -> Outcome:
+    """Run a scenario to its end, or to its first violation.
+
+    `observe` and `shown` are for feedback, `oracle_type`, `watch` and `applied` for reports; none changes the run.
+    `machine_type` is the processor that it runs on.
+    """
+    w, oracle = boot(scenario.header, strategy, oracle_type, machine_type)
+    if watch:
+        w.watch = watch
+    try:
+        if observe and shown is not None:
+            in_flight = False
+            for record in scenario.records:
+                apply(w, record)
+                # What all CPUs at rest show is left to the oracle: a feature is a situation inside an operation.
+                # A record that runs to its end leaves nothing in flight that was not before.
+                if in_flight or record[2]:
+                    in_flight = max(w.op) >= 0
+                    if in_flight:
+                        observe(w, oracle, record, shown)
+        elif applied:
+            for record in scenario.records:
+                apply(w, record)
+                applied(oracle, record)
+        else:
+            for record in scenario.records:
+                apply(w, record)
+        for cpu in range(w.cpus):
+            finish(w, cpu)
+        oracle.at_rest()
+    except Violation as violation:
+        outcome = Outcome(w, oracle, ILLEGAL, violation.reason)
+        # Without the traceback, whose frames hold the outcome: what names itself waits for the garbage collector.
+        outcome.violation = violation.with_traceback(None)
+        return outcome
+    except OutOfMemoryError:
+        return Outcome(w, oracle, UNDECIDED, "out-of-memory")
+    except StepLimitError:
+        return Outcome(w, oracle, UNDECIDED, "step-limit")
+    finally:
+        oracle.detach()
+    return Outcome(w, oracle, LEGAL, "")
+
+
+def apply(w: World, record: Record) -> None:
+    """Apply one record.
+
+    An operation that starts on a busy CPU waits until the CPU has finished the one in flight.
+    """
+    kind, cpu, run, page, count, arg = record
+    start = STARTS_BY_KIND[kind]
+    if start is not None:
+        if w.steps[cpu]:
+            finish(w, cpu)
+        begin(w, cpu, start, kind, page, count, arg)
+        if run:
+            pause(w, cpu, run)
+        elif not run_steps(w, cpu, STEP_LIMIT) or w.steps[cpu]:
+            finish(w, cpu)
+    elif kind == kinds.RUN:
+        if not w.steps[cpu]:
+            return
+        if run >= kinds.FIRST_POINT:
+            # It may be paused at this very point: leave it.
+            run_steps(w, cpu, 1)
+        if run:
+            pause(w, cpu, run)
+        else:
+            finish(w, cpu)
+    elif kind == kinds.FILL:
+        w.machine.fill(cpu, page, arg)
+    else:
+        w.machine.evict(cpu, page, arg)
+
+
+def pause(w: World, cpu: int, run: int) -> None:
+    """Let the CPU execute `run` steps, or the steps before the next one of the point `run`, until it blocks."""
+    if run < kinds.FIRST_POINT:
+        run_steps(w, cpu, run)
+    elif run == kinds.WINDOW:
+        before = stale_elsewhere(w, cpu)
+        held = holds_table_lock(w, cpu)
+        while w.steps[cpu] and run_steps(w, cpu, 1):
+            holds = holds_table_lock(w, cpu)
+            # Entries that others cache are changed under a table lock: a window opens where one is released.
+            if held and not holds and stale_elsewhere(w, cpu) - before:
+                return
+            held = holds
+    else:
+        run_steps(w, cpu, STEP_LIMIT, kinds.POINTS[run - kinds.FIRST_POINT])
+
+
+def finish(w: World, cpu: int) -> None:
+    """Let the CPU finish its operation; while it is blocked, the next CPU that can move makes a step."""
+    while not run_steps(w, cpu, STEP_LIMIT):
+        _unblock(w, cpu)
+    if w.executed > STEP_LIMIT:
+        raise StepLimitError
+
+
+def _unblock(w: World, cpu: int) -> None:
+    for distance in range(1, w.cpus):
+        other = (cpu + distance) % w.cpus
+        if w.steps[other] and run_steps(w, other, 1):
+            return
+    message = f"every CPU is blocked or idle while CPU {cpu} waits"
+    raise DeadlockError(message)

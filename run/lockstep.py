@@ -1,0 +1,105 @@
+"""Lockstep: two flush strategies execute the same operations, each one to completion, and must show the same.
+
+No access falls into the window of another operation, so the correctness rules allow one outcome for each access, and
+of two that differ one is wrong (correctness.md section 4).
+A mistake in what both sides share, the memory manager, shows itself as well: the contract of the calls (C7) knows
+nothing of it, and judges both. A mistake in the machine stays invisible here.
+"""
+
+from typing import Final, NamedTuple, TypeAlias, cast
+
+from shootdown.machine.entry import WRITE
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import World
+from shootdown.run.execute import execute
+from shootdown.run.oracle import Oracle
+from shootdown.scenario import Scenario
+from shootdown.scenario.kinds import RUN
+from shootdown.scenario.verdict import LEGAL, REASONS
+
+ACCESS: Final = "access"
+MAPERR: Final = "MAPERR"
+ACCERR: Final = "ACCERR"
+USERFAULTFD: Final = "userfaultfd"
+
+Shown: TypeAlias = tuple[str, int, int, int, int]
+"""One outcome: a word, CPU, page, kind of access, and the value loaded or stored (0 without an access).
+
+The word is ACCESS, the code of the signal that was delivered instead (MAPERR, ACCERR), USERFAULTFD, or, behind all
+others, the reason why the run was not legal.
+"""
+
+
+class Recorder(Oracle):
+    """An oracle that also keeps what the program was shown, in order, the outcome that it rejects included."""
+
+    __slots__ = ("shown",)
+
+    def attach(self, w: World) -> None:
+        """Begin to observe a world that has not run yet."""
+        super().attach(w)
+        self.shown: list[Shown] = []
+
+    def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
+        """Keep a user access that succeeded."""
+        self.shown.append((ACCESS, cpu, page, kind, value))
+        super().access(cpu, page, kind, incarnation, value)
+
+    def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
+        """Keep a fault that was delivered to the program."""
+        self.shown.append((MAPERR if rights < 0 else ACCERR, cpu, page, kind, 0))
+        super().denied(cpu, page, kind, rights)
+
+    def trapped(self, cpu: int, page: int) -> None:
+        """Keep a write that was reported to userfaultfd."""
+        self.shown.append((USERFAULTFD, cpu, page, WRITE, 0))
+        super().trapped(cpu, page)
+
+
+class Difference(NamedTuple):
+    """The first outcome in which two runs differ, None for the run that showed nothing more; or, the same on both
+    sides, the reason for which neither is what the calls allow.
+    """
+
+    position: int
+    left: Shown | None
+    right: Shown | None
+
+
+def in_lockstep(scenario: Scenario) -> Scenario:
+    """Return the scenario with every operation run to completion where it starts."""
+    return Scenario(
+        scenario.header,
+        tuple(
+            (kind, cpu, 0, page, count, arg)
+            for kind, cpu, _, page, count, arg in scenario.records
+            if kind != RUN
+        ),
+    )
+
+
+def outcomes(scenario: Scenario, strategy: FlushStrategy) -> list[Shown]:
+    """Return what the program is shown when the scenario's operations run in lockstep."""
+    outcome = execute(in_lockstep(scenario), strategy, oracle_type=Recorder)
+    shown = cast("Recorder", outcome.oracle).shown
+    if outcome.verdict != LEGAL:
+        violation = outcome.violation
+        where = (
+            (violation.cpu, violation.slot % PAGES, violation.kind) if violation else (-1, -1, 0)
+        )
+        shown.append((outcome.reason, *where, 0))
+    return shown
+
+
+def compare(scenario: Scenario, left: FlushStrategy, right: FlushStrategy) -> Difference | None:
+    """Return the first outcome that differs when both strategies run the scenario in lockstep, or that no rule allows;
+    None when there is none.
+    """
+    ours, theirs = outcomes(scenario, left), outcomes(scenario, right)
+    for position in range(max(len(ours), len(theirs))):
+        one = ours[position] if position < len(ours) else None
+        other = theirs[position] if position < len(theirs) else None
+        if one != other or (one is not None and one[0] in REASONS):
+            return Difference(position, one, other)
+    return None

@@ -1,0 +1,1 @@
+"""What lies outside a scenario: the time, seeds, signals, locks between processes, and what a machine refuses."""

@@ -1,0 +1,106 @@
+"""A processor that remembers with which memory type and protection key it cached a translation.
+
+A Machine caches no memory type, because no operation of `mm/` changes one, and of a key only the bits that regions use;
+a need-flush rule is asked about all of them.
+"""
+
+from typing import Final
+
+from shootdown.machine.caches import FETCH, GLOBAL_TAG
+from shootdown.machine.entry import EXEC, PAT, PAT_LARGE, PCD, PKEY, PRESENT, PSE, PWT
+from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.machine.x86 import Machine
+from shootdown.run.oracle import Violation
+
+STALE_ATTRIBUTES: Final = "stale-attributes"
+"""Reason: an access used a memory type or a protection key that the entry no longer has. It breaks C1, with these
+attributes taken as a part of what a translation grants: their change revokes the old ones (SDM 4.9, 4.6.2)."""
+
+_SMALL: Final = PWT | PCD | PAT | PKEY
+_LARGE: Final = PWT | PCD | PAT_LARGE | PKEY
+
+
+class AttributeMachine(Machine):
+    """A Machine whose accesses raise Violation when they use attributes that the entry in memory no longer has.
+
+    To be watched only while no change is in flight: then no older attributes are allowed (SDM 4.10.4.4).
+    """
+
+    __slots__ = ("attributes",)
+
+    def __init__(
+        self,
+        cpus: int,
+        known: "AttributeMachine | None" = None,
+        /,
+        *,
+        amd: bool = False,
+        stray_dirty: bool = False,
+        blind_dirty: bool = False,
+        invlpgb: bool = False,
+        split_tlb: bool = False,
+        fractured: bool = False,
+    ) -> None:
+        """As Machine."""
+        super().__init__(
+            cpus,
+            known,
+            amd=amd,
+            stray_dirty=stray_dirty,
+            blind_dirty=blind_dirty,
+            invlpgb=invlpgb,
+            split_tlb=split_tlb,
+            fractured=fractured,
+        )
+        self.attributes: list[dict[int, int]] = (
+            [{} for _ in range(cpus)]
+            if known is None
+            else [held.copy() for held in known.attributes]
+        )
+
+    def copy(self) -> "AttributeMachine":
+        """Return an equal machine that shares no mutable state with this one."""
+        return AttributeMachine(
+            0,
+            self,
+            amd=self.amd,
+            stray_dirty=self.stray_dirty,
+            blind_dirty=self.blind_dirty,
+            invlpgb=self.has_invlpgb,
+            split_tlb=self.split_tlb,
+            fractured=self.fractured,
+        )
+
+    def access(self, cpu: int, page: int, kind: int) -> int:
+        """As Machine. Error: Violation, when the translation used has other attributes than the entry in memory."""
+        result = super().access(cpu, page, kind)
+        if result >= 0:
+            leaf, huge = self._leaf(cpu, page)
+            frame = frame_of(leaf) & ~3 | page & 3 if huge else frame_of(leaf)
+            # Another frame, or none, is what the oracle looks at.
+            if leaf & PRESENT and frame == result >> 8 & 63:
+                side = FETCH if kind == EXEC and self.split_tlb else 0
+                held = self.attributes[cpu][self._key_used(cpu, page, side)]
+                if held != leaf & (_LARGE if huge else _SMALL):
+                    raise Violation(STALE_ATTRIBUTES, page, cpu, kind)
+        return result
+
+    def _insert(
+        self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int, side: int
+    ) -> int:
+        result = super()._insert(cpu, page, leaf, writable, no_execute, huge, side)
+        self.attributes[cpu][self._key_used(cpu, page, side)] = leaf & (_LARGE if huge else _SMALL)
+        return result
+
+    def _key_used(self, cpu: int, page: int, side: int) -> int:
+        """Return the key of the TLB entry that translates the page, which must be there; in the order of access."""
+        tags = (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4)
+        keys = (key for tag in tags for key in (tag | page, tag | 8 | page // FANOUT))
+        return next(key for key in keys if key in self.tlb[cpu])
+
+    def _leaf(self, cpu: int, page: int) -> tuple[int, int]:
+        """Return the entry in memory that translates the page, and whether it is one of 2 MiB."""
+        upper = self.read_entry(self.cr3[cpu], page // FANOUT)
+        if upper & PSE or not upper & PRESENT:
+            return upper, upper & PSE
+        return self.read_entry(frame_of(upper), page % FANOUT), 0

@@ -98,7 +98,7 @@ class Kernel(RuleBasedStateMachine):
 def rule_of(kind: int) -> Callable[[Kernel], None]:
     """Return the rule that draws the fields of a kind and applies the record."""
     _, used, pausable, argument, _ = kinds.KINDS[kind]
-    values = HEADER.pages if argument is kinds.DESTINATION else len(argument.names)
+    values = HEADER.pages if argument.of_pages else len(argument.names)
     drawn: dict[str, st.SearchStrategy[int]] = {"cpu": st.integers(0, HEADER.cpus - 1)}
     if pausable:
         drawn["run"] = st.integers(0, kinds.WINDOW)

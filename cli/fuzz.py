@@ -147,16 +147,16 @@ def command(
 def _view(plan: Plan, db: str, *, quiet: bool, as_json: bool) -> Iterator[View]:
     """Show the campaign in place in a terminal, in lines elsewhere; with --json on standard error."""
     stream = sys.stderr if as_json else sys.stdout
-    if not quiet and form.advice() and plan.engine not in INSTRUMENTED:
-        click.echo(form.advice(), err=True)
+    remark = "" if plan.engine in INSTRUMENTED else form.advice()
     if quiet or not stream.isatty():
 
         def write(line: str) -> None:
             print(line, file=stream, flush=True)
 
-        yield PlainView(write, lines=not quiet)
+        yield PlainView(write, lines=not quiet, remark=remark)
     else:
-        with live_view(Console(file=stream, markup=False, highlight=False), plan, db) as view:
+        console = Console(file=stream, markup=False, highlight=False)
+        with live_view(console, plan, db, remark) as view:
             yield view
 
 

@@ -154,9 +154,9 @@ def command(
 
     with open_store(db, create=True) as store, blamed(loaded):
         settle(store)
-        if not quiet and form.advice():
-            click.echo(form.advice(), err=True)
         write(_wrapped(f"{loaded.name}: {scope.words()}."))
+        if form.advice():
+            write(_wrapped(form.advice()))
         if state is not None:
             write(
                 f"Going on with {checkpoint}: {state.level} operations explored, {figures(state)}."

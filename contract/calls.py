@@ -75,9 +75,14 @@ _CHANGES_NOTHING: Final = frozenset(
 def call_of(name: str) -> int:
     """Return the call that an operation of this name makes, NO_CALL if it changes nothing for a program.
 
-    Error: KeyError for a name that is neither, so that a new operation is not passed over.
+    Error: ValueError for a name that is neither, so that a new operation is not passed over.
     """
-    return NO_CALL if name in _CHANGES_NOTHING else _CHANGES[name]
+    if name in _CHANGES_NOTHING:
+        return NO_CALL
+    if name not in _CHANGES:
+        message = f"contract/calls.py does not say whether {name} changes what a program may do"
+        raise ValueError(message)
+    return _CHANGES[name]
 
 
 class Call:

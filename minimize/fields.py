@@ -26,6 +26,8 @@ from shootdown.minimize.rewrite import (
     with_records,
     without,
 )
+from shootdown.mm.declaration import Operation
+from shootdown.mm.operations import BY_NAME, BY_NUMBER
 from shootdown.mm.pkeys import RIGHTS
 from shootdown.scenario import Record, Scenario, kinds
 
@@ -164,17 +166,22 @@ def _simpler_kinds(record: Record) -> Iterator[Record]:
     if is_call(record):
         for kind, arg in _SUBSTITUTES:
             yield revised(record, kind=kind, arg=arg)
-        if record[KIND] == kinds.MREMAP:
-            yield revised(record, kind=kinds.MUNMAP, page=record[ARG])
-        if record[KIND] in (kinds.RECLAIM, kinds.AGE):
-            yield revised(record, kind=kinds.MIGRATE)
-        if record[KIND] == kinds.PKEY_MPROTECT:
-            yield revised(record, kind=kinds.MPROTECT, arg=record[ARG] & PROTECTION_MASK)
-        if record[KIND] == kinds.NUMA_SCAN:
-            yield revised(record, kind=kinds.MIGRATE, arg=0)
+        for name in BY_NUMBER[record[KIND]].simpler_as:
+            yield _in_its_place(record, BY_NAME[name])
     else:
         for kind in KINDS_BY_SIMPLICITY[: KIND_RANK[record[KIND]]]:
             yield revised(record, kind=kind)
+
+
+def _in_its_place(record: Record, other: Operation) -> Record:
+    """Return the record with another operation: at the destination if it has one, with the argument if both have it."""
+    argument = kinds.KINDS[record[KIND]].argument
+    if argument.of_pages:
+        return revised(record, kind=other.number, page=record[ARG], arg=0)
+    if argument is other.argument:
+        return revised(record, kind=other.number)
+    kept = record[ARG] & PROTECTION_MASK if argument.protected and other.argument.protected else 0
+    return revised(record, kind=other.number, arg=kept)
 
 
 def lower_arguments(reducer: Reducer) -> None:

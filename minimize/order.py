@@ -2,46 +2,16 @@
 
 from typing import Final, TypeAlias
 
+from shootdown.mm.operations import BY_NUMBER
 from shootdown.scenario import Record, Scenario, kinds
 
-KINDS_BY_SIMPLICITY: Final = (
-    kinds.READ,
-    kinds.WRITE,
-    kinds.EXEC,
-    kinds.RUN,
-    kinds.FILL,
-    kinds.EVICT,
-    kinds.MPROTECT,
-    kinds.MUNMAP,
-    kinds.DONTNEED,
-    kinds.FORK,
-    kinds.MMAP,
-    kinds.FREE,
-    kinds.UFFD_REGISTER,
-    kinds.UFFD_WP,
-    kinds.UFFD_UNWP,
-    kinds.SWITCH,
-    kinds.LAZY,
-    kinds.MREMAP,
-    kinds.MIGRATE,
-    kinds.RECLAIM,
-    kinds.AGE,
-    kinds.CLEAR_REFS,
-    kinds.WRITEBACK,
-    kinds.PUNCH,
-    kinds.COLLAPSE,
-    kinds.EXIT,
-    kinds.POKE,
-    kinds.TICK,
-    kinds.PIN,
-    kinds.NUMA_SCAN,
-    kinds.SWAPOUT,
-    kinds.COPY,
-    kinds.KSM,
-    kinds.SHRINK,
-    kinds.REVOKE,
-    kinds.PKEY_MPROTECT,
-    kinds.WRPKRU,
+_CHOICE_RANK: Final = 0.5
+"""The schedule and the hardware: after accesses, before calls."""
+KINDS_BY_SIMPLICITY: Final = tuple(
+    sorted(
+        range(len(kinds.KINDS)),
+        key=lambda kind: (BY_NUMBER[kind].rank if kind in BY_NUMBER else _CHOICE_RANK, kind),
+    )
 )
 """Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
 that every reader knows to those that the kernel does by itself."""
@@ -72,7 +42,9 @@ KIND_RANK: Final = _ranks(KINDS_BY_SIMPLICITY)
 RUN_RANK: Final = _ranks(RUNS_BY_SIMPLICITY)
 PROTECTION_RANK: Final = _ranks(PROTECTIONS_BY_SIMPLICITY)
 
-_FIRST_CALL: Final = KIND_RANK[kinds.MPROTECT]
+_FIRST_CALL: Final = sum(
+    kind not in BY_NUMBER or not BY_NUMBER[kind].rank for kind in KINDS_BY_SIMPLICITY
+)
 _PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
 
 Key: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]
@@ -126,6 +98,6 @@ def simplicity_key(scenario: Scenario) -> Key:
 
 def _record_key(record: Record) -> tuple[int, ...]:
     kind, cpu, run, page, count, arg = record
-    if kinds.KINDS[kind].argument in kinds.PROTECTED:
+    if kinds.KINDS[kind].argument.protected:
         arg = arg & ~_PROTECTION_MASK | PROTECTION_RANK[arg & _PROTECTION_MASK]
     return (cpu, KIND_RANK[kind], count, page, arg, RUN_RANK[run])

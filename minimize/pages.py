@@ -62,7 +62,7 @@ def _without_page(record: Record, gone: int) -> Record | None:
         return record
     kind, _, _, page, count, arg = record
     end = page + count
-    if kinds.KINDS[kind].argument is kinds.DESTINATION:
+    if kinds.KINDS[kind].argument.of_pages:
         if arg == gone:
             return None
         arg -= arg > gone

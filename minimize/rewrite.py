@@ -35,7 +35,7 @@ def names_pages(record: Record) -> bool:
 
 def has_protection(record: Record) -> bool:
     """Whether the low bits of the record's argument are a protection."""
-    return kinds.KINDS[record[KIND]].argument in kinds.PROTECTED
+    return kinds.KINDS[record[KIND]].argument.protected
 
 
 def revised(
@@ -136,7 +136,7 @@ def rename_pages(scenario: Scenario, names: Sequence[int], pages: int) -> Scenar
         if names_pages(record):
             renamed = names[page : page + count]
             low, high = min(renamed), max(renamed)
-            moves = kinds.KINDS[kind].argument is kinds.DESTINATION
+            moves = kinds.KINDS[kind].argument.of_pages
             arg = names[arg] if moves else arg
             records.append(revised(record, page=low, count=high - low + 1, arg=arg))
         else:

@@ -4,6 +4,8 @@ from typing import Final
 
 from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT
+from shootdown.mm.arguments import DESTINATION, NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.fault import fault_enter
 from shootdown.mm.operation import IDLE_OP
 from shootdown.mm.step import Step, step
@@ -22,9 +24,49 @@ def start_read(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     w.steps[cpu].append((user_access, page, READ, 0))
 
 
+Operation(
+    number=0,
+    name="read",
+    start=start_read,
+    summary="user load from a page",
+    pages="one",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.READ,
+    access=True,
+    rank=0,
+    weight=43,
+    layouts=(),
+    needs=(),
+    shares=(),
+    holds_page=False,
+    simpler_as=(),
+)
+
+
 def start_write(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     """Begin a store of a value that no other store has."""
     w.steps[cpu].append((user_access, page, WRITE, 0))
+
+
+Operation(
+    number=1,
+    name="write",
+    start=start_write,
+    summary="user store to a page",
+    pages="one",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.READ,
+    access=True,
+    rank=0,
+    weight=43,
+    layouts=(),
+    needs=(),
+    shares=(),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 def start_exec(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
@@ -32,9 +74,49 @@ def start_exec(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     w.steps[cpu].append((user_access, page, EXEC, 0))
 
 
+Operation(
+    number=2,
+    name="exec",
+    start=start_exec,
+    summary="instruction fetch from a page",
+    pages="one",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.READ,
+    access=True,
+    rank=0,
+    weight=16,
+    layouts=(),
+    needs=(),
+    shares=(),
+    holds_page=False,
+    simpler_as=(),
+)
+
+
 def start_copy(w: World, cpu: int, page: int, _count: int, target: int) -> None:
     """Begin an instruction that loads from the page and stores the value to another one (movs)."""
     w.steps[cpu].append((user_copy, page, target, 0))
+
+
+Operation(
+    number=31,
+    name="copy",
+    start=start_copy,
+    summary="user load from a page and store to another one",
+    pages="one",
+    argument=DESTINATION,
+    thread=Thread.USER,
+    lock=Lock.READ,
+    access=True,
+    rank=5,
+    weight=2,
+    layouts=(),
+    needs=(),
+    shares=("content of two pages",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("access")

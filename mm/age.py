@@ -6,6 +6,8 @@ flushes for a huge one (pmdp_clear_flush_young).
 
 from shootdown.machine.entry import ACCESSED, PRESENT, PROTNONE, PSE
 from shootdown.machine.geometry import FANOUT
+from shootdown.mm.arguments import SPACE
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from shootdown.mm.operation import op_return
 from shootdown.mm.step import Step, push, step
@@ -16,6 +18,26 @@ from shootdown.mm.world import VM_PFNMAP, World
 def start_age(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
     """Begin aging, by a kernel thread, the page of `mm`; a driver's pages have no age (should_skip_vma)."""
     push(w, cpu, (age_begin, mm, page), (op_return,))
+
+
+Operation(
+    number=17,
+    name="age",
+    start=start_age,
+    summary="clear the accessed bit of a page",
+    pages="one",
+    argument=SPACE,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=4,
+    layouts=(),
+    needs=(),
+    shares=("rights of an entry",),
+    holds_page=False,
+    simpler_as=("migrate",),
+)
 
 
 @step("folio_referenced", "check")

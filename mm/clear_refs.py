@@ -17,6 +17,8 @@ from shootdown.machine.entry import (
     SWP_SOFT_DIRTY,
 )
 from shootdown.machine.geometry import FANOUT, PAGES, TABLES
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
 from shootdown.mm.operation import due_return, gather_begin, gather_finish, write_unlock_return
 from shootdown.mm.page_mask import ALL_PAGES
@@ -29,6 +31,26 @@ def start_clear_refs(w: World, cpu: int, _page: int, _count: int, _arg: int) -> 
     """Begin clear_refs of the CPU's address space."""
     mm = w.task_mm[cpu]
     push(w, cpu, (clear_refs_write, mm), (write_unlock_return, mm))
+
+
+Operation(
+    number=21,
+    name="clear_refs",
+    start=start_clear_refs,
+    summary="forget which pages were written (soft-dirty)",
+    pages="none",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.WRITE,
+    access=False,
+    rank=5,
+    weight=4,
+    layouts=(),
+    needs=(),
+    shares=("rights of an entry", "PMD of a huge page"),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("mmap_write_lock, clear_refs_write", "lock")

@@ -10,7 +10,9 @@ rmap takes the page-table locks.
 """
 
 from shootdown.machine.geometry import PAGES, TABLES
+from shootdown.mm.arguments import NO_ARGUMENT
 from shootdown.mm.context import leave_lazy
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.munmap import free_pgtable, remove_regions
 from shootdown.mm.operation import gather_begin, gather_finish, op_return
 from shootdown.mm.page_mask import by_table
@@ -29,6 +31,26 @@ def start_exit(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
     address space.
     """
     push(w, cpu, (exit_mm,), (op_return,))
+
+
+Operation(
+    number=25,
+    name="exit",
+    start=start_exit,
+    summary="the last thread of the address space exits",
+    pages="none",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.ALONE,
+    access=False,
+    rank=5,
+    weight=2,
+    layouts=(),
+    needs=("fork",),
+    shares=("loaded address space",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("exit_mm, mmput", "check")

@@ -17,6 +17,8 @@ from shootdown.machine.entry import (
     UFFD_WP,
 )
 from shootdown.machine.geometry import FANOUT, PAGES, TABLES, frame_of
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import get_page
 from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
 from shootdown.mm.operation import due_return, write_unlock_return
@@ -46,6 +48,31 @@ def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
         (dup_mmap, mm),
         (write_unlock_return, mm),
     )
+
+
+Operation(
+    number=8,
+    name="fork",
+    start=start_fork,
+    summary="copy the address space, write-protecting both sides",
+    pages="none",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.WRITE,
+    access=False,
+    rank=2,
+    weight=7,
+    layouts=(),
+    needs=(),
+    shares=(
+        "rights of an entry",
+        "a page that is copied",
+        "pages of a driver",
+        "loaded address space",
+    ),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("mmap_write_lock, dup_mmap", "lock")

@@ -14,6 +14,8 @@ operation ends.
 from shootdown.machine.entry import PKEY, PKEY_SHIFT, PRESENT, PSE, READ, USER
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.machine.pkru import denies
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import get_page, put_page
 from shootdown.mm.operation import op_return
 from shootdown.mm.step import Step, push, step
@@ -28,6 +30,31 @@ def start_pin(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     counted: the zero page or a driver's.
     """
     push(w, cpu, (gup_fast_pmd, page), (op_return,))
+
+
+Operation(
+    number=28,
+    name="pin",
+    start=start_pin,
+    summary="the kernel pins a page without locks and reads it",
+    pages="one",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=2,
+    layouts=(),
+    needs=(),
+    shares=(
+        "write of a page of the file",
+        "a page with a reference",
+        "a page that is copied",
+        "page table under a walker",
+    ),
+    holds_page=True,
+    simpler_as=(),
+)
 
 
 @step("local_irq_save, gup_fast_pmd_range")

@@ -16,6 +16,8 @@ never meets the PMD that is none; who walks by the rmap finds nothing there.
 
 from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
+from shootdown.mm.arguments import SPACE
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import alloc_huge, free_table, put_page
 from shootdown.mm.lockless import remove_table_sync
 from shootdown.mm.locks import pmd_lock, pmd_unlock, write_trylock
@@ -32,6 +34,26 @@ def start_collapse(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
     region that allows huge pages does not cover them, when a small page is in other hands, or when no block is free.
     """
     push(w, cpu, (collapse_begin, mm, page // FANOUT))
+
+
+Operation(
+    number=24,
+    name="collapse",
+    start=start_collapse,
+    summary="put a huge page in place of a table (khugepaged)",
+    pages="one",
+    argument=SPACE,
+    thread=Thread.KERNEL,
+    lock=Lock.WRITE,
+    access=False,
+    rank=5,
+    weight=4,
+    layouts=("huge",),
+    needs=(),
+    shares=("page table under a walker",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("mmap_write_lock, hugepage_vma_revalidate", "lock")

@@ -10,6 +10,8 @@ page. It holds mmap_lock of one address space at a time, for reading, and the lo
 
 from shootdown.machine.entry import DIRTY, PRESENT, RW, SOFT_DIRTY, UFFD_WP
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, PAGES, frame_of
+from shootdown.mm.arguments import SPACE
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import get_page, put_page
 from shootdown.mm.locks import mmap_read_trylock, pte_lock, pte_unlock
 from shootdown.mm.operation import due_install, op_return
@@ -27,6 +29,26 @@ def start_ksm(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
     and as the page that is to stay, one that was freed lazily.
     """
     push(w, cpu, (ksm_begin, mm, page), (op_return,))
+
+
+Operation(
+    number=32,
+    name="ksm",
+    start=start_ksm,
+    summary="merge a page with one that has the same content",
+    pages="one",
+    argument=SPACE,
+    thread=Thread.KERNEL,
+    lock=Lock.READ,
+    access=False,
+    rank=5,
+    weight=2,
+    layouts=("private",),
+    needs=(),
+    shares=("content of two pages",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 def mergeable(w: World, mm: int, page: int) -> int:

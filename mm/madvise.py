@@ -4,6 +4,8 @@ from typing import Final
 
 from shootdown.machine.entry import ACCESSED, DIRTY, PRESENT, PROTNONE, PSE
 from shootdown.machine.geometry import FANOUT, TABLES, frame_of
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.huge_zero import is_huge_zero
 from shootdown.mm.locks import (
     mmap_read_trylock,
@@ -38,9 +40,56 @@ def start_dontneed(w: World, cpu: int, page: int, count: int, _arg: int) -> None
     _start(w, cpu, page, count, DONTNEED)
 
 
+Operation(
+    number=6,
+    name="dontneed",
+    start=start_dontneed,
+    summary="MADV_DONTNEED: drop the content of a range",
+    pages="range",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.VMA,
+    access=False,
+    rank=1,
+    weight=7,
+    layouts=(),
+    needs=(),
+    shares=(
+        "rmap of a page of the file",
+        "a page that goes",
+        "hint of a page",
+        "PMD of a huge page",
+        "huge zero page",
+        "page table under a walker",
+    ),
+    holds_page=False,
+    simpler_as=(),
+)
+
+
 def start_free(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     """Begin madvise(MADV_FREE): the content may be dropped unless it is written again."""
     _start(w, cpu, page, count, FREE)
+
+
+Operation(
+    number=7,
+    name="free",
+    start=start_free,
+    summary="MADV_FREE: content may be dropped lazily",
+    pages="range",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.VMA,
+    access=False,
+    rank=3,
+    weight=4,
+    layouts=(),
+    needs=(),
+    shares=("a page that goes", "PMD of a huge page"),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 def _start(w: World, cpu: int, page: int, count: int, advice: int) -> None:

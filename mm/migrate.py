@@ -21,6 +21,8 @@ from shootdown.machine.entry import (
     UFFD_WP,
 )
 from shootdown.machine.geometry import FRAME_BITS, frame_of
+from shootdown.mm.arguments import SPACE
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import alloc_frame, get_page, put_page
 from shootdown.mm.operation import due_copy, due_free, op_return
 from shootdown.mm.page_cache import add_rmap, remove_rmap, replace_folio
@@ -43,6 +45,26 @@ def start_migrate(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
     zero page and a driver's stay where they are.
     """
     push(w, cpu, (migrate_begin, mm, page), (op_return,))
+
+
+Operation(
+    number=15,
+    name="migrate",
+    start=start_migrate,
+    summary="move a page to another frame",
+    pages="one",
+    argument=SPACE,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=6,
+    layouts=(),
+    needs=(),
+    shares=("a page with a reference", "a page that is copied", "hint of a page"),
+    holds_page=True,
+    simpler_as=(),
+)
 
 
 @step("folio_isolate_lru", "check")

@@ -6,6 +6,8 @@ A driver's pages are mapped by the layout of a scenario alone.
 from typing import Final
 
 from shootdown.machine.geometry import PAGES
+from shootdown.mm.arguments import MAPPING
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import write_trylock
 from shootdown.mm.operation import write_unlock_return
 from shootdown.mm.page_mask import mask_of
@@ -55,6 +57,26 @@ def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:
         (mmap_region, mm, page, count, arg),
         (write_unlock_return, mm),
     )
+
+
+Operation(
+    number=5,
+    name="mmap",
+    start=start_mmap,
+    summary="map fresh memory over a range",
+    pages="range",
+    argument=MAPPING,
+    thread=Thread.USER,
+    lock=Lock.WRITE,
+    access=False,
+    rank=3,
+    weight=7,
+    layouts=(),
+    needs=(),
+    shares=(),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("mmap_write_lock, mmap_region", "lock")

@@ -4,7 +4,9 @@ from typing import Final
 
 from shootdown.machine.entry import READ, WRITE
 from shootdown.machine.geometry import FANOUT
+from shootdown.mm.arguments import KEYED_PROTECTION, PROTECTION
 from shootdown.mm.change_protection import MPROTECT, change_pmd
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import mmap_write_trylock, vma_start_write
 from shootdown.mm.operation import gather_begin, gather_finish, write_unlock_return
 from shootdown.mm.page_mask import by_table, mask_of
@@ -25,12 +27,58 @@ def start_mprotect(w: World, cpu: int, page: int, count: int, prot: int) -> None
     _start(w, cpu, page, count, prot, _KEEP_KEY)
 
 
+Operation(
+    number=3,
+    name="mprotect",
+    start=start_mprotect,
+    summary="change the protection of a range",
+    pages="range",
+    argument=PROTECTION,
+    thread=Thread.USER,
+    lock=Lock.WRITE,
+    access=False,
+    rank=1,
+    weight=21,
+    layouts=(),
+    needs=(),
+    shares=(
+        "rights of an entry",
+        "a page that goes",
+        "hint of a page",
+        "huge zero page",
+        "protection keys",
+    ),
+    holds_page=False,
+    simpler_as=(),
+)
+
+
 def start_pkey_mprotect(w: World, cpu: int, page: int, count: int, arg: int) -> None:
     """As mprotect, with a protection key: the rights are the low three bits of `arg`, the key is above them.
 
     All keys are allocated (pkey_alloc).
     """
     _start(w, cpu, page, count, arg & VM_RIGHTS, arg >> 3)
+
+
+Operation(
+    number=35,
+    name="pkey_mprotect",
+    start=start_pkey_mprotect,
+    summary="mprotect, with a protection key",
+    pages="range",
+    argument=KEYED_PROTECTION,
+    thread=Thread.USER,
+    lock=Lock.WRITE,
+    access=False,
+    rank=5,
+    weight=3,
+    layouts=(),
+    needs=("wrpkru",),
+    shares=("protection keys",),
+    holds_page=False,
+    simpler_as=("mprotect",),
+)
 
 
 def _start(w: World, cpu: int, page: int, count: int, prot: int, key: int) -> None:

@@ -8,6 +8,8 @@ until the old addresses are flushed. Here the locks of both tables do that.
 
 from shootdown.machine.entry import PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.arguments import DESTINATION
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import (
     pmd_lock,
     pmd_unlock,
@@ -57,6 +59,32 @@ def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None
         (mremap_to, mm, page, count, target),
         (write_unlock_return, mm),
     )
+
+
+Operation(
+    number=12,
+    name="mremap",
+    start=start_mremap,
+    summary="move a range to another place",
+    pages="range",
+    argument=DESTINATION,
+    thread=Thread.USER,
+    lock=Lock.WRITE,
+    access=False,
+    rank=5,
+    weight=5,
+    layouts=(),
+    needs=(),
+    shares=(
+        "rmap of a page of the file",
+        "a page that goes",
+        "PMD of a huge page",
+        "pages of a driver",
+        "page table under a walker",
+    ),
+    holds_page=False,
+    simpler_as=("munmap",),
+)
 
 
 @step("mmap_write_lock, mremap_to", "lock")

@@ -2,6 +2,8 @@
 
 from shootdown.machine.entry import PRESENT, PSE
 from shootdown.machine.geometry import FANOUT, TABLES, frame_of
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import mmap_write_downgrade, write_trylock
 from shootdown.mm.operation import gather_begin, gather_finish_free, read_unlock_return
 from shootdown.mm.page_mask import by_table, mask_of
@@ -26,6 +28,31 @@ def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
         (munmap_vma, mm, page, count),
         (read_unlock_return, mm),
     )
+
+
+Operation(
+    number=4,
+    name="munmap",
+    start=start_munmap,
+    summary="unmap a range",
+    pages="range",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.WRITE_THEN_READ,
+    access=False,
+    rank=1,
+    weight=6,
+    layouts=(),
+    needs=(),
+    shares=(
+        "rmap of a page of the file",
+        "huge zero page",
+        "pages of a driver",
+        "page table of a lazy CPU",
+    ),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("mmap_write_lock, do_vmi_align_munmap, mmap_write_downgrade", "lock")

@@ -10,7 +10,9 @@ from typing import Final
 
 from shootdown.machine.entry import PRESENT, PROTNONE
 from shootdown.machine.geometry import frame_of
+from shootdown.mm.arguments import PLACEMENT
 from shootdown.mm.change_protection import PROT_NUMA, change_pmd
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.huge_zero import of_huge_zero
 from shootdown.mm.locks import mmap_read_trylock
 from shootdown.mm.operation import gather_begin, gather_finish, read_unlock_return
@@ -30,6 +32,26 @@ def start_numa_scan(w: World, cpu: int, page: int, count: int, where: int) -> No
     """
     mm = w.task_mm[cpu]
     push(w, cpu, (task_numa_work, mm, page, count, where), (read_unlock_return, mm))
+
+
+Operation(
+    number=29,
+    name="numa_scan",
+    start=start_numa_scan,
+    summary="make the next access to each page a NUMA hint",
+    pages="range",
+    argument=PLACEMENT,
+    thread=Thread.USER,
+    lock=Lock.READ,
+    access=False,
+    rank=5,
+    weight=4,
+    layouts=(),
+    needs=(),
+    shares=("rights of an entry", "hint of a page", "PMD of a huge page", "protection keys"),
+    holds_page=False,
+    simpler_as=("migrate",),
+)
 
 
 def takes_hints(vma: int) -> bool:

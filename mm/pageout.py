@@ -8,6 +8,8 @@ Pages of the file go to the file (mm.file_out), anonymous ones to swap (mm.swap_
 
 from shootdown.machine.entry import PRESENT, PROTNONE
 from shootdown.machine.geometry import frame_of
+from shootdown.mm.arguments import SPACE
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.file_out import push_file_out
 from shootdown.mm.frames import get_page
 from shootdown.mm.operation import op_return
@@ -25,6 +27,26 @@ def start_swapout(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
     Left alone: a huge page, shared memory, and a page that was freed lazily, which is dropped or kept (mm.reclaim).
     """
     push(w, cpu, (shrink_folio, mm, page), (op_return,))
+
+
+Operation(
+    number=30,
+    name="swapout",
+    start=start_swapout,
+    summary="write a page to swap or to its file and free its frame",
+    pages="one",
+    argument=SPACE,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=4,
+    layouts=("private", "file"),
+    needs=(),
+    shares=("write of a page of the file", "a page that goes", "a page that is copied"),
+    holds_page=True,
+    simpler_as=(),
+)
 
 
 @step("shrink_folio_list", "check")

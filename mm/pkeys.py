@@ -10,6 +10,8 @@ from typing import Final
 
 from shootdown.machine.pkru import NO_ACCESS, NO_WRITE, denies
 from shootdown.machine.x86 import PF_PK
+from shootdown.mm.arguments import KEY_RIGHTS
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.operation import end_operation
 from shootdown.mm.step import Step, step
 from shootdown.mm.world import MMS, VM_PKEY, VM_PKEY_SHIFT, World
@@ -26,6 +28,26 @@ def start_wrpkru(w: World, cpu: int, _page: int, _count: int, arg: int) -> None:
     `arg`: the rights (none, r, rw) plus RIGHTS times the key less one; nobody takes rights to key 0 away.
     """
     w.steps[cpu].append((wrpkru, arg))
+
+
+Operation(
+    number=36,
+    name="wrpkru",
+    start=start_wrpkru,
+    summary="set what the thread may do to the pages of a key",
+    pages="none",
+    argument=KEY_RIGHTS,
+    thread=Thread.USER,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=2,
+    layouts=(),
+    needs=(),
+    shares=("protection keys",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("wrpkru", "change")

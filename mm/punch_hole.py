@@ -9,6 +9,8 @@ Faults on the page wait for the folio's lock, which stands for the invalidate_lo
 """
 
 from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import put_page
 from shootdown.mm.locks import pte_unlock
 from shootdown.mm.operation import gather_begin, gather_finish, op_return, pte_lock_batched
@@ -23,6 +25,26 @@ from shootdown.mm.zap import UNMAP, zap_pte
 def start_punch(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     """Begin punching a hole into the file, by whoever has it open: from then on its page `page` is zeros."""
     push(w, cpu, (punch_begin, PAGES + page), (op_return,))
+
+
+Operation(
+    number=23,
+    name="punch",
+    start=start_punch,
+    summary="punch a hole into the file where it has a page",
+    pages="one",
+    argument=NO_ARGUMENT,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=3,
+    layouts=("file",),
+    needs=(),
+    shares=("rmap of a page of the file",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("folio_lock, fallocate", "lock")

@@ -2,6 +2,8 @@
 
 from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE
 from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.mm.arguments import SPACE
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import put_page
 from shootdown.mm.locks import pte_lock, pte_unlock
 from shootdown.mm.operation import due_free, op_return
@@ -14,6 +16,26 @@ from shootdown.mm.world import World
 def start_reclaim(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
     """Begin reclaiming, by a kernel thread, the frame that `mm` maps at the page, if it was freed lazily."""
     push(w, cpu, (reclaim_begin, mm, page), (op_return,))
+
+
+Operation(
+    number=16,
+    name="reclaim",
+    start=start_reclaim,
+    summary="discard a clean page that was lazily freed",
+    pages="one",
+    argument=SPACE,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=4,
+    layouts=(),
+    needs=(),
+    shares=("a page that goes",),
+    holds_page=False,
+    simpler_as=("migrate",),
+)
 
 
 @step("shrink_folio_list", "check")

@@ -6,6 +6,8 @@ everything. The driver frees its pages when the walk has returned, and trusts th
 A fault behind it maps a new page of zeros.
 """
 
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import put_page
 from shootdown.mm.operation import gather_begin, gather_finish, op_return
 from shootdown.mm.page_mask import by_table
@@ -21,6 +23,26 @@ def start_revoke(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     `page` is an offset in the driver's memory, whoever maps it, and wherever.
     """
     push(w, cpu, (unmap_mapping_range, page, count), (free_driver_pages, page, count), (op_return,))
+
+
+Operation(
+    number=34,
+    name="revoke",
+    start=start_revoke,
+    summary="a driver takes back a range of its pages",
+    pages="range",
+    argument=NO_ARGUMENT,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=2,
+    layouts=("pfnmap",),
+    needs=(),
+    shares=("pages of a driver",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("i_mmap_lock_read, unmap_mapping_range", "lock")

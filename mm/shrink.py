@@ -1,6 +1,8 @@
 """The shrinker of the huge zero page: memory is short, and nobody has the page mapped."""
 
 from shootdown.machine.geometry import FANOUT
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import put_page
 from shootdown.mm.operation import op_return
 from shootdown.mm.step import Step, push, step
@@ -10,6 +12,26 @@ from shootdown.mm.world import HUGE_ZERO_FREE, World
 def start_shrink(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
     """Begin to shrink, by a kernel thread; without effect while somebody maps the huge zero page, or there is none."""
     push(w, cpu, (shrink_huge_zero,), (op_return,))
+
+
+Operation(
+    number=33,
+    name="shrink",
+    start=start_shrink,
+    summary="free the huge zero page if nobody maps it",
+    pages="none",
+    argument=NO_ARGUMENT,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=2,
+    layouts=("huge",),
+    needs=(),
+    shares=("huge zero page",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("shrink_huge_zero_folio_scan", "free")

@@ -6,7 +6,7 @@ So a world between two steps is plain data, and every step boundary is a place w
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from mypy_extensions import mypyc_attr
 
@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from shootdown.mm.world import World
 
 Step = tuple[int, ...]
+Point = Literal[
+    "lock",
+    "change",
+    "commit",
+    "unlock",
+    "flush",
+    "ack",
+    "copy",
+    "install",
+    "free",
+    "return",
+    "switch",
+    "fault",
+    "check",
+]
+"""A place in an operation that a scenario can pause before, by the word of the text form. Append, never reorder: the
+position is part of the binary form."""
+STEP_POINTS: Final[tuple[str, ...]] = get_args(Point)
+
 StepFunction = Callable[["World", int, Step], bool | None]
 """Executes one step of a CPU; returns True when the step cannot run yet (a lock is taken, an IPI is held off)."""
 
@@ -39,13 +58,21 @@ class Watch:
         """The CPU has executed the step that began."""
 
 
-def step(name: str, point: str = "", takes: str = "") -> Callable[[StepFunction], int]:
+def step(
+    name: str, point: Point | Literal[""] = "", takes: str = ""
+) -> Callable[[StepFunction], int]:
     """Register a step under the name a kernel developer knows; the decorated name becomes the step's code.
 
     `point`: the scenario word ("until POINT") that pauses before this step.
+    A word that is no point is a ValueError when the module is imported.
     `takes`: a word for each argument, if one is a cpu, a frame, an entry, a generation (of the argument mm), or a table
     (the frame of a page table that no PMD points to any more).
     """
+    if point and point not in STEP_POINTS:
+        message = (
+            f"the step '{name}' pauses at '{point}', which is no point ({', '.join(STEP_POINTS)})"
+        )
+        raise ValueError(message)
 
     def register(function: StepFunction) -> int:
         STEPS.append(function)

@@ -12,6 +12,8 @@ from typing import Final
 
 from shootdown.machine.entry import ACCESSED, DIRTY, PRESENT, RW, USER, WRITE
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import alloc_zeroed
 from shootdown.mm.operation import op_return
 from shootdown.mm.step import Step, push, step
@@ -25,6 +27,26 @@ def start_poke(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
     """Begin a write by the kernel, at the address of the page, through the temporary address space."""
     push(w, cpu, (op_return,))
     w.flush.in_temporary_mm(w, cpu, (text_poke_memcpy, page))
+
+
+Operation(
+    number=26,
+    name="poke",
+    start=start_poke,
+    summary="the kernel patches text through a temporary mm",
+    pages="one",
+    argument=NO_ARGUMENT,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=2,
+    layouts=(),
+    needs=(),
+    shares=("loaded address space",),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("text_poke_memcpy", "copy")

@@ -5,7 +5,9 @@ The two changes run under mmap_lock for reading, so they overlap with page fault
 
 from shootdown.machine.entry import PSE
 from shootdown.machine.geometry import TABLES
+from shootdown.mm.arguments import NO_ARGUMENT
 from shootdown.mm.change_protection import UFFD_PROTECT, UFFD_RESOLVE, change_pmd
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import mmap_read_trylock, pmd_lock, pmd_unlock, write_trylock
 from shootdown.mm.operation import (
     gather_begin,
@@ -35,6 +37,26 @@ def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None
     )
 
 
+Operation(
+    number=9,
+    name="uffd_register",
+    start=start_register,
+    summary="register a range with userfaultfd",
+    pages="range",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.WRITE,
+    access=False,
+    rank=3,
+    weight=5,
+    layouts=(),
+    needs=(),
+    shares=(),
+    holds_page=False,
+    simpler_as=(),
+)
+
+
 @step("mmap_write_lock, userfaultfd_register", "lock")
 def register_vma(w: World, cpu: int, s: Step) -> bool:
     """Where a VMA is split inside of a huge page, that is split too (vma_adjust_trans_huge in mm/huge_memory.c of 6.1,
@@ -61,9 +83,49 @@ def start_protect(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     _start(w, cpu, page, count, UFFD_PROTECT)
 
 
+Operation(
+    number=10,
+    name="uffd_wp",
+    start=start_protect,
+    summary="write-protect a range through userfaultfd",
+    pages="range",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.READ,
+    access=False,
+    rank=3,
+    weight=6,
+    layouts=(),
+    needs=("uffd_register",),
+    shares=("rights of an entry", "a page with a reference", "page table of a lazy CPU"),
+    holds_page=False,
+    simpler_as=(),
+)
+
+
 def start_unprotect(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     """Begin UFFDIO_WRITEPROTECT with WP clear."""
     _start(w, cpu, page, count, UFFD_RESOLVE)
+
+
+Operation(
+    number=11,
+    name="uffd_unwp",
+    start=start_unprotect,
+    summary="undo a userfaultfd write-protection",
+    pages="range",
+    argument=NO_ARGUMENT,
+    thread=Thread.USER,
+    lock=Lock.READ,
+    access=False,
+    rank=3,
+    weight=6,
+    layouts=(),
+    needs=("uffd_register",),
+    shares=("rights of an entry", "a page with a reference"),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 def _start(w: World, cpu: int, page: int, count: int, mode: int) -> None:

@@ -7,6 +7,8 @@ would be lost (linux-tlb C, page_mkclean).
 
 from shootdown.machine.entry import DIRTY, RW
 from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.arguments import NO_ARGUMENT
+from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import pte_lock, pte_unlock
 from shootdown.mm.operation import due_install, op_return
 from shootdown.mm.page_cache import is_changing, mapped_at
@@ -22,6 +24,26 @@ def start_writeback(w: World, cpu: int, page: int, _count: int, _arg: int) -> No
     `page` is an offset in the file: whoever maps it, and wherever, the flusher goes by the file.
     """
     push(w, cpu, (writeback_begin, PAGES + page), (op_return,))
+
+
+Operation(
+    number=22,
+    name="writeback",
+    start=start_writeback,
+    summary="write a dirty page of the file to its backing store",
+    pages="one",
+    argument=NO_ARGUMENT,
+    thread=Thread.KERNEL,
+    lock=Lock.NONE,
+    access=False,
+    rank=5,
+    weight=4,
+    layouts=("file",),
+    needs=(),
+    shares=("rmap of a page of the file", "write of a page of the file"),
+    holds_page=False,
+    simpler_as=(),
+)
 
 
 @step("write_cache_pages", "check")

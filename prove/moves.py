@@ -15,7 +15,7 @@ from shootdown.mm.operations import begin
 from shootdown.mm.step import run_steps
 from shootdown.mm.world import World
 from shootdown.prove.scope import Scope
-from shootdown.run.execute import STARTS_BY_KIND, boot
+from shootdown.run.execute import OPERATION_OF, boot
 from shootdown.run.oracle import Oracle
 
 STEP: Final = 0
@@ -65,9 +65,9 @@ def carry_out(w: World, scope: Scope, move: int) -> bool:
     else:
         kind, _, _, page, count, arg = scope.alphabet[action - START]
         before = w.op_page[cpu]
-        start = STARTS_BY_KIND[kind]
-        if start is not None:
-            begin(w, cpu, start, kind, page, count, arg)
+        operation = OPERATION_OF[kind]
+        if operation is not None:
+            begin(w, cpu, operation, page, count, arg)
         if not run_steps(w, cpu, 1):
             w.steps[cpu].clear()
             w.op[cpu] = IDLE_OP

@@ -18,8 +18,6 @@ OPERATIONS: Final = (
     "munmap",
 )
 """What is explored if nothing else is asked for."""
-_PROTECTIONS: Final = ("none", "r", "rw", "rx", "rwx")
-"""A write right without a read right is no other entry on x86, and neither is an execute right."""
 _BY_NAME: Final = {kinds.KINDS[number].name: number for number in kinds.OPERATIONS}
 
 
@@ -81,14 +79,6 @@ def _ranges(pages: str, limit: int) -> list[tuple[int, int]]:
     return [*single, (0, limit)] if pages == "range" and limit > 1 else single
 
 
-def _arguments(number: int, header: Header) -> list[int]:
+def _arguments(number: int, header: Header) -> tuple[int, ...]:
     argument = kinds.KINDS[number].argument
-    if argument is kinds.PROTECTION:
-        return [kinds.PROTECTIONS.index(name) for name in _PROTECTIONS]
-    if argument is kinds.KEYED_PROTECTION:
-        return [argument.names.index(f"{name} k{key}") for key in range(3) for name in _PROTECTIONS]
-    if argument is kinds.MAPPING:
-        return [argument.names.index("rw private")]
-    if argument is kinds.DESTINATION:
-        return list(range(header.pages))
-    return list(range(len(argument.names)))
+    return tuple(range(header.pages)) if argument.of_pages else argument.different

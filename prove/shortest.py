@@ -15,7 +15,7 @@ from shootdown.mm.step import POINTS, run_steps
 from shootdown.mm.world import World
 from shootdown.prove.canonical import key_of
 from shootdown.prove.scope import Scope
-from shootdown.run.execute import STARTS_BY_KIND, apply, boot, finish
+from shootdown.run.execute import OPERATION_OF, apply, boot, finish
 from shootdown.run.oracle import Oracle, Violation
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Record, Scenario
@@ -105,11 +105,11 @@ class Shortest:
         kind, cpu, _, page, count, arg = record
         w, copy = oracle.fork()
         try:
-            start = STARTS_BY_KIND[kind]
-            if start is not None:
+            operation = OPERATION_OF[kind]
+            if operation is not None:
                 if w.steps[cpu]:
                     finish(w, cpu)
-                begin(w, cpu, start, kind, page, count, arg)
+                begin(w, cpu, operation, page, count, arg)
                 point = POINTS[w.steps[cpu][-1][0]]
                 if point:
                     named = kinds.FIRST_POINT + kinds.POINTS.index(point)

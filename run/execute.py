@@ -11,7 +11,7 @@ from shootdown.machine.x86 import Machine
 from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.frames import OutOfMemoryError
 from shootdown.mm.mmap import FILE, HUGE, PFNMAP, PRIVATE, SHARED, map_pages
-from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.operations import BY_NAME, begin
 from shootdown.mm.step import Watch, run_steps
 from shootdown.mm.tables import new_table
 from shootdown.mm.world import HUGE_ZERO_FREE, NOBODY, VM_READ, VM_WRITE, World
@@ -32,8 +32,8 @@ _LAYOUTS: Final = {
     kinds.FILE: (VM_READ | VM_WRITE, FILE),
     kinds.PFNMAP: (VM_READ | VM_WRITE, PFNMAP),
 }
-STARTS_BY_KIND: Final = [STARTS.get(kind.name) for kind in kinds.KINDS]
-"""How an operation begins; None for what is no operation."""
+OPERATION_OF: Final = [BY_NAME.get(kind.name) for kind in kinds.KINDS]
+"""By kind; None for what is no operation."""
 
 
 class DeadlockError(Exception):
@@ -174,11 +174,11 @@ def apply(w: World, record: Record) -> None:
     An operation that starts on a busy CPU waits until the CPU has finished the one in flight.
     """
     kind, cpu, run, page, count, arg = record
-    start = STARTS_BY_KIND[kind]
-    if start is not None:
+    operation = OPERATION_OF[kind]
+    if operation is not None:
         if w.steps[cpu]:
             finish(w, cpu)
-        begin(w, cpu, start, kind, page, count, arg)
+        begin(w, cpu, operation, page, count, arg)
         if run:
             pause(w, cpu, run)
         elif not run_steps(w, cpu, STEP_LIMIT) or w.steps[cpu]:

@@ -18,7 +18,6 @@ from functools import cache
 from typing import Final, TypeAlias
 
 from shootdown.scenario.kinds import (
-    DESTINATION,
     FIRST_POINT,
     KINDS,
     LAYOUTS,
@@ -61,7 +60,7 @@ def _arguments(values: int) -> bytes:
 
 def _row(kind: int, cpus: int, pages: int) -> _Row:
     _, used, pausable, argument, _ = KINDS[kind]
-    values = pages if argument is DESTINATION else len(argument.names)
+    values = pages if argument.of_pages else len(argument.names)
     return (
         kind,
         _cpu_and_run(cpus, pausable=pausable),

@@ -1,114 +1,97 @@
 """The vocabulary of scenarios: every kind of record, pause point, layout and machine switch.
 
-This is the only place where a kind, its fields or its text names are listed; the binary form, the
-text form, the generator and the mutators read these tables. Positions are part of the binary
-format: append, never reorder.
+The kinds are the operations, as each declares itself (mm/declaration.py), and the choices of the schedule and of the
+hardware, which are listed here. The binary form, the text form, the generator and the mutators read these tables.
+Positions are part of the binary form: append, never reorder.
 """
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-READ: Final = 0
-WRITE: Final = 1
-EXEC: Final = 2
-MPROTECT: Final = 3
-MUNMAP: Final = 4
-MMAP: Final = 5
-DONTNEED: Final = 6
-FREE: Final = 7
-FORK: Final = 8
-UFFD_REGISTER: Final = 9
-UFFD_WP: Final = 10
-UFFD_UNWP: Final = 11
-MREMAP: Final = 12
-SWITCH: Final = 13
-LAZY: Final = 14
-MIGRATE: Final = 15
-RECLAIM: Final = 16
-AGE: Final = 17
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.arguments import DESTINATION as DESTINATION
+from shootdown.mm.arguments import MAP_FILE as MAP_FILE
+from shootdown.mm.arguments import MAP_HUGE as MAP_HUGE
+from shootdown.mm.arguments import MAP_PRIVATE as MAP_PRIVATE
+from shootdown.mm.arguments import MAP_SHARED as MAP_SHARED
+from shootdown.mm.arguments import MAP_SHIFT as MAP_SHIFT
+from shootdown.mm.arguments import MAPPING as MAPPING
+from shootdown.mm.arguments import NO_ARGUMENT as NO_ARGUMENT
+from shootdown.mm.arguments import PKEY_SHIFT as PKEY_SHIFT
+from shootdown.mm.arguments import PROT_EXEC as PROT_EXEC
+from shootdown.mm.arguments import PROT_READ as PROT_READ
+from shootdown.mm.arguments import PROT_WRITE as PROT_WRITE
+from shootdown.mm.arguments import PROTECTION as PROTECTION
+from shootdown.mm.arguments import PROTECTIONS as PROTECTIONS
+from shootdown.mm.arguments import SPACE as SPACE
+from shootdown.mm.arguments import Argument
+from shootdown.mm.declaration import Pages
+from shootdown.mm.operations import BY_NAME
+from shootdown.mm.operations import OPERATIONS as DECLARED
+from shootdown.mm.step import STEP_POINTS
+from shootdown.mm.world import MMS
+
+# Choices of the schedule and of the hardware.
 RUN: Final = 18
 FILL: Final = 19
 EVICT: Final = 20
-CLEAR_REFS: Final = 21
-WRITEBACK: Final = 22
-PUNCH: Final = 23
-COLLAPSE: Final = 24
-EXIT: Final = 25
-POKE: Final = 26
-TICK: Final = 27
-PIN: Final = 28
-NUMA_SCAN: Final = 29
-SWAPOUT: Final = 30
-COPY: Final = 31
-KSM: Final = 32
-SHRINK: Final = 33
-REVOKE: Final = 34
-PKEY_MPROTECT: Final = 35
-WRPKRU: Final = 36
 
-# Limits of the header fields. Three address spaces are enough for a parent and two children.
+
+def _number(name: str) -> int:
+    """Return the number of an operation that code speaks of by name."""
+    return BY_NAME[name].number
+
+
+READ: Final = _number("read")
+WRITE: Final = _number("write")
+EXEC: Final = _number("exec")
+MPROTECT: Final = _number("mprotect")
+MUNMAP: Final = _number("munmap")
+MMAP: Final = _number("mmap")
+DONTNEED: Final = _number("dontneed")
+FREE: Final = _number("free")
+FORK: Final = _number("fork")
+UFFD_REGISTER: Final = _number("uffd_register")
+UFFD_WP: Final = _number("uffd_wp")
+UFFD_UNWP: Final = _number("uffd_unwp")
+MREMAP: Final = _number("mremap")
+SWITCH: Final = _number("switch")
+LAZY: Final = _number("lazy")
+MIGRATE: Final = _number("migrate")
+RECLAIM: Final = _number("reclaim")
+AGE: Final = _number("age")
+CLEAR_REFS: Final = _number("clear_refs")
+WRITEBACK: Final = _number("writeback")
+PUNCH: Final = _number("punch")
+COLLAPSE: Final = _number("collapse")
+EXIT: Final = _number("exit")
+POKE: Final = _number("poke")
+TICK: Final = _number("tick")
+PIN: Final = _number("pin")
+NUMA_SCAN: Final = _number("numa_scan")
+SWAPOUT: Final = _number("swapout")
+COPY: Final = _number("copy")
+KSM: Final = _number("ksm")
+SHRINK: Final = _number("shrink")
+REVOKE: Final = _number("revoke")
+PKEY_MPROTECT: Final = _number("pkey_mprotect")
+WRPKRU: Final = _number("wrpkru")
+
+# Limits of the header fields.
 MAX_CPUS: Final = 8
-MAX_PAGES: Final = 8
+MAX_PAGES: Final = PAGES
 MAX_ASIDS: Final = 6
 MAX_BATCH: Final = 4
-MAX_SPACES: Final = 3
-
-# Bits of a protection argument.
-PROT_READ: Final = 1
-PROT_WRITE: Final = 2
-PROT_EXEC: Final = 4
-
-# The type of a mapping is the argument of mmap shifted right by MAP_SHIFT.
-MAP_SHIFT: Final = 3
-MAP_PRIVATE: Final = 0
-MAP_SHARED: Final = 1
-MAP_HUGE: Final = 2
-MAP_FILE: Final = 3
+MAX_SPACES: Final = MMS
 
 
-# The protection key of pkey_mprotect is its argument shifted right by PKEY_SHIFT.
-PKEY_SHIFT: Final = 3
+def _hardware(expected: str, *names: str) -> Argument:
+    return Argument(expected, names, tuple(range(len(names))))
 
 
-class Argument(NamedTuple):
-    """The argument of a kind: value ``i`` is written ``names[i]`` in text."""
-
-    expected: str
-    """What a parse error says was expected."""
-    names: tuple[str, ...]
-    """An empty first name may be left out."""
-
-
-PROTECTIONS: Final = ("none", "r", "w", "rw", "x", "rx", "wx", "rwx")
-MAP_TYPES: Final = ("private", "shared", "huge", "file")
-
-# A kind without an argument has exactly one value, so that every argument byte reduces to 0.
-NO_ARGUMENT: Final = Argument("", ("",))
-PROTECTION: Final = Argument(f"a protection ({', '.join(PROTECTIONS)})", PROTECTIONS)
-MAPPING: Final = Argument(
-    f"a protection ({', '.join(PROTECTIONS)}) and a type ({', '.join(MAP_TYPES)})",
-    tuple(f"{protection} {kind}" for kind in MAP_TYPES for protection in PROTECTIONS),
-)
-KEYED_PROTECTION: Final = Argument(
-    f"a protection ({', '.join(PROTECTIONS)}) and a key (k0, k1, k2)",
-    tuple(f"{protection} k{key}" for key in range(3) for protection in PROTECTIONS),
-)
-PROTECTED: Final = (PROTECTION, MAPPING, KEYED_PROTECTION)
-"""Arguments whose low bits are a protection."""
-KEY_RIGHTS: Final = Argument(
-    "the rights (none, r, rw) to a key (k1, k2)",
-    tuple(f"{rights} k{key}" for key in (1, 2) for rights in ("none", "r", "rw")),
-)
-SPACE: Final = Argument("an address space (mm0, mm1, mm2)", ("mm0", "mm1", "mm2"))
-PLACEMENT: Final = Argument("where the pages are to be (stay, move)", ("stay", "move"))
 # What an argument of the hardware is without says what it was before there was one.
-FILLED: Final = Argument("'fetch' or the end of the line", ("", "fetch"))
-EVICTED: Final = Argument(
-    "what is evicted (upper, both, fetch) or the end of the line", ("", "upper", "both", "fetch")
-)
-# Only the names of pages that the scenario has are values of this argument.
-DESTINATION: Final = Argument(
-    "'to' and a destination page of the scenario",
-    tuple(f"to p{page}" for page in range(MAX_PAGES)),
+FILLED: Final = _hardware("'fetch' or the end of the line", "", "fetch")
+EVICTED: Final = _hardware(
+    "what is evicted (upper, both, fetch) or the end of the line", "", "upper", "both", "fetch"
 )
 
 
@@ -117,7 +100,7 @@ class Kind(NamedTuple):
 
     name: str
     """The first word after the CPU in text."""
-    pages: Literal["none", "one", "range"]
+    pages: Pages
     """Whether the record names no page, one page, or a range of consecutive pages."""
     pausable: bool
     """Whether the record has steps at which the CPU can pause; if not, its run field is 0."""
@@ -125,50 +108,46 @@ class Kind(NamedTuple):
     summary: str
 
 
-# Pages are those of the CPU's current address space, unless the argument names another.
-KINDS: Final[tuple[Kind, ...]] = (
-    Kind("read", "one", True, NO_ARGUMENT, "user load from a page"),
-    Kind("write", "one", True, NO_ARGUMENT, "user store to a page"),
-    Kind("exec", "one", True, NO_ARGUMENT, "instruction fetch from a page"),
-    Kind("mprotect", "range", True, PROTECTION, "change the protection of a range"),
-    Kind("munmap", "range", True, NO_ARGUMENT, "unmap a range"),
-    Kind("mmap", "range", True, MAPPING, "map fresh memory over a range"),
-    Kind("dontneed", "range", True, NO_ARGUMENT, "MADV_DONTNEED: drop the content of a range"),
-    Kind("free", "range", True, NO_ARGUMENT, "MADV_FREE: content may be dropped lazily"),
-    Kind("fork", "none", True, NO_ARGUMENT, "copy the address space, write-protecting both sides"),
-    Kind("uffd_register", "range", True, NO_ARGUMENT, "register a range with userfaultfd"),
-    Kind("uffd_wp", "range", True, NO_ARGUMENT, "write-protect a range through userfaultfd"),
-    Kind("uffd_unwp", "range", True, NO_ARGUMENT, "undo a userfaultfd write-protection"),
-    Kind("mremap", "range", True, DESTINATION, "move a range to another place"),
-    Kind("switch", "none", True, SPACE, "context switch to an address space"),
-    Kind("lazy", "none", True, NO_ARGUMENT, "switch to a kernel thread, entering lazy TLB mode"),
-    Kind("migrate", "one", True, SPACE, "move a page to another frame"),
-    Kind("reclaim", "one", True, SPACE, "discard a clean page that was lazily freed"),
-    Kind("age", "one", True, SPACE, "clear the accessed bit of a page"),
-    Kind("run", "none", True, NO_ARGUMENT, "go on with the operation that the CPU has in flight"),
-    Kind("fill", "one", False, FILLED, "speculative fill of the TLB for a page"),
-    Kind("evict", "one", False, EVICTED, "eviction of what a CPU has cached for a page"),
-    Kind("clear_refs", "none", True, NO_ARGUMENT, "forget which pages were written (soft-dirty)"),
-    Kind(
-        "writeback", "one", True, NO_ARGUMENT, "write a dirty page of the file to its backing store"
+_CHOICES: Final = {
+    RUN: Kind(
+        name="run",
+        pages="none",
+        pausable=True,
+        argument=NO_ARGUMENT,
+        summary="go on with the operation that the CPU has in flight",
     ),
-    Kind("punch", "one", True, NO_ARGUMENT, "punch a hole into the file where it has a page"),
-    Kind("collapse", "one", True, SPACE, "put a huge page in place of a table (khugepaged)"),
-    Kind("exit", "none", True, NO_ARGUMENT, "the last thread of the address space exits"),
-    Kind("poke", "one", True, NO_ARGUMENT, "the kernel patches text through a temporary mm"),
-    Kind("tick", "none", True, NO_ARGUMENT, "the timer interrupt of a CPU: time passes"),
-    Kind("pin", "one", True, NO_ARGUMENT, "the kernel pins a page without locks and reads it"),
-    Kind("numa_scan", "range", True, PLACEMENT, "make the next access to each page a NUMA hint"),
-    Kind("swapout", "one", True, SPACE, "write a page to swap or to its file and free its frame"),
-    Kind("copy", "one", True, DESTINATION, "user load from a page and store to another one"),
-    Kind("ksm", "one", True, SPACE, "merge a page with one that has the same content"),
-    Kind("shrink", "none", True, NO_ARGUMENT, "free the huge zero page if nobody maps it"),
-    Kind("revoke", "range", True, NO_ARGUMENT, "a driver takes back a range of its pages"),
-    Kind("pkey_mprotect", "range", True, KEYED_PROTECTION, "mprotect, with a protection key"),
-    Kind("wrpkru", "none", True, KEY_RIGHTS, "set what the thread may do to the pages of a key"),
-)
+    FILL: Kind(
+        name="fill",
+        pages="one",
+        pausable=False,
+        argument=FILLED,
+        summary="speculative fill of the TLB for a page",
+    ),
+    EVICT: Kind(
+        name="evict",
+        pages="one",
+        pausable=False,
+        argument=EVICTED,
+        summary="eviction of what a CPU has cached for a page",
+    ),
+}
+_KINDS: Final = _CHOICES | {
+    each.number: Kind(
+        name=each.name,
+        pages=each.pages,
+        pausable=True,
+        argument=each.argument,
+        summary=each.summary,
+    )
+    for each in DECLARED
+}
+if sorted(_KINDS) != list(range(len(_CHOICES) + len(DECLARED))):
+    _message = f"the next free number of an operation is {len(_CHOICES) + len(DECLARED) - 1}"
+    raise ValueError(_message)
+# Pages are those of the CPU's current address space, unless the argument names another.
+KINDS: Final[tuple[Kind, ...]] = tuple(_KINDS[number] for number in range(len(_KINDS)))
 
-OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, EVICT))
+OPERATIONS: Final = tuple(each.number for each in DECLARED)
 """What a CPU can begin; the other kinds are choices of the schedule and of the hardware."""
 
 # The run field: 0 runs to completion, 1 to MAX_STEPS pauses after that many steps, and
@@ -177,22 +156,7 @@ OPERATIONS: Final = tuple(k for k in range(len(KINDS)) if k not in (RUN, FILL, E
 # another CPU and holds no page-table lock (run/window.py).
 MAX_STEPS: Final = 15
 FIRST_POINT: Final = 16
-POINTS: Final = (
-    "lock",
-    "change",
-    "commit",
-    "unlock",
-    "flush",
-    "ack",
-    "copy",
-    "install",
-    "free",
-    "return",
-    "switch",
-    "fault",
-    "check",
-    "window",
-)
+POINTS: Final = (*STEP_POINTS, "window")
 
 WINDOW: Final = FIRST_POINT + POINTS.index("window")
 
@@ -231,3 +195,9 @@ SPLIT_TLB: Final = 32
 """The CPU has one TLB for loads and stores and one for instruction fetches."""
 FRACTURED: Final = 64
 """The CPU caches a huge page in pieces of 4 KiB, each when it is used."""
+
+for _each in DECLARED:
+    _unknown = set(_each.layouts) - set(LAYOUTS)
+    if _unknown:
+        _message = f"{_each.name} declares the layout {', '.join(sorted(_unknown))}; there are {', '.join(LAYOUTS)}"
+        raise ValueError(_message)

@@ -23,7 +23,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from shootdown.scenario.kinds import (
-    DESTINATION,
     FIRST_POINT,
     KINDS,
     LAYOUTS,
@@ -277,7 +276,7 @@ class _Line:
         page, count = 0, 1
         if used != "none":
             page, count = self.range(pages, several=used == "range")
-        names = argument.names[:pages] if argument is DESTINATION else argument.names
+        names = argument.names[:pages] if argument.of_pages else argument.names
         words = len(names[-1].split())
         optional = not names[0] and not self.word()
         arg = self.take(_indexed(names), argument.expected, words) if words and not optional else 0

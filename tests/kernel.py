@@ -5,7 +5,7 @@ from collections.abc import Callable
 from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.flush import FlushStrategy
-from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.operations import BY_NAME, begin
 from shootdown.mm.step import NAMES, Step, Watch, run_steps
 from shootdown.mm.tables import pmd_of, pte_of
 from shootdown.mm.world import World
@@ -108,7 +108,7 @@ class Kernel:
         """Begin an operation on an idle CPU without executing a step."""
         assert not self.w.steps[cpu], f"CPU {cpu} is busy before {self.next(cpu)!r}"
         self.names[cpu].clear()
-        begin(self.w, cpu, STARTS[name], NUMBERS[name], page, count, arg)
+        begin(self.w, cpu, BY_NAME[name], page, count, arg)
 
     def run(self, cpu: int, name: str, page: int = 0, count: int = 1, arg: int = 0) -> list[str]:
         """Run an operation to completion and return the names of its steps."""

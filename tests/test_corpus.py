@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shootdown.mm.arguments import MAP_TYPES
 from shootdown.optimized.policies import REGISTRY, RULES
 from shootdown.run.execute import execute
 from shootdown.scenario import Expectation, ParsedScenario, decode, encode, kinds, render
@@ -116,6 +117,6 @@ def test_good_scenarios_cover_the_vocabulary() -> None:
     rights = {kinds.PROTECTIONS[record[5]] for record in records if record[0] == kinds.MPROTECT}
     assert {"none", "r", "rw", "rx", "rwx"} <= rights
     mappings = {record[5] >> kinds.MAP_SHIFT for record in records if record[0] == kinds.MMAP}
-    assert mappings == set(range(len(kinds.MAP_TYPES)))
+    assert mappings == set(range(len(MAP_TYPES)))
     assert {header.layout for header in headers} == set(range(len(kinds.LAYOUTS)))
     assert {kinds.AMD, kinds.STRAY_DIRTY} <= {header.machine for header in headers}

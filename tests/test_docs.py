@@ -11,7 +11,7 @@ import pytest
 
 from shootdown.cli.main import cli
 from shootdown.machine import entry
-from shootdown.mm.operations import STARTS
+from shootdown.mm.operations import BY_NAME
 from shootdown.optimized.policies import REGISTRY
 from shootdown.scenario import kinds
 from shootdown.scenario.verdict import REASONS, UNDECIDED_REASONS
@@ -143,7 +143,7 @@ def test_operations_are_those_of_the_kernel() -> None:
     first = sections(page(CRITERION))["1"]
     named = {name for cells in rows(first, 4) for name in re.findall(r"`(\w+)`", cells[0])}
 
-    assert named == STARTS.keys()
+    assert named == BY_NAME.keys()
 
 
 def test_reasons_are_those_of_the_oracle() -> None:

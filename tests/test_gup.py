@@ -7,7 +7,7 @@ import pytest
 from shootdown.machine.entry import DIRTY
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.frames import alloc_frame, free_table, put_page
-from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.operations import BY_NAME, begin
 from shootdown.mm.step import run_steps
 from shootdown.mm.tables import set_pte
 from shootdown.mm.world import NOBODY
@@ -15,7 +15,7 @@ from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import boot
 from shootdown.run.oracle import Oracle, Violation
 from shootdown.scenario import Header, kinds
-from tests.kernel import NUMBERS, Kernel, R
+from tests.kernel import Kernel, R
 
 PMD = "local_irq_save, gup_fast_pmd_range"
 PTE = "gup_fast_pte_range, pte_offset_map"
@@ -165,9 +165,9 @@ def test_the_reference_waits_for_the_walker_as_well() -> None:
     """A kernel that flushes at once has the same need to wait before it frees a table."""
     w, oracle = boot(Header(2, 4), EagerFlush(), Oracle)
     for cpu, name, steps in ((0, "write", 100), (1, "pin", 1)):
-        begin(w, cpu, STARTS[name], NUMBERS[name], 0, 1, 0)
+        begin(w, cpu, BY_NAME[name], 0, 1, 0)
         run_steps(w, cpu, steps)
-    begin(w, 0, STARTS["munmap"], NUMBERS["munmap"], 0, 4, 0)
+    begin(w, 0, BY_NAME["munmap"], 0, 4, 0)
     assert not run_steps(w, 0, 100)
     assert run_steps(w, 1, 100)
     assert run_steps(w, 0, 100)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 
 from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.mm.declaration import Lock
 from shootdown.mm.fault import fault_missing
 from shootdown.mm.locks import (
     mmap_read_trylock,
@@ -17,7 +18,7 @@ from shootdown.mm.locks import (
 )
 from shootdown.mm.munmap import free_pgtable
 from shootdown.mm.operation import pte_lock_batched, read_unlock_return, write_unlock_return
-from shootdown.mm.operations import BY_KERNEL_THREAD, EXCLUSIVE
+from shootdown.mm.operations import BY_NAME, OPERATIONS
 from shootdown.mm.step import Step, run_steps
 from shootdown.mm.swap_in import swap_in_install
 from shootdown.mm.world import NOBODY, WRITER, World
@@ -29,9 +30,9 @@ from shootdown.scenario import Scenario
 from tests.kernel import Kernel, R, Told
 from tests.strategies import any_scenario
 
-WRITE_LOCKED = sorted(EXCLUSIVE)
+WRITE_LOCKED = sorted(each.name for each in OPERATIONS if each.lock is Lock.WRITE)
 READ_LOCKED = ["numa_scan", "uffd_wp", "uffd_unwp"]
-UNLOCKED = sorted(BY_KERNEL_THREAD - EXCLUSIVE)
+UNLOCKED = sorted(each.name for each in OPERATIONS if each.kernel and each.lock is not Lock.WRITE)
 
 
 def try_step(w: World, cpu: int, s: Step) -> bool:
@@ -145,7 +146,7 @@ def test_a_blocked_table_lock_changes_nothing(lock: int) -> None:
 
 def argument(name: str) -> int:
     """An argument for an operation on address space 0: this number for a kernel thread, else rights or a page."""
-    return 0 if name in BY_KERNEL_THREAD else 3
+    return 0 if BY_NAME[name].kernel else 3
 
 
 def modes(k: Kernel, name: str) -> set[int]:

@@ -6,6 +6,7 @@ import pytest
 
 from shootdown.machine.entry import ACCESSED, PKEY, PKEY_SHIFT, PRESENT, PROTNONE, PSE, READ, WRITE
 from shootdown.machine.pkru import NO_ACCESS, NO_WRITE
+from shootdown.mm.arguments import KEY_RIGHTS
 from shootdown.mm.tables import allowance, page_prot
 from shootdown.mm.world import VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT
 from shootdown.run.lockstep import ACCERR
@@ -13,7 +14,7 @@ from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W, X
 
 KEY1 = 1 << PKEY_SHIFT
-RIGHTS = {name: arg for arg, name in enumerate(kinds.KEY_RIGHTS.names)}
+RIGHTS = {name: arg for arg, name in enumerate(KEY_RIGHTS.names)}
 
 
 def keyed(

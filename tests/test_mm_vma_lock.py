@@ -2,10 +2,10 @@
 
 import pytest
 
+from shootdown.mm.arguments import MAP_TYPES
 from shootdown.mm.mmap import FILE, HUGE, SHARED
 from shootdown.mm.vma import vmas_in, whole_vmas
 from shootdown.mm.world import WRITER
-from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W, X, prot
 
 CALL, FIRST = "dontneed", "madvise_lock, madvise_walk_vmas"
@@ -228,7 +228,7 @@ def test_what_a_vma_is() -> None:
     for page, count, kind in ((0, 2, HUGE), (2, 2, SHARED), (4, 2, FILE), (7, 1, FILE)):
         k.run(0, "mmap", page, count, prot(R | W, kind))
     regions = k.w.vma[0]
-    assert kinds.MAP_TYPES[FILE] == "file"
+    assert MAP_TYPES[FILE] == "file"
     assert vmas_in(regions, 1, 7) == [(1, 1), (2, 2), (4, 2), (7, 1)]
     assert whole_vmas(regions, 1 << 1 | 1 << 5 | 1 << 6) == 0b00110011
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shootdown.fuzz.engines.strategies import scenarios
 from shootdown.fuzz.inputs import mutate
 from shootdown.fuzz.inputs.race_round import OPERATIONS
-from shootdown.fuzz.inputs.races import NEEDS
+from shootdown.fuzz.inputs.races import needs_of
 from shootdown.scenario import Header, Record, Scenario, decode, encode, kinds
 from shootdown.scenario.binary import WIDTH
 
@@ -142,8 +142,9 @@ def test_another_operation_keeps_its_place_and_brings_what_it_needs(
     for old, new in changed:
         assert new[0] in OPERATIONS
         assert old[1] == new[1]
-        pages = scenario.header.pages if NEEDS.get(new[0]) == kinds.UFFD_REGISTER else 1
-        assert brought in ((), ((NEEDS.get(new[0]), new[1], 0, 0, pages, 0),))
+        needs = needs_of(new[0])
+        pages = scenario.header.pages if needs == [kinds.UFFD_REGISTER] else 1
+        assert brought in ((), tuple((needed, new[1], 0, 0, pages, 0) for needed in needs))
 
 
 def test_a_short_seed_grows_to_the_limit() -> None:

@@ -8,7 +8,7 @@ import pytest
 from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.huge_zero import is_huge_zero
-from shootdown.mm.operations import STARTS
+from shootdown.mm.operations import BY_NAME
 from shootdown.mm.tables import is_migration, is_swap, leaf_of, pmd_of
 from shootdown.mm.world import World
 from shootdown.scenario import kinds
@@ -185,7 +185,7 @@ def visited(k: Kernel) -> dict[int, int]:
 
 def test_every_operation_has_a_row() -> None:
     """The rows name each operation, and nothing else."""
-    assert {name for names, _, _ in TABLE for name in names} == STARTS.keys()
+    assert {name for names, _, _ in TABLE for name in names} == BY_NAME.keys()
 
 
 DENYING = {name for names, _, deny in TABLE for name in names if not re.match(r"none\b", deny)}
@@ -204,7 +204,7 @@ def test_some_state_shows_what_is_denied(name: str) -> None:
     assert shown == (name not in {"read", "exec"})
 
 
-@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize(
     ("layout", "machine", "state"),
     [

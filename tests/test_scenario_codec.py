@@ -28,7 +28,7 @@ def assert_canonical(scenario: Scenario) -> None:
         assert count == 1 or kind.pages == "range"
         assert 0 <= page < page + count <= header.pages
         assert 0 <= arg < len(kind.argument.names)
-        if kind.argument is kinds.DESTINATION:
+        if kind.argument.of_pages:
             assert arg < header.pages
 
 

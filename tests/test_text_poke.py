@@ -3,7 +3,7 @@
 import pytest
 
 from shootdown.machine.geometry import FRAMES
-from shootdown.mm.operations import STARTS, begin
+from shootdown.mm.operations import BY_NAME, begin
 from shootdown.mm.step import run_steps
 from shootdown.mm.world import INIT_MM, POKING_MM
 from shootdown.optimized.switch import load_table
@@ -11,7 +11,7 @@ from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import boot
 from shootdown.run.oracle import Oracle, Violation
 from shootdown.scenario import Header
-from tests.kernel import NUMBERS, Kernel, two_spaces
+from tests.kernel import Kernel, two_spaces
 
 INSIDE = "text_poke_memcpy"
 
@@ -151,7 +151,7 @@ def test_the_reference_comes_back_as_well() -> None:
     """A user thread finds its own space again, and a lazy CPU none."""
     w, oracle = boot(Header(2, 1), EagerFlush(), Oracle)
     for cpu, name in ((0, "write"), (0, "poke"), (0, "read"), (1, "lazy"), (1, "poke")):
-        begin(w, cpu, STARTS[name], NUMBERS[name], 0, 1, 0)
+        begin(w, cpu, BY_NAME[name], 0, 1, 0)
         assert run_steps(w, cpu, 100)
 
     assert w.loaded_mm == [0, INIT_MM]

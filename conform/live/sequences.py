@@ -76,7 +76,7 @@ def _record(
     cpu = draws.randrange(0, cpus)
     page = 0 if used == "none" else draws.randrange(0, pages)
     count = min(draws.choice(_COUNTS), pages - page) if used == "range" else 1
-    values = pages if argument is kinds.DESTINATION else len(argument.names)
+    values = pages if argument.of_pages else len(argument.names)
     arg = draws.randrange(0, values)
     if kind == kinds.MMAP:
         types = [kinds.MAP_PRIVATE, kinds.MAP_SHARED]

@@ -19,15 +19,19 @@ _SHOWN: Final = 5
 
 
 class PlainView:
-    """Writes lines: findings and events at once, and with `lines` the figures every few seconds."""
+    """Writes lines: findings and events at once; with `lines` a remark, then the figures every few seconds."""
 
-    def __init__(self, write: Callable[[str], None], *, lines: bool) -> None:
+    def __init__(self, write: Callable[[str], None], *, lines: bool, remark: str = "") -> None:
         self.write = write
         self.lines = lines
+        self.remark = remark
         self.pace = Pace()
 
     def update(self, snapshot: Snapshot) -> None:
-        """Write the figures if it is time."""
+        """Write the figures if it is time, and the remark as soon as there are any."""
+        if self.lines and self.remark:
+            self.write(self.remark)
+            self.remark = ""
         if self.lines and self.pace.due():
             self.write(figures(snapshot))
 
@@ -43,8 +47,9 @@ class PlainView:
 class LiveView:
     """Draws the figures in place, with the last findings below; events scroll by above."""
 
-    def __init__(self, plan: Plan, database: str, live: Live) -> None:
+    def __init__(self, plan: Plan, database: str, live: Live, remark: str) -> None:
         self.plan = plan
+        self.remark = remark
         self.database = database
         self.live = live
         self.findings: list[Sighted] = []
@@ -77,6 +82,8 @@ class LiveView:
         for row in rows(plan, now):
             grid.add_row(Text(row[0], "dim"), row[1], Text(row[2], "dim"))
         parts: list[Text | Table] = [Text(), head, Text(), grid]
+        if self.remark:
+            parts += [Text(), Text(self.remark, "dim")]
         if self.findings:
             parts.append(Text())
             parts += [
@@ -145,7 +152,7 @@ def saved(now: Snapshot) -> str:
 
 
 @contextmanager
-def live_view(console: Console, plan: Plan, database: str) -> Iterator[View]:
+def live_view(console: Console, plan: Plan, database: str, remark: str = "") -> Iterator[View]:
     """Show a campaign in place while the block runs; the last picture stays."""
     with Live(console=console, refresh_per_second=REFRESH, transient=False) as live:
-        yield LiveView(plan, database, live)
+        yield LiveView(plan, database, live, remark)

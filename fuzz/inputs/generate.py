@@ -5,7 +5,9 @@ operations are accesses, because only an access fills a TLB or shows what is in 
 pages, because the bugs that Linux had need two or three CPUs and meet on one page.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from shootdown.fuzz.inputs.draws import Draws
@@ -13,50 +15,26 @@ from shootdown.fuzz.inputs.race_round import OPERATIONS
 from shootdown.fuzz.inputs.races import race_scenario
 from shootdown.fuzz.inputs.schedule import CUTS, lockstep, pct, programs, random_interleaving
 from shootdown.fuzz.inputs.themes import DRAWN
+from shootdown.mm.operations import OPERATIONS as DECLARED
 from shootdown.scenario import kinds
 from shootdown.scenario.binary import WIDTH, decode, encode
 from shootdown.scenario.record import Header, Scenario
 
-# Shares of 256, so that a random byte is translated into a kind. Schedules add the runs.
-_WEIGHTS: Final = {
-    kinds.READ: 43,
-    kinds.WRITE: 43,
-    kinds.EXEC: 16,
-    kinds.MPROTECT: 21,
-    kinds.MUNMAP: 6,
-    kinds.MMAP: 7,
-    kinds.DONTNEED: 7,
-    kinds.FREE: 4,
-    kinds.FORK: 7,
-    kinds.UFFD_REGISTER: 5,
-    kinds.UFFD_WP: 6,
-    kinds.UFFD_UNWP: 6,
-    kinds.MREMAP: 5,
-    kinds.SWITCH: 8,
-    kinds.LAZY: 4,
-    kinds.MIGRATE: 6,
-    kinds.RECLAIM: 4,
-    kinds.AGE: 4,
-    kinds.FILL: 6,
-    kinds.EVICT: 4,
-    kinds.CLEAR_REFS: 4,
-    kinds.WRITEBACK: 4,
-    kinds.PUNCH: 3,
-    kinds.COLLAPSE: 4,
-    kinds.EXIT: 2,
-    kinds.POKE: 2,
-    kinds.TICK: 2,
-    kinds.PIN: 2,
-    kinds.NUMA_SCAN: 4,
-    kinds.SWAPOUT: 4,
-    kinds.COPY: 2,
-    kinds.KSM: 2,
-    kinds.SHRINK: 2,
-    kinds.REVOKE: 2,
-    kinds.PKEY_MPROTECT: 3,
-    kinds.WRPKRU: 2,
-}
-_KIND_OF_BYTE: Final = bytes(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
+_HARDWARE_WEIGHTS: Final = {kinds.FILL: 6, kinds.EVICT: 4}
+_WEIGHTS: Final = dict(
+    sorted(({each.number: each.weight for each in DECLARED} | _HARDWARE_WEIGHTS).items())
+)
+"""How often a record is of a kind, beside the others. Schedules add the runs."""
+
+
+def _shares() -> bytes:
+    """Return a kind for each byte, in proportion to the weights: where a random byte leads."""
+    ends = list(accumulate(_WEIGHTS.values()))
+    kind_of = list(_WEIGHTS)
+    return bytes(kind_of[bisect_right(ends, byte * ends[-1] // 256)] for byte in range(256))
+
+
+_KIND_OF_BYTE: Final = _shares()
 
 # The first page is uniform; 8 pages are all up to the last one, because decoding clips the count.
 _COUNTS: Final = (1, 1, 1, 2, 2, 3, 8, 8)
@@ -90,7 +68,7 @@ _DEPTHS: Final = (2, 3, 3, 4)
 
 # How many kinds of operation one scenario uses beside accesses, repeated by weight.
 _SWARM_SIZES: Final = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 7, 21)
-_ALWAYS: Final = (kinds.READ, kinds.WRITE, kinds.EXEC)
+_ALWAYS: Final = tuple(each.number for each in DECLARED if not each.rank)
 _SOMETIMES: Final = tuple(kind for kind in _WEIGHTS if kind not in _ALWAYS)
 
 _RACES: Final = 0.7

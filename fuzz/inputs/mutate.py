@@ -12,7 +12,7 @@ from typing import Final
 from shootdown.fuzz.inputs.draws import Draws
 from shootdown.fuzz.inputs.generate import random_header, random_record, random_scenario
 from shootdown.fuzz.inputs.race_round import ALL_PAGES, ELSEWHERE, OPERATIONS
-from shootdown.fuzz.inputs.races import NEEDS, race_scenario
+from shootdown.fuzz.inputs.races import needs_of, race_scenario
 from shootdown.fuzz.inputs.schedule import CUTS
 from shootdown.scenario.binary import WIDTH, decode, encode
 from shootdown.scenario.kinds import EXEC, FILL, KINDS, MREMAP, NO_DIRTY_REWALK, READ, RUN, WRITE
@@ -228,8 +228,8 @@ def _other_operation(draws: Draws, records: bytearray, max_records: int) -> None
     at = _any_operation(draws, records)
     kind = draws.choice(OPERATIONS)
     records[at], records[at + 3] = kind, draws.randrange(0, 256)
-    if kind in NEEDS:
-        need = bytes((NEEDS[kind], records[at + 1] & 7, ALL_PAGES, 0))
+    for needed in needs_of(kind):
+        need = bytes((needed, records[at + 1] & 7, ALL_PAGES, 0))
         _make_room(draws, records, max_records)
         records[WIDTH:WIDTH] = need
 

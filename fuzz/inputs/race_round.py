@@ -11,15 +11,8 @@ from typing import Final
 from shootdown.fuzz.inputs.draws import Draws
 from shootdown.fuzz.inputs.schedule import CUTS, FAULT_CUTS
 from shootdown.machine.geometry import FANOUT, PAGES
-from shootdown.mm.operations import (
-    ALONE,
-    BEGIN_EXCLUSIVE,
-    BY_KERNEL_THREAD,
-    BY_VMA,
-    EXCLUSIVE,
-    LOCKLESS,
-    LOCKS_FOR_READING,
-)
+from shootdown.mm.declaration import Lock
+from shootdown.mm.operations import BY_NUMBER
 from shootdown.scenario import kinds
 from shootdown.scenario.kinds import (
     COLLAPSE,
@@ -36,19 +29,16 @@ from shootdown.scenario.kinds import (
     MAP_HUGE,
     MAP_SHIFT,
     MAX_SPACES,
-    MIGRATE,
     MMAP,
     MPROTECT,
     MREMAP,
     MUNMAP,
     NUMA_SCAN,
-    PIN,
     POKE,
     READ,
     RUN,
     SHRINK,
     SPACE,
-    SWAPOUT,
     WRITE,
 )
 from shootdown.scenario.record import Header
@@ -70,10 +60,9 @@ THIRD_FAULTS: Final = 0.3
 THIRD: Final = 0.15
 """How often two operations pause at one point on one page, each on its CPU, and a third one comes through: what a page
 looks like between two gathers that overlap, neither of them flushed (b3a81d0841a9, 16af97dc5a89)."""
-HOLDERS: Final = (MIGRATE, PIN, SWAPOUT)
-"""What has a reference of a page while it is in flight: a store behind a write-protection copies such a page."""
 HOLDING_CPUS: Final = 4
-"""From how many CPUs on one of them may hold the page through the whole round, and has no other part."""
+"""From how many CPUs on one of them may hold the page through the whole round, and has no other part: a store after a
+write-protection copies such a page."""
 HOLDING_STEPS: Final = 3
 HELD: Final = 0.5
 SPLIT: Final = 0.5
@@ -88,23 +77,22 @@ OBSERVED: Final = 0.6
 Of five CPUs two draws are the same once in five times."""
 LOOK_INSIDE: Final = 0.7
 """How often somebody looks before the first operation goes on: a fault there may undo what the race needs."""
-_WITHOUT_LOCK: Final = [
-    kind
-    for kind in OPERATIONS
-    if KINDS[kind].name in (BY_KERNEL_THREAD | LOCKLESS) - EXCLUSIVE - LOCKS_FOR_READING
-]
-_BY_VMA: Final = [kind for kind in OPERATIONS if KINDS[kind].name in BY_VMA]
+_CALLS: Final = [BY_NUMBER[kind] for kind in OPERATIONS]
+_WITHOUT_LOCK: Final = [each.number for each in _CALLS if each.lock is Lock.NONE]
 _SHARING: Final = [
-    kind for kind in OPERATIONS if KINDS[kind].name not in EXCLUSIVE | ALONE | BEGIN_EXCLUSIVE
+    each.number
+    for each in _CALLS
+    if each.lock not in {Lock.WRITE, Lock.WRITE_THEN_READ, Lock.ALONE}
 ]
-MEETS: Final = {
-    kind: list(OPERATIONS)
-    if kind in _WITHOUT_LOCK + _BY_VMA
-    else _WITHOUT_LOCK
-    if KINDS[kind].name in EXCLUSIVE | ALONE
-    else _SHARING
-    for kind in OPERATIONS
+_MEETS: Final = {
+    Lock.NONE: list(OPERATIONS),
+    Lock.VMA: list(OPERATIONS),
+    Lock.READ: _SHARING,
+    Lock.WRITE_THEN_READ: _SHARING,
+    Lock.WRITE: _WITHOUT_LOCK,
+    Lock.ALONE: _WITHOUT_LOCK,
 }
+MEETS: Final = {each.number: _MEETS[each.lock] for each in _CALLS}
 """By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
 without it, by the rmap, from the scheduler or without any lock, and so does who is alone; drawn blindly, the second
 operation of such a round mostly waits. Who holds the lock of a VMA meets them all, in front of its flush."""
@@ -129,7 +117,7 @@ class Round:
         self.operations = operations
         self.body = body
         cpus = draws.sample(range(header.cpus), header.cpus)
-        holders = [kind for kind in operations if kind in HOLDERS]
+        holders = [kind for kind in operations if BY_NUMBER[kind].holds_page]
         self.holder: tuple[int, int] | None = None
         if holders and len(cpus) >= HOLDING_CPUS and draws.random() < HELD:
             self.holder = draws.choice(holders), cpus.pop()

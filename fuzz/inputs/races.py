@@ -10,48 +10,25 @@ from typing import Final
 from shootdown.fuzz.inputs.draws import Draws
 from shootdown.fuzz.inputs.race_round import ALL_PAGES, Round
 from shootdown.machine.geometry import FANOUT
+from shootdown.mm.operations import BY_NAME, BY_NUMBER
 from shootdown.scenario.binary import WIDTH, decode, encode
 from shootdown.scenario.kinds import (
     COLLAPSE,
     EXIT,
-    FILE,
-    FORK,
     FREE,
     HUGE,
     HUGE_ZERO,
     KSM,
+    LAYOUTS,
     LAZY,
     MUNMAP,
     NUMA_SCAN,
-    PFNMAP,
-    PKEY_MPROTECT,
-    PRIVATE,
-    PUNCH,
-    REVOKE,
     SHRINK,
-    SWAPOUT,
     SWITCH,
-    UFFD_REGISTER,
-    UFFD_UNWP,
     UFFD_WP,
-    WRITEBACK,
-    WRPKRU,
 )
 from shootdown.scenario.record import Header, Scenario
 
-NEEDS: Final = {UFFD_WP: UFFD_REGISTER, UFFD_UNWP: UFFD_REGISTER, EXIT: FORK, PKEY_MPROTECT: WRPKRU}
-"""The operation without which one of this kind is refused with no effect, or which makes no difference."""
-LAYOUTS_FOR: Final = {
-    SWAPOUT: (PRIVATE, FILE),
-    KSM: (PRIVATE,),
-    WRITEBACK: (FILE,),
-    PUNCH: (FILE,),
-    COLLAPSE: (HUGE,),
-    SHRINK: (HUGE,),
-    REVOKE: (PFNMAP,),
-}
-"""What must be mapped, one of these, if an operation of this kind is to find anything; the last one that is among the
-kinds wins."""
 HUGE_HINTS: Final = 0.5
 """How often NUMA hints are for huge pages, whose hint faults are others than those of small pages."""
 
@@ -69,7 +46,7 @@ def race_scenario(
         # A merge asks whether an entry is clean and read-only: it takes two calls to make it look so for a while.
         operations = [*operations, FREE, UFFD_WP]
     body = bytearray()
-    for kind in sorted({NEEDS[kind] for kind in operations if kind in NEEDS}):
+    for kind in sorted({needed for each in operations for needed in needs_of(each)}):
         body += bytes((kind, draws.randrange(0, header.cpus), ALL_PAGES, 0))
     if EXIT in operations:
         # Exit is refused while another CPU runs the address space: the others go to the child, or to a kernel thread.
@@ -82,6 +59,11 @@ def race_scenario(
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
 
 
+def needs_of(kind: int) -> list[int]:
+    """Return the kinds of operation without which one of this kind has no effect, or makes no difference."""
+    return [BY_NAME[name].number for name in BY_NUMBER[kind].needs]
+
+
 def _header(draws: Draws, header: Header, operations: Sequence[int]) -> Header:
     """Return the header with what these kinds need.
 
@@ -91,9 +73,9 @@ def _header(draws: Draws, header: Header, operations: Sequence[int]) -> Header:
     hints_are_huge = NUMA_SCAN in operations and draws.random() < HUGE_HINTS
     if hints_are_huge:
         header = header._replace(layout=HUGE)
-    for kind, layouts in LAYOUTS_FOR.items():
-        if kind in operations:
-            header = header._replace(layout=draws.choice(layouts))
+    layouts = _layouts_for(operations)
+    if layouts:
+        header = header._replace(layout=draws.choice(layouts))
     if SHRINK in operations:
         header = header._replace(machine=header.machine | HUGE_ZERO)
     if COLLAPSE in operations or SHRINK in operations or hints_are_huge:
@@ -104,3 +86,12 @@ def _header(draws: Draws, header: Header, operations: Sequence[int]) -> Header:
         # A table goes, and there is another one for what else uses the address space.
         header = header._replace(pages=max(header.pages, FANOUT + 1))
     return header
+
+
+def _layouts_for(operations: Sequence[int]) -> list[int]:
+    """Return the layouts in which all of the operations find something, or if there is none, the last one of them."""
+    wanted = [each.layouts for each in map(BY_NUMBER.__getitem__, operations) if each.layouts]
+    if not wanted:
+        return []
+    common = [name for name in wanted[-1] if all(name in layouts for layouts in wanted)]
+    return [LAYOUTS.index(name) for name in common or wanted[-1]]

@@ -7,66 +7,49 @@ pmd-none-before-copy came up in none of 60,000 scenarios; among those of their t
 
 from typing import Final, NamedTuple
 
-from shootdown.scenario.kinds import (
-    AGE,
-    CLEAR_REFS,
-    COLLAPSE,
-    COPY,
-    DONTNEED,
-    EXIT,
-    FORK,
-    FREE,
-    KSM,
-    LAZY,
-    MIGRATE,
-    MPROTECT,
-    MREMAP,
-    MUNMAP,
-    NUMA_SCAN,
-    PIN,
-    PKEY_MPROTECT,
-    POKE,
-    PUNCH,
-    RECLAIM,
-    REVOKE,
-    SHRINK,
-    SWAPOUT,
-    SWITCH,
-    TICK,
-    UFFD_UNWP,
-    UFFD_WP,
-    WRITEBACK,
-    WRPKRU,
-)
+from shootdown.mm.operations import OPERATIONS
 
 
 class Theme(NamedTuple):
-    """Kinds of operation, and what they meet in."""
+    """A state, and the kinds of operation that have it in common."""
 
     shared: str
     kinds: tuple[int, ...]
-    cpus: int = 1
+    cpus: int
     """How many CPUs its deepest race has, each with another part in it."""
-    weight: int = 1
+    weight: int
     """How often it is drawn; more than once where the race of the catalogue that takes longest is one of its."""
 
 
+def _theme(shared: str, cpus: int = 1, weight: int = 1) -> Theme:
+    kinds = tuple(each.number for each in OPERATIONS if shared in each.shares)
+    if len(kinds) < 2:
+        message = f"'{shared}' is shared by fewer than two operations"
+        raise ValueError(message)
+    return Theme(shared, kinds, cpus, weight)
+
+
 THEMES: Final = (
-    Theme("rights of an entry", (MPROTECT, UFFD_WP, UFFD_UNWP, NUMA_SCAN, CLEAR_REFS, FORK, AGE)),
-    Theme("rmap of a page of the file", (WRITEBACK, PUNCH, MREMAP, DONTNEED, MUNMAP)),
-    Theme("write of a page of the file", (WRITEBACK, SWAPOUT, PIN)),
-    Theme("a page with a reference", (UFFD_WP, UFFD_UNWP, MIGRATE, PIN), cpus=5, weight=2),
-    Theme("a page that goes", (SWAPOUT, RECLAIM, FREE, DONTNEED, MPROTECT, MREMAP)),
-    Theme("a page that is copied", (SWAPOUT, MIGRATE, PIN, FORK)),
-    Theme("content of two pages", (KSM, COPY)),
-    Theme("hint of a page", (NUMA_SCAN, DONTNEED, MIGRATE, MPROTECT), weight=2),
-    Theme("PMD of a huge page", (NUMA_SCAN, DONTNEED, FREE, CLEAR_REFS, MREMAP)),
-    Theme("huge zero page", (SHRINK, MUNMAP, DONTNEED, MPROTECT)),
-    Theme("protection keys", (PKEY_MPROTECT, WRPKRU, MPROTECT, NUMA_SCAN)),
-    Theme("pages of a driver", (REVOKE, MUNMAP, MREMAP, FORK)),
-    Theme("page table under a walker", (COLLAPSE, PIN, DONTNEED, LAZY, MREMAP)),
-    Theme("page table of a lazy CPU", (MUNMAP, LAZY, UFFD_WP), weight=2),
-    Theme("loaded address space", (SWITCH, LAZY, EXIT, POKE, FORK, TICK)),
+    _theme("rights of an entry"),
+    _theme("rmap of a page of the file"),
+    _theme("write of a page of the file"),
+    _theme("a page with a reference", cpus=5, weight=2),
+    _theme("a page that goes"),
+    _theme("a page that is copied"),
+    _theme("content of two pages"),
+    _theme("hint of a page", weight=2),
+    _theme("PMD of a huge page"),
+    _theme("huge zero page"),
+    _theme("protection keys"),
+    _theme("pages of a driver"),
+    _theme("page table under a walker"),
+    _theme("page table of a lazy CPU", weight=2),
+    _theme("loaded address space"),
 )
+for _each in OPERATIONS:
+    _unknown = set(_each.shares) - {theme.shared for theme in THEMES}
+    if _unknown:
+        _message = f"{_each.name} shares {', '.join(sorted(_unknown))}, which is no theme"
+        raise ValueError(_message)
 DRAWN: Final = tuple(theme for theme in THEMES for _ in range(theme.weight))
 """The themes, repeated by weight."""

@@ -13,7 +13,6 @@ from shootdown.machine.x86 import Machine
 from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.frames import OutOfMemoryError
 from shootdown.mm.observer import Observer
-from shootdown.mm.operations import STARTS
 from shootdown.mm.step import Step, Watch
 from shootdown.mm.world import World
 from shootdown.optimized.policies import REGISTRY
@@ -21,7 +20,7 @@ from shootdown.optimized.state import Gather, X86State
 from shootdown.reference.eager import EagerFlush, EagerState
 from shootdown.run.execute import DeadlockError, apply, boot, execute, finish
 from shootdown.run.oracle import Oracle
-from shootdown.scenario import Header, Record, Scenario, kinds
+from shootdown.scenario import Header, Record, Scenario
 from shootdown.scenario.corpus import load
 from tests.kernel import Kernel, R, Told
 from tests.strategies import any_scenario
@@ -326,8 +325,3 @@ def test_no_sound_run_deadlocks_or_is_illegal(name: str, scenario: Scenario) -> 
 
     assert outcome.verdict in ("legal", "undecided"), outcome.reason
     assert outcome.verdict == "undecided" or not any(outcome.world.steps)
-
-
-def test_kinds_have_operations() -> None:
-    """Every kind of record that starts an operation is one that the memory manager knows."""
-    assert [kinds.KINDS[kind].name for kind in kinds.OPERATIONS] == list(STARTS)

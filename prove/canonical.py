@@ -16,13 +16,34 @@ from typing import Final
 
 from shootdown.machine.entry import PRESENT, PSE
 from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
-from shootdown.mm.world import MMS, World
+from shootdown.mm.world import MMS, POKING_MM, SWITCHING, WRITER, World
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
 from shootdown.prove.alive import explaining
 from shootdown.prove.packing import CPU, ENTRY, FRAME, GENERATION, MM, TABLE, arguments_of, packed
 from shootdown.prove.promises import Promises
 from shootdown.prove.rotation import FIRST, starts_of
 from shootdown.prove.sparse import Sparse
+from shootdown.prove.widths import (
+    ACCESS,
+    ASID,
+    COUNT,
+    DEFERRED,
+    FLAG,
+    FRAME_OR_NONE,
+    HOLDER,
+    LOADED,
+    MASK,
+    NEXT_ASID,
+    OWNERS,
+    PCID,
+    READERS,
+    RIGHTS,
+    SLOT,
+    TLB_FLAGS,
+    UPPERS,
+)
+from shootdown.prove.widths import FRAME as FRAME_WIDTH
+from shootdown.prove.widths import MM as MM_WIDTH
 from shootdown.reference.history import ONCE_MAPPED
 from shootdown.run.oracle import Oracle
 
@@ -94,18 +115,15 @@ class Canonical(Sparse):
         gather = state.gathers[cpu]
         deferred = state.deferred[cpu]
         unmap_mask = state.unmap_mask[cpu]
-        context = (w.task_mm[cpu] + 2) << 3 | w.loaded_mm[cpu] + 4
-        context = context << 3 | w.kthread[cpu] << 2 | w.lazy[cpu] << 1 | w.irqs_off[cpu]
-        context = context << 7 | (self.frame(root) if root >= 0 else FRAMES)
-        context = context << 6 | machine.pcid[cpu]
-        out.append((context << 4 | state.asid[cpu]) << 3 | state.next_asid[cpu])
-        out.append(
-            (len(stack) << 8 | len(tlb)) << 14
-            | len(psc) << 9
-            | len(deferred) << 2
-            | (unmap_mask != 0) << 1
-            | (gather is not None)
-        )
+        context = w.task_mm[cpu] - SWITCHING << LOADED | w.loaded_mm[cpu] - POKING_MM
+        context = context << FLAG | w.kthread[cpu]
+        context = (context << FLAG | w.lazy[cpu]) << FLAG | w.irqs_off[cpu]
+        context = context << FRAME_OR_NONE | (self.frame(root) if root >= 0 else FRAMES)
+        context = context << PCID | machine.pcid[cpu]
+        out.append((context << ASID | state.asid[cpu]) << NEXT_ASID | state.next_asid[cpu])
+        counts = (len(stack) << COUNT | len(tlb)) << UPPERS | len(psc)
+        counts = counts << DEFERRED | len(deferred)
+        out.append((counts << FLAG | (unmap_mask != 0)) << FLAG | (gather is not None))
         if unmap_mask:
             out.append(self.turned(unmap_mask, w.cpus))
         for s in stack:
@@ -117,11 +135,11 @@ class Canonical(Sparse):
         for key in sorted(tlb):
             cached = tlb[key]
             frame = cached >> 8 & 63
-            fact = (key << 8 | cached & 0xFF) << 6 | self.frame(frame)
+            fact = (key << TLB_FLAGS | cached & 0xFF) << FRAME_WIDTH | self.frame(frame)
             if not self.names:
                 out.append(cached >> 14)
             for i in range(FANOUT if key & 8 else 1):
-                fact = fact << 1 | (cached >> 14 == generation[frame + i])
+                fact = fact << FLAG | (cached >> 14 == generation[frame + i])
             out.append(fact)
         for key in sorted(psc):
             out += (key, self.entry(psc[key]))
@@ -130,7 +148,7 @@ class Canonical(Sparse):
             if mm < 0:
                 out.append(-1)
             elif self.names:
-                out.append((state.tlb_gen[mm] - ctx_gen[slot]) << 2 | mm)
+                out.append((state.tlb_gen[mm] - ctx_gen[slot]) << MM_WIDTH | mm)
             else:
                 out += (mm, state.tlb_gen[mm], ctx_gen[slot])
         if gather is not None:
@@ -138,7 +156,7 @@ class Canonical(Sparse):
                 gather.mm,
                 gather.start,
                 gather.end,
-                gather.freed_tables << 1 | gather.strict,
+                gather.freed_tables << FLAG | gather.strict,
                 len(gather.pages),
             )
             for frame in gather.pages:
@@ -181,7 +199,7 @@ class Canonical(Sparse):
         memory = self.memory
         first, cpus = self.first, w.cpus
         tables = self.unhooked
-        out.append(len(w.gone) << 1 | (w.poking >= 0))
+        out.append(len(w.gone) << FLAG | (w.poking >= 0))
         if w.poking >= 0:
             table = frame_of(memory[w.poking << 2])
             tables |= 1 << w.poking | 1 << table
@@ -198,13 +216,13 @@ class Canonical(Sparse):
                 out.append(-1)
                 continue
             tables |= 1 << root
-            facts = oracle.tracked[mm] << 1 | w.live[mm]
-            out.append((w.mmap_lock[mm] + 1) << 8 | self.frame(root) << 2 | facts)
+            facts = (w.mmap_lock[mm] - WRITER) << FRAME_WIDTH | self.frame(root)
+            out.append((facts << FLAG | oracle.tracked[mm]) << FLAG | w.live[mm])
             locks = 0
-            for holder in (w.pmd_lock[mm], w.ptl[mm * TABLES], w.ptl[mm * TABLES + 1]):
-                locks = locks << 4 | ((holder - first) % cpus + 1 if holder >= 0 else 0)
+            for holder in (w.pmd_lock[mm], *w.ptl[mm * TABLES : (mm + 1) * TABLES]):
+                locks = locks << HOLDER | ((holder - first) % cpus + 1 if holder >= 0 else 0)
             out += (
-                locks << 8 | self.turned(state.cpumask[mm], cpus),
+                locks << MASK | self.turned(state.cpumask[mm], cpus),
                 state.pending[mm],
                 state.batched[mm] - state.batched_flushed[mm],
             )
@@ -222,9 +240,9 @@ class Canonical(Sparse):
             regions = w.vma[mm]
             for page in range(w.pages):
                 slot = mm * PAGES + page
-                rights = (oracle.region_rights[slot] + 1) << 1 | (oracle.armed[slot] != 0)
-                readers = w.vma_readers.get(slot, 0)
-                out.append((regions[page] << 4 | readers) << 7 | rights)
+                region = regions[page] << READERS | w.vma_readers.get(slot, 0)
+                region = region << RIGHTS | oracle.region_rights[slot] + 1
+                out.append(region << FLAG | (oracle.armed[slot] != 0))
                 self._versions(oracle, slot)
         return tables
 
@@ -257,7 +275,7 @@ class Canonical(Sparse):
                 elif version & deny:
                     denied = True
             if denied:
-                out += ((distance << 5 | slot) << 4 | deny, kept)
+                out += ((distance << SLOT | slot) << ACCESS | deny, kept)
                 if deny & ONCE_MAPPED:
                     out.append(oracle.shows_content(slot, index))
         freed = oracle.open_free.get(cpu)
@@ -291,19 +309,22 @@ class Canonical(Sparse):
                 if free >> frame & 1:
                     out.append(_IS_FREE)
                     continue
-                fact = w.refs[frame] << 2 | (merged >> frame & 1) << 1 | misplaced >> frame & 1
-                fact = fact << 2 | (lazy_free >> frame & 1) << 1 | page_lock >> frame & 1
+                fact = w.refs[frame] << FLAG | merged >> frame & 1
+                fact = fact << FLAG | misplaced >> frame & 1
+                fact = fact << FLAG | lazy_free >> frame & 1
+                fact = fact << FLAG | page_lock >> frame & 1
                 if w.file_frames:
-                    dirty = w.dirty >> frame & 1 | (oracle.being_cleaned >> frame & 1) << 1
-                    fact = fact << 3 | dirty << 1 | w.file_frames >> frame & 1
+                    fact = fact << FLAG | oracle.being_cleaned >> frame & 1
+                    fact = fact << FLAG | w.dirty >> frame & 1
+                    fact = fact << FLAG | w.file_frames >> frame & 1
                 if tables >> frame & 1:
                     out.append(fact)
                     continue
                 shared = oracle.shared_object[frame]
                 mapped = int(shared >= 0)
                 for owner in objects[frame * MMS : frame * MMS + MMS]:
-                    mapped = mapped << 1 | (owner >= 0)
-                out += (fact << 4 | mapped, self.value(self.memory[frame << 2]))
+                    mapped = mapped << FLAG | (owner >= 0)
+                out += (fact << FLAG + OWNERS | mapped, self.value(self.memory[frame << 2]))
                 if mapped:
                     for owner in objects[frame * MMS : frame * MMS + MMS]:
                         if owner >= 0:
@@ -319,7 +340,7 @@ class Canonical(Sparse):
                 home = oracle.home[owner]
                 given_up = oracle.last_store[owner] <= oracle.freed_upto[owner]
                 name = self.frame(home) if home >= 0 else home
-                out += (self.value(oracle.shadow[owner]), name << 1 | given_up)
+                out += (self.value(oracle.shadow[owner]), name << FLAG | given_up)
             else:
                 return
 

@@ -27,8 +27,41 @@ is released, before a frame is freed, before the operation returns, before recla
 it writes one to its file."""
 
 
+class Walk(Protocol):
+    """A walk over a world that makes its key in a proof, in which nothing may depend on a name.
+
+    A state that a strategy adds writes itself into it: numbers that mean the same in every world as they are (an
+    address space, a page, a count), all else by what these methods return for it.
+    """
+
+    def write(self, *facts: int) -> None:
+        """Append numbers to the key."""
+
+    def frame(self, frame: int) -> int:
+        """Return the name of a frame."""
+        ...
+
+    def turned(self, mask: int, cpus: int) -> int:
+        """Return a mask of CPUs, a bit each, as it is if the CPUs are rotated."""
+        ...
+
+    def generation(self, mm: int, generation: int) -> int:
+        """Return a generation of an address space by its distance from the newest one."""
+        ...
+
+    def epoch(self, epoch: int) -> None:
+        """Write what was postponed to an epoch that has not ended; a state does so once for each, in its own order."""
+
+
 class FlushState(Protocol):
-    """The mutable part of a strategy, in the world."""
+    """The mutable part of a strategy, in the world.
+
+    A strategy that must remember something of its own extends optimized.state.X86State, with `_copy`, `key` and `write`
+    extended, and makes one in `new_state`; optimized/latr.py is an example.
+    """
+
+    def write(self, walk: Walk, cpus: int) -> None:
+        """Write what the strategy has added to the state, for the key of a world of that many CPUs."""
 
     def copy(self) -> "FlushState":
         """Return an equal state that shares no mutable part with this one."""

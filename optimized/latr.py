@@ -13,6 +13,7 @@ gather were still open: who has walked beside it, taken the page-table lock firs
 is nested.
 """
 
+from shootdown.mm.flush import Walk
 from shootdown.mm.frames import put_page
 from shootdown.mm.step import Step, push, step
 from shootdown.mm.world import FLUSHES, SWITCHING, World
@@ -22,12 +23,40 @@ from shootdown.optimized.state import Gather, X86State
 from shootdown.optimized.strategy import GatherFlush
 
 EPOCH, SPACE, FIRST, COUNT, GENERATION, WAITING, PAGES_FROM = range(7)
-"""An element of X86State.lazy_frees: the number of its epoch, the address space, range and generation of the flush, a
+"""An element of LatrState.lazy_frees: the number of its epoch, the address space, range and generation of the flush, a
 bit for each CPU that still has to carry it out, and the frames whose references are dropped behind that."""
+
+
+class LatrState(X86State):
+    """X86State, with `lazy_frees`: what has been put off, in order."""
+
+    __slots__ = ("lazy_frees",)
+
+    def __init__(self, cpus: int, asids: int, batch: int, known: X86State | None = None) -> None:
+        self.lazy_frees: list[tuple[int, ...]] = []
+        super().__init__(cpus, asids, batch, known)
+
+    def _copy(self, known: X86State) -> None:
+        assert isinstance(known, LatrState), "a state is copied from one of its own class"
+        super()._copy(known)
+        self.lazy_frees = known.lazy_frees.copy()
+
+    def key(self) -> tuple[object, ...]:
+        return (*super().key(), tuple(self.lazy_frees))
+
+    def write(self, walk: Walk, cpus: int) -> None:
+        for epoch, mm, first, count, generation, waiting, *frames in self.lazy_frees:
+            behind = walk.generation(mm, generation)
+            walk.write(mm, first, count, behind, walk.turned(waiting, cpus), len(frames))
+            walk.write(*map(walk.frame, frames))
+            walk.epoch(epoch)
 
 
 class LatrFlush(GatherFlush):
     """Puts off what munmap and MADV_DONTNEED would interrupt others for."""
+
+    def new_state(self, cpus: int, asids: int, batch: int) -> LatrState:
+        return LatrState(cpus, asids, batch)
 
     def gather_finish_free(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -55,7 +84,7 @@ class LatrFlush(GatherFlush):
         super().switch_mm(w, cpu, mm)
 
     def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
-        state: X86State = w.flush_state
+        state: LatrState = w.flush_state
         if any(entry[SPACE] == mm for entry in state.lazy_frees):
             push(w, cpu, (flush_send, mm, 0, w.pages, 0))
 
@@ -68,7 +97,7 @@ class LatrFlush(GatherFlush):
 @step("save LATR state", "return")
 def save_latr_state(w: World, cpu: int, _s: Step) -> None:
     """Close the gather with a flush of the own CPU alone."""
-    state: X86State = w.flush_state
+    state: LatrState = w.flush_state
     gather = state.gathers[cpu]
     assert gather is not None, "only steps of an open gather close it"
     mm, first, count = gather.mm, gather.start, gather.end - gather.start
@@ -97,7 +126,7 @@ def save_latr_state(w: World, cpu: int, _s: Step) -> None:
 
 def sweep(w: World, cpu: int) -> None:
     """Carry out what the CPU has to flush for others."""
-    state: X86State = w.flush_state
+    state: LatrState = w.flush_state
     for i, entry in enumerate(state.lazy_frees):
         if entry[WAITING] >> cpu & 1:
             mm = entry[SPACE]
@@ -109,7 +138,7 @@ def sweep(w: World, cpu: int) -> None:
 
 
 def _end_epochs(w: World) -> None:
-    state: X86State = w.flush_state
+    state: LatrState = w.flush_state
     ended = [entry for entry in state.lazy_frees if not entry[WAITING]]
     if ended:
         state.lazy_frees = [entry for entry in state.lazy_frees if entry[WAITING]]

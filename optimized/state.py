@@ -2,6 +2,9 @@
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
+from shootdown.mm.flush import Walk
 from shootdown.mm.world import MMS
 
 FIRST_GLOBAL: Final = 8
@@ -67,6 +70,7 @@ class Gather:
         )
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class X86State:
     """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B): World.flush_state under the optimized model.
 
@@ -77,7 +81,6 @@ class X86State:
     Per CPU: `unmap_mask` (arch_tlbbatch: a bit for each CPU that its batch of unmaps must reach), `asid` loaded,
     `next_asid`, for each slot the context's address space and generation, and in `need_tlbsync` a bit: it has issued a
     broadcast that it has not waited for.
-    `lazy_frees` is what optimized.latr puts off.
     """
 
     __slots__ = (
@@ -93,7 +96,6 @@ class X86State:
         "gathers",
         "global_asid",
         "last_global",
-        "lazy_frees",
         "need_tlbsync",
         "next_asid",
         "pending",
@@ -104,7 +106,7 @@ class X86State:
     )
 
     def __init__(self, cpus: int, asids: int, batch: int, known: "X86State | None" = None) -> None:
-        """Begin with nothing loaded and no gather open; or with all that `known` holds."""
+        """Begin with nothing loaded and no gather open; or with all that `known`, a state of the same class, holds."""
         self.asids = asids
         self.batch = batch
         if known is not None:
@@ -127,11 +129,10 @@ class X86State:
         self.transition = 0
         self.need_tlbsync = 0
         self.trim_due = 0
-        self.lazy_frees: list[tuple[int, ...]] = []
 
     def copy(self) -> "X86State":
         """Return an equal state that shares no mutable part with this one."""
-        return X86State(0, self.asids, self.batch, self)
+        return type(self)(0, self.asids, self.batch, self)
 
     def _copy(self, known: "X86State") -> None:
         self.tlb_gen = known.tlb_gen.copy()
@@ -151,7 +152,6 @@ class X86State:
         self.transition = known.transition
         self.need_tlbsync = known.need_tlbsync
         self.trim_due = known.trim_due
-        self.lazy_frees = known.lazy_frees.copy()
 
     def key(self) -> tuple[object, ...]:
         """Return a hashable value, equal for equal states."""
@@ -173,8 +173,10 @@ class X86State:
             self.transition,
             self.need_tlbsync,
             self.trim_due,
-            tuple(self.lazy_frees),
         )
+
+    def write(self, walk: Walk, cpus: int) -> None:
+        """Write nothing: all of this state is known to the walk."""
 
     def count_open(self, mm: int) -> int:
         """Return tlb_flush_pending of the address space: how many gathers say that they are open."""

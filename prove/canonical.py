@@ -59,7 +59,7 @@ class Canonical(Sparse):
     __slots__ = ("_alive", "memory", "unhooked")
 
     def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
-        super().__init__(first, names=names, number_frames=huge or not names)
+        super().__init__(w, oracle, first, names=names, number_frames=huge or not names)
         self.memory = w.machine.memory
         # Frames of page tables that only their operation still names, a bit each.
         self.unhooked = 0
@@ -80,8 +80,7 @@ class Canonical(Sparse):
             self.driver(w)
         if state.last_global >= FIRST_GLOBAL:
             self.broadcasts(w, state)
-        if state.trim_due or state.lazy_frees:
-            self.put_off(w, oracle, state)
+        self.own_state(w, state)
         if w.swap_map or w.swap_cache:
             self.swap(w, oracle)
         if w.pkru:
@@ -97,7 +96,7 @@ class Canonical(Sparse):
             owner = oracle.dropped[slot]
             if oracle.lives(owner):
                 self.out += (-3, slot, self.owner(owner))
-        Promises(oracle.contract, self, self.out, first, cpus).write(w)
+        Promises(oracle.contract, self, self.epochs, first, cpus).write(w)
         self._contents(w, oracle, tables)
         self._free(w)
         if not names:

@@ -4,9 +4,7 @@ from shootdown.contract.calls import Call
 from shootdown.contract.contract import Contract
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.world import World
-from shootdown.optimized.latr import EPOCH
-from shootdown.optimized.state import X86State
-from shootdown.prove.names import Names
+from shootdown.prove.sparse import Sparse
 
 _OLDER, _CALL, _POSTPONED, _UNSETTLED, _OVERLAPPED, _PKRU = range(-206, -200)
 """Marks that no other part of a key has."""
@@ -15,17 +13,29 @@ _OLDER, _CALL, _POSTPONED, _UNSETTLED, _OVERLAPPED, _PKRU = range(-206, -200)
 class Promises:
     """Writes a contract to `out`, in the names that a walk over its world has given.
 
-    `first` is the CPU that the walk began at. Registers get names of their own, in the order in which they are met.
+    `first` is the CPU that the walk began at, `epochs` gives the place of what is postponed.
+    Registers get names of their own, in the order in which they are met.
     """
 
-    __slots__ = ("contract", "cpus", "first", "known", "names", "out", "registers", "sequences")
+    __slots__ = (
+        "contract",
+        "cpus",
+        "epochs",
+        "first",
+        "known",
+        "names",
+        "out",
+        "registers",
+        "sequences",
+    )
 
     def __init__(
-        self, contract: Contract, names: Names, out: list[int], first: int, cpus: int
+        self, contract: Contract, walk: Sparse, epochs: dict[int, int], first: int, cpus: int
     ) -> None:
         self.contract = contract
-        self.names = names
-        self.out = out
+        self.names = walk
+        self.out = walk.out
+        self.epochs = epochs
         self.first = first
         self.cpus = cpus
         self.known: dict[int, int] = {}
@@ -43,12 +53,8 @@ class Promises:
                 if call is not None:
                     in_flight.append((distance, call))
                     self.sequences[call.sequence] = distance
-        if contract.postponed:
-            state: X86State = w.flush_state
-            for i, entry in enumerate(state.lazy_frees):
-                held = contract.postponed.get(entry[EPOCH])
-                if held is not None:
-                    self.sequences[held.sequence] = self.cpus + i
+        for epoch, held in contract.postponed.items():
+            self.sequences[held.sequence] = self.cpus + self.epochs[epoch]
         for mm, root in enumerate(w.root):
             if root < 0:
                 continue

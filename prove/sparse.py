@@ -6,22 +6,29 @@ from shootdown.optimized.state import X86State
 from shootdown.prove.names import Names
 from shootdown.run.oracle import Oracle
 
-_HUGE_ZERO, _DRIVER, _PKEYS, _FILE, _BROADCASTS, _PUT_OFF, _SWAP = range(-107, -100)
+_HUGE_ZERO, _DRIVER, _PKEYS, _FILE, _BROADCASTS, _TRIM_DUE, _OWN, _SWAP = range(-108, -100)
 """Marks that no other part of a key has."""
 
 
 class Sparse(Names):
     """Writes it to `out`; each method only where there is some, behind a mark of its own.
 
-    `first` is the CPU that the walk began at.
+    `first` is the CPU that the walk began at, `newest` the newest generation of each address space.
     """
 
-    __slots__ = ("first", "out")
+    __slots__ = ("epochs", "first", "newest", "oracle", "out")
 
-    def __init__(self, first: int, *, names: bool, number_frames: bool) -> None:
+    def __init__(
+        self, w: World, oracle: Oracle, first: int, *, names: bool, number_frames: bool
+    ) -> None:
         super().__init__(names=names, number_frames=number_frames)
         self.first = first
+        self.oracle = oracle
         self.out: list[int] = []
+        state: X86State = w.flush_state
+        self.newest = state.tlb_gen
+        # What has been postponed to an epoch: its place in the key.
+        self.epochs: dict[int, int] = {}
 
     def turned(self, mask: int, cpus: int) -> int:
         """Return a mask of CPUs whose lowest bit is the CPU that the walk began at."""
@@ -62,19 +69,43 @@ class Sparse(Names):
             for place in sorted(issued):
                 self.out += (place, self.turned(issued[place], cpus))
 
-    def put_off(self, w: World, oracle: Oracle, state: X86State) -> None:
-        """Write which masks are to be trimmed, and what lazy shootdown has put off, in order."""
-        self.out += (_PUT_OFF, state.trim_due, len(state.lazy_frees))
-        for epoch, mm, first, count, generation, waiting, *frames in state.lazy_frees:
-            behind = state.tlb_gen[mm] - generation if self.names else generation
-            self.out += (mm, first, count, behind, self.turned(waiting, w.cpus), len(frames))
-            self.out += map(self.frame, frames)
-            visits, drops = oracle.promised[epoch]
-            for slot, index, deny in visits:
-                self.out += (slot, deny, len(oracle.versions[slot]) - index)
-            self.out.append(-3)
-            for slot, owner in drops:
-                self.out += (slot, self.owner(owner))
+    def write(self, *facts: int) -> None:
+        """Append numbers to the key: mm.flush.Walk."""
+        self.out += facts
+
+    def generation(self, mm: int, generation: int) -> int:
+        """Return a generation by its distance from the newest one: mm.flush.Walk."""
+        return self.newest[mm] - generation if self.names else generation
+
+    def epoch(self, epoch: int) -> None:
+        """Write what was postponed to the end of an epoch: mm.flush.Walk."""
+        out, oracle = self.out, self.oracle
+        self.epochs[epoch] = len(self.epochs)
+        visits, drops = oracle.promised[epoch]
+        for slot, index, deny in visits:
+            out += (slot, deny, len(oracle.versions[slot]) - index)
+        out.append(-3)
+        for slot, owner in drops:
+            out += (slot, self.owner(owner))
+
+    def own_state(self, w: World, state: X86State) -> None:
+        """Write which masks are to be trimmed, and what the strategy has added to the state.
+
+        Error: ValueError if it leaves out an epoch: two worlds that differ would be one.
+        """
+        out = self.out
+        if state.trim_due:
+            out += (_TRIM_DUE, state.trim_due)
+        out.append(_OWN)
+        before = len(out)
+        state.write(self, w.cpus)
+        if len(out) == before:
+            out.pop()
+        if self.epochs.keys() != self.oracle.promised.keys():
+            message = (
+                f"{type(state).__name__}.write leaves out what is postponed to the end of an epoch"
+            )
+            raise ValueError(message)
 
     def swap(self, w: World, oracle: Oracle) -> None:
         """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""

@@ -156,7 +156,7 @@ OPERATIONS: Final = tuple(each.number for each in DECLARED)
 # another CPU and holds no page-table lock (run/window.py).
 MAX_STEPS: Final = 15
 FIRST_POINT: Final = 16
-POINTS: Final = (*STEP_POINTS, "window")
+POINTS: Final[tuple[str, ...]] = (*STEP_POINTS, "window")
 
 WINDOW: Final = FIRST_POINT + POINTS.index("window")
 

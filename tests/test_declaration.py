@@ -1,7 +1,6 @@
 """The declaration of an operation: whatever is forgotten or mistyped fails when the module is imported."""
 
 from collections.abc import Iterator
-from inspect import signature
 
 import pytest
 
@@ -16,8 +15,6 @@ from shootdown.mm.step import step
 from shootdown.mm.world import World
 from shootdown.scenario import kinds
 from tests.test_repository import ROOT
-
-FIELDS = sorted(set(signature(Operation.__init__).parameters) - {"self"})
 
 
 def start(w: World, cpu: int, page: int, count: int, arg: int) -> None:
@@ -61,11 +58,12 @@ def declared(**fields: object) -> Operation:
 
 def test_given_is_a_whole_declaration() -> None:
     """With every field an operation is declared, and nothing else is a field."""
-    assert sorted(GIVEN) == FIELDS
     assert declared() in DECLARED
+    with pytest.raises(TypeError, match="colour"):
+        declared(name="another", number=201, colour="red")
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", GIVEN)
 def test_a_forgotten_field_fails(field: str) -> None:
     """The message names the field."""
     declare: type = Operation

@@ -50,7 +50,7 @@ def test_the_tick_of_the_last_cpu_ends_the_epoch() -> None:
     k.run(2, "tick")
 
     assert frame in k.journal.freed_frames
-    assert k.state.lazy_frees == []
+    assert k.w.flush_state.lazy_frees == []
     assert k.read(1) == 0
 
 
@@ -63,7 +63,7 @@ def test_a_context_switch_does_as_well() -> None:
     k.run(0, "dontneed")
     k.run(1, "switch", arg=1)
 
-    assert k.state.lazy_frees == []
+    assert k.w.flush_state.lazy_frees == []
     assert frame not in k.journal.freed_frames, "the child has it"
 
 
@@ -188,4 +188,4 @@ def test_what_was_flushed_for_all_is_put_off_no_more() -> None:
     k.read(1, 1)
 
     assert SAVE in k.run(0, "dontneed", 1)
-    assert len(k.state.lazy_frees) == 2
+    assert len(k.w.flush_state.lazy_frees) == 2

@@ -121,7 +121,7 @@ def test_what_lazy_shootdown_has_put_off(change: Change) -> None:
     k.run(0, "dontneed")
     k.run(2, "tick")
 
-    assert k.state.lazy_frees[0][WAITING] == 0b010
+    assert k.w.flush_state.lazy_frees[0][WAITING] == 0b010
     assert changed(k, change) != changed(k, unchanged)
 
 

@@ -9,9 +9,11 @@ from typing import Final
 from shootdown.machine.entry import ACCESSED, PKEY, RW
 from shootdown.mm.fault_handler import FaultHandler
 from shootdown.optimized import rules
-from shootdown.optimized.faults import broadcast, delivery, gather, lazy, reclaim_tables
+from shootdown.optimized.faults import broadcast, delivery, gather, reclaim_tables
+from shootdown.optimized.faults.answers import answering
 from shootdown.optimized.faults.history import HISTORY
 from shootdown.optimized.faults.seed import seed
+from shootdown.optimized.latr import LatrFlush
 from shootdown.optimized.policy import Fault, Policy
 from shootdown.optimized.strategy import GatherFlush
 
@@ -69,7 +71,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "not yet flushed, records nothing, and returns while the old page can still be read",
             shortest=5,
         ),
-        strategy=gather.NeverNested,
+        strategy=answering(is_nested=False),
     ),
     seed(
         "issued-early",
@@ -243,7 +245,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "an ASID changes hands without a flush: the next address space uses the translations of the last one",
             shortest=2,
         ),
-        strategy=delivery.RecycleAsid,
+        strategy=answering(flush_recycled_asid=False),
     ),
     seed(
         "trust-accessed",
@@ -291,7 +293,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "mprotect returns",
             shortest=5,
         ),
-        gather.IgnoreBatchedPending,
+        answering(flush_batched_pending=None),
     ),
     seed(
         "dec-before-flush",
@@ -354,7 +356,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "the entry gone, is not nested, and returns while its own CPU still reads the old page",
             shortest=7,
         ),
-        strategy=lazy.PutOffUnseen,
+        strategy=answering(LatrFlush, is_put_off=False),
     ),
     seed(
         "addresses-reused",
@@ -366,7 +368,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "off, and a thread on another CPU goes on with the page that was there",
             shortest=4,
         ),
-        strategy=lazy.AddressesReused,
+        strategy=answering(LatrFlush, addresses_reused=None),
     ),
     seed(
         "reclaim-spares-lazy",

@@ -77,13 +77,6 @@ class UnlockBeforeFlush(GatherFlush):
             super().due(w, cpu, point)
 
 
-class RecycleAsid(GatherFlush):
-    """An ASID that is given to another address space is not flushed."""
-
-    def flush_recycled_asid(self) -> bool:
-        return False
-
-
 class PartialByLocal(GatherFlush):
     """A ranged invalidation is taken for enough although a newer flush than this one is already under way."""
 

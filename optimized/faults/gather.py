@@ -11,13 +11,6 @@ from shootdown.optimized.state import Gather, X86State
 from shootdown.optimized.strategy import GatherFlush
 
 
-class NeverNested(GatherFlush):
-    """The end of a gather does not look for other open gathers (before 99baac21e458)."""
-
-    def is_nested(self, w: World, gather: Gather) -> bool:
-        return False
-
-
 class DropLastPage(GatherFlush):
     """The recorded range ends one page early."""
 
@@ -82,13 +75,6 @@ class HugeUnrecorded(GatherFlush):
             w.observer.skipped(cpu, mm, page + i, old, new)
 
 
-class IgnoreBatchedPending(GatherFlush):
-    """A non-present entry is changed in place, and nobody looks whether its unmapping was flushed."""
-
-    def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
-        """Do not look."""
-
-
 class DecBeforeFlush(GatherFlush):
     """The gather says that nothing is pending any more, and flushes afterwards."""
 
@@ -105,20 +91,6 @@ class DecBeforeFlush(GatherFlush):
 def gather_forget(w: World, cpu: int, _s: Step) -> None:
     state: X86State = w.flush_state
     state.gathers[cpu] = None
-
-
-class PendingUnseen(GatherFlush):
-    """A copy does not ask whether a write-protection is still to be flushed (before 6ce64428d620)."""
-
-    def flush_pending(self, w: World, mm: int) -> bool:
-        return False
-
-
-class PendingUnseenByMerge(GatherFlush):
-    """KSM takes an entry without RW and DIRTY for write-protected (before b3a81d0841a9)."""
-
-    def pending_before_merge(self, w: World, mm: int) -> bool:
-        return False
 
 
 class PendingCleared(GatherFlush):
@@ -156,13 +128,6 @@ class TableFreedAtOnce(GatherFlush):
         free_table(w, mm, index, frame)
 
 
-class ClearRefsUnflushed(GatherFlush):
-    """clear_refs records no range, and an empty gather flushes nothing (before 912efa17e512)."""
-
-    def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
-        """Leave it to the gather, which is empty."""
-
-
 class ZapUnlockBeforeFlush(GatherFlush):
     """A zap releases the PTL with a dirty folio unmapped, and flushes at the gather's end (before 1cf35d47712d)."""
 
@@ -176,13 +141,6 @@ class RmapBeforeFlush(GatherFlush):
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
         super().dirty_folio_unmapped(w, cpu, mm, page)
         push(w, cpu, (drop_rmap, mm, page))
-
-
-class PfnmapUnflushed(GatherFlush):
-    """A driver's region leaves i_mmap before its translations are flushed (before b67fbebd4cf9)."""
-
-    def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
-        """Leave it to the gather's end."""
 
 
 class EmptyNeverNested(GatherFlush):

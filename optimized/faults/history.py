@@ -4,8 +4,10 @@ from typing import Final
 
 from shootdown.machine.entry import NX
 from shootdown.optimized import rules
-from shootdown.optimized.faults import broadcast, delivery, gather, huge, lockless, temporary
+from shootdown.optimized.faults import broadcast, delivery, gather, huge, temporary
+from shootdown.optimized.faults.answers import answering
 from shootdown.optimized.faults.seed import seed
+from shootdown.optimized.paravirt import ParavirtFlush
 from shootdown.optimized.policy import Fault, Policy
 
 
@@ -27,7 +29,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=9,
             shortest_open_from=3,
         ),
-        strategy=gather.PendingUnseen,
+        strategy=answering(flush_pending=False),
     ),
     seed(
         "merge-pending-unseen",
@@ -42,7 +44,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=9,
             shortest_open_from=1,
         ),
-        strategy=gather.PendingUnseenByMerge,
+        strategy=answering(pending_before_merge=False),
     ),
     seed(
         "batched-unmap-unseen",
@@ -55,7 +57,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "that its CPU has cached",
             shortest=5,
         ),
-        strategy=gather.IgnoreBatchedPending,
+        strategy=answering(flush_batched_pending=None),
     ),
     seed(
         "pending-cleared",
@@ -118,7 +120,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "which looks without the lock, takes it for a hole, skips it, and returns with the old content mapped",
             shortest=5,
         ),
-        strategy=huge.NoneInBetween,
+        strategy=answering(huge_invalid=0),
     ),
     seed(
         "clear-refs-unflushed",
@@ -131,7 +133,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "writable entries without a fault that would mark their pages",
             shortest=3,
         ),
-        strategy=gather.ClearRefsUnflushed,
+        strategy=answering(soft_dirty_cleared=None),
     ),
     seed(
         "soft-dirty-ignored",
@@ -273,7 +275,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "the entry; the answer is of a time before the scan, and the page is copied under a CPU that stores to it",
             shortest=7,
         ),
-        strategy=huge.AsksUnlocked,
+        strategy=answering(asks_unlocked=True),
     ),
     seed(
         "pmd-none-before-copy",
@@ -342,7 +344,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "CPU still reaches them",
             shortest=4,
         ),
-        strategy=gather.PfnmapUnflushed,
+        strategy=answering(pfn_vma_unmapped=None),
     ),
     seed(
         "collapse-without-sync",
@@ -356,7 +358,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=5,
             shortest_open_from=4,
         ),
-        strategy=lockless.CollapseWithoutSync,
+        strategy=answering(ParavirtFlush, collapse_syncs=False, collapse_defers_free=False),
     ),
     seed(
         "pmd-unchecked",
@@ -370,7 +372,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             shortest=6,
             shortest_open_from=5,
         ),
-        strategy=lockless.PmdUnchecked,
+        # Nothing but the walker's own check stood between it and the collapse in those days; the table was deposited,
+        # so a walker never read a freed one.
+        strategy=answering(ParavirtFlush, collapse_syncs=False, pmd_checked_again=False),
     ),
     seed(
         "huge-zero-put-early",

@@ -8,26 +8,12 @@ from shootdown.mm.world import World
 from shootdown.optimized.strategy import GatherFlush
 
 
-class NoneInBetween(GatherFlush):
-    """A huge PMD is taken out as none while its protection changes (before ced108037c2a)."""
-
-    def huge_invalid(self, pmd: int) -> int:
-        return 0
-
-
 class NoneBeforeCopy(GatherFlush):
     """The PMD of a misplaced huge page is cleared and flushed before its copy is mapped (before d7c3393413fe)."""
 
     def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
         set_pmd_leaf(w, cpu, mm, index, 0)
         self.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
-
-
-class AsksUnlocked(GatherFlush):
-    """A hint fault asks without the PMD lock whether the scan's flush is pending (b0943d61b8fa)."""
-
-    def asks_unlocked(self) -> bool:
-        return True
 
 
 class HugeZeroPutEarly(GatherFlush):

@@ -76,23 +76,8 @@ class FlushState(Protocol):
         ...
 
 
-class FlushStrategy(Protocol):
-    """Decides which TLBs are invalidated, and when."""
-
-    handler: FaultHandler
-    """The page-fault handler that the strategy lives with."""
-    soft_dirty_check: bool
-    """mprotect leaves a page write-protected whose first store has to be seen ("mm/mprotect: fix soft-dirty check")."""
-    report_spurious: bool
-    """The fault handler delivers a protection fault that it finds already healed; no kernel should."""
-
-    def new_state(self, cpus: int, asids: int, batch: int) -> FlushState:
-        """Return the state of a world in which nothing is pending."""
-        ...
-
-    def pte_stored(self, w: "World", cpu: int, mm: int, page: int) -> None:
-        """Called after every store to an entry that translates `page` (every page of a huge entry)."""
-        ...
+class Gathers(Protocol):
+    """mmu_gather: what is recorded while an operation changes entries, and flushed before it frees or returns."""
 
     def gather_begin(self, w: "World", cpu: int, mm: int) -> None:
         """tlb_gather_mmu: open the CPU's gather."""
@@ -102,18 +87,6 @@ class FlushStrategy(Protocol):
         self, w: "World", cpu: int, mm: int, page: int, old: int, new: int
     ) -> None:
         """change_pte_range replaced `old` by `new`, under the PTL and inside a gather."""
-        ...
-
-    def huge_inline(self) -> bool:
-        """Return whether a huge PMD is flushed inside the PMD lock, between its invalidation and its new value."""
-        ...
-
-    def huge_invalid(self, pmd: int) -> int:
-        """Return what stands in the place of a huge PMD while its protection changes."""
-        ...
-
-    def huge_changed(self, w: "World", cpu: int, mm: int, page: int, old: int, new: int) -> None:
-        """change_huge_pmd replaced `old` by `new`, under the PMD lock and inside a gather."""
         ...
 
     def entry_cleared(
@@ -128,24 +101,6 @@ class FlushStrategy(Protocol):
 
     def dirty_folio_unmapped(self, w: "World", cpu: int, mm: int, page: int) -> None:
         """A zap cleared a dirty entry of the file, under the PTL: have it flushed, and then its rmap dropped."""
-        ...
-
-    def table_removed(self, w: "World", cpu: int, mm: int, index: int, frame: int) -> None:
-        """pte_free_tlb: queue a page table to be freed after the flush."""
-        ...
-
-    def table_reclaimed(self, w: "World", cpu: int, mm: int, index: int, frame: int) -> None:
-        """pte_free_tlb of a page table that MADV_DONTNEED has emptied, and whose region stays."""
-        ...
-
-    def faulted_table(self, w: "World", mm: int, index: int, pmd: int) -> int:
-        """pmd_same: return the frame of the page table that a fault fills, which has read `pmd` before it took the PTL;
-        -1 when another one, or none, is hooked in by now.
-        """
-        ...
-
-    def upper_tables_removed(self, w: "World", cpu: int) -> None:
-        """free_pgd_range of a whole address space: queue the levels between the top-level table and the PMD tables."""
         ...
 
     def pfn_vma_unmapped(self, w: "World", cpu: int) -> None:
@@ -163,6 +118,68 @@ class FlushStrategy(Protocol):
     def gather_finish_free(self, w: "World", cpu: int) -> None:
         """As gather_finish, of a munmap or MADV_DONTNEED, by which the program has given up what it had there."""
         ...
+
+
+class PageTables(Protocol):
+    """Page tables that go, and who may still walk them."""
+
+    def table_removed(self, w: "World", cpu: int, mm: int, index: int, frame: int) -> None:
+        """pte_free_tlb: queue a page table to be freed after the flush."""
+        ...
+
+    def table_reclaimed(self, w: "World", cpu: int, mm: int, index: int, frame: int) -> None:
+        """pte_free_tlb of a page table that MADV_DONTNEED has emptied, and whose region stays."""
+        ...
+
+    def upper_tables_removed(self, w: "World", cpu: int) -> None:
+        """free_pgd_range of a whole address space: queue the levels between the top-level table and the PMD tables."""
+        ...
+
+    def faulted_table(self, w: "World", mm: int, index: int, pmd: int) -> int:
+        """pmd_same: return the frame of the page table that a fault fills, which has read `pmd` before it took the PTL;
+        -1 when another one, or none, is hooked in by now.
+        """
+        ...
+
+    def collapse_syncs(self) -> bool:
+        """Return whether a collapse that has taken a page table out waits for lockless walkers before it copies."""
+        ...
+
+    def collapse_defers_free(self) -> bool:
+        """Return whether a collapse waits for lockless walkers before it frees the page table."""
+        ...
+
+    def pmd_checked_again(self) -> bool:
+        """Return whether a lockless walker that has taken a reference looks at the PMD again."""
+        ...
+
+
+class HugePages(Protocol):
+    """Leaves of 2 MiB, which are flushed inside the PMD lock or not."""
+
+    def huge_inline(self) -> bool:
+        """Return whether a huge PMD is flushed inside the PMD lock, between its invalidation and its new value."""
+        ...
+
+    def huge_invalid(self, pmd: int) -> int:
+        """Return what stands in the place of a huge PMD while its protection changes."""
+        ...
+
+    def huge_changed(self, w: "World", cpu: int, mm: int, page: int, old: int, new: int) -> None:
+        """change_huge_pmd replaced `old` by `new`, under the PMD lock and inside a gather."""
+        ...
+
+    def replacing_huge(self, w: "World", cpu: int, mm: int, index: int) -> None:
+        """Called under the PMD lock before the entry of a migrated huge page, in no TLB, gives way to its copy's."""
+        ...
+
+    def asks_unlocked(self) -> bool:
+        """Return whether a hint fault on a huge page asks pte_accessible in front of the PMD lock and not under it."""
+        ...
+
+
+class Deferral(Protocol):
+    """Flushes outside a gather: put off to a point of the operation, or to whoever needs them first."""
 
     def defer(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
         """Note that `count` pages from `first` were changed and must be flushed by the operation's next due point."""
@@ -196,65 +213,61 @@ class FlushStrategy(Protocol):
         """pte_accessible: a TLB may hold the entry, which is PRESENT, or PROTNONE with a flush pending."""
         ...
 
-    def asks_unlocked(self) -> bool:
-        """Return whether a hint fault on a huge page asks pte_accessible in front of the PMD lock and not under it."""
-        ...
-
-    def replacing_huge(self, w: "World", cpu: int, mm: int, index: int) -> None:
-        """Called under the PMD lock before the entry of a migrated huge page, in no TLB, gives way to its copy's."""
-        ...
-
     def pending_before_merge(self, w: "World", mm: int) -> bool:
         """mm_tlb_flush_pending, as write_protect_page asks it of an entry that looks clean and read-only."""
-        ...
-
-    def spurious_fault(self, w: "World", cpu: int, mm: int) -> None:
-        """flush_tlb_fix_spurious_fault: the handler has found nothing to change."""
-        ...
-
-    def flush_range(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
-        """flush_tlb_range, now; of a single page flush_tlb_page."""
-        ...
-
-    def tick(self, w: "World", cpu: int) -> None:
-        """The CPU has its timer interrupt."""
         ...
 
     def addresses_reused(self, w: "World", cpu: int, mm: int) -> None:
         """Addresses of `mm` at which nothing is mapped are about to be mapped again, under mmap_lock for writing."""
         ...
 
-    def collapse_syncs(self) -> bool:
-        """Return whether a collapse that has taken a page table out waits for lockless walkers before it copies."""
+
+class Immediate(Protocol):
+    """Flushes at once."""
+
+    def pte_stored(self, w: "World", cpu: int, mm: int, page: int) -> None:
+        """Called after every store to an entry that translates `page` (every page of a huge entry)."""
         ...
 
-    def collapse_defers_free(self) -> bool:
-        """Return whether a collapse waits for lockless walkers before it frees the page table."""
+    def flush_range(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
+        """flush_tlb_range, now; of a single page flush_tlb_page."""
         ...
 
-    def pmd_checked_again(self) -> bool:
-        """Return whether a lockless walker that has taken a reference looks at the PMD again."""
+    def spurious_fault(self, w: "World", cpu: int, mm: int) -> None:
+        """flush_tlb_fix_spurious_fault: the handler has found nothing to change."""
+        ...
+
+
+class Contexts(Protocol):
+    """Address spaces that CPUs load, leave and forget."""
+
+    def boot(self, w: "World", cpu: int, mm: int) -> None:
+        """Load `mm` on a CPU before the run begins, without steps."""
         ...
 
     def switch_mm(self, w: "World", cpu: int, mm: int) -> None:
         """switch_mm_irqs_off: load `mm` on the CPU, leaving lazy mode."""
         ...
 
-    def mm_freed(self, w: "World", mm: int) -> None:
-        """destroy_context: nothing that was cached for `mm` is used again, and a new address space gets its number."""
-        ...
-
     def in_temporary_mm(self, w: "World", cpu: int, inside: "Step") -> None:
         """use_temporary_mm, the step `inside`, unuse_temporary_mm: all with interrupts disabled."""
         ...
 
-    def boot(self, w: "World", cpu: int, mm: int) -> None:
-        """Load `mm` on a CPU before the run begins, without steps."""
+    def tick(self, w: "World", cpu: int) -> None:
+        """The CPU has its timer interrupt."""
+        ...
+
+    def mm_freed(self, w: "World", mm: int) -> None:
+        """destroy_context: nothing that was cached for `mm` is used again, and a new address space gets its number."""
         ...
 
     def quiesce(self, w: "World") -> None:
         """Do what this strategy has put off to a later context switch, so that only live entries remain."""
         ...
+
+
+class Feedback(Protocol):
+    """What campaigns and reports ask of a strategy."""
 
     def tag_owner(self, w: "World", cpu: int, pcid: int) -> int:
         """Return the address space whose translations the CPU would use under the PCID, -1 for none."""
@@ -268,4 +281,21 @@ class FlushStrategy(Protocol):
         """Return how many flushes of `mm` the most outdated TLB lacks, for feedback: of the CPUs on which `mm` is
         loaded, 0 to 3, and of those that keep its context for later, 0 to 15.
         """
+        ...
+
+
+class FlushStrategy(
+    Gathers, PageTables, HugePages, Deferral, Immediate, Contexts, Feedback, Protocol
+):
+    """Decides which TLBs are invalidated, and when."""
+
+    handler: FaultHandler
+    """The page-fault handler that the strategy lives with."""
+    soft_dirty_check: bool
+    """mprotect leaves a page write-protected whose first store has to be seen ("mm/mprotect: fix soft-dirty check")."""
+    report_spurious: bool
+    """The fault handler delivers a protection fault that it finds already healed; no kernel should."""
+
+    def new_state(self, cpus: int, asids: int, batch: int) -> FlushState:
+        """Return the state of a world in which nothing is pending."""
         ...

@@ -43,6 +43,9 @@ class Oracle(History):
 
     When an outcome is legal but not the one the reference itself would show, it is adopted: the store reaches the
     shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).
+
+    Of the parts of Observer, Objects answers Contents, and History Regions; Accesses, Frames and Walkers are judged
+    here. Calls are kept by History, and told to the contract here.
     """
 
     __slots__ = ("contract", "explained", "skips", "world")

@@ -154,7 +154,7 @@ def user_copy(w: World, cpu: int, s: Step) -> None:
 
 
 def _fault(w: World, cpu: int, current: Step, limit: int, fault: Step) -> None:
-    """Push the fault, and behind it the access again, which counts its tries last; give up behind the last of them."""
+    """Push the fault, and after it the access again, which counts its tries last; give up after the last of them."""
     again, first, second, tries = current
     if tries == limit:
         w.op[cpu] = IDLE_OP

@@ -155,7 +155,7 @@ def changed_entry(old: int, vma: int, mode: int) -> int:
 
 
 def hinted_entry(entry: int, vma: int) -> int:
-    """Return what stands again, behind a hint fault, for an entry that the NUMA scan made PROTNONE.
+    """Return what stands again, after a hint fault, for an entry that the NUMA scan made PROTNONE.
 
     RW was left in the entry (pte_mk_savedwrite, until Linux 6.1). Newer kernels forget it and go by
     can_change_pte_writable, which is safe as they never copy an exclusive page. Here a write fault copies one that

@@ -3,7 +3,7 @@
 Writing 4 to /proc/PID/clear_refs takes mmap_lock for writing, clears RW and SOFT_DIRTY in every entry, flushes the
 address space and returns; from then on the first store to a page faults, and the handler sets SOFT_DIRTY again.
 A driver's pages are left alone (clear_refs_test_walk), and here their regions go on to count as written.
-The gather says that a flush is pending; the entries are not recorded in it, and the flush in front of its end covers
+The gather says that a flush is pending; the entries are not recorded in it, and the flush before its end covers
 everything (912efa17e512).
 """
 

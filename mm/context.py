@@ -76,6 +76,6 @@ def enter_lazy_tlb(w: World, cpu: int, _s: Step) -> None:
 
 
 def leave_lazy(w: World, cpu: int) -> None:
-    """Put the user thread back on the CPU in front of its next operation."""
+    """Put the user thread back on the CPU before its next operation."""
     w.kthread[cpu] = False
     push(w, cpu, (context_switch, w.task_mm[cpu]))

@@ -7,7 +7,7 @@ from shootdown.mm.world import World
 
 
 def give_up(w: World, cpu: int) -> None:
-    """End the CPU's user access, which holds no lock; the thread goes on behind it.
+    """End the CPU's user access, which holds no lock; the thread goes on after it.
 
     A thread that waits for a userfaultfd event is treated like one that got a signal: the scenario may issue the access
     again after the page was resolved.

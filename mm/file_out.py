@@ -46,10 +46,10 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
 
 @step("shrink_folio_list, unmapped", "check", takes="frame")
 def unmapped(w: World, cpu: int, s: Step) -> None:
-    """Flush in front of the write of a dirty folio, even of one that is then kept; drop a clean one.
+    """Flush before the write of a dirty folio, even of one that is then kept; drop a clean one.
 
     With the references asked for first, a dirty folio that is kept was unlocked with its flush to come: writeback found
-    no entry to clean, and a store through the old translation behind it was lost (good_pageout_of_a_page_with_a_pin).
+    no entry to clean, and a store through the old translation after it was lost (good_pageout_of_a_page_with_a_pin).
     """
     frame = s[1]
     if w.dirty >> frame & 1:

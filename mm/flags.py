@@ -134,7 +134,7 @@ def rights_text(kinds: int) -> str:
 
 
 def space(mm: int) -> str:
-    """Return the words in front of a page that name its address space, none for the first one."""
+    """Return the words before a page that name its address space, none for the first one."""
     return f"mm{mm} " if mm else ""
 
 

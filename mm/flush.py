@@ -4,7 +4,7 @@ The memory manager decides what changes in the page tables; a strategy decides w
 Both the reference (flush at every change) and the optimized model (mmu_gather with a need-flush rule) implement
 FlushStrategy.
 A strategy has no state of its own: what it must remember is in `world.flush_state`, so that a world stays plain data.
-A method that takes time pushes steps in front of the rest of the CPU's steps.
+A method that takes time pushes steps before the rest of the CPU's steps.
 """
 
 from typing import TYPE_CHECKING, Final, Protocol
@@ -174,7 +174,7 @@ class HugePages(Protocol):
         ...
 
     def asks_unlocked(self) -> bool:
-        """Return whether a hint fault on a huge page asks pte_accessible in front of the PMD lock and not under it."""
+        """Return whether a hint fault on a huge page asks pte_accessible before the PMD lock and not under it."""
         ...
 
 

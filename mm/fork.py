@@ -128,7 +128,7 @@ def copy_pmd(w: World, cpu: int, s: Step) -> None:
 
 
 def deny_writes(w: World, cpu: int, mm: int, page: int) -> None:
-    """What fork promises of the parent's page, mapped or not: its private memory is not stored to behind the copy."""
+    """What fork promises of the parent's page, mapped or not: its private memory is not stored to after the copy."""
     if w.vma[mm][page] & (VM_SHARED | VM_WRITE) == VM_WRITE:
         w.observer.visit(cpu, mm, page, VM_WRITE)
 

@@ -6,9 +6,9 @@ walk a freed table (3ef938c35035, CVE-2025-22045).
 Behind it an interrupt waits for lockless walkers, whom a flush need not have waited for (2ba99c5e0881).
 
 Of an anonymous region Linux keeps the table with the huge page (pgtable_trans_huge_deposit) and frees it when that goes
-or takes it for a split; of a file's region collapse_pte_mapped_thp frees it behind the same flush (pte_free_defer), and
+or takes it for a split; of a file's region collapse_pte_mapped_thp frees it after the same flush (pte_free_defer), and
 that is the path of the CVE.
-Here a split takes a new table, so the old one is freed when the collapse ends, behind the flush.
+Here a split takes a new table, so the old one is freed when the collapse ends, after the flush.
 
 mmap_lock and the VMA's lock are held for writing from the first step to the last, so a fault or a system call waits and
 never meets the PMD that is none; who walks by the rmap finds nothing there.
@@ -82,7 +82,7 @@ def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
 
     Waits for a holder of the table's lock: the kernel takes the anon_vma lock for writing first, which waits for the
     walkers of the rmap and holds them off until the small pages are isolated.
-    So to isolate them is part of this step, although Linux does it behind the flush and puts the table back when it
+    So to isolate them is part of this step, although Linux does it after the flush and puts the table back when it
     fails: no walker sees the difference. Behind the step nobody finds the pages any more.
     A lockless walker that has found one before takes its reference too late and drops it, as it looks at the PMD again.
     Linux allocates the huge page earlier still, and gives it back.

@@ -170,7 +170,7 @@ def merge_install(w: World, cpu: int, s: Step) -> None:
     """Map the page that stays, read-only; the marks of the entry are kept.
 
     While somebody copies that page, the entry is put back: the copy is for one page, and this would be another one.
-    Linux looks for references when it write-protects, and merges under a copy-on-write break that begins behind that.
+    Linux looks for references when it write-protects, and merges under a copy-on-write break that begins after that.
     """
     _, mm, page, frame, kept, pte = s
     if w.refs[kept] != mapcount(w, kept) + 1:

@@ -2,7 +2,7 @@
 
 A walker takes no lock, so it does not see that a table is unhooked. On a machine whose flush is an interrupt, the flush
 waits for it; but a hypervisor flushes a CPU that has its interrupts disabled as well.
-So a table is freed behind a grace period (tlb_remove_table, MMU_GATHER_RCU_TABLE_FREE), or behind an interrupt that
+So a table is freed after a grace period (tlb_remove_table, MMU_GATHER_RCU_TABLE_FREE), or after an interrupt that
 waits for every walker (tlb_remove_table_sync_one).
 Here both are a step that is blocked as long as somebody walks, as in Linux where no memory is left for a batch of
 tables. An operation that waits returns later than with RCU, and the table is freed no earlier. CPUs with interrupts

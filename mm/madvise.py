@@ -101,7 +101,7 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
     """Take the lock of the VMA if the range is part of a single one that is not registered with userfaultfd, and of a
     VMA that nobody writes (try_vma_read_lock); else mmap_lock for reading.
 
-    The first is released behind the walk and in front of the flush, the second behind that: the next writer of the VMA
+    The first is released after the walk and before the flush, the second after that: the next writer of the VMA
     comes to entries that are cleared and not flushed yet, and opens a gather that is nested.
     Go through the regions of the range (madvise_walk_vmas): a hole is passed over, and is an error at the end only
     (ENOMEM); one that refuses the advice ends the walk (EINVAL), and what stands before it is done.

@@ -91,7 +91,7 @@ Operation(
 def mremap_to(w: World, cpu: int, s: Step) -> bool:
     """Move one region after the other, the holes between them kept (remap_move, since 6.17).
 
-    A region that is registered with userfaultfd moves alone: with others behind it nothing moves, and as one of these
+    A region that is registered with userfaultfd moves alone: with others after it nothing moves, and as one of these
     it ends the call (EFAULT), with what stands before it moved.
     """
     _, mm, first, count, target = s

@@ -95,7 +95,7 @@ def remove_regions(w: World, cpu: int, mm: int, first: int, count: int) -> int:
 
 @step("free_pgtables", "free")
 def free_pgtable(w: World, cpu: int, s: Step) -> bool:
-    """Unhook a page table that no region needs; it is freed behind the flush.
+    """Unhook a page table that no region needs; it is freed after the flush.
 
     Waits for a holder of the table's lock: the kernel unlinks the regions from the rmap first, which waits for its
     walkers.

@@ -49,7 +49,7 @@ def fault_on_huge(w: World, cpu: int, page: int, pmd: int) -> None:
 def do_huge_pmd_numa_page(w: World, cpu: int, s: Step) -> None:
     """Entered with the PMD lock; every way out releases it.
 
-    Whether the scan's flush is pending is asked under the lock, which orders the question behind the change that made
+    Whether the scan's flush is pending is asked under the lock, which orders the question after the change that made
     the entry PROTNONE (a9b802500ebb).
     """
     _, page, pmd, asked = s

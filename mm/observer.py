@@ -174,7 +174,7 @@ class Walkers(Protocol):
         """The CPU has disabled interrupts and reads the page table in frame `table`, without a lock, from here on."""
 
     def walk_ended(self, cpu: int) -> None:
-        """The CPU has enabled interrupts again, behind a walk without locks; it reads no page table any more."""
+        """The CPU has enabled interrupts again, after a walk without locks; it reads no page table any more."""
 
     def grabbed(self, cpu: int, frame: int) -> None:
         """The walk on the CPU has taken a reference of the frame, and does not know yet if it may keep it."""

@@ -2,7 +2,7 @@
 
 No mmap_lock: only the folio's lock and, entry by entry, the PTL.
 The flush of the unmapping is deferred. If the page is dirty a TLB may still have a writable entry, so the flush is due
-before the content is written (try_to_unmap_flush_dirty, d950c9477d51): a store behind that would not be part of it.
+before the content is written (try_to_unmap_flush_dirty, d950c9477d51): a store after that would not be part of it.
 Pages of the file go to the file (mm.file_out), anonymous ones to swap (mm.swap_out).
 """
 

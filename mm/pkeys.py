@@ -80,7 +80,7 @@ def key_denies(w: World, cpu: int, vma: int, kind: int, code: int) -> bool:
     """bad_area_access_from_pkeys: return whether a fault is delivered because of a protection key.
 
     The hardware says so (X86_PF_PK), which ends in a signal always; or the key of the region forbids the access
-    (arch_vma_access_permitted), whatever else the fault was, or it would fault again behind the handler.
+    (arch_vma_access_permitted), whatever else the fault was, or it would fault again after the handler.
     """
     if code & PF_PK:
         return True

@@ -3,7 +3,7 @@
 No mmap_lock: the regions are found through i_mmap. Each address space is zapped in a gather of its own, whether an
 entry is there or not: another zap may have cleared it and not flushed yet, and then the gather is nested and flushes
 everything. The driver frees its pages when the walk has returned, and trusts that no processor reaches them.
-A fault behind it maps a new page of zeros.
+A fault after it maps a new page of zeros.
 """
 
 from shootdown.mm.arguments import NO_ARGUMENT
@@ -47,8 +47,8 @@ Operation(
 
 @step("i_mmap_lock_read, unmap_mapping_range", "lock")
 def unmap_mapping_range(w: World, cpu: int, s: Step) -> bool:
-    """The spaces that live come first, so a parent before its child: fork may copy an entry in front of the walk, and
-    none behind it (vma_interval_tree_insert_after).
+    """The spaces that live come first, so a parent before its child: fork may copy an entry before the walk, and
+    none after it (vma_interval_tree_insert_after).
     """
     _, first, count = s
     if not i_mmap_read_trylock(w):

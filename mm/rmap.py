@@ -2,7 +2,7 @@
 
 The kernel finds them through anon_vma and i_mmap; here the page tables are searched, which finds the same entries in a
 fixed order: by address space, then by page.
-A walk ends when nothing is left to find, so an entry that mremap moves in front of the walk is found at its new place,
+A walk ends when nothing is left to find, so an entry that mremap moves before the walk is found at its new place,
 as the order of the regions in the kernel's tree guarantees.
 """
 

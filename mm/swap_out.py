@@ -53,7 +53,7 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
 
 @step("shrink_folio_list, unmapped", "check", takes="frame slot")
 def unmapped(w: World, cpu: int, s: Step) -> None:
-    """Flush in front of the write of a dirty folio, even of one that is then kept, as for the file (mm.file_out)."""
+    """Flush before the write of a dirty folio, even of one that is then kept, as for the file (mm.file_out)."""
     _, frame, slot = s
     if slot not in w.swap:
         push(w, cpu, (due_pageout, PAGEOUT), (pageout, frame, slot))

@@ -1,7 +1,7 @@
 """Writeback of a dirty folio of the file: write-protect and clean its entries, flush, take it for clean, write it.
 
 Under the folio's lock, which page_mkwrite waits for, so no fault makes the folio dirty while it is being cleaned.
-A store through an entry that some TLB still has is written with the rest as long as it comes first; behind that it
+A store through an entry that some TLB still has is written with the rest as long as it comes first; after that it
 would be lost (linux-tlb C, page_mkclean).
 """
 

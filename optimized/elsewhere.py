@@ -105,7 +105,7 @@ ELSEWHERE: Final[tuple[Policy, ...]] = (
         huge_inline=False,
         strategy=ParavirtFlush,
         trusts="That who reads page tables without a lock is waited for by something else than a flush: tables are "
-        "freed behind a grace period, a collapse sends an interrupt of its own, and a lockless walker looks at both "
+        "freed after a grace period, a collapse sends an interrupt of its own, and a lockless walker looks at both "
         "entries again when it has its reference. That a CPU which was flushed behind its back flushes again, because "
         "its generation still says that it has to.",
     ),

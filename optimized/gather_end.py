@@ -1,4 +1,4 @@
-"""The steps behind the flush of a gather: what it has queued is freed, and nothing is pending any more."""
+"""The steps after the flush of a gather: what it has queued is freed, and nothing is pending any more."""
 
 from shootdown.mm.frames import free_table, put_page
 from shootdown.mm.step import Step, step

@@ -5,7 +5,7 @@ ASPLOS 2018).
 The operation saves what has to be flushed, and who has to, and returns; its pages are freed when all of them have.
 That is the end of an epoch, and only there does the operation's promise hold (correctness.md section 1): until then a
 thread on another CPU may still use what the program has given up.
-Addresses are not handed out anew before, and whoever comes to the page tables of the space flushes at once, as behind a
+Addresses are not handed out anew before, and whoever comes to the page tables of the space flushes at once, as after a
 batched unmap.
 Everything else is flushed as in Linux, and so are page tables that are freed.
 A flush that is put off leaves the count of open gathers before it is carried out. So it counts for the others as if its
@@ -24,7 +24,7 @@ from shootdown.optimized.strategy import GatherFlush
 
 EPOCH, SPACE, FIRST, COUNT, GENERATION, WAITING, PAGES_FROM = range(7)
 """An element of LatrState.lazy_frees: the number of its epoch, the address space, range and generation of the flush, a
-bit for each CPU that still has to carry it out, and the frames whose references are dropped behind that."""
+bit for each CPU that still has to carry it out, and the frames whose references are dropped after that."""
 
 
 class LatrState(X86State):

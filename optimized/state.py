@@ -16,7 +16,7 @@ class Gather:
 
     The recorded range is [start, end) in pages, empty when end is 0.
     `strict`: some of the range must be invalidated on every CPU, not on the sender alone.
-    `pages` are references to drop behind the flush, `tables` are (PMD index, frame) of page tables to free behind it.
+    `pages` are references to drop after the flush, `tables` are (PMD index, frame) of page tables to free after it.
     """
 
     __slots__ = ("end", "freed_tables", "mm", "pages", "start", "strict", "tables")

@@ -9,7 +9,7 @@ from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 
 def push_switch(w: World, cpu: int, mm: int) -> None:
-    """Put the steps of a switch of the CPU to `mm` in front of what it has still to do."""
+    """Put the steps of a switch of the CPU to `mm` before what it has still to do."""
     if w.loaded_mm[cpu] == mm:
         if w.lazy[cpu]:
             push(w, cpu, (unlazy, mm), (unlazy_check, mm))

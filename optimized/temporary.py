@@ -30,7 +30,7 @@ class Temporary(Protocol):
 
 
 def back_from(w: World, cpu: int) -> Step:
-    """Return the step behind which the CPU has its own address space loaded again; a borrowed one it does without."""
+    """Return the step after which the CPU has its own address space loaded again; a borrowed one it does without."""
     if w.lazy[cpu] or w.loaded_mm[cpu] < 0:
         return (stay_in_init_mm,)
     return (unuse_temporary_mm, w.loaded_mm[cpu])

@@ -53,7 +53,7 @@ _IS_FREE: Final = -1 << 31
 class Canonical(Sparse):
     """A walk over one world, from one CPU on.
 
-    `out` holds the world as small integers: facts that have few values share one, and a list comes behind its length.
+    `out` holds the world as small integers: facts that have few values share one, and a list comes after its length.
     """
 
     __slots__ = ("_alive", "memory", "unhooked")

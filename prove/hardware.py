@@ -31,7 +31,7 @@ class Walks(NamedTuple):
 
 
 NO_WALKS: Final = Walks([], {})
-"""Of a move behind which nobody asks."""
+"""Of a move after which nobody asks."""
 
 
 def evictions_before(w: World, cpu: int, page: int, kind: int) -> list[tuple[int, ...]]:

@@ -11,7 +11,7 @@ _HUGE_ZERO, _DRIVER, _PKEYS, _FILE, _BROADCASTS, _TRIM_DUE, _OWN, _SWAP = range(
 
 
 class Sparse(Names):
-    """Writes it to `out`; each method only where there is some, behind a mark of its own.
+    """Writes it to `out`; each method only where there is some, after a mark of its own.
 
     `first` is the CPU that the walk began at, `newest` the newest generation of each address space.
     """

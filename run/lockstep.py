@@ -26,7 +26,7 @@ USERFAULTFD: Final = "userfaultfd"
 Shown: TypeAlias = tuple[str, int, int, int, int]
 """One outcome: a word, CPU, page, kind of access, and the value loaded or stored (0 without an access).
 
-The word is ACCESS, the code of the signal that was delivered instead (MAPERR, ACCERR), USERFAULTFD, or, behind all
+The word is ACCESS, the code of the signal that was delivered instead (MAPERR, ACCERR), USERFAULTFD, or, after all
 others, the reason why the run was not legal.
 """
 

@@ -81,7 +81,7 @@ _ROWS: Final = tuple(_rows(sizes) for sizes in range(MAX_CPUS * MAX_PAGES))
 def decode(data: bytes) -> Scenario:
     """Every byte string is a scenario, whose fields are all canonical.
 
-    A change of one byte behind the header changes at most the record that it lies in.
+    A change of one byte after the header changes at most the record that it lies in.
     """
     if len(data) < WIDTH:
         data = data.ljust(WIDTH, b"\0")

@@ -15,7 +15,7 @@
     cpu0 run
 
 `render` prints the one canonical text of a scenario. `parse` also takes blank lines, more spaces,
-header lines in another order, and a comment behind ``#`` on any line; of the comments it keeps the
+header lines in another order, and a comment after ``#`` on any line; of the comments it keeps the
 story, which stands above the first line.
 """
 

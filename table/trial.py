@@ -197,7 +197,7 @@ class Trial:
         oracle.close(0)
 
     def _consequences(self, old: int, new: int, *, moved: bool) -> None:
-        """Do what an operation does behind its flush to the frame that it has unmapped."""
+        """Do what an operation does after its flush to the frame that it has unmapped."""
         w = self.world
         frames = range(OLD_FRAME, OLD_FRAME + self.pages)
         if new & PSE and not new & (PRESENT | PROTNONE):

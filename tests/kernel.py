@@ -133,12 +133,12 @@ class Kernel:
     def until(self, cpu: int, name: str) -> None:
         """Run the CPU up to the next step of that name, which it does not execute."""
         while self.next(cpu) != name:
-            assert self.step(cpu), f"CPU {cpu} is blocked in front of {self.next(cpu)!r}"
+            assert self.step(cpu), f"CPU {cpu} is blocked before {self.next(cpu)!r}"
 
     def past(self, cpu: int, name: str) -> None:
         """Run the CPU up to the next step of that name, and execute that one too."""
         self.until(cpu, name)
-        assert self.step(cpu), f"CPU {cpu} is blocked in front of {name!r}"
+        assert self.step(cpu), f"CPU {cpu} is blocked before {name!r}"
 
     # Accesses.
 

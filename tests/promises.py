@@ -1,6 +1,6 @@
 """What an operation denies, by the table of docs/correctness.md section 1: what its walk has to visit.
 
-It comes from the table, the arguments, the regions, and the entries before and behind; never from the walk.
+It comes from the table, the arguments, the regions, and the entries before and after; never from the walk.
 """
 
 import re
@@ -47,7 +47,7 @@ TABLE = table()
 
 @dataclass
 class Case:
-    """One run: the operation's range and argument; regions and leaf entries of address space 0 before and behind it."""
+    """One run: the operation's range and argument; regions and leaf entries of address space 0 before and after it."""
 
     name: str
     first: int
@@ -141,7 +141,7 @@ PARTS: dict[str, Pages] = {
 
 
 def lost(case: Case, page: int) -> int:
-    """What the region allowed before, and does not behind."""
+    """What the region allowed before, and does not after."""
     return rights(case.vma[page]) & ~rights(case.vma_behind[page])
 
 

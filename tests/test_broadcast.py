@@ -159,7 +159,7 @@ def test_in_transition_a_batched_unmap_does_both() -> None:
 
 
 def test_a_number_is_not_given_out_again_before_everything_was_flushed() -> None:
-    """The numbers go up; behind the last one all TLBs are emptied, and those in use are passed over."""
+    """The numbers go up; after the last one all TLBs are emptied, and those in use are passed over."""
     k = broadcasting()
     k.write(0)
     for expected in range(FIRST_GLOBAL + 1, LAST_GLOBAL + 1):

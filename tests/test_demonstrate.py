@@ -22,7 +22,7 @@ def story(policy: str) -> Scenario:
 
 @pytest.mark.parametrize("policy", STALE)
 def test_one_of_the_accesses_uses_the_entry(policy: str) -> None:
-    """The same run with one access behind it breaks a rule about outcomes, by that access."""
+    """The same run with one access after it breaks a rule about outcomes, by that access."""
     strategy = REGISTRY[policy].make()
     scenario = story(policy)
     outcome = execute(scenario, strategy)

@@ -37,7 +37,7 @@ def test_before_the_call_returns_nothing_is_promised() -> None:
 
 
 def test_mremap_may_bring_it_back() -> None:
-    """A page that was moved away before the zap, and back behind it, has its content."""
+    """A page that was moved away before the zap, and back after it, has its content."""
     k = Kernel()
     value = k.write(0)
     k.run(0, "mremap", 0, 1, 1)

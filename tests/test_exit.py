@@ -31,7 +31,7 @@ def used(w: World) -> int:
 
 
 def test_the_order_of_steps() -> None:
-    """exit_mmap with one flush of the whole space; behind it a switch, and whoever unloads the table last frees it."""
+    """exit_mmap with one flush of the whole space; after it a switch, and whoever unloads the table last frees it."""
     k = family()
     names = k.run(0, "exit")
 
@@ -61,7 +61,7 @@ def test_the_order_of_steps() -> None:
 
 @pytest.mark.parametrize("layout", ["private", "shared", "huge"])
 def test_every_frame_comes_back_once(layout: str) -> None:
-    """What only this space had is free behind its exit, page tables and the top-level table included."""
+    """What only this space had is free after its exit, page tables and the top-level table included."""
     k = Kernel(layout=layout, pages=8)
     k.run(0, "fork")
     k.run(0, "switch", arg=1)

@@ -80,7 +80,7 @@ def test_nothing_recorded_nothing_flushed() -> None:
 
 
 def test_one_flush_for_all_that_was_recorded() -> None:
-    """Any number of recorded entries cost one flush, of the hull, and the count falls behind it."""
+    """Any number of recorded entries cost one flush, of the hull, and the count falls after it."""
     k = opened()
     clear(k.w, 3)
     clear(k.w, 1)
@@ -166,7 +166,7 @@ def test_a_flush_in_between_leaves_the_gather_open() -> None:
 
 
 def test_a_freed_table_widens_the_range_and_is_marked() -> None:
-    """A removed page table covers all its pages, its flush says freed_tables, and its frame is freed behind it."""
+    """A removed page table covers all its pages, its flush says freed_tables, and its frame is freed after it."""
     k = opened()
     frame = alloc_frame(k.w)
     k.w.flush.table_removed(k.w, 0, 0, 1, frame)

@@ -98,7 +98,7 @@ def test_interrupts_are_off_from_the_first_to_the_last_look() -> None:
 @pytest.mark.parametrize("before", [PTE, GRAB, CHECK])
 @pytest.mark.parametrize("policy", ["linux", "linux-pv"])
 def test_a_collapse_meanwhile(policy: str, before: str) -> None:
-    """It waits for the walker in front of the copies; who has the reference stops it, who has not drops it."""
+    """It waits for the walker before the copies; who has the reference stops it, who has not drops it."""
     k = small(policy)
     paused(k, before)
     k.start(0, "collapse")
@@ -242,7 +242,7 @@ def test_a_pinned_page_stays_where_it_is() -> None:
 
 
 def unmapped_late(k: Kernel) -> None:
-    """The page goes while the walk holds no reference yet, and the walk keeps what it takes behind that."""
+    """The page goes while the walk holds no reference yet, and the walk keeps what it takes after that."""
     paused(k, GRAB)
     pte = k.pte(1)
     set_pte(k.w, 0, 0, 1, 0)
@@ -271,7 +271,7 @@ def test_a_page_that_goes_behind_the_reference_may_be_returned() -> None:
 
 
 def test_a_table_is_not_freed_under_a_walker() -> None:
-    """C3, whatever the walker would read next; behind its end the table is free to go."""
+    """C3, whatever the walker would read next; after its end the table is free to go."""
     k = small()
     table = frame_of(k.pmd())
     paused(k, CHECK)

@@ -138,7 +138,7 @@ RECLAIM_AND_MPROTECT = [
 
 
 def test_the_naive_form_is_too_weak() -> None:
-    """A store behind an mprotect that passed over a pending unmap is illegal, a load is legal (3ea277194daa)."""
+    """A store after an mprotect that passed over a pending unmap is illegal, a load is legal (3ea277194daa)."""
     h = replayed(RECLAIM_AND_MPROTECT)
 
     assert A in naive(RECLAIM_AND_MPROTECT, WRITE)
@@ -229,7 +229,7 @@ def test_an_operation_closes_for_its_own_cpu() -> None:
 
 
 def test_a_promise_is_of_the_version_at_its_visit() -> None:
-    """What another CPU stores behind the visit is newer than the promise, and stays allowed."""
+    """What another CPU stores after the visit is newer than the promise, and stays allowed."""
     h = history()
     h.commit(0, 0, entry(A, READ))
     h.visit(0, 0, 0, ALL)

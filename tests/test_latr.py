@@ -41,7 +41,7 @@ def test_nobody_is_interrupted_and_the_frame_is_kept(operation: str) -> None:
 
 
 def test_the_tick_of_the_last_cpu_ends_the_epoch() -> None:
-    """Each CPU flushes at its own tick; behind the last one the frame is free and the old page gone."""
+    """Each CPU flushes at its own tick; after the last one the frame is free and the old page gone."""
     k, frame = given_up(cpus=3)
     k.run(1, "tick")
     assert not k.cached(1)
@@ -68,7 +68,7 @@ def test_a_context_switch_does_as_well() -> None:
 
 
 def test_what_a_thread_uses_behind_the_epoch_is_illegal() -> None:
-    """Until the epoch has ended an access by the old entry is legal; the same access behind it breaks C1."""
+    """Until the epoch has ended an access by the old entry is legal; the same access after it breaks C1."""
     k, _ = given_up()
     entry = dict(k.w.machine.tlb[1])
     assert k.read(1) == 1
@@ -183,7 +183,7 @@ def test_a_gather_beside_one_that_is_put_off_is_nested() -> None:
 
 
 def test_what_was_flushed_for_all_is_put_off_no_more() -> None:
-    """Who takes the table lock behind a save flushes for everybody, and can put its own flush off again."""
+    """Who takes the table lock after a save flushes for everybody, and can put its own flush off again."""
     k, _ = given_up()
     k.read(1, 1)
 

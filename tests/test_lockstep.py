@@ -156,7 +156,7 @@ def test_the_first_difference_is_given() -> None:
 
 
 def test_a_verdict_is_an_outcome_too() -> None:
-    """A run that is illegal without showing the program anything differs by its reason, behind all outcomes."""
+    """A run that is illegal without showing the program anything differs by its reason, after all outcomes."""
     text = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\nbatch 2\n\n"
     text += "cpu0 write p0\ncpu1 read p0\ncpu0 munmap p0\n"
     difference = compare(story(text), EagerFlush(), REGISTRY["free-before-flush"].make())

@@ -34,14 +34,14 @@ def play(m: Machine, program: Program) -> Machine:
 
 
 @given(PROGRAMS, PROGRAMS)
-def test_a_copy_is_equal_and_independent(before: Program, behind: Program) -> None:
+def test_a_copy_is_equal_and_independent(before: Program, after: Program) -> None:
     """A copy has the same key, keeps it whatever the original does, and then does the same."""
     m = play(machine_with(LEAF, cpus=2), before)
     copy, key = m.copy(), m.key()
-    play(m, behind)
+    play(m, after)
 
     assert copy.key() == key
-    assert play(copy, behind).key() == m.key()
+    assert play(copy, after).key() == m.key()
 
 
 SWITCHES = ("amd", "stray_dirty", "blind_dirty", "split_tlb", "fractured")

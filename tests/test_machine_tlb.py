@@ -191,7 +191,7 @@ def test_a_fill_leaves_a_cached_huge_entry_alone(index: int) -> None:
 
 
 def test_a_fill_combines_all_rights() -> None:
-    """A fill combines RW, USER and NX over the levels as a walk does, so a denied access stays denied behind it."""
+    """A fill combines RW, USER and NX over the levels as a walk does, so a denied access stays denied after it."""
     for upper in (PRESENT | USER, PRESENT | RW, TABLE_ENTRY | NX):
         for kind in (READ, WRITE, EXEC):
             filled, fresh = machine_with(LEAF, upper=upper), machine_with(LEAF, upper=upper)

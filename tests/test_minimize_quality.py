@@ -41,7 +41,7 @@ MINIMA = {
     ],
 }
 OTHERS = {"mask-early": 3}
-"""Inputs that may end in another form. In mask-early a fill in front of the mprotect can take the place of the read in
+"""Inputs that may end in another form. In mask-early a fill before the mprotect can take the place of the read in
 its window; no pass leads from the one to the other, which is shorter.
 """
 MEDIAN_RUNS = {

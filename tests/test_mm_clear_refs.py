@@ -63,7 +63,7 @@ def test_a_clean_page_of_shared_memory_is_not_born_writable() -> None:
 
 
 def test_a_region_that_is_newer_counts_as_written() -> None:
-    """Mmap behind clear_refs: no store needs a mark, until the next clear_refs."""
+    """Mmap after clear_refs: no store needs a mark, until the next clear_refs."""
     k = Kernel()
     k.run(0, "munmap")
     k.run(0, "clear_refs")

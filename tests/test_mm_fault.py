@@ -233,7 +233,7 @@ def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:
 
 @pytest.mark.parametrize("layout", ["private", "pfnmap"])
 def test_the_handler_holds_a_lock_to_its_end(layout: str) -> None:
-    """A fault holds the lock of its VMA for reading from its first step to its last, in front of the access's next try;
+    """A fault holds the lock of its VMA for reading from its first step to its last, before the access's next try;
     in a driver's region mmap_lock.
     """
     k = Kernel(layout=layout)
@@ -282,7 +282,7 @@ def test_a_denied_access_ends_with_its_fault(layout: str) -> None:
 
 
 def test_a_denied_access_waits_for_a_writer() -> None:
-    """A fault is denied by the region that it finds when the VMA is free: behind the mprotect, not in it."""
+    """A fault is denied by the region that it finds when the VMA is free: after the mprotect, not in it."""
     k = kernel_with(R)
     k.start(1, "write")
     k.until(1, "page fault")
@@ -297,7 +297,7 @@ def test_a_denied_access_waits_for_a_writer() -> None:
 
 
 def test_an_event_releases_the_lock_of_the_vma_last() -> None:
-    """A write that userfaultfd hears of ends with the step that releases the VMA, behind the table lock."""
+    """A write that userfaultfd hears of ends with the step that releases the VMA, after the table lock."""
     for layout, unlock in (("private", "pte_unlock"), ("huge", "pmd_unlock")):
         k = Kernel(layout=layout)
         k.write(0)

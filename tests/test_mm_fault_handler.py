@@ -80,7 +80,7 @@ def test_a_denied_fetch_of_a_swapped_page_reads_it_in() -> None:
 
 
 def test_a_fetch_that_was_denied_when_it_was_made() -> None:
-    """Its signal may come behind the mprotect that allows it, as Linux delivers it; the next fetch works."""
+    """Its signal may come after the mprotect that allows it, as Linux delivers it; the next fetch works."""
     for began in (False, True):
         k = kernel_with(R)
         k.read(0)

@@ -1,4 +1,4 @@
-"""fork: shared frames, write-protected on both sides, one flush in front of the unlock."""
+"""fork: shared frames, write-protected on both sides, one flush before the unlock."""
 
 import pytest
 

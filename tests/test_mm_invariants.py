@@ -91,7 +91,7 @@ def test_references_are_mappings(scenario: Scenario) -> None:
 def test_entries_are_what_their_regions_say(scenario: Scenario) -> None:
     """An entry has a region, and grants no store or fetch beyond its rights.
 
-    It is present iff there are any; behind a NUMA scan it may be PROTNONE as well.
+    It is present iff there are any; after a NUMA scan it may be PROTNONE as well.
     """
     for w in rested(scenario):
         hinted = any(record[0] == kinds.NUMA_SCAN for record in scenario.records)

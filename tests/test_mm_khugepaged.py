@@ -56,7 +56,7 @@ def test_content_is_kept_in_one_new_block() -> None:
 
 @given(st.permutations(range(FANOUT)), st.integers(0, FANOUT - 1), st.integers(0, FANOUT - 1))
 def test_what_was_not_there_is_zeros(order: list[int], absent: int, zero: int) -> None:
-    """Whichever pages are absent or map the zero page, they read as zeros behind the collapse, and can be written."""
+    """Whichever pages are absent or map the zero page, they read as zeros after the collapse, and can be written."""
     k = split()
     for page in order[: min(absent + zero, FANOUT - 1)]:
         k.run(0, "dontneed", page)

@@ -169,7 +169,7 @@ def test_a_walker_inside_the_table_is_waited_for(name: str) -> None:
 
 
 def test_aging_that_waits_for_the_table_finds_it_gone() -> None:
-    """Who has seen the PMD and comes to the lock behind the collapse changes neither size."""
+    """Who has seen the PMD and comes to the lock after the collapse changes neither size."""
     k = split()
     k.start(1, "age", 1)
     k.past(1, "folio_referenced")
@@ -199,7 +199,7 @@ def test_a_collapse_waits_for_readers(name: str) -> None:
 
 @given(st.integers(0, FANOUT - 1), st.integers(0, 5))
 def test_a_store_in_the_window_is_copied(page: int, steps: int) -> None:
-    """A store through a cached entry, until its CPU handles the flush, is in the copy; a later one comes behind it."""
+    """A store through a cached entry, until its CPU handles the flush, is in the copy; a later one comes after it."""
     k = split(cpus=3)
     k.write(1, page)
     k.start(0, "collapse")

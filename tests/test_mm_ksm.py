@@ -237,7 +237,7 @@ def test_merged_pages_of_one_space_stay_where_they_are(operation: str) -> None:
 
 
 def test_mprotect_does_not_make_merged_pages_writable() -> None:
-    """A merged page is not exclusive, so the store behind the mprotect makes a fault and a copy."""
+    """A merged page is not exclusive, so the store after the mprotect makes a fault and a copy."""
     k = merged()
     k.run(0, "mprotect", 0, 2, R)
     k.run(0, "mprotect", 0, 2, R | W)

@@ -150,7 +150,7 @@ def argument(name: str) -> int:
 
 
 def modes(k: Kernel, name: str) -> set[int]:
-    """The states of mmap_lock behind the steps of an operation."""
+    """The states of mmap_lock after the steps of an operation."""
     seen = set()
     k.w.watch = Told(lambda w, _cpu, _s: seen.add(w.mmap_lock[0]))
     k.run(0, name, page=1, arg=argument(name))

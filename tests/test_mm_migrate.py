@@ -277,7 +277,7 @@ def test_a_clean_page_stays_clean() -> None:
 
 
 def test_soft_dirty_survives() -> None:
-    """A page that was marked soft-dirty is soft-dirty behind the migration: tracking is not lost (linux-tlb G.3)."""
+    """A page that was marked soft-dirty is soft-dirty after the migration: tracking is not lost (linux-tlb G.3)."""
     k = Kernel()
     k.write(0)
     assert k.pte() & SOFT_DIRTY

@@ -109,7 +109,7 @@ def test_the_protection_of_a_region(rights: int) -> None:
 
 
 def test_the_order_of_steps() -> None:
-    """Region, gather, PTL, exchange and commit for each page, unlock, flush, and pending falls behind the flush."""
+    """Region, gather, PTL, exchange and commit for each page, unlock, flush, and pending falls after the flush."""
     k = kernel_with(R | W)
     k.write(0, 1)
     k.read(1)
@@ -144,7 +144,7 @@ def test_the_entry_is_zero_between_exchange_and_commit() -> None:
 
 
 def test_the_decision_uses_what_the_exchange_returned() -> None:
-    """A DIRTY bit that the hardware sets in front of the exchange survives the change (linux-tlb G.5)."""
+    """A DIRTY bit that the hardware sets before the exchange survives the change (linux-tlb G.5)."""
     k = kernel_with(R | W)
     k.run(0, "free")
     k.start(0, "mprotect", 0, 1, R)
@@ -193,7 +193,7 @@ def test_only_the_pages_that_change_are_walked() -> None:
 
 
 def test_the_first_hole_ends_the_change() -> None:
-    """As with ENOMEM: the pages in front of a hole are changed, those behind it are not."""
+    """As with ENOMEM: the pages before a hole are changed, those after it are not."""
     k = kernel_with(R | W)
     k.run(0, "munmap", 1, 1)
     k.run(0, "mprotect", 0, 4, R)

@@ -239,7 +239,7 @@ def test_what_is_no_whole_table_moves_by_its_entries(page: int, count: int, targ
 
 
 def test_a_move_of_a_table_waits_for_the_rmap() -> None:
-    """Who has found a page by the rmap has the table's lock, and the move begins behind it."""
+    """Who has found a page by the rmap has the table's lock, and the move begins after it."""
     k = kernel_with_hole()
     k.start(1, "migrate")
     k.past(1, "pte_lock")
@@ -345,7 +345,7 @@ def test_holes_keep_their_place() -> None:
 
 @pytest.mark.parametrize(("registered", "moved"), [(0, 0), (1, 1), (2, 2)])
 def test_a_registered_region_ends_a_move_of_several(registered: int, moved: int) -> None:
-    """As the first of several it moves nothing, and as a later one it stays with all behind it (EFAULT)."""
+    """As the first of several it moves nothing, and as a later one it stays with all after it (EFAULT)."""
     k = Kernel(pages=8)
     for page in range(3):
         k.write(0, page)

@@ -79,7 +79,7 @@ def test_a_window_is_open_until_the_flush() -> None:
 
 
 def test_a_table_is_freed_when_no_region_needs_it() -> None:
-    """The page table goes with the last region above it, not before, and behind the flush."""
+    """The page table goes with the last region above it, not before, and after the flush."""
     k = Kernel()
     k.write(0)
     table = k.pmd() >> 12 & 3

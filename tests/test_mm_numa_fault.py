@@ -131,7 +131,7 @@ def test_no_flush_behind_a_complete_scan() -> None:
 
 
 def test_a_flush_under_the_lock_beside_a_scan() -> None:
-    """With the scan's flush pending, 2 MiB are flushed under the PMD lock, in front of the copy."""
+    """With the scan's flush pending, 2 MiB are flushed under the PMD lock, before the copy."""
     k = Kernel(cpus=3, layout="huge")
     k.write(2)
     k.start(0, "numa_scan", 0, FANOUT, MOVE)
@@ -207,7 +207,7 @@ def test_whoever_changes_the_pmd_meanwhile_wins(name: str) -> None:
 
 
 def test_a_stale_sight_of_the_hint() -> None:
-    """A fault that comes behind another one finds the PMD changed under the lock, and goes back to its access."""
+    """A fault that comes after another one finds the PMD changed under the lock, and goes back to its access."""
     k = misplaced()
     for cpu in (1, 2):
         k.start(cpu, "read", cpu)

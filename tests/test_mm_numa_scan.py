@@ -74,7 +74,7 @@ def test_the_fault_flushes_nothing() -> None:
 
 
 def test_the_scan_flushes_once_at_its_end_and_denies_nothing() -> None:
-    """The pages are recorded in one gather, which is flushed behind the last PTL; no visit denies anything."""
+    """The pages are recorded in one gather, which is flushed after the last PTL; no visit denies anything."""
     k = Kernel()
     for page in range(ALL):
         k.write(0, page)

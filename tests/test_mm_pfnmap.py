@@ -93,7 +93,7 @@ def test_the_order_of_a_revocation() -> None:
 
 
 def test_every_space_loses_the_page_and_finds_a_new_one() -> None:
-    """Parent and child fault behind it, on one new page of zeros; a page that was not revoked stays."""
+    """Parent and child fault after it, on one new page of zeros; a page that was not revoked stays."""
     k = driver()
     k.write(0)
     kept = k.write(0, 1)
@@ -258,7 +258,7 @@ def test_exit_unlinks_without_a_flush() -> None:
     ],
 )
 def test_who_leaves_them_alone(name: str, arg: int) -> None:
-    """Whoever goes by the page behind an entry finds none, and some refuse the region."""
+    """Whoever goes by the page of an entry finds none, and some refuse the region."""
     k = driver(pages=4)
     value = k.write(0)
     k.write(0, 1)

@@ -13,7 +13,7 @@ IF_EMPTY = "zap_pte_table_if_empty"
 
 
 def test_the_table_goes_with_its_last_entry() -> None:
-    """Region stays, table is unhooked under the PTL, and freed behind a flush that reaches lazy CPUs too."""
+    """Region stays, table is unhooked under the PTL, and freed after a flush that reaches lazy CPUs too."""
     k = Kernel(batch=8)
     k.write(0)
     table = frame_of(k.pmd())

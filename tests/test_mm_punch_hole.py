@@ -1,4 +1,4 @@
-"""Hole punching: every mapping of the page goes, its frame is freed behind the flush, and the file reads as zeros."""
+"""Hole punching: every mapping of the page goes, its frame is freed after the flush, and the file reads as zeros."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_a_region_without_an_entry_is_visited() -> None:
 
 
 def test_what_is_read_in_meanwhile_is_punched_too() -> None:
-    """A fault behind the begin of a hole in a page that no folio has: the folio goes as well."""
+    """A fault after the begin of a hole in a page that no folio has: the folio goes as well."""
     k = Kernel(layout="file")
     k.start(1, PUNCH)
     k.until(1, "truncate_inode_pages_range")

@@ -119,7 +119,7 @@ def test_an_inline_flush_comes_between_invalidation_and_commit() -> None:
 
 
 def test_the_merged_series_records_a_huge_page() -> None:
-    """With the newest rule the flush of a huge page is the gather's, behind the lock."""
+    """With the newest rule the flush of a huge page is the gather's, after the lock."""
     k = huge()
     k.read(1)
     names = k.run(0, "mprotect", 0, 4, R)
@@ -242,7 +242,7 @@ def test_a_part_is_dropped_by_a_split() -> None:
 
 
 def test_the_whole_is_dropped_as_one() -> None:
-    """DONTNEED of all pages clears the leaf, frees four frames behind one flush, and makes no table."""
+    """DONTNEED of all pages clears the leaf, frees four frames after one flush, and makes no table."""
     k = huge()
     first = frame_of(k.pmd())
     k.read(1)
@@ -257,7 +257,7 @@ def test_the_whole_is_dropped_as_one() -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4])
 def test_four_frames_fill_a_batch(batch: int) -> None:
-    """When the frames of a huge page fill the batch, it is flushed and freed once, behind the PMD lock."""
+    """When the frames of a huge page fill the batch, it is flushed and freed once, after the PMD lock."""
     k = Kernel(layout="huge", batch=batch)
     k.write(0)
     names = k.run(0, "dontneed", 0, 4)

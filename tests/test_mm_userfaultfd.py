@@ -190,7 +190,7 @@ def test_a_part_of_a_huge_page_splits_it() -> None:
 
 
 def test_the_mark_survives_migration() -> None:
-    """A page that migrates keeps its protection, in the migration entry and behind it."""
+    """A page that migrates keeps its protection, in the migration entry and after it."""
     k = protected()
     old = k.frame()
     k.run(1, "migrate")
@@ -231,7 +231,7 @@ def marked() -> Kernel:
 
 @pytest.mark.parametrize("page", [0, 1])
 def test_shared_memory_is_protected_whether_it_is_mapped_or_not(page: int) -> None:
-    """A page that was never touched is reported too, before a load of it and behind one."""
+    """A page that was never touched is reported too, before a load of it and after one."""
     k = marked()
 
     assert k.write(1, page) == "userfaultfd"
@@ -310,7 +310,7 @@ def test_markers_end_with_their_region(operation: str, target: int, place: int) 
 
 
 def test_shared_memory_is_mapped_read_only_where_it_is_registered() -> None:
-    """A load gives no right to write, so that a store behind it makes a fault (vma_wants_writenotify)."""
+    """A load gives no right to write, so that a store after it makes a fault (vma_wants_writenotify)."""
     k = Kernel(layout="shared")
     k.run(0, "uffd_register", 0, 1)
     for page in (0, 1):

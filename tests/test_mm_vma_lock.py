@@ -165,7 +165,7 @@ def test_a_new_neighbour_waits_where_it_is_merged(page: int) -> None:
 
 @pytest.mark.parametrize("page", [3, 6])
 def test_a_moved_region_waits_where_it_is_merged(page: int) -> None:
-    """A move to a place beside a VMA of the same kind waits for its readers, in front of the move."""
+    """A move to a place beside a VMA of the same kind waits for its readers, before the move."""
     k = kernel()
     k.run(0, "mprotect", 4, 3, R | W)
     k.run(0, "mprotect", 1, 1, R)

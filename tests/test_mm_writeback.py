@@ -155,7 +155,7 @@ def test_mkclean_waits_for_the_ptl(holder: str) -> None:
 
 
 def test_a_zap_flushes_a_dirty_entry_inside_the_ptl() -> None:
-    """And drops the rmap behind the flush; a clean entry waits for the gather's end."""
+    """And drops the rmap after the flush; a clean entry waits for the gather's end."""
     k = Kernel(layout="file")
     k.write(0)
     k.read(0, 1)

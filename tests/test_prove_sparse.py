@@ -114,7 +114,7 @@ def _promised_nothing(_w: World, oracle: Oracle) -> None:
 
 @pytest.mark.parametrize("change", [_swept_by_nobody, _promised_nothing])
 def test_what_lazy_shootdown_has_put_off(change: Change) -> None:
-    """Who has still to flush is in the key, and what holds behind that."""
+    """Who has still to flush is in the key, and what holds after that."""
     k = Kernel("latr", cpus=3)
     k.write(1)
     k.write(2)
@@ -197,7 +197,7 @@ def test_protection_keys_are_in_the_key() -> None:
 
 
 def test_an_older_version_of_another_key_may_still_be_shown() -> None:
-    """Inside the window of a pkey_mprotect the old key still grants and denies, behind it only the new one does."""
+    """Inside the window of a pkey_mprotect the old key still grants and denies, after it only the new one does."""
     k = Kernel()
     k.write(0)
     k.run(0, "pkey_mprotect", arg=R | W | 1 << kinds.PKEY_SHIFT)

@@ -16,7 +16,7 @@ NAMES = [kind.name for kind in kinds.KINDS]
 
 @pytest.mark.parametrize("first", OPERATIONS)
 def test_who_meets_an_operation_does_not_wait_for_it(first: int) -> None:
-    """With the first operation behind its first step, each that may meet it executes its own first one at once.
+    """With the first operation after its first step, each that may meet it executes its own first one at once.
 
     Who holds the lock of a VMA has released it, and is about to flush.
     """

@@ -34,7 +34,7 @@ def assert_canonical(scenario: Scenario) -> None:
 
 @given(BYTES)
 def test_every_byte_string_decodes_to_a_canonical_scenario(data: bytes) -> None:
-    """No byte string is rejected, and whole records behind the header are what it holds."""
+    """No byte string is rejected, and whole records after the header are what it holds."""
     scenario = decode(data)
 
     assert_canonical(scenario)

@@ -156,7 +156,7 @@ def test_waking_compares_generations(*, behind: bool) -> None:
 
 
 def test_a_cpu_is_not_lazy_when_it_compares() -> None:
-    """The mark goes in front of the comparison: a flush in between interrupts the CPU and waits."""
+    """The mark goes before the comparison: a flush in between interrupts the CPU and waits."""
     k = Kernel()
     k.write(0)
     k.read(1)
@@ -217,7 +217,7 @@ def test_a_tag_belongs_to_the_space_of_its_slot() -> None:
 
 
 def test_at_rest_every_old_slot_is_flushed() -> None:
-    """What a later switch would flush, quiesce does: no slot stays behind its space."""
+    """What a later switch would flush, quiesce does: no slot stays after its space."""
     k = family(asids=3)
     k.read(0)
     switch(k, 0, 1)

@@ -46,7 +46,7 @@ def test_interrupts_are_off_inside() -> None:
 
 @pytest.mark.parametrize("asids", [1, 2, 3, 6])
 def test_nothing_of_it_is_left(asids: int) -> None:
-    """Whatever ASID it took, each address space reads its own page behind it, the first time and later."""
+    """Whatever ASID it took, each address space reads its own page after it, the first time and later."""
     k = two_spaces(asids)
     for _ in range(asids + 1):
         k.run(0, "poke")

@@ -26,7 +26,7 @@ from shootdown.machine.qemu.mmu import load_unicorn
 from shootdown.machine.x86 import Machine
 
 LENGTH: Final = 60
-"""Events of a sequence behind those that make its page tables."""
+"""Events of a sequence after those that make its page tables."""
 BOTH: Final = "both"
 PROGRESS_SECONDS: Final = 0.5
 MOST_DISAGREEMENTS: Final = 20

@@ -80,7 +80,7 @@ class Shape(NamedTuple):
 
 
 def random_events(draws: Draws, shape: Shape, length: int) -> list[Event]:
-    """Return page tables and page tables loaded, and `length` events behind them."""
+    """Return page tables and page tables loaded, and `length` events after them."""
     made = [
         Event(STORE, 0, root, index, _upper(draws, shape))
         for root in ROOTS

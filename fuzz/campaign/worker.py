@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _first_line() -> bytes:
-    """Read byte by byte, so that nothing behind the line is taken from the descriptor."""
+    """Read byte by byte, so that nothing after the line is taken from the descriptor."""
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)

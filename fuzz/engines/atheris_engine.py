@@ -82,7 +82,7 @@ def _fuzz(session: Session, target: Callable[[bytes], None], *, by_record: bool 
         try:
             target(data)
         except Finished:
-            # The one exception that ends Fuzz() in a way that Python code can go on behind.
+            # The one exception that ends Fuzz() in a way that Python code can go on after.
             raise KeyboardInterrupt from None
 
     def change(data: bytes, _max_size: int, seed: int) -> bytes:

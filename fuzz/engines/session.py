@@ -136,7 +136,7 @@ class Session:
         return outcome
 
     def _executed(self, scenario: Scenario) -> Scenario:
-        """Return the scenario up to the record that broke the rule: what comes behind it only dilutes the changes."""
+        """Return the scenario up to the record that broke the rule: what comes after it only dilutes the changes."""
         applied = 0
 
         def count(_oracle: Oracle, _record: Record) -> None:

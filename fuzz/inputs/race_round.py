@@ -52,7 +52,7 @@ _READ_WRITE: Final = 3
 _HUGE_READ_WRITE: Final = MAP_HUGE << MAP_SHIFT | _READ_WRITE
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 FAULTS_BEHIND: Final = {NUMA_SCAN: 0.5}
-"""How often what is in flight in a round of such an operation is not the operation but a fault behind it."""
+"""How often what is in flight in a round of such an operation is not the operation but a fault after it."""
 ALL_PAGES: Final = PAGES - 1 << 3
 MEET_AT_DESTINATION: Final = 0.7
 """How often what meets an mremap comes to the new place of the page; else it names the page of the file that moves."""
@@ -95,7 +95,7 @@ _MEETS: Final = {
 MEETS: Final = {each.number: _MEETS[each.lock] for each in _CALLS}
 """By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
 without it, by the rmap, from the scheduler or without any lock, and so does who is alone; drawn blindly, the second
-operation of such a round mostly waits. Who holds the lock of a VMA meets them all, in front of its flush."""
+operation of such a round mostly waits. Who holds the lock of a VMA meets them all, before its flush."""
 ELSEWHERE: Final = 0.25
 ELSEWHERE_TOGETHER: Final = 0.6
 """How often the second operation goes to another page, because two operations share the generations and locks of a
@@ -252,7 +252,7 @@ class Round:
         self._put(kind, cpu, self._span(self.meeting), self._argument(kind), run)
 
     def _look(self, met: int) -> None:
-        """Let some CPUs access the pages, while the first operation goes on behind the first access."""
+        """Let some CPUs access the pages, while the first operation goes on after the first access."""
         draws = self.draws
         first = self.first
         for turn in range(draws.randrange(1, 5)):

@@ -82,7 +82,7 @@ def random_interleaving(draws: Draws, programs: Sequence[Program]) -> tuple[Reco
         else:
             operation = program[at]
             position[cpu] = at + 1
-            # An access has few steps: most of its pauses would fall behind its end.
+            # An access has few steps: most of its pauses would fall after its end.
             share = 0.25 if operation[0] <= EXEC else 0.5
             if hardware or random() >= share:
                 records.append(operation)

@@ -178,7 +178,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "try_to_unmap_flush_dirty in mm/rmap.c (d950c9477d51), docs/linux-tlb.md B.2",
             0,
             "reclaim writes a dirty page to its file before the flush: the page is taken for clean with its content as "
-            "it is then, and a store through the old entry, behind that, is in a frame that is freed and not written",
+            "it is then, and a store through the old entry, after that, is in a frame that is freed and not written",
             shortest=4,
         ),
         strategy=delivery.PageoutBeforeFlush,
@@ -190,7 +190,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "shrink_folio_list in mm/vmscan.c, docs/linux-tlb.md (what is not modelled)",
             0,
             "reclaim leaves a dirty page of the file to the flusher threads and unlocks it before its flush: a store "
-            "behind the flusher's write is in no file",
+            "after the flusher's write is in no file",
             shortest=5,
         ),
         strategy=delivery.DirtyLeftUnflushed,

@@ -18,7 +18,7 @@ class SkipLazyForTables(GatherFlush):
 
 
 class RangeSparesLazy(GatherFlush):
-    """flush_tlb_range says that no page table was freed, which a collapse does behind it (CVE-2025-22045)."""
+    """flush_tlb_range says that no page table was freed, which a collapse does after it (CVE-2025-22045)."""
 
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         push(w, cpu, (flush_send, mm, first, count, 0))
@@ -57,14 +57,14 @@ class PageoutBeforeFlush(GatherFlush):
 
 class DirtyLeftUnflushed(GatherFlush):
     """Reclaim leaves a dirty page of the file to the flusher threads, and unlocks it before it flushes
-    (shrink_folio_list, whose activate_locked stands in front of try_to_unmap_flush_dirty).
+    (shrink_folio_list, whose activate_locked stands before try_to_unmap_flush_dirty).
     """
 
     def due(self, w: World, cpu: int, point: int) -> None:
         if point != SUBMIT:
             super().due(w, cpu, point)
             return
-        # What comes behind this flush is pageout.
+        # What comes after this flush is pageout.
         _, frame = w.steps[cpu].pop()
         push(w, cpu, (keep_folio, frame))
 

@@ -136,7 +136,7 @@ class ZapUnlockBeforeFlush(GatherFlush):
 
 
 class RmapBeforeFlush(GatherFlush):
-    """A zap drops a dirty folio's rmap, and flushes behind that (before 5df397dec7c4)."""
+    """A zap drops a dirty folio's rmap, and flushes after that (before 5df397dec7c4)."""
 
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
         super().dirty_folio_unmapped(w, cpu, mm, page)

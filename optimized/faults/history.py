@@ -24,7 +24,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             2021,
             "a write fault copies a page whose write-protection is not flushed yet: userfaultfd takes RW away under "
             "mmap_lock for reading and defers the flush, another thread gives the page back, a third one writes and "
-            "gets a copy, and a fourth one, whose CPU still has the writable entry, stores to the old frame behind the "
+            "gets a copy, and a fourth one, whose CPU still has the writable entry, stores to the old frame after the "
             "copy; its store is lost",
             shortest=9,
             shortest_open_from=3,
@@ -167,7 +167,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             2014,
             "a zap of a dirty page of a file releases the PTL and flushes later: page_mkclean finds the page unmapped, "
             "writeback takes it for clean and writes it, and a CPU that still has the writable entry stores to it "
-            "behind that; the store never reaches the disk",
+            "after that; the store never reaches the disk",
             shortest=5,
         ),
         strategy=gather.ZapUnlockBeforeFlush,
@@ -271,7 +271,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "a9b802500ebb, b0943d61b8fa, docs/linux-tlb.md E.1 entry 9",
             2017,
             "whether a flush is pending is asked without the page-table lock: the migration of a misplaced huge page "
-            "put the question off until it held no lock any more, so nothing orders it behind the scan's change of "
+            "put the question off until it held no lock any more, so nothing orders it after the scan's change of "
             "the entry; the answer is of a time before the scan, and the page is copied under a CPU that stores to it",
             shortest=7,
         ),

@@ -143,7 +143,7 @@ def stale_entries(w: World) -> list[tuple[int, int]]:
             page = (key & 7) * FANOUT if key & 8 else key & 7
             fresh = w.machine.copy()
             fresh.toggle_pge(cpu)
-            # The temporary address space of the kernel has the PCID behind those of the numbered ones.
+            # The temporary address space of the kernel has the PCID after those of the numbered ones.
             root = w.root[mm] if mm < MMS else w.poking
             fresh.load_cr3(cpu, root, mm, noflush=False)
             fresh.fill(cpu, page, key & FETCH)
@@ -256,7 +256,7 @@ def raises_no_floor(self: History, cpu: int) -> None:
 
 
 def is_one_version_late(self: History, cpu: int, mm: int, page: int, deny: int) -> None:
-    """Promise the version in front of the one at the visit."""
+    """Promise the version before the one at the visit."""
     ORIGINAL_VISIT(self, cpu, mm, page, deny)
     if self.visits[cpu]:
         slot, index, kinds = self.visits[cpu].pop()

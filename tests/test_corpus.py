@@ -73,6 +73,12 @@ def test_bad_scenario_has_its_rule_in_its_name(name: str) -> None:
     assert UNBROKEN <= {expected.policy for expected in BAD[name].expectations}
 
 
+def test_every_operation_stands_in_a_story() -> None:
+    """A reader finds an example of each kind of record."""
+    told = {record[0] for parsed in CORPUS.values() for record in parsed.scenario.records}
+    assert [kind.name for number, kind in enumerate(kinds.KINDS) if number not in told] == []
+
+
 @pytest.mark.parametrize("policy", FAULTS)
 def test_seeded_fault_has_a_bad_scenario(policy: str) -> None:
     """A bad_* scenario that catches the fault by the rule that it names is legal without the fault."""

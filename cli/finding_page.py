@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shootdown.cli.options import replay_command
-from shootdown.evidence.report import columns
+from shootdown.evidence.columns import columns
 from shootdown.scenario.verdict import REASONS
 from shootdown.store import Store, StoredFinding, list_replays, list_sightings, load_trace
 

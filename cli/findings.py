@@ -8,7 +8,8 @@ import click
 
 from shootdown.cli.finding_page import page, replay_line
 from shootdown.cli.options import db_option, json_option
-from shootdown.cli.output import output, print_json, print_rows, print_table, write_json_items
+from shootdown.cli.output import output, print_json, print_table, write_json_items
+from shootdown.cli.rows import print_rows
 from shootdown.cli.selection import Selection, selection_options
 from shootdown.cli.settle import reading_store, settle
 from shootdown.store import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
-from shootdown.cli.options import counted, json_option, read_scenario
+from shootdown.cli.options import counted, json_option
 from shootdown.cli.output import print_json
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.machine.entry import EXEC, READ, WRITE
@@ -14,6 +14,7 @@ from shootdown.optimized.policy_source import blamed, load_policy
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.lockstep import ACCESS, Difference, Shown, compare, in_lockstep
 from shootdown.scenario import Scenario, render
+from shootdown.scenario.source import read_scenario
 from shootdown.system.environment import draws
 
 _KINDS = {READ: "read", WRITE: "write", EXEC: "fetch", 0: "-"}

@@ -4,8 +4,6 @@ import contextlib
 import errno
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
@@ -14,29 +12,31 @@ import click
 
 from shootdown import form
 from shootdown.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
-from shootdown.fuzz.campaign.seeds import UnknownSeed
-from shootdown.optimized.policy_source import PolicyError
-from shootdown.store import StoreError
 from shootdown.system.refusal import Refusal
+from shootdown.system.user_error import UserError
 
-COMMANDS: Final = (
-    "fuzz",
-    "prove",
-    "table",
-    "replay",
-    "findings",
-    "policies",
-    "minimize",
-    "lockstep",
-    "conform",
-)
+COMMANDS: Final = {
+    "fuzz": "Run a campaign against a policy",
+    "prove": "Explore every interleaving of every sequence of operations within a bound",
+    "table": "Tabulate need-flush rules: does a rule flush, and is a flush needed",
+    "replay": "Run a scenario again and explain what it shows",
+    "findings": "Look into the findings database: list, show, query, sql, export, merge",
+    "policies": "List the policies, or show all there is to know of one",
+    "minimize": "Print the smallest scenario that still shows the same violation",
+    "lockstep": "Run every operation to completion under a policy and under the reference",
+    "conform": "Run the same operations on the models and on another machine",
+}
+"""The commands in the order of the help text, each with the beginning of its own help.
+
+Each is the module of that name. To ask them for their summaries was to import all of them: three quarters of a second.
+"""
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Commands(click.Group):
-    """The subcommands, each imported when it is wanted: the engines cost time that a list of policies need not."""
+    """The subcommands: where they are only listed, their summaries; the one that is wanted is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the help text."""
@@ -44,12 +44,20 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of module cli.NAME."""
+        """Return what a list says of the command: click asks for no more until it resolves one."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"shootdown.cli.{cmd_name}").command
-        return command
+        return click.Command(cmd_name, short_help=COMMANDS[cmd_name])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names, and the arguments after it."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        if listed is None:
+            return name, None, rest
+        return name, import_module(f"shootdown.cli.{name}").command, rest
 
 
 @click.command(cls=Commands, context_settings=_SETTINGS)
@@ -105,7 +113,7 @@ def _run(arguments: Sequence[str]) -> int:
         return _complain(error.format_message(), UNUSABLE)
     except click.ClickException as error:
         return _complain(_usage_sentence(error), UNUSABLE)
-    except (StoreError, PolicyError, UnknownSeed) as error:
+    except UserError as error:
         return _complain(f"shootdown: {error}", UNUSABLE)
     except Refusal as error:
         return _complain(f"shootdown: {error}", HARNESS_FAILED)
@@ -129,6 +137,10 @@ def _usage_sentence(error: click.ClickException) -> str:
 
 
 def _defect(error: Exception) -> str:
+    # Imported late: a command that works need not wait for them.
+    import tempfile  # noqa: PLC0415 - see above
+    import traceback  # noqa: PLC0415 - see above
+
     what = " ".join(f"{type(error).__name__}: {error}".split())
     if os.environ.get("SHOOTDOWN_DEBUG"):
         traceback.print_exception(error)

@@ -3,13 +3,14 @@
 import click
 
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
-from shootdown.cli.options import json_option, read_scenario
+from shootdown.cli.options import json_option
 from shootdown.cli.output import print_json
 from shootdown.evidence.skip import guilty_skip
 from shootdown.minimize import minimize
 from shootdown.optimized.policy_source import blamed, load_policy
 from shootdown.run.execute import execute
 from shootdown.scenario import Expectation, Scenario, encode, render
+from shootdown.scenario.source import read_scenario
 from shootdown.scenario.verdict import ILLEGAL
 
 

@@ -2,19 +2,15 @@
 
 import re
 import shlex
-from pathlib import Path
 from typing import Final
 
 import click
 
 from shootdown.machine.registry import DEFAULT_MACHINE, MACHINES, machine_named
 from shootdown.machine.x86 import Machine
-from shootdown.scenario import ParsedScenario, ScenarioError, decode, parse
 from shootdown.system.unusable import Unusable
 
 DEFAULT_DB: Final = "findings.db"
-LONGEST_BINARY: Final = 1 << 16
-BINARY_SUFFIX: Final = ".bin"
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smh])+")
@@ -95,39 +91,6 @@ def replay_command(
     if machine != DEFAULT_MACHINE:
         words += ["--machine", machine]
     return shlex.join(words)
-
-
-def readable(path: str) -> bytes:
-    """Return the content of a file that the user named; one sentence and exit code 2 when it cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def read_scenario(path: str) -> ParsedScenario:
-    """Return the scenario in a file: its text form, or a fuzzer's input if the name ends in `.bin`.
-
-    One sentence and exit code 2 when the text is broken. Every byte string is a fuzzer's input, so nothing else than
-    the name may decide: a text in another encoding would be run as something that its author never wrote.
-    """
-    data = readable(path)
-    if path.endswith(BINARY_SUFFIX):
-        if len(data) > LONGEST_BINARY:
-            raise click.ClickException(
-                f"{path} is no scenario: it has {len(data):,} bytes, and no fuzzer's input has more than"
-                f" {LONGEST_BINARY:,}."
-            )
-        return ParsedScenario(decode(data))
-    try:
-        return parse(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise click.ClickException(
-            f"{path} is no scenario: it is not UTF-8 text, and the name of a fuzzer's binary input ends in"
-            f" {BINARY_SUFFIX}."
-        ) from None
-    except ScenarioError as error:
-        raise click.ClickException(f"{path}, {error}.") from None
 
 
 def counted(number: int, thing: str) -> str:

@@ -1,11 +1,10 @@
-"""What the commands print: JSON for programs, tables for people, and results of any length as they come."""
+"""What the commands print: JSON for programs, tables for people."""
 
 import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -15,17 +14,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from shootdown.store import RowStream, jsonable
-
 WIDTH: Final = 100
 """Columns of a paragraph."""
 PIPE_WIDTH: Final = 10_000
 """Characters in a line of a table that no terminal shows: no row is broken."""
 MANY_COLUMNS: Final = 9
-TABLE_ROWS: Final = 1000
-"""Rows that are laid out as a table: its columns fit all of them, so all must be there before the first is printed."""
-
-_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def print_json(value: object) -> None:
@@ -43,28 +36,13 @@ def write_json_items(values: Iterable[object], out: TextIO) -> None:
     out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def print_rows(stream: RowStream, *, as_json: bool) -> None:
-    """Print the rows of a query as a table; more than TABLE_ROWS as they come, with tabs between the values."""
-    if as_json:
-        documents = (jsonable(dict(zip(stream.columns, row, strict=True))) for row in stream.rows)
-        write_json_items(documents, sys.stdout)
-        return
-    first = list(islice(stream.rows, TABLE_ROWS + 1))
-    if not first:
-        click.echo("No rows.")
-    elif len(first) <= TABLE_ROWS:
-        print_table(stream.columns, first)
-    else:
-        sys.stdout.writelines(map(_line, chain([stream.columns], first, stream.rows)))
-
-
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under bold headings: fitted to a terminal, and one line a row anywhere else.
 
     A table with more columns than a terminal can show is turned: one line for each field.
     """
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[cell_text(value) for value in row] for row in rows]
     table = _grid()
     for i, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
@@ -94,17 +72,13 @@ def _grid() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
-def _cell(value: object) -> str:
+def cell_text(value: object) -> str:
+    """Return a value as a table shows it."""
     if value is None:
         return ""
     if isinstance(value, bytes):
         return value.hex()
     return str(value)
-
-
-def _line(row: Sequence[object]) -> str:
-    """Return a row as one line, whatever its values contain."""
-    return "\t".join(_cell(value).translate(_ESCAPES) for value in row) + "\n"
 
 
 @contextmanager

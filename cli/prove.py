@@ -21,7 +21,7 @@ from shootdown.prove.counterexample import operations_in
 from shootdown.prove.driver import Prover, State
 from shootdown.prove.ledger import Filed, ProofLedger
 from shootdown.prove.progress import ProofView, figures
-from shootdown.prove.scope import OPERATIONS, Scope, UnknownOperation, scope_of
+from shootdown.prove.scope import OPERATIONS, Scope, scope_of
 from shootdown.prove.visited import MOST
 from shootdown.scenario import Scenario, decode, kinds, render_record
 from shootdown.scenario.record import Header
@@ -139,10 +139,7 @@ def command(
     loaded = load_policy(policy)
     switches = sum(1 << kinds.SWITCHES.index(name) for name in set(machine))
     header = Header(cpus, pages, kinds.LAYOUTS.index(layout), switches, asids, batch)
-    try:
-        scope = scope_of(header, ops, [name.strip() for name in operations.split(",")])
-    except UnknownOperation as error:
-        raise click.UsageError(str(error)) from None
+    scope = scope_of(header, ops, [name.strip() for name in operations.split(",")])
     bound = _bound(scope, rule)
     identity = {"policy": loaded.name, "version": loaded.version} | bound
     state, keys = _stored(checkpoint, identity)
@@ -174,8 +171,6 @@ def command(
         ledger = ProofLedger(store, loaded, scope, bound, prover.workers)
         try:
             filed = ledger.close(prover.run(state, keys))
-        except files.CheckpointError as error:
-            raise click.ClickException(str(error)) from None
         except NotReproducible as error:
             raise Refusal(str(error)) from None
         finally:
@@ -209,11 +204,8 @@ def _stored(
 ) -> tuple[State | None, Iterable[int]]:
     if checkpoint is None:
         return None, ()
-    try:
-        files.refuse_no_folder(checkpoint)
-        return files.load(checkpoint, identity) if checkpoint.exists() else (None, ())
-    except files.CheckpointError as error:
-        raise click.ClickException(str(error)) from None
+    files.refuse_no_folder(checkpoint)
+    return files.load(checkpoint, identity) if checkpoint.exists() else (None, ())
 
 
 def _closing(filed: Filed, checkpoint: Path | None, db: str) -> list[str]:

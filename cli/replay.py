@@ -13,7 +13,6 @@ from shootdown.cli.options import (
     db_option,
     json_option,
     machine_option,
-    read_scenario,
     replay_command,
 )
 from shootdown.cli.output import print_json
@@ -22,6 +21,7 @@ from shootdown.evidence.report import missed_lines, report
 from shootdown.machine.registry import DEFAULT_MACHINE
 from shootdown.optimized.policy_source import LoadedPolicy, blamed, load_policy, policy_of_finding
 from shootdown.scenario import Expectation, Scenario, decode
+from shootdown.scenario.source import read_scenario
 from shootdown.scenario.verdict import ILLEGAL
 from shootdown.store import (
     Replay,

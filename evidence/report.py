@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
+from shootdown.evidence.columns import columns
 from shootdown.evidence.explain import Explanation
 from shootdown.scenario import render, render_record
 from shootdown.scenario.verdict import RULES
@@ -143,20 +144,6 @@ def _row(cells: Sequence[str], changes: Sequence[str]) -> list[str]:
         middle = [part.ljust(width) for part, width in zip(parts[1:-1], _TIMELINE[1:], strict=True)]
         rows.append("  ".join([first, *middle, parts[-1]]).rstrip())
     return rows
-
-
-def columns(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return an indented table with aligned columns; without rows, nothing."""
-    if not rows:
-        return []
-    lines = [heading, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heading))]
-    return [
-        (
-            "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
 
 
 def _indented(text: str, width: int) -> list[str]:

@@ -17,13 +17,14 @@ from typing import Final
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import Policy
 from shootdown.optimized.policy_check import what_is_wrong
+from shootdown.system.user_error import UserError
 
 GROUP: Final = "shootdown.policies"
 """The entry point group of packages that bring policies: each a Policy or a function of (old, new)."""
 
 
-class PolicyError(Exception):
-    """A policy cannot be had or does not work; the message is the sentence that the user reads."""
+class PolicyError(UserError):
+    """A policy cannot be had or does not work."""
 
 
 @dataclass(frozen=True, slots=True)

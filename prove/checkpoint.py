@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shootdown.prove.driver import State
+from shootdown.system.user_error import UserError
 
 MAGIC: Final = b"shootdown-proof 2\n"
 """The number is another one when the hash of a world is another one (prove.canonical)."""
@@ -16,8 +17,8 @@ _COUNTERS: Final = ("level", "position", "worlds", "transitions", "cut", "second
 _LISTS: Final = ("frontier", "following")
 
 
-class CheckpointError(Exception):
-    """A checkpoint cannot be written, or is not one of this proof. The message is one sentence."""
+class CheckpointError(UserError):
+    """A checkpoint cannot be written, or is not one of this proof."""
 
 
 def save(path: Path, identity: Mapping[str, object], state: State, keys: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Header, Record
+from shootdown.system.user_error import UserError
 
 OPERATIONS: Final = (
     "read",
@@ -21,8 +22,8 @@ OPERATIONS: Final = (
 _BY_NAME: Final = {kinds.KINDS[number].name: number for number in kinds.OPERATIONS}
 
 
-class UnknownOperation(Exception):
-    """A name that is no operation. The message is one sentence."""
+class UnknownOperation(UserError):
+    """A name that is no operation."""
 
 
 class Scope(NamedTuple):

@@ -6,9 +6,11 @@ They stand in a module of their own because every other module of the store rais
 import sqlite3
 from pathlib import Path
 
+from shootdown.system.user_error import UserError
 
-class StoreError(Exception):
-    """The findings database cannot do what was asked; the command line prints the sentence and exits with 2."""
+
+class StoreError(UserError):
+    """The findings database cannot do what was asked."""
 
 
 class StoreMissing(StoreError):

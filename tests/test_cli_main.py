@@ -1,18 +1,85 @@
 """The command as a whole: help, wrong usage, and what the user reads when the program itself fails."""
 
 import os
+import pkgutil
 import subprocess
+import sys
 import tempfile
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 import pytest
 
-from shootdown import form
+from shootdown import cli, form
 from shootdown.cli import main
 from shootdown.store import find_campaign, open_store
 from tests.command import SHOOTDOWN, complaint, inside, shootdown
+
+ROOMS = "import sys; from shootdown.cli.main import run; run(sys.argv[1:]); print(*sys.modules)"
+
+
+def resolved(name: str) -> click.Command:
+    """The command that the first word of a command line calls."""
+    _, command, _ = main.cli.resolve_command(click.Context(main.cli), [name])
+    assert command is not None
+    return command
+
+
+def test_every_command_is_listed() -> None:
+    """The modules of cli/ that have a command are those of the help text."""
+    modules = [
+        import_module(f"{cli.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(cli.__path__)
+    ]
+    having = {
+        module.__name__.rpartition(".")[2]
+        for module in modules
+        if isinstance(getattr(module, "command", None), click.Command)
+    }
+
+    assert having == main.COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_summary_begins_the_help(name: str) -> None:
+    """What the help text says of a command is the beginning of the command's own help."""
+    assert " ".join((resolved(name).help or "").split()).startswith(main.COMMANDS[name])
+
+
+def test_help_and_errors_import_no_room(tmp_path: Path) -> None:
+    """The help text, and a command that does not exist, load nothing of the models, the engines or the database."""
+    for arguments in (["--help"], ["nothing"]):
+        done = subprocess.run(
+            [sys.executable, "-c", ROOMS, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded = done.stdout.split("\n")[-2].split()
+        rooms = {name.split(".")[1] for name in loaded if name.startswith("shootdown.")}
+        assert rooms == {"cli", "form", "system"}
+
+
+def test_policies_and_findings_load_no_engine(tmp_path: Path) -> None:
+    """A list of policies loads no database, and the commands that look into one load neither models nor engines."""
+    for arguments, foreign in (
+        (["policies", "linux"], {"sqlite_utils", "hypothesis", "atheris"}),
+        (["findings", "query"], {"shootdown.mm.operations", "hypothesis", "atheris"}),
+        (["fuzz", "--help"], {"hypothesis", "atheris"}),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", ROOMS, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        loaded = set(done.stdout.split("\n")[-2].split())
+        assert "click" in loaded
+        assert loaded & foreign == set()
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -27,8 +94,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_command_and_option_has_help(name: str) -> None:
     """Every command says what it does, and so does every option of it that is not its own explanation."""
-    command = main.cli.get_command(click.Context(main.cli), name)
-    assert command is not None
+    command = resolved(name)
     commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
 
     for one in commands:

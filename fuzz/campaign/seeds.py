@@ -5,9 +5,10 @@ from collections.abc import Collection
 
 from shootdown.scenario import Scenario, corpus, encode
 from shootdown.scenario.kinds import NO_DIRTY_REWALK
+from shootdown.system.user_error import UserError
 
 
-class UnknownSeed(Exception):
+class UnknownSeed(UserError):
     """No scenario of the corpus has that name."""
 
 

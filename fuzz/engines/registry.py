@@ -5,18 +5,25 @@ from contextlib import suppress
 from typing import Final
 
 from shootdown.fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage, fuzz_stock
-from shootdown.fuzz.engines.hypothesis_engine import fuzz_hypothesis
 from shootdown.fuzz.engines.loop_engine import fuzz_loop
 from shootdown.fuzz.engines.random_engine import fuzz_random
 from shootdown.fuzz.engines.session import Finished, Session
 
 Engine = Callable[[Session], None]
 
+
+def _hypothesis(session: Session) -> None:
+    # Imported late: Hypothesis takes as long as all else that a campaign imports.
+    from shootdown.fuzz.engines.hypothesis_engine import fuzz_hypothesis  # noqa: PLC0415 - see above
+
+    fuzz_hypothesis(session)
+
+
 ENGINES: Final[dict[str, Engine]] = {
     "atheris": fuzz_atheris,
     "loop": fuzz_loop,
     "random": fuzz_random,
-    "hypothesis": fuzz_hypothesis,
+    "hypothesis": _hypothesis,
     "coverage": fuzz_coverage,
     "stock": fuzz_stock,
 }

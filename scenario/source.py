@@ -1,0 +1,70 @@
+"""Where a scenario comes from: its text, the corpus, or a file of the user."""
+
+import difflib
+from pathlib import Path
+from typing import Final
+
+from shootdown.scenario import corpus
+from shootdown.scenario.binary import decode
+from shootdown.scenario.text import ParsedScenario, ScenarioError, parse
+from shootdown.system.user_error import UserError
+
+LONGEST_BINARY: Final = 1 << 16
+BINARY_SUFFIX: Final = ".bin"
+
+
+class UnusableScenario(UserError):
+    """What the user gave is no scenario, or cannot be read."""
+
+
+def find_scenario(given: str | Path) -> ParsedScenario:
+    """Return the scenario that a text says, or that has this name in the corpus, or that is in the file at this path.
+
+    Only a text has a line break. Error: UnusableScenario.
+    """
+    if isinstance(given, Path):
+        return read_scenario(str(given))
+    if "\n" in given:
+        return _parsed(given, "The text is no scenario")
+    known = corpus.texts()
+    if given in known:
+        return parse(known[given])
+    if Path(given).exists():
+        return read_scenario(given)
+    close = difflib.get_close_matches(given, known, n=2)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise UnusableScenario(f"There is no file {given!r}, and no scenario of the corpus.{hint}")
+
+
+def read_scenario(path: str) -> ParsedScenario:
+    """Return the scenario in a file: its text form, or a fuzzer's input if the name ends in `.bin`.
+
+    Every byte string is a fuzzer's input, so nothing else than the name may decide: a text in another encoding would be
+    run as something that its author never wrote. Error: UnusableScenario.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UnusableScenario(f"{path} cannot be read: {error.strerror}.") from None
+    if path.endswith(BINARY_SUFFIX):
+        if len(data) > LONGEST_BINARY:
+            raise UnusableScenario(
+                f"{path} is no scenario: it has {len(data):,} bytes, and no fuzzer's input has more than"
+                f" {LONGEST_BINARY:,}."
+            )
+        return ParsedScenario(decode(data))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnusableScenario(
+            f"{path} is no scenario: it is not UTF-8 text, and the name of a fuzzer's binary input ends in"
+            f" {BINARY_SUFFIX}."
+        ) from None
+    return _parsed(text, path)
+
+
+def _parsed(text: str, what: str) -> ParsedScenario:
+    try:
+        return parse(text)
+    except ScenarioError as error:
+        raise UnusableScenario(f"{what}, {error}.") from None

@@ -1,0 +1,5 @@
+"""Why what the user gave cannot be used."""
+
+
+class UserError(Exception):
+    """The input cannot be used; the message is the sentence that the user reads, and the exit code is 2."""

@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from shootdown.fuzz.engines.garbage import seldom_collected
 from shootdown.fuzz.engines.session import Session
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.fuzz.inputs.mutate import mutate
@@ -68,9 +69,10 @@ def session_rate(seconds: float, turn: int, draw: Callable[[Random], bytes]) -> 
         POLICY, seed=turn, records=RECORDS, corpus=[], report=Silent(), stop=lambda: False
     )
     start = time.process_time()
-    while time.process_time() - start < seconds:
-        for data in pool:
-            session.run(data[:4] + mutate(rng, data, RECORDS)[4:])
+    with seldom_collected():
+        while time.process_time() - start < seconds:
+            for data in pool:
+                session.run(data[:4] + mutate(rng, data, RECORDS)[4:])
     return session.executions / (time.process_time() - start)
 
 

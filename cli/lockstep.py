@@ -9,15 +9,11 @@ from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import counted, json_option
 from shootdown.cli.output import print_json
 from shootdown.fuzz.inputs.generate import random_scenario
-from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.optimized.policy_source import blamed, load_policy
-from shootdown.reference.eager import EagerFlush
-from shootdown.run.lockstep import ACCESS, Difference, Shown, compare, in_lockstep
+from shootdown.run.lockstep import Difference, compare, in_lockstep, reference_for, words_of
 from shootdown.scenario import Scenario, render
 from shootdown.scenario.source import read_scenario
 from shootdown.system.environment import draws
-
-_KINDS = {READ: "read", WRITE: "write", EXEC: "fetch", 0: "-"}
 
 
 @click.command("lockstep")
@@ -37,9 +33,7 @@ def command(file: str | None, *, number: int | None, policy: str, seed: int, as_
     The exit code is 1 at the first scenario in which they do not.
     """
     loaded = load_policy(policy)
-    # With the fault handler that the policy lives with: what is compared is flushing.
-    reference = EagerFlush()
-    reference.handler = loaded.policy.handler
+    reference = reference_for(loaded.policy)
     tried = 0
     for scenario, target in _scenarios(file, number, seed):
         with blamed(loaded):
@@ -78,13 +72,13 @@ def _lines(name: str, scenario: Scenario, difference: Difference, again: str) ->
     if difference.left == difference.right:
         head = [
             f"{name} and the reference agree, but the calls do not allow what both show:",
-            f"  {_words(difference.left)}",
+            f"  {words_of(difference.left)}",
         ]
     else:
         head = [
             f"{name} and the reference differ in outcome {difference.position + 1}:",
-            f"  {name}: {_words(difference.left)}",
-            f"  reference: {_words(difference.right)}",
+            f"  {name}: {words_of(difference.left)}",
+            f"  reference: {words_of(difference.right)}",
         ]
     return [
         *head,
@@ -100,16 +94,8 @@ def _lines(name: str, scenario: Scenario, difference: Difference, again: str) ->
 def _document(scenario: Scenario, difference: Difference, again: str) -> dict[str, object]:
     return {
         "difference": difference.position,
-        "policy": _words(difference.left),
-        "reference": _words(difference.right),
+        "policy": words_of(difference.left),
+        "reference": words_of(difference.right),
         "scenario": render(in_lockstep(scenario)),
         "replay": again,
     }
-
-
-def _words(shown: Shown | None) -> str:
-    if shown is None:
-        return "nothing more"
-    word, cpu, page, kind, value = shown
-    where = f"cpu{cpu} p{page} {_KINDS[kind]}" if cpu >= 0 else ""
-    return " ".join(filter(None, (where, word, str(value) if word == ACCESS else "")))

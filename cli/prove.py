@@ -21,10 +21,9 @@ from shootdown.prove.counterexample import operations_in
 from shootdown.prove.driver import Prover, State
 from shootdown.prove.ledger import Filed, ProofLedger
 from shootdown.prove.progress import ProofView, figures
-from shootdown.prove.scope import OPERATIONS, Scope, scope_of
+from shootdown.prove.scope import OPERATIONS, Scope, header_of, scope_of
 from shootdown.prove.visited import MOST
 from shootdown.scenario import Scenario, decode, kinds, render_record
-from shootdown.scenario.record import Header
 from shootdown.scenario.verdict import RULES, meaning_of
 from shootdown.store import open_store
 from shootdown.system.refusal import Refusal
@@ -137,8 +136,9 @@ def command(
     The exit code is 0, 1 or 4.
     """
     loaded = load_policy(policy)
-    switches = sum(1 << kinds.SWITCHES.index(name) for name in set(machine))
-    header = Header(cpus, pages, kinds.LAYOUTS.index(layout), switches, asids, batch)
+    header = header_of(
+        cpus=cpus, pages=pages, layout=layout, machine=machine, asids=asids, batch=batch
+    )
     scope = scope_of(header, ops, [name.strip() for name in operations.split(",")])
     bound = _bound(scope, rule)
     identity = {"policy": loaded.name, "version": loaded.version} | bound

@@ -16,14 +16,14 @@ _TIMELINE: Final = (4, 4, 19, 26)
 """Widths of the columns time, CPU, operation and step; what changed has the rest."""
 
 
-def report(told: Explanation, *, replay: str, timeline: bool = True, title: str = "") -> str:
-    """Return the report of a run. Its last line is the literal command that shows the run again."""
+def report(told: Explanation, *, replay: str = "", timeline: bool = True, title: str = "") -> str:
+    """Return the report of a run; its last line is `replay`, the literal command that shows the run again."""
     lines = [*_headline(told, title), "", *_scenario(told), *missed_lines(told)]
     if timeline:
         lines += ["", *timeline_lines(told)]
     if told.verdict == "illegal":
         lines += _evidence(told)
-    lines += ["", "Replay:", f"  {replay}"]
+    lines += ["", "Replay:", f"  {replay}"] if replay else []
     return "\n".join(lines) + "\n"
 
 

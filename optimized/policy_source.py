@@ -1,4 +1,4 @@
-"""Where a policy comes from: the registry, a user's Python file, or an entry point of an installed package."""
+"""Where a policy comes from: the registry, a file, an entry point of an installed package, or the program itself."""
 
 import difflib
 import hashlib
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeAlias
 
 from shootdown.optimized.policies import REGISTRY
-from shootdown.optimized.policy import Policy
+from shootdown.optimized.policy import NeedFlush, Policy
 from shootdown.optimized.policy_check import what_is_wrong
 from shootdown.system.user_error import UserError
 
@@ -31,7 +31,8 @@ class PolicyError(UserError):
 class LoadedPolicy:
     """A policy and where it came from.
 
-    `spec` is what the user types for it, `version` tells two states of it apart.
+    `spec` is what the user types for it, `version` tells two states of it apart; both are "" for a policy that only
+    this process has.
     """
 
     policy: Policy
@@ -42,6 +43,10 @@ class LoadedPolicy:
     def name(self) -> str:
         """The policy's name, which is part of a finding's identity."""
         return self.policy.name
+
+
+PolicyLike: TypeAlias = str | Path | Policy | LoadedPolicy | NeedFlush
+"""What a program may give where a policy is wanted."""
 
 
 def load_policy(spec: str) -> LoadedPolicy:
@@ -59,6 +64,27 @@ def load_policy(spec: str) -> LoadedPolicy:
     raise PolicyError(
         f"There is no policy {spec!r}.{hint} `shootdown policies` lists all; a file needs its ending .py."
     )
+
+
+def policy_of(given: PolicyLike) -> LoadedPolicy:
+    """Return the policy that a program gives: by name, by path, as a Policy, or as a rule, a function of (old, new).
+
+    A rule becomes the policy of its function's name. Error: PolicyError.
+    """
+    if isinstance(given, LoadedPolicy):
+        return given
+    if isinstance(given, str):
+        return load_policy(given)
+    if isinstance(given, Path):
+        return _from_file(str(given))
+    if isinstance(given, Policy):
+        if REGISTRY.get(given.name) is given:
+            return load_policy(given.name)
+        where, name = f"Policy({given.name!r})", ""
+    else:
+        name = getattr(given, "__name__", type(given).__name__)
+        where = f"{given.__module__}.{getattr(given, '__qualname__', name)}"
+    return LoadedPolicy(_with_its_own_name(_as_policy(given, where, name, None), where), "", "")
 
 
 def is_path(spec: str) -> bool:
@@ -135,11 +161,15 @@ def _from_file(spec: str) -> LoadedPolicy:
         if given is None:
             raise PolicyError(f"{spec} defines neither POLICY nor needs_flush(old, new).")
     policy = _as_policy(given, spec, path.stem, inspect.getdoc(module))
+    return LoadedPolicy(_with_its_own_name(policy, spec), spec, f"{spec}@{digest}")
+
+
+def _with_its_own_name(policy: Policy, where: str) -> Policy:
     if policy.name in REGISTRY:
         raise PolicyError(
-            f"{spec} defines a policy named {policy.name}, which is built in; it needs a name of its own."
+            f"{where} defines a policy named {policy.name}, which is built in; it needs a name of its own."
         )
-    return LoadedPolicy(policy, spec, f"{spec}@{digest}")
+    return policy
 
 
 def _executed(spec: str) -> ModuleType:

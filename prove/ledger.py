@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-from shootdown.evidence.investigate import Investigation
 from shootdown.optimized.policy_source import LoadedPolicy
-from shootdown.prove.counterexample import scenario_of, without_idle_hardware
 from shootdown.prove.driver import Result
+from shootdown.prove.found import investigated
 from shootdown.prove.scope import Scope
-from shootdown.run.execute import execute
-from shootdown.scenario import Scenario, encode
+from shootdown.scenario import Scenario
 from shootdown.store import (
     Campaign,
     Ending,
@@ -107,10 +105,7 @@ class ProofLedger:
             self._lease.release()
 
     def _finding(self, proof: Proof, result: Result) -> Filed:
-        policy = self.policy.policy
-        strategy = policy.make()
-        met = without_idle_hardware(scenario_of(result.path, self.scope, strategy), strategy)
-        found = Investigation(policy).investigate(encode(met), execute(met, strategy))
+        met, found = investigated(result.path, self.scope, self.policy.policy)
         recorded = record_finding(
             self.store,
             found.minimum,

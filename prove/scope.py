@@ -1,10 +1,12 @@
 """What a proof covers: the machine, how many operations, and which."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from shootdown.prove.visited import MOST
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Header, Record
+from shootdown.scenario.verdict import RULES
 from shootdown.system.user_error import UserError
 
 OPERATIONS: Final = (
@@ -22,8 +24,8 @@ OPERATIONS: Final = (
 _BY_NAME: Final = {kinds.KINDS[number].name: number for number in kinds.OPERATIONS}
 
 
-class UnknownOperation(UserError):
-    """A name that is no operation."""
+class UnusableScope(UserError):
+    """A bound that there is not: a number beyond its limit, or a name of nothing."""
 
 
 class Scope(NamedTuple):
@@ -56,16 +58,47 @@ class Scope(NamedTuple):
         )
 
 
+def header_of(
+    *, cpus: int, pages: int, layout: str, machine: Iterable[str], asids: int, batch: int
+) -> Header:
+    """Return the header of a scenario with these numbers and names. Error: UnusableScope."""
+    _within("cpus", cpus, kinds.MAX_CPUS)
+    _within("pages", pages, kinds.MAX_PAGES)
+    _within("asids", asids, kinds.MAX_ASIDS)
+    _within("batch", batch, kinds.MAX_BATCH)
+    switches = sum(1 << _index("machine", name, kinds.SWITCHES) for name in set(machine))
+    return Header(cpus, pages, _index("layout", layout, kinds.LAYOUTS), switches, asids, batch)
+
+
+def rules_of(names: Iterable[str]) -> frozenset[str]:
+    """Return the rules of these names. Error: UnusableScope."""
+    return frozenset(tuple(RULES)[_index("rule", name, tuple(RULES))] for name in names)
+
+
+def _within(name: str, number: int, most: int) -> None:
+    if not 1 <= number <= most:
+        message = f"{name} must be from 1 to {most}, and is {number}."
+        raise UnusableScope(message)
+
+
+def _index(what: str, name: str, names: Sequence[str]) -> int:
+    if name not in names:
+        message = f"{name!r} is no {what}; there are {', '.join(names)}."
+        raise UnusableScope(message)
+    return names.index(name)
+
+
 def scope_of(header: Header, ops: int, names: Sequence[str]) -> Scope:
     """Return the scope over the named operations, each with every range and argument that makes a difference.
 
-    Error: UnknownOperation.
+    Error: UnusableScope.
     """
+    _within("ops", ops, MOST)
     alphabet: list[Record] = []
     for name in names:
         if name not in _BY_NAME:
             message = f"'{name}' is no operation; there are {', '.join(_BY_NAME)}."
-            raise UnknownOperation(message)
+            raise UnusableScope(message)
         number = _BY_NAME[name]
         for page, count in _ranges(kinds.KINDS[number].pages, header.pages):
             alphabet += [(number, 0, 0, page, count, arg) for arg in _arguments(number, header)]

@@ -8,10 +8,12 @@ nothing of it, and judges both. A mistake in the machine stays invisible here.
 
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from shootdown.machine.entry import WRITE
+from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.world import World
+from shootdown.optimized.policy import Policy
+from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute
 from shootdown.run.oracle import Oracle
 from shootdown.scenario import Scenario
@@ -22,6 +24,7 @@ ACCESS: Final = "access"
 MAPERR: Final = "MAPERR"
 ACCERR: Final = "ACCERR"
 USERFAULTFD: Final = "userfaultfd"
+_KINDS: Final = {READ: "read", WRITE: "write", EXEC: "fetch", 0: "-"}
 
 Shown: TypeAlias = tuple[str, int, int, int, int]
 """One outcome: a word, CPU, page, kind of access, and the value loaded or stored (0 without an access).
@@ -103,3 +106,19 @@ def compare(scenario: Scenario, left: FlushStrategy, right: FlushStrategy) -> Di
         if one != other or (one is not None and one[0] in REASONS):
             return Difference(position, one, other)
     return None
+
+
+def reference_for(policy: Policy) -> EagerFlush:
+    """Return the reference with the fault handler that the policy lives with: what is compared is flushing."""
+    reference = EagerFlush()
+    reference.handler = policy.handler
+    return reference
+
+
+def words_of(shown: Shown | None) -> str:
+    """Return an outcome as ``cpu0 p1 read access 3``."""
+    if shown is None:
+        return "nothing more"
+    word, cpu, page, kind, value = shown
+    where = f"cpu{cpu} p{page} {_KINDS[kind]}" if cpu >= 0 else ""
+    return " ".join(filter(None, (where, word, str(value) if word == ACCESS else "")))

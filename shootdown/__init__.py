@@ -1,4 +1,100 @@
-"""Says whether a TLB flush may be skipped or put off."""
+"""Says whether a TLB flush may be skipped or put off.
+
+Public is what stands in `__all__`, which is all that a program needs, and the functions of `shootdown.testing`; what a
+policy is made of (`Policy`, the methods of `GatherFlush`, the bits of `entry`, the entry point group
+`shootdown.policies`); and of the command line the options, the exit codes and what `--json` prints; the text form of
+scenarios; and the views of the findings database. The packages below this one are its rooms: they may change in any
+version.
+
+A version number is MAJOR.MINOR.PATCH. What is public is taken away or changed in a new MAJOR version only, and while
+that is 0 in a new MINOR version; it grows in a MINOR one. A PATCH version repairs. The same scenario may get another
+verdict, and the same seed other executions, in every version but a PATCH one: the models follow Linux.
+A database that an older version has written can always be read.
+"""
+
+from typing import TYPE_CHECKING, Final
 
 # Before any room is imported: it decides in which form they are.
 from shootdown import form as form
+
+if TYPE_CHECKING:
+    from shootdown.api import fuzz_policy as fuzz_policy
+    from shootdown.api import load_policy as load_policy
+    from shootdown.api import lockstep as lockstep
+    from shootdown.api import minimize_scenario as minimize_scenario
+    from shootdown.api import policies as policies
+    from shootdown.api import prove_policy as prove_policy
+    from shootdown.api import replay as replay
+    from shootdown.api import scenarios as scenarios
+    from shootdown.api import tabulate_policy as tabulate_policy
+    from shootdown.machine import entry as entry
+    from shootdown.mm.fault_handler import FaultHandler as FaultHandler
+    from shootdown.optimized.policy import Policy as Policy
+    from shootdown.optimized.policy_source import LoadedPolicy as LoadedPolicy
+    from shootdown.optimized.policy_source import PolicyLike as PolicyLike
+    from shootdown.optimized.strategy import GatherFlush as GatherFlush
+    from shootdown.results import Counterexample as Counterexample
+    from shootdown.results import Difference as Difference
+    from shootdown.results import Finding as Finding
+    from shootdown.results import FuzzResult as FuzzResult
+    from shootdown.results import MinimizeResult as MinimizeResult
+    from shootdown.results import ProofResult as ProofResult
+    from shootdown.results import ReplayResult as ReplayResult
+    from shootdown.results import ReplayStep as ReplayStep
+    from shootdown.results import TableRow as TableRow
+    from shootdown.system.refusal import Refusal as Refusal
+    from shootdown.system.user_error import UserError as UserError
+
+    __version__: str
+
+_HOMES: Final = {
+    "Counterexample": "shootdown.results",
+    "Difference": "shootdown.results",
+    "FaultHandler": "shootdown.mm.fault_handler",
+    "Finding": "shootdown.results",
+    "FuzzResult": "shootdown.results",
+    "GatherFlush": "shootdown.optimized.strategy",
+    "LoadedPolicy": "shootdown.optimized.policy_source",
+    "MinimizeResult": "shootdown.results",
+    "Policy": "shootdown.optimized.policy",
+    "PolicyLike": "shootdown.optimized.policy_source",
+    "ProofResult": "shootdown.results",
+    "Refusal": "shootdown.system.refusal",
+    "ReplayResult": "shootdown.results",
+    "ReplayStep": "shootdown.results",
+    "TableRow": "shootdown.results",
+    "UserError": "shootdown.system.user_error",
+    "entry": "shootdown.machine",
+    "fuzz_policy": "shootdown.api",
+    "load_policy": "shootdown.api",
+    "lockstep": "shootdown.api",
+    "minimize_scenario": "shootdown.api",
+    "policies": "shootdown.api",
+    "prove_policy": "shootdown.api",
+    "replay": "shootdown.api",
+    "scenarios": "shootdown.api",
+    "tabulate_policy": "shootdown.api",
+}
+"""Where each public name comes from when it is first asked for: every room imports this package, so it loads none.
+
+None of the names is that of a room: importing a room binds its name here, and would take the function's place.
+"""
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all of them are texts
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - it takes as long as all else here
+
+        return version(form.PACKAGE)
+    if name in _HOMES:
+        # With fromlist, a module inside the home counts as well.
+        return getattr(__import__(_HOMES[name], fromlist=[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names too."""
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,7 @@
 """Signals that ask a campaign to end."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,7 +18,13 @@ class Interrupts:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count while the block runs; afterwards the signals mean what they did before."""
+        """Count while the block runs; afterwards the signals mean what they did before.
+
+        In another thread than the main one nothing is counted: Python handles signals in the main thread alone.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self._one_more) for number in _SIGNALS}
         try:
             yield

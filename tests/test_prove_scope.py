@@ -4,7 +4,7 @@ import pytest
 
 from shootdown.optimized.policies import REGISTRY
 from shootdown.prove.driver import FIRST_SLOTS, Prover
-from shootdown.prove.scope import UnknownOperation, scope_of
+from shootdown.prove.scope import UnusableScope, scope_of
 from shootdown.prove.visited import Visited
 from shootdown.scenario import Header, Scenario, decode, encode, kinds
 
@@ -37,7 +37,7 @@ def test_records_of_a_scope_are_canonical() -> None:
 def test_an_unknown_operation(name: str) -> None:
     """A name that starts nothing is one sentence, which lists those that do."""
     with pytest.raises(
-        UnknownOperation,
+        UnusableScope,
         match=r"^'.*' is no operation; there are read, .*pin, numa_scan, swapout, copy, ksm, shrink, .*wrpkru\.$",
     ):
         scope_of(Header(2, 2), 1, ["read", name])

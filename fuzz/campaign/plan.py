@@ -99,6 +99,19 @@ class View(Protocol):
         """Say what happened to a worker, or that the campaign is ending."""
 
 
+class NoView:
+    """Shows nothing."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take note of nothing."""
+
+    def finding(self, sighted: Sighted) -> None:
+        """Take note of nothing."""
+
+    def event(self, sentence: str) -> None:
+        """Take note of nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A campaign that has ended. `broken` says why it failed; `logs` is the folder of the workers' logs, if kept."""

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from shootdown.fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage, fuzz_stock
+from shootdown.fuzz.engines.garbage import seldom_collected
 from shootdown.fuzz.engines.loop_engine import fuzz_loop
 from shootdown.fuzz.engines.random_engine import fuzz_random
 from shootdown.fuzz.engines.session import Finished, Session
@@ -30,9 +31,11 @@ ENGINES: Final[dict[str, Engine]] = {
 DEFAULT_ENGINE: Final = "atheris"
 FEEDBACK: Final = frozenset({"atheris", "loop"})
 """Engines that use the semantic features; the others are run without computing them."""
+IN_PROCESS: Final = frozenset({"loop", "random", "hypothesis"})
+"""Engines that leave a process as it was; the others are libFuzzer, which a process can run once."""
 
 
 def drive(engine: str, session: Session) -> None:
     """Run an engine of ENGINES until the session is finished."""
-    with suppress(Finished):
+    with suppress(Finished), seldom_collected():
         ENGINES[engine](session)

@@ -1,6 +1,5 @@
 """One worker's fuzzing session: what an engine drives, and the only place where a campaign executes an input."""
 
-import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -27,9 +26,6 @@ DEMONSTRATIONS = 100
 """How many runs that leave a stale entry behind are followed by accesses to it: a broken rule leaves one in every
 second run.
 """
-GARBAGE = 50_000
-"""Objects between two collections of the youngest generation: hardly anything here is cyclic, and the interpreter's
-700 to 2,000 cost 1.8 % of the time."""
 CROSSED = 0.1
 NEWEST = 30
 """How many inputs that were kept last are picked more often than others."""
@@ -86,9 +82,6 @@ class Session:
         self.corpus_size = 0
         self.costs = [0, 0, 0]
         self.reference_costs = [0, 0, 0]
-        # What is loaded by now stays loaded; to look through it at each collection took a fiftieth of the time.
-        gc.freeze()
-        gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
 
     def run(self, data: bytes) -> set[int]:
         """Execute one input in its binary form and return the features that it showed; new ones are reported."""

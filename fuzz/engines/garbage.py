@@ -1,0 +1,26 @@
+"""How often the interpreter looks for garbage while an engine runs."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+OBJECTS: Final = 50_000
+"""Objects between two collections of the youngest generation: hardly anything here is cyclic, and the interpreter's
+700 to 2,000 cost 1.8 % of the time."""
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Collect seldom while the block runs, and afterwards as before: the process may be the user's own."""
+    before = gc.get_threshold()
+    frozen = gc.get_freeze_count()
+    # What is loaded by now stays loaded; to look through it at each collection took a fiftieth of the time.
+    gc.freeze()
+    gc.set_threshold(OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        if not frozen:
+            gc.unfreeze()

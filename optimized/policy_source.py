@@ -83,7 +83,8 @@ def policy_of(given: PolicyLike) -> LoadedPolicy:
         where, name = f"Policy({given.name!r})", ""
     else:
         name = getattr(given, "__name__", type(given).__name__)
-        where = f"{given.__module__}.{getattr(given, '__qualname__', name)}"
+        module = getattr(given, "__module__", "")
+        where = f"{module}.{getattr(given, '__qualname__', name)}".lstrip(".")
     return LoadedPolicy(_with_its_own_name(_as_policy(given, where, name, None), where), "", "")
 
 

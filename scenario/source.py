@@ -29,7 +29,8 @@ def find_scenario(given: str | Path) -> ParsedScenario:
     known = corpus.texts()
     if given in known:
         return parse(known[given])
-    if Path(given).exists():
+    # Path("") is the current folder.
+    if given and Path(given).exists():
         return read_scenario(given)
     close = difflib.get_close_matches(given, known, n=2)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""

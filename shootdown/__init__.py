@@ -83,16 +83,19 @@ None of the names is that of a room: importing a room binds its name here, and w
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all of them are texts
 
 
-def __getattr__(name: str) -> object:
-    """Return a public name."""
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - it takes as long as all else here
+# Hidden from mypy, which would take every misspelt name for one of these.
+if not TYPE_CHECKING:
 
-        return version(form.PACKAGE)
-    if name in _HOMES:
-        # With fromlist, a module inside the home counts as well.
-        return getattr(__import__(_HOMES[name], fromlist=[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    def __getattr__(name: str) -> object:
+        """Return a public name."""
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 - it takes as long as all else here
+
+            return version(form.PACKAGE)
+        if name in _HOMES:
+            # With fromlist, a module inside the home counts as well.
+            return getattr(__import__(_HOMES[name], fromlist=[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,10 @@ from tests.test_repository import ROOT, repository_files
 
 CRITERION = "docs/correctness.md"
 FACTS = "docs/linux-tlb.md"
-PAGES = ("README.md", CRITERION, FACTS, "docs/published-verdicts.md", "docs/trust.md")
+PAGES = (
+    *("README.md", CRITERION, FACTS),
+    *("docs/published-verdicts.md", "docs/python.md", "docs/trust.md"),
+)
 
 REFERENCE = r"(?:part )?[A-G](?:\.\d+)?(?: \(\d\))?(?: (?:defect|rule|entry) \d+)?(?![\w.]\w)"
 FACTS_CITED = re.compile(rf"linux-tlb(?:\.md)?,? ({REFERENCE}(?:(?:,| and) {REFERENCE})*)")

@@ -158,6 +158,16 @@ def test_a_campaign_runs_from_the_wheel(installation: Installation) -> None:
     installation.run("shootdown", "replay", key[:12], "--db", "found.db", code=1)
 
 
+def test_installed_functions(installation: Installation) -> None:
+    """The functions work where there is no checkout, and a campaign of theirs has workers."""
+    program = (
+        "import shootdown; print(shootdown.replay('bad_c2_v1_nx_promotion', 'v1').rule,"
+        " shootdown.fuzz_policy('always', executions=50, seed=1, workers=2).quiet)"
+    )
+
+    assert installation.run("python", "-c", program).split() == ["C2", "True"]
+
+
 def test_installed_help(installation: Installation) -> None:
     """The installed command explains itself and names its subcommands."""
     text = installation.run("shootdown", "--help")

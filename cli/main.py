@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Final
 
 import click
+from click.shell_completion import shell_complete
 
 from shootdown import form
 from shootdown.cli.exit_codes import HARNESS_FAILED, INTERRUPTED, OK, PIPE_CLOSED, UNUSABLE
@@ -30,6 +31,9 @@ COMMANDS: Final = {
 
 Each is the module of that name. To ask them for their summaries was to import all of them: three quarters of a second.
 """
+
+COMPLETE: Final = "_SHOOTDOWN_COMPLETE"
+"""The variable by which a shell asks for completions, with the name that click gives it."""
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -73,7 +77,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit."""
+    """Run the command line, or what completes one in a shell, and exit."""
+    instruction = os.environ.get(COMPLETE)
+    if instruction:
+        sys.exit(shell_complete(cli, {}, "shootdown", COMPLETE, instruction))
     sys.exit(run(sys.argv[1:]))
 
 

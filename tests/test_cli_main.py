@@ -109,6 +109,30 @@ def test_version(tmp_path: Path) -> None:
     assert said == ["shootdown", version("shootdown"), f"({form.described()})\n"]
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("shootdown fi", "findings"),
+        ("shootdown fuzz --pol", "--policy"),
+        ("shootdown findings sq", "sql"),
+    ],
+)
+def test_completion(tmp_path: Path, words: str, completed: str) -> None:
+    """A shell that asks is told how a command line may go on, of every command and its options."""
+    asked = {"_SHOOTDOWN_COMPLETE": "bash_complete", "COMP_WORDS": words}
+    asked["COMP_CWORD"] = str(len(words.split()) - 1)
+    done = subprocess.run(
+        [SHOOTDOWN],
+        cwd=tmp_path,
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines() == [f"plain,{completed}"]
+
+
 def test_unknown_command(tmp_path: Path) -> None:
     """An unknown command is one sentence and exit code 2."""
     assert "No such command 'fuz'" in complaint(tmp_path, "fuz")

@@ -9,7 +9,7 @@ version.
 A version number is MAJOR.MINOR.PATCH. What is public is taken away or changed in a new MAJOR version only, and while
 that is 0 in a new MINOR version; it grows in a MINOR one. A PATCH version repairs. The same scenario may get another
 verdict, and the same seed other executions, in every version but a PATCH one: the models follow Linux.
-A database that an older version has written can always be read.
+A database of an older version gets the newest schema when it is opened for writing.
 """
 
 from typing import TYPE_CHECKING, Final

@@ -33,8 +33,8 @@ class FuzzResult:
     """A campaign that has ended. The findings come shortest first.
 
     `undecided` counts executions in which no verdict was reached, `failures` those that showed something illegal.
-    `features` counts semantic features; an engine that does not use them shows none of them. `interrupted`: Ctrl-C or
-    SIGTERM ended it before its limits.
+    `features` counts semantic features; for an engine that does not use them, kinds of failure only. `interrupted`:
+    Ctrl-C or SIGTERM ended it before its limits.
     """
 
     policy: str

@@ -1,8 +1,10 @@
 """`shootdown findings`: look into the findings database."""
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final, TextIO
 
 import click
 
@@ -15,6 +17,8 @@ from shootdown.cli.settle import reading_store, settle
 from shootdown.store import (
     VIEWS,
     SqlValue,
+    Store,
+    StoredFinding,
     export_csv,
     export_jsonl,
     export_text,
@@ -25,6 +29,21 @@ from shootdown.store import (
     reading,
     reading_view,
 )
+
+Export = Callable[[Store, Iterable[StoredFinding], TextIO], None]
+
+
+def _export_json(store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
+    write_json_items((finding_document(store, each) for each in findings), out)
+
+
+FORMATS: Final[dict[str, Export]] = {
+    "text": lambda _store, findings, out: export_text(findings, out),
+    "json": _export_json,
+    "jsonl": export_jsonl,
+    "csv": lambda _store, findings, out: export_csv(findings, out),
+}
+"""What `findings export` writes; the first is what it writes if it is not told."""
 
 
 @click.group("findings")
@@ -121,7 +140,7 @@ def sql_command(statement: str, *, db: str, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "jsonl", "csv"]),
+    type=click.Choice(list(FORMATS)),
     help="Scenarios as text (the default), all that is known as JSON or JSON lines, or a table.",
 )
 @click.option("--output", "path", metavar="FILE", help="Write to a file, not standard output.")
@@ -150,14 +169,7 @@ def export_command(
     with reading_store(db) as store:
         chosen = [find_finding(store, prefix) for prefix in findings] or selection.of(store)
         with output(path) as out:
-            if as_json or form == "json":
-                write_json_items((finding_document(store, each) for each in chosen), out)
-            elif form == "jsonl":
-                export_jsonl(store, chosen, out)
-            elif form == "csv":
-                export_csv(chosen, out)
-            else:
-                export_text(chosen, out)
+            FORMATS["json" if as_json else form or next(iter(FORMATS))](store, chosen, out)
 
 
 @command.command("merge")

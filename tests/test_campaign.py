@@ -24,6 +24,7 @@ from shootdown.fuzz.campaign.messages import (
 )
 from shootdown.fuzz.campaign.seeds import UnknownSeed, seed_corpus
 from shootdown.fuzz.campaign.triage import Triage
+from shootdown.fuzz.engines.registry import ENGINES
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario import corpus, decode, encode, parse
@@ -279,7 +280,7 @@ def options(*more: str) -> tuple[str, ...]:
     return ("fuzz", "--policy", "v1", *ONE, "--name", "again", "--seed", "7", *more)
 
 
-@pytest.mark.parametrize("engine", ["random", "hypothesis", "coverage", "stock"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_stops_at_its_limit(tmp_path: Path, engine: str) -> None:
     """Every engine runs as many executions as asked for, over all workers, and ends."""
     summary = document(

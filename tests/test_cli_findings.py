@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shootdown.cli.findings import FORMATS
 from shootdown.store import VIEWS, end_campaign, hold_lease, open_store
 from tests.command import SHOOTDOWN, complaint, document, inside, shootdown
 from tests.store_samples import CAMPAIGN, MINIMUM, instant, store_with_finding
@@ -101,6 +102,14 @@ def test_export_text_is_a_scenario_file(folder: Path) -> None:
     inside(folder, "findings", "export", KEY[:6], "--output", "finding.txt")
 
     assert inside(folder, "replay", "finding.txt", "--policy", "linux").code == 0
+
+
+def test_every_format_has_every_finding(folder: Path) -> None:
+    """Each format names the finding and its policy, and no two formats are the same."""
+    written = [inside(folder, "findings", "export", "--format", form).out for form in FORMATS]
+
+    assert len({*written}) == len(FORMATS)
+    assert [text for text in written if KEY[:16] not in text or "v1" not in text] == []
 
 
 def test_export_for_programs(folder: Path) -> None:

@@ -4,6 +4,7 @@ Usage: python requirements/resolve.py PYTHON... with one interpreter for each su
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ SUPPORTED = ("3.11", "3.12", "3.13")
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "requirements" / "pins.txt"
 HEADER = """\
-# Exact versions of everything that the virtual environment holds, for pip install --constraint.
+# Exact versions of everything that the virtual environment and `make docs` need, for pip install --constraint.
 # Written by `make pins`; the bounds are in pyproject.toml. Names no index: pip uses the one that it is set up with.
 """
 
@@ -27,7 +28,7 @@ def minor_version(python: str) -> str:
 
 
 def resolve(python: str) -> dict[str, str]:
-    """Every package that an installation with the dev extra needs under this interpreter, with its version.
+    """Every package that an installation with the extras dev and docs needs under this interpreter, with its version.
 
     Resolved in a throw-away environment; nothing is installed.
     """
@@ -36,7 +37,10 @@ def resolve(python: str) -> dict[str, str]:
         report = Path(folder) / "report.json"
         subprocess.run([python, "-m", "venv", environment], check=True)
         pip = [str(environment / "bin" / "python"), "-m", "pip", "-qq", "install", "--dry-run"]
-        subprocess.run([*pip, "--report", str(report), f"{ROOT}[dev]"], check=True)
+        # pip asks the build for the metadata, and the build would compile the models first.
+        quick = os.environ | {"SHOOTDOWN_INTERPRETED": "1"}
+        command = [*pip, "--report", str(report), f"{ROOT}[dev,docs]"]
+        subprocess.run(command, check=True, env=quick)
         installs = json.loads(report.read_text())["install"]
     packages = {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in installs}
     del packages["shootdown"]

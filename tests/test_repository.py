@@ -1,8 +1,10 @@
 """Facts about the repository itself that no single module can state."""
 
 import ast
+import itertools
 import re
 import subprocess
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -100,6 +102,19 @@ def test_pins_cover_all_that_is_needed() -> None:
     assert {name: metadata.version(name) for name in needed} == {
         name: pins.get(name) for name in needed
     }
+
+
+def test_pins_are_within_the_bounds() -> None:
+    """Every package that pyproject.toml asks for, with any extra, is pinned to a version that it allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [project["dependencies"], *project["optional-dependencies"].values()]
+    pins = pinned_versions()
+
+    for text in itertools.chain(*asked):
+        requirement = Requirement(text)
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin is not None, text
+        assert requirement.specifier.contains(pin), text
 
 
 def test_no_python_file_is_too_long() -> None:

@@ -12,7 +12,7 @@ bench-faults: venv ## how long each engine needs for each seeded fault: hours
 bench-history: compile ## how long each engine needs for each bug of the catalogue: hours
 	@$(BIN)/python -m bench.history run
 	@$(BIN)/python -m bench.history run --no-corpus --engines atheris,random,coverage,stock --limit 2
-	@$(BIN)/python -m bench.readme
+	@$(BIN)/python -m bench.history_page
 
 .PHONY: bench-compiled
 bench-compiled: compile ## whether the compiled models do the same as the interpreted ones: a minute

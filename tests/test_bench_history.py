@@ -1,11 +1,11 @@
-"""The table of the history bench: medians with censored runs as longest, and the README that it is put into."""
+"""The table of the history bench: medians with censored runs as longest, and the page that it is put into."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from bench import faults, readme
+from bench import faults, history_page
 from bench.history import BASE, CATALOGUE, SEEDED, summary, table
 from bench.medians import cell
 from bench.runs import Run, load
@@ -93,22 +93,22 @@ def test_engines_are_compared_without_the_corpus() -> None:
     assert SEEDED != BASE
 
 
-def test_the_readme_has_a_place_for_the_table(tmp_path: Path) -> None:
+def test_the_page_has_a_place_for_the_table(tmp_path: Path) -> None:
     """What stands between the marks is made anew from a results file, and nothing else is changed."""
-    text = readme.README.read_text()
+    text = history_page.PAGE.read_text()
     results = tmp_path / "history.jsonl"
     results.write_text("".join(json.dumps(run) + "\n" for run in runs(100, 300, 200)))
 
-    written = readme.with_table(text, results)
+    written = history_page.with_table(text, results)
 
     assert table(load(results)) in written
-    assert readme.with_table(written, results) == written
-    before, _, behind = text.partition(readme.BEGIN)
+    assert history_page.with_table(written, results) == written
+    before, _, after = text.partition(history_page.BEGIN)
     assert written.startswith(before)
-    assert written.endswith(behind.partition(readme.END)[2])
+    assert written.endswith(after.partition(history_page.END)[2])
 
 
-def test_a_readme_without_marks(tmp_path: Path) -> None:
+def test_a_page_without_marks(tmp_path: Path) -> None:
     """It is left as it is, with a sentence."""
     with pytest.raises(SystemExit, match="lacks one of the marks"):
-        readme.with_table("# shootdown\n", tmp_path / "none.jsonl")
+        history_page.with_table("# shootdown\n", tmp_path / "none.jsonl")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 import pytest
 
 from shootdown.cli.main import cli
+from shootdown.fuzz.engines.registry import ENGINES
 from shootdown.machine import entry
 from shootdown.mm.operations import BY_NAME
 from shootdown.optimized.policies import REGISTRY
@@ -19,10 +21,7 @@ from tests.test_repository import ROOT, repository_files
 
 CRITERION = "docs/correctness.md"
 FACTS = "docs/linux-tlb.md"
-PAGES = (
-    *("README.md", CRITERION, FACTS),
-    *("docs/published-verdicts.md", "docs/python.md", "docs/trust.md"),
-)
+PAGES = sorted(str(path) for path in repository_files() if path.match("*.md"))
 
 REFERENCE = r"(?:part )?[A-G](?:\.\d+)?(?: \(\d\))?(?: (?:defect|rule|entry) \d+)?(?![\w.]\w)"
 FACTS_CITED = re.compile(rf"linux-tlb(?:\.md)?,? ({REFERENCE}(?:(?:,| and) {REFERENCE})*)")
@@ -39,7 +38,7 @@ def page(name: str) -> str:
 
 
 def prose(path: Path) -> str:
-    """The text of a file with its line breaks, and the comment marks behind them, as spaces."""
+    """The text of a file with its line breaks, and the comment marks after them, as spaces."""
     return re.sub(r"\s*\n\s*#?\s*", " ", (ROOT / path).read_text(errors="replace"))
 
 
@@ -97,7 +96,7 @@ def test_cited_facts_exist() -> None:
 
 
 def test_citations_of_facts_are_understood() -> None:
-    """Whoever names linux-tlb without its ending .md also names what to read there."""
+    """A text that names linux-tlb without its ending .md also names what to read there."""
     vague = [
         f"{path}: {text[match.start() : match.start() + 60]}"
         for path in sources()
@@ -129,11 +128,11 @@ def test_cited_sections_of_the_criterion_exist() -> None:
 def test_cited_commits_are_among_the_facts() -> None:
     """Every commit that the models, the corpus or the other documents cite is in docs/linux-tlb.md."""
     known = set(COMMIT.findall(page(FACTS)))
-    folders = {"contract", "corpus", "docs", "machine", "mm", "optimized", "reference", "README.md"}
+    folders = {"contract", "corpus", "docs", "machine", "mm", "optimized", "reference"}
     cited = {
         commit
         for path in sources()
-        if path.parts[0] in folders
+        if path.parts[0] in folders or str(path) in PAGES
         for commit in COMMIT.findall((ROOT / path).read_text())
     }
 
@@ -282,3 +281,34 @@ def test_readme_has_command_lines() -> None:
     assert "Missing" in complaint(["lockstep", "--random", "9"])
     assert "Missing" in complaint(["replay"])
     assert "is not one of" in complaint(["findings", "export", "--format", "xml"])
+
+
+def first_words(name: str) -> list[str]:
+    """What stands between backticks at the beginning of a table row, for each row of a document."""
+    return re.findall(r"^\| `([^`\n]+)` \|", page(name), re.MULTILINE)
+
+
+def test_every_word_of_scenarios_is_explained() -> None:
+    """The tables of docs/scenarios.md name each record, layout and switch once, and the text each point."""
+    text = page("docs/scenarios.md")
+    words = [word for word in first_words("docs/scenarios.md") if re.fullmatch(r"[a-z_-]+", word)]
+
+    assert sorted(words) == sorted(
+        [*kinds.LAYOUTS, *kinds.SWITCHES, *(kind.name for kind in kinds.KINDS)]
+    )
+    assert [point for point in kinds.POINTS if f"`{point}`" not in text] == []
+
+
+def test_every_engine_is_explained() -> None:
+    """The table of docs/campaigns.md names each engine once."""
+    assert sorted(first_words("docs/campaigns.md")) == sorted(ENGINES)
+
+
+def test_rooms_are_those_of_the_layers() -> None:
+    """The table of CONTRIBUTING.md has the rooms in the order of the layers, the highest first."""
+    contracts = tomllib.loads(page("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = [layer for contract in contracts for layer in contract.get("layers", [])]
+    rooms = [re.findall(r"\w+", layer) for layer in layers if layer not in {"__main__", "form"}]
+    table = [re.findall(r"`(\w+)/`", cells[0]) for cells in rows(page("CONTRIBUTING.md"), 2)]
+
+    assert [names for names in table if names] == rooms

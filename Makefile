@@ -16,6 +16,7 @@ JOBS ?= 2
 BIN := .venv/bin
 PINS := requirements/pins.txt
 INSTALLED := .venv/installed
+SITE_TOOLS := .venv/site-tools
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 # Targets of the benchmarks live beside what they run.
@@ -97,6 +98,17 @@ compiled-if-possible: venv
 wheel: venv ## build a wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation
 
+# What builds the site comes with its first build, not with .venv.
+.PHONY: docs
+docs: $(SITE_TOOLS) ## build the documentation as a site into site/; a broken link is an error
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'Wrote site/index.html'
+
+$(SITE_TOOLS): $(INSTALLED)
+	@echo 'Installing what builds the site into .venv'
+	@$(BIN)/python -m pip install -qq --constraint $(PINS) --no-build-isolation --editable '.[docs]'
+	@touch $@
+
 # Runs outside .venv, which the old pins may no longer be able to build.
 .PHONY: pins
 pins: ## resolve requirements/pins.txt anew (PYTHONS= one interpreter each of 3.11, 3.12, 3.13)
@@ -104,5 +116,5 @@ pins: ## resolve requirements/pins.txt anew (PYTHONS= one interpreter each of 3.
 
 .PHONY: clean
 clean: ## remove .venv, dist and caches; databases stay
-	@rm -rf .venv .compiled dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .compiled dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

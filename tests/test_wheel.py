@@ -23,6 +23,8 @@ TOUR = (
     "table --policy linux",
     "lockstep --random 20 --policy linux",
 )
+CHECKOUT = {"PYTHONPATH", form.VARIABLE}
+"""What the environment may say about the modules of the checkout, and not of an installation."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Installation:
         result = subprocess.run(
             [self.environment / "bin" / command, *arguments],
             cwd=self.elsewhere,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            env={name: value for name, value in os.environ.items() if name not in CHECKOUT},
             capture_output=True,
             text=True,
             check=False,

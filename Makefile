@@ -101,7 +101,8 @@ wheel: venv ## build a wheel into dist/
 # What builds the site comes with its first build, not with .venv.
 .PHONY: docs
 docs: $(SITE_TOOLS) ## build the documentation as a site into site/; a broken link is an error
-	@$(BIN)/python -m mkdocs build --strict --quiet
+	@# Not --quiet: a warning that is not printed is no error either.
+	@$(BIN)/python -m mkdocs build --strict
 	@echo 'Wrote site/index.html'
 
 $(SITE_TOOLS): $(INSTALLED)

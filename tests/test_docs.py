@@ -273,6 +273,23 @@ def test_command_lines_parse(name: str) -> None:
     assert {line: why for line, why in wrong.items() if why} == {}
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_to_pages(name: str) -> None:
+    """Every link of a document to another file leads to a document, from where it stands in the repository."""
+    here = (ROOT / name).parent
+    links = re.findall(r"\]\((?!\w+:|#)([^)\s#]+)", page(name))
+    pages = {(ROOT / each).resolve() for each in PAGES}
+
+    assert [link for link in links if (here / link).resolve() not in pages] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """The site leads to each document, and to nothing that is none."""
+    named = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", page("mkdocs.yml"), re.MULTILINE)
+
+    assert sorted(named) == sorted(name.removeprefix("docs/") for name in PAGES)
+
+
 def test_readme_has_command_lines() -> None:
     """The README shows the commands, and the check of command lines sees them and would notice a mistake."""
     assert {line[0] for line in command_lines(page("README.md"))} >= {"fuzz", "findings", "replay"}

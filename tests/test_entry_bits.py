@@ -38,7 +38,18 @@ MARKS = [
     "SWAP",
     "SWP_SOFT_DIRTY",
     "SWP_UFFD_WP",
+    "SWP_EXCLUSIVE",
+    "UFFD_WP_MARKER",
 ]
+ACCESSES = {"READ", "WRITE", "EXEC"}
+
+
+def test_every_bit_is_a_position_or_a_mark() -> None:
+    """Each constant of one bit is in POSITIONS or in MARKS, but for the kinds of access, which no entry has."""
+    constants = {name: value for name, value in vars(entry).items() if isinstance(value, int)}
+    bits = {name for name, value in constants.items() if value.bit_count() == 1}
+
+    assert bits - ACCESSES == {*POSITIONS, *MARKS}
 
 
 @pytest.mark.parametrize("name", POSITIONS)

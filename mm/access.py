@@ -131,8 +131,14 @@ def user_access(w: World, cpu: int, s: Step) -> None:
             machine.memory[at] = w.stamp
         w.op[cpu] = IDLE_OP
         w.observer.access(cpu, page, kind, entry >> 8, machine.memory[at])
+    elif tries == RETRIES:
+        _give_up(w, cpu, page, kind)
     else:
-        _fault(w, cpu, (user_access, page, kind, tries), RETRIES, (fault_enter, page, kind, -entry))
+        code = -entry
+        _report_denied(w, cpu, page, kind, code)
+        steps = w.steps[cpu]
+        steps.append((user_access, page, kind, tries + 1))
+        steps.append((fault_enter, page, kind, code))
 
 
 @step("access, movs")
@@ -149,22 +155,25 @@ def user_copy(w: World, cpu: int, s: Step) -> None:
         machine.memory[(entry >> 6) & 0xFC] = value
         w.observer.access(cpu, target, WRITE, entry >> 8, value)
         return
-    at, kind, code = (page, READ, source) if source < 0 else (target, WRITE, entry)
-    _fault(w, cpu, (user_copy, page, target, tries), 2 * RETRIES, (fault_enter, at, kind, -code))
+    fault_page, kind, code = (page, READ, -source) if source < 0 else (target, WRITE, -entry)
+    if tries == 2 * RETRIES:
+        _give_up(w, cpu, fault_page, kind)
+        return
+    _report_denied(w, cpu, fault_page, kind, code)
+    steps = w.steps[cpu]
+    steps.append((user_copy, page, target, tries + 1))
+    steps.append((fault_enter, fault_page, kind, code))
 
 
-def _fault(w: World, cpu: int, current: Step, limit: int, fault: Step) -> None:
-    """Push the fault, and after it the access again, which counts its tries last; give up after the last of them."""
-    again, first, second, tries = current
-    if tries == limit:
-        w.op[cpu] = IDLE_OP
-        w.observer.unhealed(cpu, fault[1], fault[2])
-    else:
-        code = fault[3]
-        if code & PF_PK:
-            w.observer.key_denied(cpu, fault[1], fault[2])
-        elif code & PF_INSTR and code & PF_PROT:
-            w.observer.fetch_denied(cpu, fault[1])
-        steps = w.steps[cpu]
-        steps.append((again, first, second, tries + 1))
-        steps.append(fault)
+def _give_up(w: World, cpu: int, page: int, kind: int) -> None:
+    """End the operation after the last of its tries."""
+    w.op[cpu] = IDLE_OP
+    w.observer.unhealed(cpu, page, kind)
+
+
+def _report_denied(w: World, cpu: int, page: int, kind: int, code: int) -> None:
+    """Report what the fault's code says of the translation that denied the access."""
+    if code & PF_PK:
+        w.observer.key_denied(cpu, page, kind)
+    elif code & PF_INSTR and code & PF_PROT:
+        w.observer.fetch_denied(cpu, page)

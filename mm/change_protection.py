@@ -58,7 +58,7 @@ KEPT: Final = PFN_MASK | PWT | PCD | PAT | SOFTW1 | ACCESSED | DIRTY | SOFT_DIRT
 
 @step("change_pmd_range", "check")
 def change_pmd(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, PMD index, mask of pages, packed deny bits (3 a page), mode."""
+    """`deny` has DENY_BITS for each page of the table, `mode` is on whose behalf."""
     _, mm, index, mask, deny, mode = s
     pmd = pmd_of(w, mm, index)
     if (
@@ -72,9 +72,9 @@ def change_pmd(w: World, cpu: int, s: Step) -> None:
         for i in pages_in(mask):
             w.observer.visit(cpu, mm, index * FANOUT + i, deny >> 3 * i & 7)
     elif pmd & PSE:
-        push(w, cpu, (pmd_lock, mm), (change_huge_pmd, *s[1:]))
+        push(w, cpu, (pmd_lock, mm), (change_huge_pmd, mm, index, mask, deny, mode))
     else:
-        push(w, cpu, (change_ptes, *s[1:]))
+        push(w, cpu, (change_ptes, mm, index, mask, deny, mode))
 
 
 @step("pte_lock, flush_tlb_batched_pending", "lock")
@@ -85,7 +85,7 @@ def change_ptes(w: World, cpu: int, s: Step) -> bool:
     if w.ptl[at] != NOBODY:
         return True
     if not has_table(w, mm, index):
-        push(w, cpu, (change_pmd, *s[1:]))
+        push(w, cpu, (change_pmd, mm, index, mask, deny, mode))
         return False
     w.ptl[at] = cpu
     first = index * FANOUT
@@ -201,9 +201,15 @@ def change_huge_pmd(w: World, cpu: int, s: Step) -> None:
     _, mm, index, mask, deny, mode = s
     pmd = pmd_of(w, mm, index)
     if not pmd & PSE:
-        push(w, cpu, (pmd_unlock, mm), (change_pmd, *s[1:]))
+        push(w, cpu, (pmd_unlock, mm), (change_pmd, mm, index, mask, deny, mode))
     elif mask != WHOLE_TABLE:
-        push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm), (change_pmd, *s[1:]))
+        push(
+            w,
+            cpu,
+            (split_huge, mm, index),
+            (pmd_unlock, mm),
+            (change_pmd, mm, index, mask, deny, mode),
+        )
     elif mode == PROT_NUMA and (not pmd & PRESENT or is_huge_zero(w, pmd)):
         push(w, cpu, (pmd_unlock, mm))
     else:

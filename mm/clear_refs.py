@@ -55,7 +55,7 @@ Operation(
 
 @step("mmap_write_lock, clear_refs_write", "lock")
 def clear_refs_write(w: World, cpu: int, s: Step) -> bool:
-    mm = s[1]
+    _, mm = s
     if not write_trylock(w, mm, ALL_PAGES):
         return True
     regions = w.vma[mm]
@@ -124,4 +124,5 @@ def clear_soft_dirty_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("flush_tlb_mm", "check")
 def clear_refs_flush(w: World, cpu: int, s: Step) -> None:
-    w.flush.soft_dirty_cleared(w, cpu, s[1])
+    _, mm = s
+    w.flush.soft_dirty_cleared(w, cpu, mm)

@@ -35,7 +35,7 @@ Operation(
 
 @step("context_switch", "switch")
 def context_switch(w: World, cpu: int, s: Step) -> None:
-    mm = s[1]
+    _, mm = s
     if w.live[mm]:
         w.task_mm[cpu] = mm
         w.kthread[cpu] = False

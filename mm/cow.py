@@ -62,59 +62,68 @@ def wp_page(w: World, cpu: int, s: Step) -> None:
 def cow_copy(w: World, cpu: int, s: Step) -> None:
     _, page, pte = s
     mm = w.task_mm[cpu]
-    old = frame_of(pte)
-    new = alloc_frame(w)
+    old_frame = frame_of(pte)
+    new_frame = alloc_frame(w)
     memory = w.machine.memory
-    memory[new << 2] = memory[old << 2]
-    if old == ZERO_FRAME:
-        w.observer.object_new(mm, page, new)
+    memory[new_frame << 2] = memory[old_frame << 2]
+    if old_frame == ZERO_FRAME:
+        w.observer.object_new(mm, page, new_frame)
     else:
-        w.observer.copying(old)
-        w.observer.object_copied(mm, old, new)
-    push(w, cpu, (pte_lock, mm, page // FANOUT), (cow_clear, page, pte, new))
+        w.observer.copying(old_frame)
+        w.observer.object_copied(mm, old_frame, new_frame)
+    push(w, cpu, (pte_lock, mm, page // FANOUT), (cow_clear, page, pte, new_frame))
 
 
 @step("ptep_clear_flush", "change", takes="page entry frame")
 def cow_clear(w: World, cpu: int, s: Step) -> None:
     """Clear the entry and have it flushed before the new one is there: else two CPUs see two pages."""
-    _, page, pte, new = s
+    _, page, pte, new_frame = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
     if pte_of(w, mm, page) != pte:
-        put_page(w, new)
+        put_page(w, new_frame)
         push(w, cpu, (pte_unlock, mm, index), (cow_put, frame_of(pte)))
         return
     set_pte(w, cpu, mm, page, 0)
     w.flush.defer_page(w, cpu, mm, page)
     # Behind the unlock: drop the mapping's reference to the old frame, and the pin.
     put = (cow_put, frame_of(pte))
-    push(w, cpu, (due_install,), (cow_install, page, pte, new), (pte_unlock, mm, index), put, put)
+    push(
+        w,
+        cpu,
+        (due_install,),
+        (cow_install, page, pte, new_frame),
+        (pte_unlock, mm, index),
+        put,
+        put,
+    )
 
 
 @step("set_pte_at", "install", takes="page entry frame")
 def cow_install(w: World, cpu: int, s: Step) -> None:
-    _, page, pte, new = s
+    _, page, pte, new_frame = s
     mm = w.task_mm[cpu]
-    old = frame_of(pte)
+    old_frame = frame_of(pte)
     entry = page_prot(w.vma[mm][page]) | RW | DIRTY | SOFT_DIRTY
-    set_pte(w, cpu, mm, page, FRAME_BITS[new] | entry)
+    set_pte(w, cpu, mm, page, FRAME_BITS[new_frame] | entry)
     w.observer.visit(cpu, mm, page, VM_RIGHTS)
-    w.observer.object_left(mm, old)
+    w.observer.object_left(mm, old_frame)
 
 
 @step("put_page", "free", takes="frame")
 def cow_put(w: World, _cpu: int, s: Step) -> None:
-    put_page(w, s[1])
+    _, frame = s
+    put_page(w, frame)
 
 
 @step("do_huge_pmd_wp_page", "check", takes="page entry")
 def wp_huge(w: World, cpu: int, s: Step) -> None:
     """Entered with the PMD lock; every way out releases it."""
-    _, page, seen = s
+    _, page, seen_pmd = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pmd = pmd_of(w, mm, index)
-    if pmd != seen or not pmd & PSE:
+    if pmd != seen_pmd or not pmd & PSE:
         push(w, cpu, (pmd_unlock, mm))
         return
     vma = w.vma[mm][page]
@@ -139,27 +148,27 @@ def wp_huge_zero(w: World, cpu: int, s: Step) -> None:
 
     The entry is cleared and flushed first, as that of one page (pmdp_huge_clear_flush): else two CPUs see two pages.
     """
-    page = s[1]
+    _, page = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
-    new = alloc_huge(w)
-    if new < 0:
+    new_frame = alloc_huge(w)
+    if new_frame < 0:
         push(w, cpu, (split_huge, mm, index))
         return
     set_pmd_leaf(w, cpu, mm, index, 0)
-    push(w, cpu, (install_over_zeros, page, new))
+    push(w, cpu, (install_over_zeros, page, new_frame))
     w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
 
 
 @step("map_anon_folio_pmd", "install", takes="page frame")
 def install_over_zeros(w: World, cpu: int, s: Step) -> None:
     """Map the new pages, and drop the reference of the mapping of zeros, which is flushed."""
-    _, page, new = s
+    _, page, new_frame = s
     mm = w.task_mm[cpu]
     first = page & ~(FANOUT - 1)
     for i in range(FANOUT):
-        w.observer.object_new(mm, first + i, new + i)
-    entry = FRAME_BITS[new] | page_prot(w.vma[mm][page]) | PSE | RW | DIRTY | SOFT_DIRTY
+        w.observer.object_new(mm, first + i, new_frame + i)
+    entry = FRAME_BITS[new_frame] | page_prot(w.vma[mm][page]) | PSE | RW | DIRTY | SOFT_DIRTY
     set_pmd_leaf(w, cpu, mm, page // FANOUT, entry)
     for i in range(FANOUT):
         w.observer.visit(cpu, mm, first + i, VM_RIGHTS)

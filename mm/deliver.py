@@ -24,5 +24,6 @@ def deliver_signal(w: World, cpu: int, page: int, *unlocks: Step) -> None:
 
 @step("vma_end_read, deliver", "unlock")
 def access_ended(w: World, cpu: int, s: Step) -> None:
-    fault_unlock(w, s[1], s[2])
+    _, mm, page = s
+    fault_unlock(w, mm, page)
     give_up(w, cpu)

@@ -74,10 +74,10 @@ def exit_mm(w: World, cpu: int, _s: Step) -> None:
         threads_gone(w, mm)
     w.lazy[cpu] = w.kthread[cpu] = True
     mask = remove_regions(w, cpu, mm, 0, PAGES)
-    zaps = [(zap_pmd, mm, i, part, UNMAP) for i, part in by_table(mask)]
+    zaps = [(zap_pmd, mm, index, part, UNMAP) for index, part in by_table(mask)]
     # Of a driver's pages too nothing is flushed before (tlb->fullmm): no thread is left that could reach them.
     unlink = unlink_of(w, mm, mask)
-    frees = [(free_pgtable, mm, i) for i in range(TABLES)]
+    frees = [(free_pgtable, mm, index) for index in range(TABLES)]
     upper = [(free_pgd_range,)] if any(pmd_of(w, mm, i) for i in range(TABLES)) else []
     push(
         w, cpu, (gather_begin, mm), *zaps, *unlink, *frees, *upper, (gather_finish,), (exit_end, mm)
@@ -92,7 +92,7 @@ def free_pgd_range(w: World, cpu: int, _s: Step) -> None:
 @step("mmdrop, schedule", "switch")
 def exit_end(w: World, cpu: int, s: Step) -> None:
     """The number is free for a new address space; CPUs that still have the old table loaded have no space by name."""
-    mm = s[1]
+    _, mm = s
     w.gone.append((mm, w.root[mm]))
     w.root[mm] = -1
     for c in range(w.cpus):

@@ -118,13 +118,15 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
 @step("vma_end_read, retry", "unlock")
 def fault_done(w: World, cpu: int, s: Step) -> None:
     """End a fault inside a user access: the fault's promises hold from here, the access is still to come."""
-    fault_unlock(w, s[1], s[2])
+    _, mm, page = s
+    fault_unlock(w, mm, page)
     w.observer.close(cpu)
 
 
 @step("handle_mm_fault", "fault")
 def fault_again(w: World, cpu: int, s: Step) -> None:
-    handle_mm_fault(w, cpu, s[1], s[2], s[3])
+    _, page, kind, code = s
+    handle_mm_fault(w, cpu, page, kind, code)
 
 
 def handle_mm_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None:
@@ -172,7 +174,8 @@ def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int, pmd: i
 
 @step("migration_entry_wait", "lock")
 def migration_entry_wait(w: World, _cpu: int, s: Step) -> bool:
-    return is_migration(pte_of(w, s[1], s[2]))
+    _, mm, page = s
+    return is_migration(pte_of(w, mm, page))
 
 
 @step("do_anonymous_page", "install", takes="page kind entry")
@@ -233,11 +236,11 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
 
 @step("handle_pte_fault, PTE present", "fault", takes="page kind code entry")
 def fault_present(w: World, cpu: int, s: Step) -> None:
-    _, page, kind, code, seen = s
+    _, page, kind, code, seen_pte = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pte = pte_of(w, mm, page)
-    if pte != seen:
+    if pte != seen_pte:
         push(w, cpu, (pte_unlock, mm, index))
     elif not pte & PRESENT:
         # PROTNONE in a region that allows the access: a hint.

@@ -11,7 +11,7 @@ from shootdown.mm.frames import put_page
 from shootdown.mm.operation import due_free, due_pageout
 from shootdown.mm.page_cache import remove_rmap
 from shootdown.mm.putback import is_freeable, keep_folio, push_unless_referenced, putback
-from shootdown.mm.rmap import push_one, trylock_page, unlock_page
+from shootdown.mm.rmap import find_mapping, push_locked, trylock_page, unlock_page
 from shootdown.mm.step import Step, push, step
 from shootdown.mm.tables import maps, pte_of, set_pte
 from shootdown.mm.world import World
@@ -25,7 +25,11 @@ def push_file_out(w: World, cpu: int, frame: int) -> None:
 
 @step("try_to_unmap", "check", takes="frame")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
-    push_one(w, cpu, s, unmap_one, migration=False)
+    _, frame = s
+    found = find_mapping(w, frame, migration=False)
+    if found:
+        mm, page = found
+        push_locked(w, cpu, mm, page, (unmap_one, mm, page, frame), s)
 
 
 @step("try_to_unmap_one", "change", takes="mm page frame")
@@ -51,18 +55,18 @@ def unmapped(w: World, cpu: int, s: Step) -> None:
     With the references asked for first, a dirty folio that is kept was unlocked with its flush to come: writeback found
     no entry to clean, and a store through the old translation after it was lost (good_pageout_of_a_page_with_a_pin).
     """
-    frame = s[1]
+    _, frame = s
     if w.dirty >> frame & 1:
         push(w, cpu, (due_pageout, SUBMIT), (pageout, frame))
     else:
-        drop = (remove_mapping, frame, w.shared.index(frame))
-        push_unless_referenced(w, cpu, frame, (due_free,), drop)
+        place = w.shared.index(frame)
+        push_unless_referenced(w, cpu, frame, (due_free,), (remove_mapping, frame, place))
 
 
 @step("pageout", "check", takes="frame")
 def pageout(w: World, cpu: int, s: Step) -> None:
     """Write the folio; keep one that others have a reference to."""
-    frame = s[1]
+    _, frame = s
     if not is_freeable(w, frame):
         push(w, cpu, (keep_folio, frame))
         return

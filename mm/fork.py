@@ -78,7 +78,7 @@ Operation(
 @step("mmap_write_lock, dup_mmap", "lock")
 def dup_mmap(w: World, cpu: int, s: Step) -> bool:
     """Copy the regions, without userfaultfd, which a child does not inherit; then the tables."""
-    mm = s[1]
+    _, mm = s
     if w.i_mmap_lock and any(vma & VM_PFNMAP for vma in w.vma[mm]):
         return True
     if not write_trylock(w, mm, ALL_PAGES):
@@ -198,10 +198,12 @@ def copy_huge_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("flush_tlb_mm", "check")
 def flush_parent(w: World, cpu: int, s: Step) -> None:
-    w.flush.defer(w, cpu, s[1], 0, PAGES)
+    _, mm = s
+    w.flush.defer(w, cpu, mm, 0, PAGES)
 
 
 @step("fork returns the child", "check")
 def fork_end(w: World, cpu: int, s: Step) -> None:
-    w.live[s[1]] = True
-    w.observer.forked(cpu, s[1])
+    _, child = s
+    w.live[child] = True
+    w.observer.forked(cpu, child)

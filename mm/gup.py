@@ -63,7 +63,7 @@ def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
 
     Whoever would free the table that the PMD names waits from here on.
     """
-    page = s[1]
+    _, page = s
     pmd = pmd_of(w, w.task_mm[cpu], page // FANOUT)
     if not _permitted(w, cpu, pmd):
         return
@@ -146,4 +146,5 @@ def read_pinned(w: World, cpu: int, s: Step) -> None:
 
 @step("unpin_user_page", "free", takes="frame")
 def unpin_user_page(w: World, _cpu: int, s: Step) -> None:
-    put_page(w, s[1])
+    _, frame = s
+    put_page(w, frame)

@@ -58,9 +58,7 @@ Operation(
 
 @step("mmap_write_lock, hugepage_vma_revalidate", "lock")
 def collapse_begin(w: World, cpu: int, s: Step) -> bool:
-    """Arguments: mm, PMD index.
-
-    A region registered with userfaultfd is left alone. Linux refuses only holes and marks in it, which is all that
+    """A region registered with userfaultfd is left alone. Linux refuses only holes and marks in it, which is all that
     userfaultfd cares for.
     """
     _, mm, index = s
@@ -91,8 +89,8 @@ def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
     if w.ptl[mm * TABLES + index] != NOBODY:
         return True
     pmd = pmd_of(w, mm, index)
-    new = alloc_huge(w) if can_isolate(w, pmd) else -1
-    if new < 0:
+    new_frame = alloc_huge(w) if can_isolate(w, pmd) else -1
+    if new_frame < 0:
         push(w, cpu, (pmd_unlock, mm))
         return False
     table = frame_of(pmd)
@@ -102,9 +100,9 @@ def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
         cpu,
         (pmd_unlock, mm),
         *([(remove_table_sync,)] if w.flush.collapse_syncs() else []),
-        *[(collapse_copy, mm, index * FANOUT + i, table, new + i) for i in range(FANOUT)],
+        *[(collapse_copy, mm, index * FANOUT + i, table, new_frame + i) for i in range(FANOUT)],
         (collapse_release, mm, table),
-        (collapse_install, mm, index, new),
+        (collapse_install, mm, index, new_frame),
         (collapse_end, mm, index, table),
     )
     w.flush.flush_range(w, cpu, mm, index * FANOUT, FANOUT)
@@ -136,15 +134,15 @@ def can_isolate(w: World, pmd: int) -> bool:
 @step("__collapse_huge_page_copy", "copy", takes="mm page table frame")
 def collapse_copy(w: World, _cpu: int, s: Step) -> None:
     """Copy one small page to its place in the huge one; what was not there is zeros."""
-    _, mm, page, table, new = s
+    _, mm, page, table, new_frame = s
     memory = w.machine.memory
-    old = frame_of(memory[table << 2 | page % FANOUT])
-    if old == ZERO_FRAME:
-        w.observer.object_new(mm, page, new)
+    old_frame = frame_of(memory[table << 2 | page % FANOUT])
+    if old_frame == ZERO_FRAME:
+        w.observer.object_new(mm, page, new_frame)
     else:
-        w.observer.copying(old)
-        memory[new << 2] = memory[old << 2]
-        w.observer.object_copied(mm, old, new)
+        w.observer.copying(old_frame)
+        memory[new_frame << 2] = memory[old_frame << 2]
+        w.observer.object_copied(mm, old_frame, new_frame)
 
 
 @step("__collapse_huge_page_copy_succeeded", "free", takes="mm table")
@@ -153,11 +151,11 @@ def collapse_release(w: World, _cpu: int, s: Step) -> None:
     _, mm, table = s
     memory = w.machine.memory
     for at in range(table << 2, (table << 2) + FANOUT):
-        old = frame_of(memory[at])
+        old_frame = frame_of(memory[at])
         memory[at] = 0
-        if old != ZERO_FRAME:
-            w.observer.object_left(mm, old)
-            put_page(w, old)
+        if old_frame != ZERO_FRAME:
+            w.observer.object_left(mm, old_frame)
+            put_page(w, old_frame)
 
 
 @step("set_pmd_at", "install", takes="mm index frame")
@@ -167,7 +165,7 @@ def collapse_install(w: World, cpu: int, s: Step) -> bool:
     Each page is another frame now, so no older translation may be used once the collapse has returned. For the small
     pages their free says so already, but the zero page is never freed.
     """
-    _, mm, index, new = s
+    _, mm, index, new_frame = s
     if w.pmd_lock[mm] != NOBODY:
         return True
     first = index * FANOUT
@@ -178,7 +176,7 @@ def collapse_install(w: World, cpu: int, s: Step) -> bool:
         cpu,
         mm,
         index,
-        FRAME_BITS[new] | page_prot(vma) | PSE | DIRTY | SOFT_DIRTY | writable,
+        FRAME_BITS[new_frame] | page_prot(vma) | PSE | DIRTY | SOFT_DIRTY | writable,
     )
     for page in range(first, first + FANOUT):
         w.observer.visit(cpu, mm, page, VM_RIGHTS)

@@ -69,52 +69,54 @@ def ksm_begin(w: World, cpu: int, s: Step) -> None:
         return
     memory = w.machine.memory
     for place in range(MMS * PAGES):
-        other, at = divmod(place, PAGES)
-        kept = mergeable(w, other, at) if w.live[other] else -1
-        if kept in (-1, frame) or w.lazy_free >> kept & 1:
+        kept_mm, kept_page = divmod(place, PAGES)
+        kept_frame = mergeable(w, kept_mm, kept_page) if w.live[kept_mm] else -1
+        if kept_frame in (-1, frame) or w.lazy_free >> kept_frame & 1:
             continue
-        if memory[kept << 2] == memory[frame << 2]:
-            for each in (kept, frame):
+        if memory[kept_frame << 2] == memory[frame << 2]:
+            for each in (kept_frame, frame):
                 trylock_page(w, each)
                 get_page(w, each)
-            lock = (ksm_mmap_lock, other), (pte_lock, other, at // FANOUT)
-            protect = (protect_kept, other, at, kept, mm, page, frame)
-            push(w, cpu, *lock, protect, (ksm_end, kept, frame))
+            lock = (ksm_mmap_lock, kept_mm), (pte_lock, kept_mm, kept_page // FANOUT)
+            protect = (protect_kept, kept_mm, kept_page, kept_frame, mm, page, frame)
+            push(w, cpu, *lock, protect, (ksm_end, kept_frame, frame))
             return
 
 
 @step("mmap_read_lock", "lock")
 def ksm_mmap_lock(w: World, _cpu: int, s: Step) -> bool:
-    return not mmap_read_trylock(w, s[1])
+    _, mm = s
+    return not mmap_read_trylock(w, mm)
 
 
 @step("mmap_read_unlock", "unlock")
 def ksm_mmap_unlock(w: World, _cpu: int, s: Step) -> None:
-    w.mmap_lock[s[1]] -= 1
+    _, mm = s
+    w.mmap_lock[mm] -= 1
 
 
 @step("write_protect_page, the page that stays", "change", takes="mm page frame mm page frame")
 def protect_kept(w: World, cpu: int, s: Step) -> None:
     """Entered with the locks of its address space; every way out releases them."""
-    _, other, at, kept, mm, page, frame = s
-    unlock = (pte_unlock, other, at // FANOUT), (ksm_mmap_unlock, other)
-    if not maps(pte_of(w, other, at), kept):
+    _, kept_mm, kept_page, kept_frame, mm, page, frame = s
+    unlock = (pte_unlock, kept_mm, kept_page // FANOUT), (ksm_mmap_unlock, kept_mm)
+    if not maps(pte_of(w, kept_mm, kept_page), kept_frame):
         push(w, cpu, *unlock)
         return
     lock = (ksm_mmap_lock, mm), (pte_lock, mm, page // FANOUT)
-    push(w, cpu, *unlock, *lock, (protect_merged, mm, page, frame, kept))
-    write_protect(w, cpu, other, at)
+    push(w, cpu, *unlock, *lock, (protect_merged, mm, page, frame, kept_frame))
+    write_protect(w, cpu, kept_mm, kept_page)
 
 
 @step("write_protect_page", "change", takes="mm page frame frame")
 def protect_merged(w: World, cpu: int, s: Step) -> None:
     """Entered with the locks of its address space; every way out releases them."""
-    _, mm, page, frame, _ = s
+    _, mm, page, frame, kept_frame = s
     unlock = (pte_unlock, mm, page // FANOUT)
     if not maps(pte_of(w, mm, page), frame):
         push(w, cpu, unlock, (ksm_mmap_unlock, mm))
         return
-    push(w, cpu, unlock, (pages_identical, *s[1:]))
+    push(w, cpu, unlock, (pages_identical, mm, page, frame, kept_frame))
     write_protect(w, cpu, mm, page)
 
 
@@ -142,11 +144,11 @@ def protect_set(w: World, cpu: int, s: Step) -> None:
 
 @step("pages_identical", "copy", takes="mm page frame frame")
 def pages_identical(w: World, cpu: int, s: Step) -> None:
-    _, mm, page, frame, kept = s
-    w.observer.copying(kept)
+    _, mm, page, frame, kept_frame = s
+    w.observer.copying(kept_frame)
     w.observer.copying(frame)
-    if w.machine.memory[frame << 2] == w.machine.memory[kept << 2]:
-        push(w, cpu, (pte_lock, mm, page // FANOUT), (replace_page, *s[1:]))
+    if w.machine.memory[frame << 2] == w.machine.memory[kept_frame << 2]:
+        push(w, cpu, (pte_lock, mm, page // FANOUT), (replace_page, mm, page, frame, kept_frame))
     else:
         push(w, cpu, (ksm_mmap_unlock, mm))
 
@@ -154,7 +156,7 @@ def pages_identical(w: World, cpu: int, s: Step) -> None:
 @step("replace_page", "change", takes="mm page frame frame")
 def replace_page(w: World, cpu: int, s: Step) -> None:
     """ptep_clear_flush under the PTL, if the page is still mapped here; the folio's lock keeps it read-only."""
-    _, mm, page, frame, _ = s
+    _, mm, page, frame, kept_frame = s
     pte = pte_of(w, mm, page)
     unlock = (pte_unlock, mm, page // FANOUT), (ksm_mmap_unlock, mm)
     if not maps(pte, frame):
@@ -162,7 +164,7 @@ def replace_page(w: World, cpu: int, s: Step) -> None:
         return
     set_pte(w, cpu, mm, page, 0)
     w.flush.defer_page(w, cpu, mm, page)
-    push(w, cpu, (due_install,), (merge_install, *s[1:], pte), *unlock)
+    push(w, cpu, (due_install,), (merge_install, mm, page, frame, kept_frame, pte), *unlock)
 
 
 @step("set_pte_at", "install", takes="mm page frame frame entry")
@@ -172,23 +174,24 @@ def merge_install(w: World, cpu: int, s: Step) -> None:
     While somebody copies that page, the entry is put back: the copy is for one page, and this would be another one.
     Linux looks for references when it write-protects, and merges under a copy-on-write break that begins after that.
     """
-    _, mm, page, frame, kept, pte = s
-    if w.refs[kept] != mapcount(w, kept) + 1:
+    _, mm, page, frame, kept_frame, pte = s
+    if w.refs[kept_frame] != mapcount(w, kept_frame) + 1:
         set_pte(w, cpu, mm, page, pte)
         return
-    get_page(w, kept)
-    w.observer.merged(mm, page, frame, kept)
+    get_page(w, kept_frame)
+    w.observer.merged(mm, page, frame, kept_frame)
     marks = pte & (UFFD_WP | SOFT_DIRTY) | DIRTY
-    set_pte(w, cpu, mm, page, FRAME_BITS[kept] | page_prot(w.vma[mm][page]) | marks)
+    set_pte(w, cpu, mm, page, FRAME_BITS[kept_frame] | page_prot(w.vma[mm][page]) | marks)
     # The old frame may live on for another page, so that its free does not say that nobody loads from it here.
     w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.refs[frame] -= 1
-    if is_merged(w, frame) or mapcount(w, kept, range(mm, mm + 1)) > 1:
-        w.merged |= 1 << kept
+    if is_merged(w, frame) or mapcount(w, kept_frame, range(mm, mm + 1)) > 1:
+        w.merged |= 1 << kept_frame
 
 
 @step("folio_unlock, put_page", "free", takes="frame frame")
 def ksm_end(w: World, _cpu: int, s: Step) -> None:
-    for frame in s[1:]:
-        unlock_page(w, frame)
-        put_page(w, frame)
+    _, kept_frame, frame = s
+    for each in (kept_frame, frame):
+        unlock_page(w, each)
+        put_page(w, each)

@@ -98,22 +98,25 @@ def vma_end_read(w: World, mm: int, page: int) -> None:
 
 @step("pmd_lock", "lock")
 def pmd_lock(w: World, cpu: int, s: Step) -> bool:
-    if w.pmd_lock[s[1]] != NOBODY:
+    _, mm = s
+    if w.pmd_lock[mm] != NOBODY:
         return True
-    w.pmd_lock[s[1]] = cpu
+    w.pmd_lock[mm] = cpu
     return False
 
 
 @step("pmd_unlock", "unlock")
 def pmd_unlock(w: World, cpu: int, s: Step) -> None:
-    if w.pmd_lock[s[1]] != cpu:
-        w.observer.lock_missing(cpu, s[1], 0)
-    w.pmd_lock[s[1]] = NOBODY
+    _, mm = s
+    if w.pmd_lock[mm] != cpu:
+        w.observer.lock_missing(cpu, mm, 0)
+    w.pmd_lock[mm] = NOBODY
 
 
 @step("pte_lock", "lock")
 def pte_lock(w: World, cpu: int, s: Step) -> bool:
-    at = s[1] * 2 + s[2]
+    _, mm, index = s
+    at = mm * 2 + index
     if w.ptl[at] != NOBODY:
         return True
     w.ptl[at] = cpu
@@ -122,9 +125,10 @@ def pte_lock(w: World, cpu: int, s: Step) -> bool:
 
 @step("pte_unlock", "unlock")
 def pte_unlock(w: World, cpu: int, s: Step) -> None:
-    at = s[1] * 2 + s[2]
+    _, mm, index = s
+    at = mm * 2 + index
     if w.ptl[at] != cpu:
-        w.observer.lock_missing(cpu, s[1], s[2] * FANOUT)
+        w.observer.lock_missing(cpu, mm, index * FANOUT)
     w.ptl[at] = NOBODY
 
 

@@ -113,14 +113,14 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
     if not by_vma and not mmap_read_trylock(w, mm):
         return True
     passes: list[Step] = []
-    for start, pages in vmas:
+    for start, length in vmas:
         if refuses(w.vma[mm][start], advice):
             break
-        parts = by_table(mask_of(start, pages))
+        parts = by_table(mask_of(start, length))
         if advice == FREE:
-            passes += [(free_pmd, mm, i, mask) for i, mask in parts]
+            passes += [(free_pmd, mm, index, mask) for index, mask in parts]
         else:
-            passes += [(zap_pmd, mm, i, mask, DROP) for i, mask in parts]
+            passes += [(zap_pmd, mm, index, mask, DROP) for index, mask in parts]
     finish = (gather_finish,) if advice == FREE else (gather_finish_free,)
     if by_vma:
         push(w, cpu, (gather_begin, mm), *passes, (madvise_end, mm, first), finish, (op_return,))
@@ -131,8 +131,9 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
 
 @step("vma_end_read", "unlock")
 def madvise_end(w: World, _cpu: int, s: Step) -> None:
-    """Arguments: mm, page at which the VMA was looked up."""
-    vma_end_read(w, s[1], s[2])
+    """The VMA was looked up by the page."""
+    _, mm, page = s
+    vma_end_read(w, mm, page)
 
 
 def refuses(vma: int, advice: int) -> bool:

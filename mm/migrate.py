@@ -26,7 +26,7 @@ from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import alloc_frame, get_page, put_page
 from shootdown.mm.operation import due_copy, due_free, op_return
 from shootdown.mm.page_cache import add_rmap, remove_rmap, replace_folio
-from shootdown.mm.rmap import is_merged, push_one, trylock_page, unlock_page
+from shootdown.mm.rmap import find_mapping, is_merged, push_locked, trylock_page, unlock_page
 from shootdown.mm.step import Step, push, step
 from shootdown.mm.tables import (
     is_migration,
@@ -88,7 +88,11 @@ def isolate_and_migrate(w: World, cpu: int, frame: int) -> bool:
 
 @step("try_to_migrate", "check", takes="frame")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
-    push_one(w, cpu, s, unmap_one, migration=False)
+    _, frame = s
+    found = find_mapping(w, frame, migration=False)
+    if found:
+        mm, page = found
+        push_locked(w, cpu, mm, page, (unmap_one, mm, page, frame), s)
 
 
 @step("try_to_migrate_one", "change", takes="mm page frame")
@@ -115,38 +119,44 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
 @step("folio_migrate_copy", "copy", takes="frame")
 def migrate_copy(w: World, cpu: int, s: Step) -> None:
     """Copy, unless somebody else holds a reference (-EAGAIN): then the old frame is mapped again."""
-    old = s[1]
-    new = old
-    slot = w.shared.index(old) if old in w.shared else -1
-    if w.refs[old] == 1 + (slot >= 0):
-        w.observer.copying(old)
-        new = alloc_frame(w)
-        w.machine.memory[new << 2] = w.machine.memory[old << 2]
-        trylock_page(w, new)
-        if w.lazy_free >> old & 1:
-            w.lazy_free |= 1 << new
-        if w.file_frames >> old & 1:
-            replace_folio(w, old, new)
-        if slot >= 0:
-            w.observer.object_copied(-1, old, new)
-            w.shared[slot] = new
-            get_page(w, new)
-            w.refs[old] -= 1
-    push(w, cpu, (remap_next, old, new), (due_free,), (migrate_end, old, new))
+    _, old_frame = s
+    new_frame = old_frame
+    place = w.shared.index(old_frame) if old_frame in w.shared else -1
+    if w.refs[old_frame] == 1 + (place >= 0):
+        w.observer.copying(old_frame)
+        new_frame = alloc_frame(w)
+        w.machine.memory[new_frame << 2] = w.machine.memory[old_frame << 2]
+        trylock_page(w, new_frame)
+        if w.lazy_free >> old_frame & 1:
+            w.lazy_free |= 1 << new_frame
+        if w.file_frames >> old_frame & 1:
+            replace_folio(w, old_frame, new_frame)
+        if place >= 0:
+            w.observer.object_copied(-1, old_frame, new_frame)
+            w.shared[place] = new_frame
+            get_page(w, new_frame)
+            w.refs[old_frame] -= 1
+    push(
+        w, cpu, (remap_next, old_frame, new_frame), (due_free,), (migrate_end, old_frame, new_frame)
+    )
 
 
 @step("remove_migration_ptes", "check", takes="frame frame")
 def remap_next(w: World, cpu: int, s: Step) -> None:
-    push_one(w, cpu, s, remap_one, migration=True)
+    _, old_frame, new_frame = s
+    found = find_mapping(w, old_frame, migration=True)
+    if found:
+        mm, page = found
+        push_locked(w, cpu, mm, page, (remap_one, mm, page, old_frame, new_frame), s)
 
 
 @step("remove_migration_pte", "install", takes="mm page frame frame")
 def remap_one(w: World, cpu: int, s: Step) -> None:
-    _, mm, page, old, new = s
+    _, mm, page, old_frame, new_frame = s
     swp = pte_of(w, mm, page)
-    if not is_migration(swp) or frame_of(swp) != old:
+    if not is_migration(swp) or frame_of(swp) != old_frame:
         return
-    entry = FRAME_BITS[new] | page_prot(w.vma[mm][page]) | ACCESSED
+    entry = FRAME_BITS[new_frame] | page_prot(w.vma[mm][page]) | ACCESSED
     entry = entry | RW if swp & MIGRATION_WRITE else entry & ~RW
     if swp & MIGRATION_DIRTY:
         entry |= DIRTY
@@ -154,20 +164,20 @@ def remap_one(w: World, cpu: int, s: Step) -> None:
         entry |= SOFT_DIRTY
     if swp & SWP_UFFD_WP:
         entry = entry & ~RW | UFFD_WP
-    if new != old:
+    if new_frame != old_frame:
         # Entry by entry, because a fork may have added entries that name the old frame since it was copied.
-        w.observer.object_copied(mm, old, new)
-    get_page(w, new)
-    if w.file_frames >> new & 1:
-        add_rmap(w, mm, page, new)
+        w.observer.object_copied(mm, old_frame, new_frame)
+    get_page(w, new_frame)
+    if w.file_frames >> new_frame & 1:
+        add_rmap(w, mm, page, new_frame)
     set_pte(w, cpu, mm, page, entry)
 
 
 @step("migrate_folio_done", "free", takes="frame frame")
 def migrate_end(w: World, _cpu: int, s: Step) -> None:
-    _, old, new = s
-    unlock_page(w, old)
-    if new != old:
-        unlock_page(w, new)
-        put_page(w, new)
-    put_page(w, old)
+    _, old_frame, new_frame = s
+    unlock_page(w, old_frame)
+    if new_frame != old_frame:
+        unlock_page(w, new_frame)
+        put_page(w, new_frame)
+    put_page(w, old_frame)

@@ -21,30 +21,30 @@ def folio_bits(first: int) -> int:
     return (1 << FANOUT) - 1 << first
 
 
-def migrate_huge(w: World, cpu: int, mm: int, index: int, pmd: int, new: int) -> None:
+def migrate_huge(w: World, cpu: int, mm: int, index: int, pmd: int, new_frame: int) -> None:
     """Begin to migrate, under the PMD lock, what a PROTNONE PMD maps to the block of frames from `new`.
 
     The page is nobody else's: its frames are not locked and have one reference each. The steps begin without the lock.
     """
-    first = frame_of(pmd)
-    w.page_lock |= folio_bits(first)
-    for i in range(FANOUT):
-        get_page(w, first + i)
-    copies = [(migrate_page_copy, mm, index, pmd, i, new) for i in range(FANOUT)]
-    push(w, cpu, *copies, (pmd_lock, mm), (replace_pmd, mm, index, pmd, new))
+    first_frame = frame_of(pmd)
+    w.page_lock |= folio_bits(first_frame)
+    for offset in range(FANOUT):
+        get_page(w, first_frame + offset)
+    copies = [(migrate_page_copy, mm, index, pmd, offset, new_frame) for offset in range(FANOUT)]
+    push(w, cpu, *copies, (pmd_lock, mm), (replace_pmd, mm, index, pmd, new_frame))
 
 
-@step("migrate_page_copy", "copy", takes="mm index entry place frame")
+@step("migrate_page_copy", "copy", takes="mm index entry offset frame")
 def migrate_page_copy(w: World, _cpu: int, s: Step) -> None:
     """Copy one of the frames, without a lock.
 
     A PMD that is split meanwhile gives its pages back to stores, but then no mapping will get the copy: it is given up.
     """
-    _, mm, index, pmd, i, new = s
-    old = frame_of(pmd) + i
+    _, mm, index, pmd, offset, new_frame = s
+    old_frame = frame_of(pmd) + offset
     if pmd_of(w, mm, index) == pmd:
-        w.observer.copying(old)
-    w.machine.memory[new + i << 2] = w.machine.memory[old << 2]
+        w.observer.copying(old_frame)
+    w.machine.memory[new_frame + offset << 2] = w.machine.memory[old_frame << 2]
 
 
 @step("pmd_same, page_ref_freeze", "check", takes="mm index entry frame")
@@ -53,40 +53,42 @@ def replace_pmd(w: World, cpu: int, s: Step) -> None:
 
     The references were frozen at two by page_ref_freeze: the mapping's and the migration's.
     """
-    _, mm, index, pmd, new = s
-    first = frame_of(pmd)
-    if pmd_of(w, mm, index) != pmd or w.refs[first : first + FANOUT] != [2] * FANOUT:
-        push(w, cpu, (pmd_unlock, mm), (migrate_huge_end, first, new))
+    _, mm, index, pmd, new_frame = s
+    first_frame = frame_of(pmd)
+    if pmd_of(w, mm, index) != pmd or w.refs[first_frame : first_frame + FANOUT] != [2] * FANOUT:
+        unused_frame = new_frame
+        push(w, cpu, (pmd_unlock, mm), (migrate_huge_end, first_frame, unused_frame))
         return
+    unused_frame = first_frame
     push(
         w,
         cpu,
-        (install_copy, mm, index, pmd, new),
+        (install_copy, mm, index, pmd, new_frame),
         (pmd_unlock, mm),
-        (migrate_huge_end, first, first),
+        (migrate_huge_end, first_frame, unused_frame),
     )
     w.flush.replacing_huge(w, cpu, mm, index)
 
 
 @step("set_pmd_at", "install", takes="mm index entry frame")
 def install_copy(w: World, cpu: int, s: Step) -> None:
-    _, mm, index, pmd, new = s
-    first = frame_of(pmd)
+    _, mm, index, pmd, new_frame = s
+    first_frame = frame_of(pmd)
     for i in range(FANOUT):
-        w.observer.object_copied(mm, first + i, new + i)
+        w.observer.object_copied(mm, first_frame + i, new_frame + i)
     entry = hinted_entry(pmd, w.vma[mm][index * FANOUT])
-    set_pmd_leaf(w, cpu, mm, index, entry & ~PFN_MASK | FRAME_BITS[new])
-    for frame in range(first, first + FANOUT):
+    set_pmd_leaf(w, cpu, mm, index, entry & ~PFN_MASK | FRAME_BITS[new_frame])
+    for frame in range(first_frame, first_frame + FANOUT):
         put_page(w, frame)
 
 
 @step("put_page", "free", takes="frame frame")
 def migrate_huge_end(w: World, _cpu: int, s: Step) -> None:
     """Arguments: the first frame of the old page; that of a copy given up, or the old one's again."""
-    _, first, unused = s
-    w.page_lock &= ~folio_bits(first)
-    for frame in range(first, first + FANOUT):
+    _, first_frame, unused_frame = s
+    w.page_lock &= ~folio_bits(first_frame)
+    for frame in range(first_frame, first_frame + FANOUT):
         put_page(w, frame)
-    if unused != first:
-        for frame in range(unused, unused + FANOUT):
+    if unused_frame != first_frame:
+        for frame in range(unused_frame, unused_frame + FANOUT):
             put_page(w, frame)

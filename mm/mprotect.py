@@ -93,28 +93,33 @@ def mprotect_vma(w: World, cpu: int, s: Step) -> bool:
     """
     _, mm, first, count, prot, key = s
     regions = w.vma[mm]
-    fixups: list[Step] = []
+    parts: list[tuple[int, int]] = []
     reached = first
-    for start, pages in vmas_in(regions, first, count):
+    for start, length in vmas_in(regions, first, count):
         if start != reached:
             break
-        reached = start + pages
+        reached = start + length
         if changed_region(regions[start], prot, key) != regions[start]:
-            fixups.append((mprotect_fixup, mm, start, pages, prot, key))
+            parts.append((start, length))
     if w.mmap_lock[mm]:
         return True
-    passes = fixup(w, cpu, fixups[0]) if fixups else []
+    if not parts:
+        mmap_write_trylock(w, mm)
+        return False
+    start, length = parts[0]
+    passes = fixup(w, cpu, mm, start, length, prot, key)
     if passes is None:
         return True
     mmap_write_trylock(w, mm)
-    if fixups:
-        push(w, cpu, (gather_begin, mm), *passes, *fixups[1:], (gather_finish,))
+    others = [(mprotect_fixup, mm, start, length, prot, key) for start, length in parts[1:]]
+    push(w, cpu, (gather_begin, mm), *passes, *others, (gather_finish,))
     return False
 
 
 @step("mprotect_fixup", "lock")
 def mprotect_fixup(w: World, cpu: int, s: Step) -> bool:
-    passes = fixup(w, cpu, s)
+    _, mm, first, count, prot, key = s
+    passes = fixup(w, cpu, mm, first, count, prot, key)
     if passes is None:
         return True
     push(w, cpu, *passes)
@@ -127,14 +132,15 @@ def changed_region(vma: int, prot: int, key: int) -> int:
     return new if key == _KEEP_KEY else new & ~VM_PKEY | key << VM_PKEY_SHIFT
 
 
-def fixup(w: World, cpu: int, s: Step) -> list[Step] | None:
+def fixup(
+    w: World, cpu: int, mm: int, first: int, count: int, prot: int, key: int
+) -> list[Step] | None:
     """Change one VMA, or a part of it, and return the walk over its entries; or None, with no effect, while the VMA, or
     one that it will be merged with, is locked for reading.
 
     Another key may allow less than the old one, now or after the next WRPKRU; so it takes loads and stores away from
     every older translation.
     """
-    _, mm, first, count, prot, key = s
     regions = w.vma[mm]
     new = [changed_region(vma, prot, key) for vma in regions[first : first + count]]
     changed = mask_of(first, count)
@@ -149,6 +155,6 @@ def fixup(w: World, cpu: int, s: Step) -> list[Step] | None:
         regions[page] = vma
         w.observer.region(cpu, mm, page, allowance(vma))
     return [
-        (change_pmd, mm, i, mask, deny >> 3 * FANOUT * i & 0xFFF, MPROTECT)
-        for i, mask in by_table(changed)
+        (change_pmd, mm, index, mask, deny >> 3 * FANOUT * index & 0xFFF, MPROTECT)
+        for index, mask in by_table(changed)
     ]

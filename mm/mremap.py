@@ -96,34 +96,36 @@ def mremap_to(w: World, cpu: int, s: Step) -> bool:
     """
     _, mm, first, count, target = s
     regions = w.vma[mm]
-    moves: list[Step] = []
+    parts: list[tuple[int, int, int]] = []
     fits = target + count <= w.pages and abs(target - first) >= count
     if fits and regions[first] & VM_MAPPED:
-        for start, pages in vmas_in(regions, first, count):
-            if regions[start] & VM_UFFD_WP and pages != count:
+        for start, length in vmas_in(regions, first, count):
+            if regions[start] & VM_UFFD_WP and length != count:
                 break
-            moves.append((remap_vma, mm, start, pages, target + start - first))
-    if not write_trylock(w, mm, mask_of(moves[0][4], moves[0][3]) if moves else 0):
+            parts.append((start, length, target + start - first))
+    if not parts:
+        return not write_trylock(w, mm, 0)
+    start, length, to = parts[0]
+    if not write_trylock(w, mm, mask_of(to, length)):
         return True
-    if moves:
-        push(w, cpu, *moves[1:])
-        remap(w, cpu, moves[0])
+    push(w, cpu, *[(remap_vma, mm, start, length, target) for start, length, target in parts[1:]])
+    remap(w, cpu, mm, start, length, to)
     return False
 
 
 @step("mremap_to", "lock")
 def remap_vma(w: World, cpu: int, s: Step) -> bool:
-    """Arguments: mm, first page and number of pages of one region, first page of its target."""
-    if not vma_start_write(w, s[1], mask_of(s[4], s[3])):
+    """Move one region of several to its target."""
+    _, mm, first, count, target = s
+    if not vma_start_write(w, mm, mask_of(target, count)):
         return True
-    remap(w, cpu, s)
+    remap(w, cpu, mm, first, count, target)
     return False
 
 
-def remap(w: World, cpu: int, s: Step) -> None:
+def remap(w: World, cpu: int, mm: int, first: int, count: int, target: int) -> None:
     """Unmap what is where one region goes, whose VMAs are locked for writing, and move the region."""
-    _, mm, _, count, target = s
-    push(w, cpu, (move_vma, *s[1:]))
+    push(w, cpu, (move_vma, mm, first, count, target))
     if any(w.vma[mm][target : target + count]):
         unmap_region(w, cpu, mm, target, count, (gather_finish,))
 
@@ -153,14 +155,16 @@ def move_vma(w: World, cpu: int, s: Step) -> bool:
         w.observer.visit(cpu, mm, target + i, VM_RIGHTS)
     extents: list[tuple[int, int, int]] = []
     for i in range(count):
-        source, place = first + i, target + i
-        if extents and source % FANOUT and place % FANOUT:
-            begin, to, length = extents.pop()
-            extents.append((begin, to, length + 1))
+        old_page, new_page = first + i, target + i
+        if extents and old_page % FANOUT and new_page % FANOUT:
+            source, place, length = extents.pop()
+            extents.append((source, place, length + 1))
         else:
-            extents.append((source, place, 1))
-    moves = [(move_extent, mm, *extent) for extent in extents]
-    frees = [(free_pgtable, mm, i) for i, _ in by_table(mask_of(first, count))]
+            extents.append((old_page, new_page, 1))
+    moves = [
+        (move_extent, mm, old_page, new_page, length) for old_page, new_page, length in extents
+    ]
+    frees = [(free_pgtable, mm, index) for index, _ in by_table(mask_of(first, count))]
     push(
         w,
         cpu,
@@ -179,50 +183,55 @@ def move_vma(w: World, cpu: int, s: Step) -> bool:
 @step("move_page_tables", "check")
 def move_extent(w: World, cpu: int, s: Step) -> None:
     """Move pages whose old entries are in one table and whose new entries are in one table."""
-    _, mm, source, place, count = s
-    old, new = source // FANOUT, place // FANOUT
-    pmd = pmd_of(w, mm, old)
+    _, mm, old_page, new_page, count = s
+    old_index, new_index = old_page // FANOUT, new_page // FANOUT
+    pmd = pmd_of(w, mm, old_index)
     if not pmd:
-        for page in range(source, source + count):
+        for page in range(old_page, old_page + count):
             w.observer.visit(cpu, mm, page, VM_RIGHTS)
-    elif by_pmd(w, mm, source, place, count):
-        indices = sorted({old, new})
+    elif by_pmd(w, mm, old_page, new_page, count):
+        indices = sorted({old_index, new_index})
         push(
             w,
             cpu,
             (pmd_lock, mm),
             *[(pte_lock, mm, index) for index in indices],
-            (move_pmd, mm, old, new),
+            (move_pmd, mm, old_index, new_index),
             (due_unlock,),
             *[(pte_unlock, mm, index) for index in reversed(indices)],
             (pmd_unlock, mm),
         )
     elif pmd & PSE:
-        push(w, cpu, (pmd_lock, mm), (split_huge, mm, old), (pmd_unlock, mm), s)
-    elif not pmd_of(w, mm, new):
-        push(w, cpu, (pte_alloc, mm, new), s)
+        push(w, cpu, (pmd_lock, mm), (split_huge, mm, old_index), (pmd_unlock, mm), s)
+    elif not pmd_of(w, mm, new_index):
+        push(w, cpu, (pte_alloc, mm, new_index), s)
     else:
-        indices = sorted({old, new})
+        indices = sorted({old_index, new_index})
         push(
             w,
             cpu,
             *[(pte_lock, mm, index) for index in indices],
             (batched_pending, mm),
-            *[(move_pte, mm, source + i, place + i) for i in range(count)],
+            *[(move_pte, mm, old_page + i, new_page + i) for i in range(count)],
             (due_unlock,),
             *[(pte_unlock, mm, index) for index in reversed(indices)],
         )
 
 
-def by_pmd(w: World, mm: int, source: int, place: int, count: int) -> bool:
+def by_pmd(w: World, mm: int, old_page: int, new_page: int, count: int) -> bool:
     """Return whether the PMD moves: `count` pages at both places are all that it maps, and nothing is at the target.
 
     A table with marks of userfaultfd, which the target does not get, is moved by its entries
     (uffd_supports_page_table_move).
     """
-    if count != FANOUT or source % FANOUT or place % FANOUT or pmd_of(w, mm, place // FANOUT):
+    if (
+        count != FANOUT
+        or old_page % FANOUT
+        or new_page % FANOUT
+        or pmd_of(w, mm, new_page // FANOUT)
+    ):
         return False
-    return bool(pmd_of(w, mm, source // FANOUT) & PSE) or not w.vma[mm][source] & VM_UFFD_WP
+    return bool(pmd_of(w, mm, old_page // FANOUT) & PSE) or not w.vma[mm][old_page] & VM_UFFD_WP
 
 
 @step("move_normal_pmd or move_huge_pmd", "change")
@@ -232,20 +241,20 @@ def move_pmd(w: World, cpu: int, s: Step) -> None:
     Whatever is cached for the old addresses has to go, the upper entry too: through it the table would be walked on,
     which is another's by now.
     """
-    _, mm, old, new = s
-    pmd = pmd_of(w, mm, old)
-    first, target = old * FANOUT, new * FANOUT
+    _, mm, old_index, new_index = s
+    pmd = pmd_of(w, mm, old_index)
+    first, target = old_index * FANOUT, new_index * FANOUT
     moved = [bool(leaf_of(w, mm, first + i)) for i in range(FANOUT)]
-    set_pmd_leaf(w, cpu, mm, old, 0)
+    set_pmd_leaf(w, cpu, mm, old_index, 0)
     for i in range(FANOUT):
         if moved[i]:
             w.observer.page_moved(mm, target + i)
             if w.rmap:
                 move_rmap(w, mm, first + i, target + i)
     if pmd & PSE:
-        set_pmd_leaf(w, cpu, mm, new, pmd & ~UFFD_WP)
+        set_pmd_leaf(w, cpu, mm, new_index, pmd & ~UFFD_WP)
     else:
-        set_pmd_table(w, cpu, mm, new, frame_of(pmd))
+        set_pmd_table(w, cpu, mm, new_index, frame_of(pmd))
     w.flush.defer(w, cpu, mm, first, FANOUT)
     for page in range(first, first + FANOUT):
         w.observer.visit(cpu, mm, page, VM_RIGHTS)
@@ -262,17 +271,17 @@ def without_mark(entry: int) -> int:
 
 @step("move_ptes", "change")
 def move_pte(w: World, cpu: int, s: Step) -> None:
-    _, mm, page, target = s
-    pte = pte_of(w, mm, page)
+    _, mm, old_page, new_page = s
+    pte = pte_of(w, mm, old_page)
     if pte:
-        set_pte(w, cpu, mm, page, 0)
-        w.observer.page_moved(mm, target)
-        set_pte(w, cpu, mm, target, without_mark(pte))
+        set_pte(w, cpu, mm, old_page, 0)
+        w.observer.page_moved(mm, new_page)
+        set_pte(w, cpu, mm, new_page, without_mark(pte))
         if w.rmap:
-            move_rmap(w, mm, page, target)
+            move_rmap(w, mm, old_page, new_page)
         if pte & (PRESENT | PROTNONE):
-            w.flush.defer(w, cpu, mm, page, 1)
-    w.observer.visit(cpu, mm, page, VM_RIGHTS)
+            w.flush.defer(w, cpu, mm, old_page, 1)
+    w.observer.visit(cpu, mm, old_page, VM_RIGHTS)
 
 
 @step("do_munmap of the old range", "check")

@@ -73,8 +73,8 @@ def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: St
     """
     mask = remove_regions(w, cpu, mm, first, count)
     if mask:
-        zaps = [(zap_pmd, mm, i, part, UNMAP) for i, part in by_table(mask)]
-        frees = [(free_pgtable, mm, i) for i, _ in by_table(mask)]
+        zaps = [(zap_pmd, mm, index, part, UNMAP) for index, part in by_table(mask)]
+        frees = [(free_pgtable, mm, index) for index, _ in by_table(mask)]
         unlink = unlink_of(w, mm, mask)
         if unlink:
             # Flushed before unmap_mapping_range finds nothing any more (b67fbebd4cf9).

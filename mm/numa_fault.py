@@ -45,7 +45,7 @@ def fault_on_huge(w: World, cpu: int, page: int, pmd: int) -> None:
     push(w, cpu, (pmd_lock, mm), (do_huge_pmd_numa_page, page, pmd, asked))
 
 
-@step("do_huge_pmd_numa_page", "install", takes="page entry flush")
+@step("do_huge_pmd_numa_page", "install", takes="page entry flag")
 def do_huge_pmd_numa_page(w: World, cpu: int, s: Step) -> None:
     """Entered with the PMD lock; every way out releases it.
 
@@ -62,7 +62,8 @@ def do_huge_pmd_numa_page(w: World, cpu: int, s: Step) -> None:
     locked = w.page_lock & folio_bits(first)
     if locked:
         # In the hands of a migration: wait, without the lock, and try again.
-        push(w, cpu, (pmd_unlock, mm), (wait_folio, locked.bit_length() - 1))
+        locked_frame = locked.bit_length() - 1
+        push(w, cpu, (pmd_unlock, mm), (wait_folio, locked_frame))
         return
     exclusive = w.refs[first : first + FANOUT] == [1] * FANOUT
     new = alloc_huge(w) if w.misplaced >> first & 1 and exclusive else -1

@@ -74,7 +74,7 @@ def task_numa_work(w: World, cpu: int, s: Step) -> bool:
             mask |= 1 << page
             _place(w, leaf_of(w, mm, page), where)
     if mask:
-        passes = [(change_pmd, mm, i, part, 0, PROT_NUMA) for i, part in by_table(mask)]
+        passes = [(change_pmd, mm, index, part, 0, PROT_NUMA) for index, part in by_table(mask)]
         push(w, cpu, (gather_begin, mm), *passes, (gather_finish,))
     return False
 

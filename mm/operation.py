@@ -24,19 +24,22 @@ def op_return(w: World, cpu: int, _s: Step) -> None:
 
 @step("mmap_read_unlock, return", "return")
 def read_unlock_return(w: World, cpu: int, s: Step) -> None:
-    w.mmap_lock[s[1]] -= 1
+    _, mm = s
+    w.mmap_lock[mm] -= 1
     end_operation(w, cpu)
 
 
 @step("mmap_write_unlock, return", "return")
 def write_unlock_return(w: World, cpu: int, s: Step) -> None:
-    mmap_write_unlock(w, s[1])
+    _, mm = s
+    mmap_write_unlock(w, mm)
     end_operation(w, cpu)
 
 
 @step("tlb_gather_mmu", "check")
 def gather_begin(w: World, cpu: int, s: Step) -> None:
-    w.flush.gather_begin(w, cpu, s[1])
+    _, mm = s
+    w.flush.gather_begin(w, cpu, mm)
 
 
 @step("tlb_flush_mmu", "flush")
@@ -72,7 +75,8 @@ def due_unlock(w: World, cpu: int, _s: Step) -> None:
 @step("try_to_unmap_flush_dirty", "flush")
 def due_pageout(w: World, cpu: int, s: Step) -> None:
     """Argument: PAGEOUT or SUBMIT, for where the page is written."""
-    w.flush.due(w, cpu, s[1])
+    _, point = s
+    w.flush.due(w, cpu, point)
 
 
 @step("flush before free", "flush")
@@ -99,4 +103,5 @@ def pte_lock_batched(w: World, cpu: int, s: Step) -> bool:
 
 @step("flush_tlb_batched_pending", "check")
 def batched_pending(w: World, cpu: int, s: Step) -> None:
-    w.flush.flush_batched_pending(w, cpu, s[1])
+    _, mm = s
+    w.flush.flush_batched_pending(w, cpu, mm)

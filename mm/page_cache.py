@@ -84,10 +84,11 @@ def to_be_written(w: World, frame: int) -> bool:
 
 @step("folio_lock", "lock", takes="frame")
 def wait_folio(w: World, _cpu: int, s: Step) -> bool:
-    return bool(w.page_lock >> s[1] & 1)
+    _, frame = s
+    return bool(w.page_lock >> frame & 1)
 
 
 @step("tlb_flush_rmaps", "unlock")
 def drop_rmap(w: World, _cpu: int, s: Step) -> None:
-    """Arguments: mm, page."""
-    remove_rmap(w, s[1], s[2])
+    _, mm, page = s
+    remove_rmap(w, mm, page)

@@ -70,7 +70,6 @@ def unlink_of(w: World, mm: int, mask: int) -> list[Step]:
 
 @step("i_mmap_lock_write, unlink_file_vma", "lock")
 def unlink_file_vma(w: World, _cpu: int, s: Step) -> bool:
-    """Arguments: mm, mask of pages."""
     _, mm, mask = s
     if w.i_mmap_lock:
         return True

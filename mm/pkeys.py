@@ -52,7 +52,8 @@ Operation(
 
 @step("wrpkru", "change")
 def wrpkru(w: World, cpu: int, s: Step) -> None:
-    key, rights = divmod(s[1], RIGHTS)
+    _, arg = s
+    key, rights = divmod(arg, RIGHTS)
     at = 2 * (key + 1)
     pkru = w.machine.pkru[cpu] & ~(3 << at) | _BITS[rights] << at
     thread = cpu * MMS + w.task_mm[cpu]

@@ -49,7 +49,7 @@ Operation(
 
 @step("folio_lock, fallocate", "lock")
 def punch_begin(w: World, cpu: int, s: Step) -> bool:
-    place = s[1]
+    _, place = s
     frame = w.shared[place]
     if frame >= 0 and not trylock_page(w, frame):
         return True
@@ -104,13 +104,14 @@ def zap_region_pte(w: World, cpu: int, s: Step) -> None:
 @step("unmap_mapping_folio", "check", takes="frame")
 def unmap_mapping_next(w: World, cpu: int, s: Step) -> None:
     """Zap the next mapping that the reverse map finds, and go on."""
-    places = mapped_at(w, s[1])
+    _, frame = s
+    places = mapped_at(w, frame)
     if places:
         mm, page = divmod(min(places), PAGES)
         index = page // FANOUT
         w.steps[cpu].append(s)
         lock = (pte_lock_batched, mm, index)
-        push_gather(w, cpu, mm, lock, (unmap_mapping_pte, mm, page, s[1]))
+        push_gather(w, cpu, mm, lock, (unmap_mapping_pte, mm, page, frame))
 
 
 @step("zap_pte_range", "check", takes="mm page frame")
@@ -138,7 +139,7 @@ def remove_folio(w: World, _cpu: int, s: Step) -> None:
 @step("truncate_inode_pages_range", "check")
 def leave_hole(w: World, cpu: int, s: Step) -> None:
     """The page was in no folio when the hole was begun: a fault that has read it in since then is undone."""
-    place = s[1]
+    _, place = s
     if w.shared[place] >= 0:
         push(w, cpu, (punch_begin, place))
     else:

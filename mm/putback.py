@@ -23,10 +23,12 @@ def push_unless_referenced(w: World, cpu: int, frame: int, *steps: Step) -> None
 @step("folio_unlock", "unlock", takes="frame")
 def keep_folio(w: World, cpu: int, s: Step) -> None:
     """A fault finds the folio in its cache from here on, while the flush is still to come."""
-    unlock_page(w, s[1])
-    push(w, cpu, (due_free,), (putback, s[1]))
+    _, frame = s
+    unlock_page(w, frame)
+    push(w, cpu, (due_free,), (putback, frame))
 
 
 @step("folio_putback_lru", "free", takes="frame")
 def putback(w: World, _cpu: int, s: Step) -> None:
-    put_page(w, s[1])
+    _, frame = s
+    put_page(w, frame)

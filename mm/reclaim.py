@@ -74,7 +74,8 @@ def reclaim_unmap(w: World, cpu: int, s: Step) -> None:
 
 @step("folio_unlock", "unlock", takes="frame")
 def reclaim_keep(w: World, _cpu: int, s: Step) -> None:
-    unlock_page(w, s[1])
+    _, frame = s
+    unlock_page(w, frame)
 
 
 @step("free_unref_folios", "free", takes="mm page frame")

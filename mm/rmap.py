@@ -32,18 +32,10 @@ def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | 
     return None
 
 
-def push_one(w: World, cpu: int, again: Step, one: int, *, migration: bool) -> None:
-    """rmap_walk: push the step `one` for the next entry of the frame that `again` names first, under the PTL, and then
-    `again`; nothing when there is no such entry any more.
-
-    Its arguments are the entry's mm and page, and those of `again`.
-    """
-    found = find_mapping(w, again[1], migration=migration)
-    if found:
-        mm, page = found
-        index = page // FANOUT
-        step = (one, mm, page, *again[1:])
-        push(w, cpu, (pte_lock, mm, index), step, (pte_unlock, mm, index), again)
+def push_locked(w: World, cpu: int, mm: int, page: int, one: Step, again: Step) -> None:
+    """rmap_walk: push the step `one`, which acts on the page's entry, under the PTL, and then the walk's next step."""
+    index = page // FANOUT
+    push(w, cpu, (pte_lock, mm, index), one, (pte_unlock, mm, index), again)
 
 
 def mapcount(w: World, frame: int, of: range = range(MMS)) -> int:

@@ -34,7 +34,12 @@ position is part of the binary form."""
 STEP_POINTS: Final[tuple[str, ...]] = get_args(Point)
 
 StepFunction = Callable[["World", int, Step], bool | None]
-"""Executes one step of a CPU; returns True when the step cannot run yet (a lock is taken, an IPI is held off)."""
+"""Executes one step of a CPU; returns True when the step cannot run yet (a lock is taken, an IPI is held off).
+
+Its signature is its first statement, ``_, mm, page = s``, which names all arguments of the step; or ``inside = s[1:]``,
+which is a step itself. No type checker looks into tuples of integers: tests/step_signatures.py compares every step that
+is made with these names.
+"""
 
 STEPS: Final[list[StepFunction]] = []
 NAMES: Final[list[str]] = []
@@ -66,7 +71,8 @@ def step(
     `point`: the scenario word ("until POINT") that pauses before this step.
     A word that is no point is a ValueError when the module is imported.
     `takes`: a word for each argument, if one is a cpu, a frame, an entry, a generation (of the argument mm), or a table
-    (the frame of a page table that no PMD points to any more).
+    (the frame of a page table that no PMD points to any more). It says again what the function names, because a
+    compiled function does not tell its names; tests/step_signatures.py compares the two.
     """
     if point and point not in STEP_POINTS:
         message = (

@@ -26,7 +26,7 @@ def is_locked(w: World, frame: int) -> bool:
 @step("do_swap_page", "lock", takes="page kind entry")
 def do_swap_page(w: World, cpu: int, s: Step) -> bool:
     """Find the folio, or read it in; wait while a reclaim or a migration has it locked (folio_lock_or_retry)."""
-    _, page, _, entry = s
+    _, page, kind, entry = s
     if pte_of(w, w.task_mm[cpu], page) != entry:
         return False
     slot = frame_of(entry)
@@ -35,7 +35,7 @@ def do_swap_page(w: World, cpu: int, s: Step) -> bool:
         return True
     if frame < 0:
         read_swap(w, slot)
-    push(w, cpu, (swap_in_install, *s[1:]))
+    push(w, cpu, (swap_in_install, page, kind, entry))
     return False
 
 

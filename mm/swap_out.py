@@ -9,7 +9,7 @@ from shootdown.mm.flush import PAGEOUT
 from shootdown.mm.frames import put_page
 from shootdown.mm.operation import due_free, due_pageout
 from shootdown.mm.putback import push_unless_referenced
-from shootdown.mm.rmap import push_one, unlock_page
+from shootdown.mm.rmap import find_mapping, push_locked, unlock_page
 from shootdown.mm.step import Step, push, step
 from shootdown.mm.swap import add_to_swap, count_entry, slot_of
 from shootdown.mm.tables import maps, pte_of, set_pte, swp_marks
@@ -28,7 +28,11 @@ def push_swap_out(w: World, cpu: int, frame: int) -> None:
 
 @step("try_to_unmap", "check", takes="frame slot")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
-    push_one(w, cpu, s, unmap_one, migration=False)
+    _, frame, slot = s
+    found = find_mapping(w, frame, migration=False)
+    if found:
+        mm, page = found
+        push_locked(w, cpu, mm, page, (unmap_one, mm, page, frame, slot), s)
 
 
 @step("try_to_unmap_one", "change", takes="mm page frame slot")

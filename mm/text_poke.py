@@ -52,7 +52,8 @@ Operation(
 @step("text_poke_memcpy", "copy")
 def text_poke_memcpy(w: World, cpu: int, s: Step) -> None:
     """The store caches a translation, and what it writes is nobody's."""
-    w.machine.access(cpu, s[1], WRITE)
+    _, page = s
+    w.machine.access(cpu, page, WRITE)
 
 
 def poking_root(w: World) -> int:

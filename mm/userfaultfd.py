@@ -147,13 +147,13 @@ def mwriteprotect_range(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count, mode = s
     if not mmap_read_trylock(w, mm):
         return True
-    packed = VM_WRITE * 0o1111 if mode == UFFD_PROTECT else 0
+    deny = VM_WRITE * 0o1111 if mode == UFFD_PROTECT else 0
     walk: list[Step] = []
-    for start, pages in vmas_in(w.vma[mm], first, count):
+    for start, length in vmas_in(w.vma[mm], first, count):
         if not w.vma[mm][start] & VM_UFFD_WP:
             break
-        parts = by_table(mask_of(start, pages))
-        passes = [(change_pmd, mm, i, mask, packed, mode) for i, mask in parts]
+        parts = by_table(mask_of(start, length))
+        passes = [(change_pmd, mm, index, mask, deny, mode) for index, mask in parts]
         walk += [(gather_begin, mm), *passes, (gather_finish,)]
     push(w, cpu, *walk)
     return False

@@ -48,7 +48,7 @@ Operation(
 
 @step("write_cache_pages", "check")
 def writeback_begin(w: World, cpu: int, s: Step) -> None:
-    place = s[1]
+    _, place = s
     frame = w.shared[place]
     if frame < 0 or not w.dirty >> frame & 1 or not trylock_page(w, frame):
         return
@@ -63,7 +63,7 @@ def mkclean_next(w: World, cpu: int, s: Step) -> bool:
     The walk takes the PTL of each table before it believes that nothing is mapped there (PVMW_SYNC): a zap or a
     protection change may have the entry out of the table just now. Here it waits until nobody holds one.
     """
-    frame = s[1]
+    _, frame = s
     if is_changing(w, frame):
         return True
     for place in sorted(mapped_at(w, frame)):
@@ -105,7 +105,8 @@ def mkclean_set(w: World, cpu: int, s: Step) -> None:
 @step("folio_clear_dirty_for_io", "check", takes="frame")
 def clear_dirty(w: World, _cpu: int, s: Step) -> None:
     """What page_mkclean found dirty is part of what is written below."""
-    w.dirty &= ~(1 << s[1])
+    _, frame = s
+    w.dirty &= ~(1 << frame)
 
 
 @step("submit_bio", "copy", takes="frame place")

@@ -59,7 +59,7 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
         for i in pages_in(mask):
             w.observer.found_unmapped(cpu, mm, index * FANOUT + i)
     elif pmd & PSE:
-        push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, *s[1:]))
+        push(w, cpu, (pmd_lock, mm), (zap_huge_pmd, mm, index, mask, what))
     else:
         whole = what == DROP and mask == WHOLE_TABLE
         push(w, cpu, (zap_ptes, mm, index, mask, DROP_TABLE if whole else what))
@@ -76,7 +76,7 @@ def zap_ptes(w: World, cpu: int, s: Step) -> bool:
         push(w, cpu, (zap_pmd, mm, index, mask, min(what, DROP)))
         return False
     w.ptl[at] = cpu
-    push(w, cpu, (zap_pte, *s[1:]))
+    push(w, cpu, (zap_pte, mm, index, mask, what))
     w.flush.flush_batched_pending(w, cpu, mm)
     return False
 
@@ -183,13 +183,13 @@ def marker_left(w: World, mm: int, page: int, old: int) -> int:
 @step("zap_huge_pmd", "change")
 def zap_huge_pmd(w: World, cpu: int, s: Step) -> None:
     """Entered with the PMD lock; every way out releases it. Arguments as of zap_pmd."""
-    _, mm, index, mask, _ = s
+    _, mm, index, mask, what = s
     pmd = pmd_of(w, mm, index)
     if not pmd & PSE:
-        push(w, cpu, (pmd_unlock, mm), (zap_pmd, *s[1:]))
+        push(w, cpu, (pmd_unlock, mm), (zap_pmd, mm, index, mask, what))
         return
     if mask != WHOLE_TABLE:
-        push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm), (zap_pmd, *s[1:]))
+        push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm), (zap_pmd, mm, index, mask, what))
         return
     set_pmd_leaf(w, cpu, mm, index, 0)
     first = index * FANOUT

@@ -51,7 +51,8 @@ def finish_asid_transition(w: World, cpu: int, s: Step) -> bool:
     ):
         targets = [(cpu + d) % w.cpus for d in range(w.cpus) if mask >> (cpu + d) % w.cpus & 1]
         w.costs[IPIS] += sum(target != cpu for target in targets)
-        push(w, cpu, *[(flush_ack, target, mm, first, count, generation) for target in targets])
+        acks = [(flush_ack, target_cpu, mm, first, count, generation) for target_cpu in targets]
+        push(w, cpu, *acks)
         return False
     if any(mask >> c & 1 and w.loaded_mm[c] == SWITCHING for c in range(w.cpus)):
         return True

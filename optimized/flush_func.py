@@ -57,20 +57,20 @@ def delivery_of(w: World) -> Delivery:
 @step("flush_tlb_func", "ack", takes="cpu mm page count generation")
 def flush_ack(w: World, cpu: int, s: Step) -> bool:
     """The target handles the flush; held off while it has interrupts disabled."""
-    target = s[1]
-    if target != cpu and w.irqs_off[target]:
-        return delivery_of(w).held_off(w, target)
-    flush_tlb_func(w, target, s[2], s[3], s[4], s[5])
+    _, target_cpu, mm, first, count, generation = s
+    if target_cpu != cpu and w.irqs_off[target_cpu]:
+        return delivery_of(w).held_off(w, target_cpu)
+    flush_tlb_func(w, target_cpu, mm, first, count, generation)
     return False
 
 
 @step("flush_tlb_func, batch", "ack", takes="cpu")
 def batch_ack(w: World, cpu: int, s: Step) -> bool:
     """As flush_ack, for whatever the target has loaded."""
-    target = s[1]
-    if target != cpu and w.irqs_off[target]:
-        return delivery_of(w).held_off(w, target)
-    flush_tlb_func(w, target, ANY_MM, 0, PAGES, NO_GENERATION)
+    _, target_cpu = s
+    if target_cpu != cpu and w.irqs_off[target_cpu]:
+        return delivery_of(w).held_off(w, target_cpu)
+    flush_tlb_func(w, target_cpu, ANY_MM, 0, PAGES, NO_GENERATION)
     return False
 
 

@@ -22,7 +22,7 @@ ACTIVE: Final = 1
 @step("consider_global_asid", "ack")
 def consider_global_asid(w: World, cpu: int, s: Step) -> None:
     """Linux looks once in 32 jiffies or so; here at every flush that had to interrupt somebody."""
-    mm = s[1]
+    _, mm = s
     state: X86State = w.flush_state
     active = sum(
         loaded == mm and not lazy for loaded, lazy in zip(w.loaded_mm, w.lazy, strict=True)

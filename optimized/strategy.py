@@ -239,9 +239,9 @@ class GatherFlush:
 
     def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
         state: X86State = w.flush_state
-        seen = state.batched[mm]
-        if seen != state.batched_flushed[mm]:
-            push(w, cpu, (flush_send, mm, 0, PAGES, 1), (batched_done, mm, seen))
+        batched = state.batched[mm]
+        if batched != state.batched_flushed[mm]:
+            push(w, cpu, (flush_send, mm, 0, PAGES, 1), (batched_done, mm, batched))
 
     def flush_pending(self, w: World, mm: int) -> bool:
         state: X86State = w.flush_state
@@ -387,14 +387,16 @@ def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
     """
     hulls: dict[int, tuple[int, int, int]] = {}
     for mm, first, count, freed in ranges:
-        low, high, any_freed = hulls.get(mm, (first, first + count, 0))
-        hulls[mm] = (min(low, first), max(high, first + count), any_freed | freed)
-    return [(flush_send, mm, low, high - low, freed) for mm, (low, high, freed) in hulls.items()]
+        start, end, any_freed = hulls.get(mm, (first, first + count, 0))
+        hulls[mm] = (min(start, first), max(end, first + count), any_freed | freed)
+    return [
+        (flush_send, mm, start, end - start, freed) for mm, (start, end, freed) in hulls.items()
+    ]
 
 
 @step("flush_tlb_batched_pending done", "check")
 def batched_done(w: World, _cpu: int, s: Step) -> None:
     """Say what was flushed: the work that was pending before the flush, not what came since."""
-    _, mm, seen = s
+    _, mm, batched = s
     state: X86State = w.flush_state
-    state.batched_flushed[mm] = max(state.batched_flushed[mm], seen)
+    state.batched_flushed[mm] = max(state.batched_flushed[mm], batched)

@@ -23,9 +23,10 @@ def unlazy(w: World, cpu: int, s: Step) -> None:
 
     A flush of freed tables may have switched the lazy CPU to init_mm since the switch began: then load the space anew.
     """
-    if w.loaded_mm[cpu] != s[1]:
+    _, mm = s
+    if w.loaded_mm[cpu] != mm:
         w.steps[cpu].pop()
-        push_switch(w, cpu, s[1])
+        push_switch(w, cpu, mm)
         return
     w.irqs_off[cpu] = True
     w.lazy[cpu] = False
@@ -33,7 +34,7 @@ def unlazy(w: World, cpu: int, s: Step) -> None:
 
 @step("switch_mm: compare generations", "switch")
 def unlazy_check(w: World, cpu: int, s: Step) -> None:
-    mm = s[1]
+    _, mm = s
     state: X86State = w.flush_state
     slot = state.asid[cpu]
     if state.global_asid[mm] >= 0:
@@ -48,11 +49,12 @@ def unlazy_check(w: World, cpu: int, s: Step) -> None:
 
 @step("switch_mm: LOADED_MM_SWITCHING, set cpumask", "switch")
 def switch_begin(w: World, cpu: int, s: Step) -> None:
+    _, mm = s
     w.irqs_off[cpu] = True
     w.loaded_mm[cpu] = SWITCHING
     w.lazy[cpu] = False
     state: X86State = w.flush_state
-    state.cpumask[s[1]] |= 1 << cpu
+    state.cpumask[mm] |= 1 << cpu
 
 
 @step("choose_new_asid", "switch")
@@ -61,36 +63,36 @@ def choose_asid(w: World, cpu: int, s: Step) -> None:
 
     A global ASID needs neither a slot nor a flush.
     """
-    mm = s[1]
+    _, mm = s
     state: X86State = w.flush_state
     generation = state.tlb_gen[mm]
     owners = state.ctx_mm[cpu]
     if state.global_asid[mm] < 0 and delivery_of(w).has_only_global_asids():
         assign(w, cpu, mm)
     if state.global_asid[mm] >= 0:
-        slot = state.global_asid[mm]
+        asid = state.global_asid[mm]
         flush = False
     elif mm in owners:
-        slot = owners.index(mm)
-        flush = state.ctx_gen[cpu][slot] < generation
+        asid = owners.index(mm)
+        flush = state.ctx_gen[cpu][asid] < generation
     else:
-        slot = state.next_asid[cpu]
-        state.next_asid[cpu] = (slot + 1) % state.asids
+        asid = state.next_asid[cpu]
+        state.next_asid[cpu] = (asid + 1) % state.asids
         flush = delivery_of(w).flush_recycled_asid()
-    push(w, cpu, (load_cr3, mm, slot, int(flush), generation))
+    push(w, cpu, (load_cr3, mm, asid, int(flush), generation))
 
 
-@step("write CR3", "switch", takes="mm slot flush generation")
+@step("write CR3", "switch", takes="mm asid flag generation")
 def load_cr3(w: World, cpu: int, s: Step) -> None:
-    _, mm, slot, flush, generation = s
+    _, mm, asid, flush, generation = s
     state: X86State = w.flush_state
-    if slot < FIRST_GLOBAL:
-        state.ctx_mm[cpu][slot] = mm
-        state.ctx_gen[cpu][slot] = generation
+    if asid < FIRST_GLOBAL:
+        state.ctx_mm[cpu][asid] = mm
+        state.ctx_gen[cpu][asid] = generation
     if flush:
         w.costs[FULL] += 1
-    state.asid[cpu] = slot
-    load_table(w, cpu, mm, w.root[mm], slot, flush=bool(flush))
+    state.asid[cpu] = asid
+    load_table(w, cpu, mm, w.root[mm], asid, flush=bool(flush))
     w.loaded_mm[cpu] = mm
     w.irqs_off[cpu] = False
     mmdrop_gone(w, cpu)

@@ -50,19 +50,21 @@ def load_in_next_slot(w: World, cpu: int) -> None:
 @step("use_temporary_mm", "switch")
 def use_temporary_mm(w: World, cpu: int, s: Step) -> None:
     """Arguments: the step to be carried out in the temporary address space."""
+    inside = s[1:]
     # Any, because a cast is a call.
     strategy: Any = w.flush
     temporary: Temporary = strategy
     w.irqs_off[cpu] = True
     back = temporary.way_back(w, cpu)
     temporary.load_temporary(w, cpu)
-    push(w, cpu, s[1:], back)
+    push(w, cpu, inside, back)
     mmdrop_gone(w, cpu)
 
 
 @step("unuse_temporary_mm", "switch")
 def unuse_temporary_mm(w: World, cpu: int, s: Step) -> None:
-    push_switch(w, cpu, s[1])
+    _, mm = s
+    push_switch(w, cpu, mm)
 
 
 @step("unuse_temporary_mm: init_mm", "switch")

@@ -17,7 +17,7 @@ FRAME: Final = 3
 ENTRY: Final = 4
 GENERATION: Final = 5
 TABLE: Final = 6
-_RENAMED: Final = {
+RENAMED: Final = {
     "mm": MM,
     "cpu": CPU,
     "frame": FRAME,
@@ -35,7 +35,7 @@ def arguments_of(code: int) -> list[int]:
     """Return what the arguments of a step are."""
     while len(_ARGUMENTS) <= code:
         words = TAKES[len(_ARGUMENTS)]
-        _ARGUMENTS.append([_RENAMED.get(word, AS_IT_IS) for word in words])
+        _ARGUMENTS.append([RENAMED.get(word, AS_IT_IS) for word in words])
     return _ARGUMENTS[code]
 
 

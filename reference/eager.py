@@ -238,16 +238,17 @@ def eager_free(w: World, cpu: int, _s: Step) -> bool:
 @step("use_temporary_mm", "switch")
 def eager_temporary(w: World, cpu: int, s: Step) -> None:
     """Under a PCID of its own, which every load empties; a lazy CPU does not come back to what it has borrowed."""
-    back = INIT_MM if w.lazy[cpu] else w.loaded_mm[cpu]
+    inside = s[1:]
+    mm = INIT_MM if w.lazy[cpu] else w.loaded_mm[cpu]
     w.irqs_off[cpu] = True
     w.loaded_mm[cpu] = POKING_MM
     w.machine.load_cr3(cpu, poking_root(w), MMS, noflush=False)
-    push(w, cpu, s[1:], (eager_back, back))
+    push(w, cpu, inside, (eager_back, mm))
 
 
 @step("unuse_temporary_mm", "switch")
 def eager_back(w: World, cpu: int, s: Step) -> None:
-    mm = s[1]
+    _, mm = s
     w.loaded_mm[cpu] = mm
     w.machine.load_cr3(cpu, w.root[mm] if mm >= 0 else NO_ROOT, max(mm, 0), noflush=False)
     w.irqs_off[cpu] = False

@@ -130,14 +130,14 @@ def test_a_blocked_step_changes_nothing(name: str) -> None:
     assert k.step(1)
 
 
-@pytest.mark.parametrize("lock", [pte_lock, pte_lock_batched, pmd_lock])
-def test_a_blocked_table_lock_changes_nothing(lock: int) -> None:
+@pytest.mark.parametrize("lock", [(pte_lock, 0, 0), (pte_lock_batched, 0, 0), (pmd_lock, 0)])
+def test_a_blocked_table_lock_changes_nothing(lock: Step) -> None:
     """A CPU that waits for a table's lock leaves the world as it is, deferred flushes included."""
     k = Kernel()
     k.write(0)
     k.w.flush.defer_unmap(k.w, 0, 0, 0)
     k.w.ptl[0] = k.w.pmd_lock[0] = 0
-    k.w.steps[1] = [(lock, 0, 0)]
+    k.w.steps[1] = [lock]
     before = k.w.key()
 
     assert not k.step(1)

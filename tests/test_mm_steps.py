@@ -14,25 +14,6 @@ from tests.kernel import Told
 from tests.strategies import any_scenario
 
 CORPUS = load()
-WORDS = {
-    "code",
-    "count",
-    "cpu",
-    "deny",
-    "entry",
-    "flush",
-    "frame",
-    "generation",
-    "index",
-    "kind",
-    "mm",
-    "mode",
-    "page",
-    "place",
-    "slot",
-    "table",
-}
-NAMED = {"cpu", "entry", "frame", "generation", "table"}
 SMALLEST_ENTRY = 4096
 
 
@@ -83,12 +64,3 @@ def test_every_named_step_is_in_the_corpus() -> None:
     }
 
     assert {code for code, takes in enumerate(TAKES) if takes} <= met
-
-
-def test_the_words() -> None:
-    """A step that names anything says so in known words, and one with words names something."""
-    for takes in filter(None, TAKES):
-        assert {*takes} <= WORDS
-        assert {*takes} & NAMED
-        if "generation" in takes:
-            assert "mm" in takes[: takes.index("generation")]

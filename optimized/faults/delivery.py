@@ -103,7 +103,10 @@ class SampleEarly(GatherFlush):
 
 
 def _sampled(s: Step) -> Step:
-    return (sample_mask, *s[1:]) if s[0] == flush_send else s
+    if s[0] != flush_send:
+        return s
+    _, mm, first, count, freed = s
+    return (sample_mask, mm, first, count, freed)
 
 
 @step("cpumask read", "flush")

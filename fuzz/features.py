@@ -19,16 +19,16 @@ of 24 runs of 10 CPU seconds found their fault, and with the meetings in their p
 
 from typing import Final
 
-from shootdown.machine.caches import FETCH
+from shootdown.machine.caches import FETCH, HUGE_KEY, TAG_AT
 from shootdown.machine.entry import MIGRATION, NX, PRESENT, PSE, RW, UFFD_WP
-from shootdown.machine.geometry import PAGES
-from shootdown.machine.tlb_entry import tlb_grants
+from shootdown.machine.geometry import FRAME_MASK, PAGES
+from shootdown.machine.tlb_entry import INCARNATION_AT, tlb_grants
 from shootdown.machine.x86 import Machine
 from shootdown.mm.step import POINTS
 from shootdown.mm.tables import is_swap, leaf_of
 from shootdown.mm.world import World
 from shootdown.reference.history import History
-from shootdown.reference.version import INCARNATION, SEEN, seen
+from shootdown.reference.version import INCARNATION, PLACE_AT, SEEN, seen
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Record
 from shootdown.scenario.verdict import REASONS
@@ -72,7 +72,7 @@ def tlb_class(entry: int, version: int) -> int:
 
     1 no more than the page table grants, 2 more rights or another key, 3 another frame or a page that is gone.
     """
-    if entry >> 8 != version >> 3 & INCARNATION:
+    if entry >> INCARNATION_AT != version >> PLACE_AT & INCARNATION:
         return 3
     return 2 if seen(entry) != version & SEEN or tlb_grants(entry) & ~version else 1
 
@@ -90,13 +90,13 @@ def held_class(machine: Machine, cpu: int, page: int, version: int) -> int:
     of the two where it has two TLBs.
     """
     tlb = machine.tlb[cpu]
-    pcid = machine.pcid[cpu] << 4
+    pcid = machine.pcid[cpu] << TAG_AT
     held = 0
     for tag in (pcid, FETCH | pcid) if machine.split_tlb else (pcid,):
         if tag | page in tlb:
             held = max(held, tlb_class(tlb[tag | page], version))
-        elif tag | 8 | page >> 2 in tlb:
-            entry = tlb[tag | 8 | page >> 2] + ((page & 3) << 8)
+        elif tag | HUGE_KEY | page >> 2 in tlb:
+            entry = tlb[tag | HUGE_KEY | page >> 2] + ((page & 3) << INCARNATION_AT)
             held = max(held, tlb_class(entry, version))
     return held
 
@@ -127,7 +127,7 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
             other = held
         elif not held and frame and other < ALIAS and not is_swap(entry):
             for cached in tlb.values():
-                if cached >> 8 & 63 == frame:
+                if cached >> INCARNATION_AT & FRAME_MASK == frame:
                     other = ALIAS
                     break
     phase = _phase(w, flying)

@@ -19,13 +19,22 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.machine.geometry import FANOUT, PAGE_MASK, PAGES
 from shootdown.machine.tlb_entry import TLB_PIECE
 
 GLOBAL_TAG: Final = 63
 """The tag under which global entries are kept: they match in every PCID."""
+TAG_AT: Final = 4
 TAG_MASK: Final = 63
-"""What is left of a key of `tlb`, shifted right by 4, is a tag and the mark FETCH."""
+"""Where the tag of a key of `tlb` is, and its bits; the mark FETCH is above it."""
+HUGE_KEY: Final = 1 << 3
+"""In the key of a translation of 2 MiB, which has the index of an upper entry in the place of a page."""
+KEY_MASK: Final = HUGE_KEY | PAGE_MASK
+"""The bits of a key below the tag."""
+UPPER_AT: Final = 1
+"""Where the PCID of a key of `psc` begins."""
+ISSUED_AT: Final = 3
+"""Where the PCID of a key of `issued` begins."""
 FETCH: Final = 1 << 10
 """In the key of a translation that serves instruction fetches alone."""
 _PCIDS: Final = range(GLOBAL_TAG)
@@ -42,13 +51,13 @@ invalidation of the page drops, or one translation for fetches."""
 class Caches:
     """The TLB and the paging-structure cache of each processor, under the PCID that it has loaded.
 
-    `tlb[cpu]` has translations by `pcid << 4 | page`, and `pcid << 4 | 8 | page >> 2` for one of 2 MiB, with FETCH in
-    those for instruction fetches if there are two TLBs (`split_tlb`); `psc[cpu]` has upper entries by
-    `pcid << 1 | page >> 2`.
+    `tlb[cpu]` has translations by `pcid << TAG_AT | page`, and `pcid << TAG_AT | HUGE_KEY | page >> 2` for one of
+    2 MiB, with FETCH in those for instruction fetches if there are two TLBs (`split_tlb`); `psc[cpu]` has upper entries
+    by `pcid << UPPER_AT | page >> 2`.
     A leaf of 2 MiB may be cached in pieces of 4 KiB (`fractured`), each when it is used; an invalidation or a fault of
     one page drops all of them, as it drops the one translation (SDM 4.10.2.3).
     `issued[cpu]` is what other processors and itself have issued for it and what it has not carried out: for a place
-    `pcid << 3 | page` those who have issued it, a bit each.
+    `pcid << ISSUED_AT | page` those who have issued it, a bit each.
     """
 
     __slots__ = ("fractured", "has_global", "issued", "pcid", "psc", "split_tlb", "tlb")
@@ -90,30 +99,30 @@ class Caches:
         if what == BOTH:
             self.invpcid_page(cpu, self.pcid[cpu], page)
         elif what == UPPER:
-            self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+            self.psc[cpu].pop(self.pcid[cpu] << UPPER_AT | page >> 2, None)
         else:
             tlb = self.tlb[cpu]
             side = FETCH if what == OF_FETCHES and self.split_tlb else 0
-            for tag in (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4):
-                for key in (tag | page, tag | 8 | page >> 2):
+            for tag in (side | self.pcid[cpu] << TAG_AT, side | GLOBAL_TAG << TAG_AT):
+                for key in (tag | page, tag | HUGE_KEY | page >> 2):
                     if tlb.pop(key, None) is not None:
                         return
 
     def _drop_faulting(self, cpu: int, page: int) -> None:
         tlb = self.tlb[cpu]
-        tag = self.pcid[cpu] << 4
+        tag = self.pcid[cpu] << TAG_AT
         tlb.pop(tag | page, None)
-        tlb.pop(tag | 8 | page >> 2, None)
+        tlb.pop(tag | HUGE_KEY | page >> 2, None)
         if self.split_tlb or self.fractured:
             self._drop_others(cpu, self.pcid[cpu], page)
         if self.has_global:
             self._drop_global(cpu, page)
-        self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+        self.psc[cpu].pop(self.pcid[cpu] << UPPER_AT | page >> 2, None)
 
     def _drop_global(self, cpu: int, page: int) -> None:
         tlb = self.tlb[cpu]
-        tlb.pop(GLOBAL_TAG << 4 | page, None)
-        tlb.pop(GLOBAL_TAG << 4 | 8 | page >> 2, None)
+        tlb.pop(GLOBAL_TAG << TAG_AT | page, None)
+        tlb.pop(GLOBAL_TAG << TAG_AT | HUGE_KEY | page >> 2, None)
         if self.split_tlb or self.fractured:
             self._drop_others(cpu, GLOBAL_TAG, page)
 
@@ -127,11 +136,11 @@ class Caches:
         tlb = self.tlb[cpu]
         found: list[int] = []
         first = page & ~(FANOUT - 1)
-        for side in (tag << 4, FETCH | tag << 4) if self.split_tlb else (tag << 4,):
-            if side & FETCH and side | 8 | page >> 2 in tlb:
-                found.append(side | 8 | page >> 2)
+        for side in (tag << TAG_AT, FETCH | tag << TAG_AT) if self.split_tlb else (tag << TAG_AT,):
+            if side & FETCH and side | HUGE_KEY | page >> 2 in tlb:
+                found.append(side | HUGE_KEY | page >> 2)
             for key in range(side | first, (side | first) + FANOUT):
-                is_of_page = side & FETCH and key & 7 == page
+                is_of_page = side & FETCH and key & PAGE_MASK == page
                 if key in tlb and (is_of_page or tlb[key] & TLB_PIECE):
                     found.append(key)
         return found
@@ -143,37 +152,39 @@ class Caches:
         tlb = self.tlb[cpu]
         psc = self.psc[cpu]
         pcid = self.pcid[cpu]
-        tlb.pop(pcid << 4 | page, None)
-        tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        tlb.pop(pcid << TAG_AT | page, None)
+        tlb.pop(pcid << TAG_AT | HUGE_KEY | page >> 2, None)
         if self.split_tlb or self.fractured:
             self._drop_others(cpu, pcid, page)
-        psc.pop(pcid << 1, None)
-        psc.pop(pcid << 1 | 1, None)
+        psc.pop(pcid << UPPER_AT, None)
+        psc.pop(pcid << UPPER_AT | 1, None)
         if self.has_global:
             self._drop_global(cpu, page)
 
     def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
         """INVPCID type 0: drop what translates one page of one PCID, its upper entry included, globals excepted."""
         tlb = self.tlb[cpu]
-        tlb.pop(pcid << 4 | page, None)
-        tlb.pop(pcid << 4 | 8 | page >> 2, None)
+        tlb.pop(pcid << TAG_AT | page, None)
+        tlb.pop(pcid << TAG_AT | HUGE_KEY | page >> 2, None)
         if self.split_tlb or self.fractured:
             self._drop_others(cpu, pcid, page)
-        self.psc[cpu].pop(pcid << 1 | page >> 2, None)
+        self.psc[cpu].pop(pcid << UPPER_AT | page >> 2, None)
 
     def invpcid_context(self, cpu: int, pcid: int) -> None:
         """INVPCID type 1: drop everything of one PCID, globals excepted."""
         tlb = self.tlb[cpu]
-        for key in [key for key in tlb if key >> 4 & TAG_MASK == pcid]:
+        for key in [key for key in tlb if key >> TAG_AT & TAG_MASK == pcid]:
             del tlb[key]
         psc = self.psc[cpu]
-        psc.pop(pcid << 1, None)
-        psc.pop(pcid << 1 | 1, None)
+        psc.pop(pcid << UPPER_AT, None)
+        psc.pop(pcid << UPPER_AT | 1, None)
 
     def invpcid_all(self, cpu: int, *, globals_too: bool) -> None:
         """INVPCID types 2 (globals too) and 3: drop everything of every PCID."""
         tlb = self.tlb[cpu]
-        keep = {k: e for k, e in tlb.items() if k >> 4 & TAG_MASK == GLOBAL_TAG and not globals_too}
+        keep = {
+            k: e for k, e in tlb.items() if k >> TAG_AT & TAG_MASK == GLOBAL_TAG and not globals_too
+        }
         tlb.clear()
         tlb.update(keep)
         self.psc[cpu].clear()
@@ -190,7 +201,7 @@ class Caches:
 
         A processor that has nothing of it cached is done at once: that leaves it most for later.
         """
-        place = pcid << 3 | page
+        place = pcid << ISSUED_AT | page
         for target, issued in enumerate(self.issued):
             if (self.tlb[target] or self.psc[target]) and self._holds(target, pcid, page):
                 issued[place] = issued.get(place, 0) | 1 << cpu
@@ -211,7 +222,7 @@ class Caches:
             for place in [place for place, issuers in issued.items() if issuers >> cpu & 1]:
                 # Whoever else has issued the same before now is served as well.
                 del issued[place]
-                self.invpcid_page(target, place >> 3, place & 7)
+                self.invpcid_page(target, place >> ISSUED_AT, place & PAGE_MASK)
 
     def _carry_out(self, cpu: int, index: int) -> None:
         """Note, before a walk caches what it reads, which invalidations below an upper entry have nothing left to drop.
@@ -220,18 +231,18 @@ class Caches:
         """
         pcid = self.pcid[cpu]
         issued = self.issued[cpu]
-        upper = pcid << 1 | index
+        upper = pcid << UPPER_AT | index
         for place in [place for place in issued if place >> 2 == upper]:
-            if not self._holds(cpu, pcid, place & 7):
+            if not self._holds(cpu, pcid, place & PAGE_MASK):
                 del issued[place]
 
     def _holds(self, cpu: int, pcid: int, page: int) -> bool:
         """Return whether a processor has something cached that an invalidation of the page would drop."""
         tlb = self.tlb[cpu]
-        tag = pcid << 4
+        tag = pcid << TAG_AT
         return (
             tag | page in tlb
-            or tag | 8 | page >> 2 in tlb
-            or pcid << 1 | page >> 2 in self.psc[cpu]
+            or tag | HUGE_KEY | page >> 2 in tlb
+            or pcid << UPPER_AT | page >> 2 in self.psc[cpu]
             or ((self.split_tlb or self.fractured) and len(self._others(cpu, pcid, page)) > 0)
         )

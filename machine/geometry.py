@@ -12,10 +12,14 @@ from typing import Final
 
 FANOUT: Final = 4
 PAGES: Final = 8
+PAGE_MASK: Final = PAGES - 1
+"""The bits of a page's index."""
 TABLES: Final = 2
 """PMD entries: each covers FANOUT pages."""
 BLOCKS: Final = 16
 FRAMES: Final = BLOCKS * FANOUT
+FRAME_MASK: Final = FRAMES - 1
+"""The bits of a frame's index."""
 
 FRAME_BITS: Final[tuple[int, ...]] = tuple(
     (frame // FANOUT) << 21 | (frame % FANOUT) << 12 for frame in range(FRAMES)

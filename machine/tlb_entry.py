@@ -1,6 +1,7 @@
-"""A TLB entry is one integer, `incarnation << 8 | flags`.
+"""A TLB entry is one integer, `incarnation << INCARNATION_AT | flags`.
 
-The incarnation is `generation << 6 | frame`; hardware knows only the frame, the generation is what the oracle reads.
+The incarnation is `generation << GENERATION_AT | frame`; hardware knows only the frame, the generation is
+what the oracle reads.
 The flags are RW, USER and DIRTY at their PTE positions, TLB_NX in bit 7, TLB_GLOBAL in bit 0 and the protection key in
 bits 3 and 4 (machine.pkru); bit 5 marks a piece of a leaf of 2 MiB (TLB_PIECE).
 """
@@ -8,6 +9,9 @@ bits 3 and 4 (machine.pkru); bit 5 marks a piece of a leaf of 2 MiB (TLB_PIECE).
 from typing import Final
 
 from shootdown.machine.entry import EXEC, READ, RW
+
+INCARNATION_AT: Final = 8
+GENERATION_AT: Final = 6
 
 TLB_GLOBAL: Final = 1
 TLB_NX: Final = 0x80

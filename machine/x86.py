@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from shootdown.machine.caches import FETCH, GLOBAL_TAG, Caches
+from shootdown.machine.caches import FETCH, GLOBAL_TAG, HUGE_KEY, TAG_AT, UPPER_AT, Caches
 from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
@@ -25,9 +25,11 @@ from shootdown.machine.entry import (
     USER,
     WRITE,
 )
-from shootdown.machine.geometry import FANOUT, FRAMES
+from shootdown.machine.geometry import FANOUT, FRAME_MASK, FRAMES
 from shootdown.machine.pkru import denies
 from shootdown.machine.tlb_entry import (
+    GENERATION_AT,
+    INCARNATION_AT,
     TLB_GLOBAL,
     TLB_NX,
     TLB_PIECE,
@@ -150,23 +152,23 @@ class Machine(Caches):
         A fault removes the page's entries and the paging-structure entry used for it (SDM 4.10.4.1).
         """
         tlb = self.tlb[cpu]
-        tag = self.pcid[cpu] << 4
+        tag = self.pcid[cpu] << TAG_AT
         if kind == EXEC and self.split_tlb:
             tag |= FETCH
         key = tag | page
         entry = tlb.get(key)
         if entry is None:
-            key = tag | 8 | page >> 2
+            key = tag | HUGE_KEY | page >> 2
             entry = tlb.get(key)
             if entry is None and self.has_global:
-                tag = GLOBAL_TAG << 4 | tag & FETCH
+                tag = GLOBAL_TAG << TAG_AT | tag & FETCH
                 key = tag | page
                 entry = tlb.get(key)
                 if entry is None:
-                    key = tag | 8 | page >> 2
+                    key = tag | HUGE_KEY | page >> 2
                     entry = tlb.get(key)
         if entry is None:
-            guessed = self.amd and self.pcid[cpu] << 1 | page >> 2 in self.psc[cpu]
+            guessed = self.amd and self.pcid[cpu] << UPPER_AT | page >> 2 in self.psc[cpu]
             result = self._walk(cpu, page, kind)
             # The walk that confirms a fault uses no cached upper entry (APM 5.5); the denied one has just dropped it.
             return self._walk(cpu, page, kind) if result < 0 and guessed else result
@@ -175,7 +177,7 @@ class Machine(Caches):
         if kind == READ or (not entry & TLB_NX if kind == EXEC else entry & RW):
             if kind == WRITE and not entry & DIRTY:
                 return self._dirty_assist(cpu, page, key, entry)
-            return entry + ((page & 3) << 8) if key & 8 else entry
+            return entry + ((page & 3) << INCARNATION_AT) if key & HUGE_KEY else entry
         return self._denied(cpu, page, kind, PF_PROT)
 
     def _denied(self, cpu: int, page: int, kind: int, why: int) -> int:
@@ -197,10 +199,10 @@ class Machine(Caches):
         """Drop what an access of this kind could use of the page, and the upper entry, so that a walk reads memory."""
         tlb = self.tlb[cpu]
         side = FETCH if kind == EXEC and self.split_tlb else 0
-        for tag in (side | self.pcid[cpu] << 4, side | GLOBAL_TAG << 4):
+        for tag in (side | self.pcid[cpu] << TAG_AT, side | GLOBAL_TAG << TAG_AT):
             tlb.pop(tag | page, None)
-            tlb.pop(tag | 8 | page >> 2, None)
-        self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+            tlb.pop(tag | HUGE_KEY | page >> 2, None)
+        self.psc[cpu].pop(self.pcid[cpu] << UPPER_AT | page >> 2, None)
 
     def _walk(self, cpu: int, page: int, kind: int) -> int:
         """Walk the tables for an access that no TLB entry translates; fill the TLB and set A (and D) on success.
@@ -212,7 +214,7 @@ class Machine(Caches):
             return -_ERROR[kind]
         memory = self.memory
         psc = self.psc[cpu]
-        psc_key = self.pcid[cpu] << 1 | page >> 2
+        psc_key = self.pcid[cpu] << UPPER_AT | page >> 2
         at = root << 2 | page >> 2
         upper = psc.get(psc_key)
         if upper is None:
@@ -253,21 +255,25 @@ class Machine(Caches):
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if huge:
             frame &= ~3
-        entry = (self.generation[frame] << 6 | frame) << 8 | writable | leaf & (USER | DIRTY)
+        entry = (
+            (self.generation[frame] << GENERATION_AT | frame) << INCARNATION_AT
+            | writable
+            | leaf & (USER | DIRTY)
+        )
         if no_execute:
             entry |= TLB_NX
         if leaf & PKEY:
             entry |= leaf >> PKEY_SHIFT - TLB_PKEY_AT & TLB_PKEY
-        tag = side | self.pcid[cpu] << 4
+        tag = side | self.pcid[cpu] << TAG_AT
         if leaf & GLOBAL:
             entry |= TLB_GLOBAL
-            tag = side | GLOBAL_TAG << 4
+            tag = side | GLOBAL_TAG << TAG_AT
             self.has_global = True
         if huge and self.fractured:
-            entry = entry + ((page & 3) << 8) | TLB_PIECE
+            entry = entry + ((page & 3) << INCARNATION_AT) | TLB_PIECE
         elif huge:
-            self.tlb[cpu][tag | 8 | page >> 2] = entry
-            return entry + ((page & 3) << 8)
+            self.tlb[cpu][tag | HUGE_KEY | page >> 2] = entry
+            return entry + ((page & 3) << INCARNATION_AT)
         self.tlb[cpu][tag | page] = entry
         return entry
 
@@ -282,8 +288,8 @@ class Machine(Caches):
         Like any walk it sets A in what it uses (SDM 4.8), which a store through a dirty entry does not.
         """
         memory = self.memory
-        huge = bool(key & 8) or bool(entry & TLB_PIECE)
-        upper = self.psc[cpu].get(self.pcid[cpu] << 1 | page >> 2)
+        huge = bool(key & HUGE_KEY) or bool(entry & TLB_PIECE)
+        upper = self.psc[cpu].get(self.pcid[cpu] << UPPER_AT | page >> 2)
         at = self.cr3[cpu] << 2 | page >> 2
         is_read = upper is None
         if upper is None:
@@ -296,8 +302,8 @@ class Machine(Caches):
         leaf = memory[at] if small else upper
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if not small:
-            frame = frame & ~3 | (0 if key & 8 else page & 3)
-        same = leaf & PRESENT and frame == entry >> 8 & 63 and small != huge
+            frame = frame & ~3 | (0 if key & HUGE_KEY else page & 3)
+        same = leaf & PRESENT and frame == entry >> INCARNATION_AT & FRAME_MASK and small != huge
         key_denies = leaf & PKEY and denies(self.pkru[cpu], leaf >> PKEY_SHIFT & 3, WRITE)
         permits = leaf & upper & RW and leaf & upper & USER and not key_denies
         if self.blind_dirty or (same and permits):
@@ -305,7 +311,7 @@ class Machine(Caches):
                 memory[at] = leaf | ACCESSED | DIRTY
             entry |= DIRTY
             self.tlb[cpu][key] = entry
-            return entry + ((page & 3) << 8) if key & 8 else entry
+            return entry + ((page & 3) << INCARNATION_AT) if key & HUGE_KEY else entry
         if same and self.stray_dirty:
             memory[at] = leaf | DIRTY
         why = (PF_PROT | PF_PK if key_denies else PF_PROT) if leaf & PRESENT else 0
@@ -321,13 +327,13 @@ class Machine(Caches):
         The paging-structure entry may be cached although no valid leaf lies below it (SDM 4.10.3).
         """
         side = FETCH if fetch and self.split_tlb else 0
-        tag = side | self.pcid[cpu] << 4
+        tag = side | self.pcid[cpu] << TAG_AT
         tlb = self.tlb[cpu]
         root = self.cr3[cpu]
-        if root < 0 or tag | page in tlb or tag | 8 | page >> 2 in tlb:
+        if root < 0 or tag | page in tlb or tag | HUGE_KEY | page >> 2 in tlb:
             return
         memory = self.memory
-        psc_key = self.pcid[cpu] << 1 | page >> 2
+        psc_key = self.pcid[cpu] << UPPER_AT | page >> 2
         upper = self.psc[cpu].get(psc_key)
         at = root << 2 | page >> 2
         if upper is None:

@@ -3,6 +3,8 @@
 from typing import Final
 
 from shootdown.machine.entry import EXEC, READ, WRITE
+from shootdown.machine.geometry import FRAME_MASK
+from shootdown.machine.tlb_entry import INCARNATION_AT
 from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT
 from shootdown.mm.arguments import DESTINATION, NO_ARGUMENT
 from shootdown.mm.declaration import Lock, Operation, Thread
@@ -17,6 +19,10 @@ RETRIES: Final = 16
 x86 needs one spurious fault per address at most (SDM 4.10.4.3); the rest is room for other CPUs that change the page
 again between two tries.
 """
+
+_WORD_AT: Final = INCARNATION_AT - 2
+_WORDS: Final = FRAME_MASK << 2
+"""Where a TLB entry has the place in memory of its frame's first word."""
 
 
 def start_read(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
@@ -125,12 +131,12 @@ def user_access(w: World, cpu: int, s: Step) -> None:
     machine = w.machine
     entry = machine.access(cpu, page, kind)
     if entry >= 0:
-        at = (entry >> 6) & 0xFC
+        at = entry >> _WORD_AT & _WORDS
         if kind == WRITE:
             w.stamp += 1
             machine.memory[at] = w.stamp
         w.op[cpu] = IDLE_OP
-        w.observer.access(cpu, page, kind, entry >> 8, machine.memory[at])
+        w.observer.access(cpu, page, kind, entry >> INCARNATION_AT, machine.memory[at])
     elif tries == RETRIES:
         _give_up(w, cpu, page, kind)
     else:
@@ -149,11 +155,11 @@ def user_copy(w: World, cpu: int, s: Step) -> None:
     source = machine.access(cpu, page, READ)
     entry = machine.access(cpu, target, WRITE) if source >= 0 else -1
     if source >= 0 and entry >= 0:
-        value = machine.memory[(source >> 6) & 0xFC]
+        value = machine.memory[source >> _WORD_AT & _WORDS]
         w.op[cpu] = IDLE_OP
-        w.observer.access(cpu, page, READ, source >> 8, value)
-        machine.memory[(entry >> 6) & 0xFC] = value
-        w.observer.access(cpu, target, WRITE, entry >> 8, value)
+        w.observer.access(cpu, page, READ, source >> INCARNATION_AT, value)
+        machine.memory[entry >> _WORD_AT & _WORDS] = value
+        w.observer.access(cpu, target, WRITE, entry >> INCARNATION_AT, value)
         return
     fault_page, kind, code = (page, READ, -source) if source < 0 else (target, WRITE, -entry)
     if tries == 2 * RETRIES:

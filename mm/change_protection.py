@@ -44,7 +44,15 @@ from shootdown.mm.tables import (
     set_pte,
 )
 from shootdown.mm.thp import split_huge
-from shootdown.mm.world import NOBODY, VM_SHARED, VM_SOFTDIRTY, VM_WRITE, ZERO_FRAME, World
+from shootdown.mm.world import (
+    NOBODY,
+    VM_RIGHTS,
+    VM_SHARED,
+    VM_SOFTDIRTY,
+    VM_WRITE,
+    ZERO_FRAME,
+    World,
+)
 
 MPROTECT: Final = 0
 UFFD_PROTECT: Final = 1
@@ -52,6 +60,10 @@ UFFD_RESOLVE: Final = 2
 PROT_NUMA: Final = 3
 """On whose behalf entries change (MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE, MM_CP_PROT_NUMA, or none of them)."""
 
+DENY_BITS: Final = 3
+"""How many bits of packed deny bits are one page's."""
+DENY_MASK: Final = (1 << DENY_BITS * FANOUT) - 1
+"""Those of one table's pages."""
 KEPT: Final = PFN_MASK | PWT | PCD | PAT | SOFTW1 | ACCESSED | DIRTY | SOFT_DIRTY | UFFD_WP
 """_PAGE_CHG_MASK: what pte_modify keeps of the old entry."""
 
@@ -70,7 +82,7 @@ def change_pmd(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pte_alloc, mm, index), s)
     elif not pmd:
         for i in pages_in(mask):
-            w.observer.visit(cpu, mm, index * FANOUT + i, deny >> 3 * i & 7)
+            w.observer.visit(cpu, mm, index * FANOUT + i, deny >> DENY_BITS * i & VM_RIGHTS)
     elif pmd & PSE:
         push(w, cpu, (pmd_lock, mm), (change_huge_pmd, mm, index, mask, deny, mode))
     else:
@@ -89,7 +101,9 @@ def change_ptes(w: World, cpu: int, s: Step) -> bool:
         return False
     w.ptl[at] = cpu
     first = index * FANOUT
-    changes = [(change_pte, mm, first + i, deny >> 3 * i & 7, mode) for i in pages_in(mask)]
+    changes = [
+        (change_pte, mm, first + i, deny >> DENY_BITS * i & VM_RIGHTS, mode) for i in pages_in(mask)
+    ]
     push(w, cpu, *changes, (pte_unlock, mm, index))
     w.flush.flush_batched_pending(w, cpu, mm)
     return False
@@ -229,5 +243,5 @@ def change_huge_commit(w: World, cpu: int, s: Step) -> None:
         new |= RW
     set_pmd_leaf(w, cpu, mm, index, new)
     for i in range(FANOUT):
-        w.observer.visit(cpu, mm, first + i, deny >> 3 * i & 7)
+        w.observer.visit(cpu, mm, first + i, deny >> DENY_BITS * i & VM_RIGHTS)
     w.flush.huge_changed(w, cpu, mm, first, old, new)

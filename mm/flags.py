@@ -28,8 +28,8 @@ from shootdown.machine.entry import (
     UFFD_WP,
     USER,
 )
-from shootdown.machine.geometry import frame_of
-from shootdown.machine.tlb_entry import TLB_GLOBAL, TLB_NX, tlb_key
+from shootdown.machine.geometry import FRAME_MASK, frame_of
+from shootdown.machine.tlb_entry import GENERATION_AT, INCARNATION_AT, TLB_GLOBAL, TLB_NX, tlb_key
 from shootdown.mm.observer import KEY_SHIFT
 from shootdown.mm.tables import is_marker, is_swap
 
@@ -113,7 +113,7 @@ def describe_tlb(entry: int) -> str:
     cached as dirty.
     """
     rights = "r" + ("w" if entry & RW else "-") + ("-" if entry & TLB_NX else "x")
-    words = [incarnation(entry >> 8), rights]
+    words = [incarnation(entry >> INCARNATION_AT), rights]
     if tlb_key(entry):
         words.append(f"PKEY{tlb_key(entry)}")
     if entry & DIRTY:
@@ -125,7 +125,7 @@ def describe_tlb(entry: int) -> str:
 
 def incarnation(value: int) -> str:
     """Return ``generation << 6 | frame`` as ``f3#2``."""
-    return f"f{value & 63}#{value >> 6}"
+    return f"f{value & FRAME_MASK}#{value >> GENERATION_AT}"
 
 
 def rights_text(kinds: int) -> str:

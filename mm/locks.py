@@ -14,7 +14,7 @@ VMA run beside the writer that works on another, also one under the same page ta
 World.vma_readers counts readers where they have looked the VMA up: its extent does not change while it is locked.
 """
 
-from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.machine.geometry import FANOUT, PAGES, TABLES
 from shootdown.mm.step import Step, step
 from shootdown.mm.vma import whole_vmas
 from shootdown.mm.world import NOBODY, VM_MAPPED, VM_PFNMAP, WRITER, World
@@ -116,7 +116,7 @@ def pmd_unlock(w: World, cpu: int, s: Step) -> None:
 @step("pte_lock", "lock")
 def pte_lock(w: World, cpu: int, s: Step) -> bool:
     _, mm, index = s
-    at = mm * 2 + index
+    at = mm * TABLES + index
     if w.ptl[at] != NOBODY:
         return True
     w.ptl[at] = cpu
@@ -126,7 +126,7 @@ def pte_lock(w: World, cpu: int, s: Step) -> bool:
 @step("pte_unlock", "unlock")
 def pte_unlock(w: World, cpu: int, s: Step) -> None:
     _, mm, index = s
-    at = mm * 2 + index
+    at = mm * TABLES + index
     if w.ptl[at] != cpu:
         w.observer.lock_missing(cpu, mm, index * FANOUT)
     w.ptl[at] = NOBODY

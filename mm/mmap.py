@@ -6,7 +6,7 @@ A driver's pages are mapped by the layout of a scenario alone.
 from typing import Final
 
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.arguments import MAPPING
+from shootdown.mm.arguments import MAP_SHIFT, MAPPING
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import write_trylock
 from shootdown.mm.operation import write_unlock_return
@@ -84,12 +84,15 @@ def mmap_region(w: World, cpu: int, s: Step) -> bool:
     _, mm, first, count, arg = s
     regions = w.vma[mm]
     is_hole = not any(regions[first : first + count])
-    new = [region_flags(page, arg & VM_RIGHTS, arg >> 3) for page in range(first, first + count)]
+    new = [
+        region_flags(page, arg & VM_RIGHTS, arg >> MAP_SHIFT)
+        for page in range(first, first + count)
+    ]
     then = [*regions[:first], *new, *regions[first + count :]]
     if not write_trylock(w, mm, mask_of(first, count) if is_hole else 0, then):
         return True
     if is_hole:
-        map_pages(w, cpu, mm, range(first, first + count), arg & VM_RIGHTS, arg >> 3)
+        map_pages(w, cpu, mm, range(first, first + count), arg & VM_RIGHTS, arg >> MAP_SHIFT)
         for page in range(first, first + count):
             # Who has unmapped the address need not have flushed yet, and the new region is not what was there before.
             w.observer.visit(cpu, mm, page, VM_RIGHTS)

@@ -4,8 +4,8 @@ from typing import Final
 
 from shootdown.machine.entry import READ, WRITE
 from shootdown.machine.geometry import FANOUT
-from shootdown.mm.arguments import KEYED_PROTECTION, PROTECTION
-from shootdown.mm.change_protection import MPROTECT, change_pmd
+from shootdown.mm.arguments import KEYED_PROTECTION, PKEY_SHIFT, PROTECTION
+from shootdown.mm.change_protection import DENY_BITS, DENY_MASK, MPROTECT, change_pmd
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import mmap_write_trylock, vma_start_write
 from shootdown.mm.operation import gather_begin, gather_finish, write_unlock_return
@@ -58,7 +58,7 @@ def start_pkey_mprotect(w: World, cpu: int, page: int, count: int, arg: int) -> 
 
     All keys are allocated (pkey_alloc).
     """
-    _start(w, cpu, page, count, arg & VM_RIGHTS, arg >> 3)
+    _start(w, cpu, page, count, arg & VM_RIGHTS, arg >> PKEY_SHIFT)
 
 
 Operation(
@@ -151,10 +151,10 @@ def fixup(
         lost = rights(regions[page]) & ~rights(prot)
         if (vma ^ regions[page]) & VM_PKEY:
             lost |= rights(regions[page]) & (READ | WRITE)
-        deny |= lost << 3 * page
+        deny |= lost << DENY_BITS * page
         regions[page] = vma
         w.observer.region(cpu, mm, page, allowance(vma))
     return [
-        (change_pmd, mm, index, mask, deny >> 3 * FANOUT * index & 0xFFF, MPROTECT)
+        (change_pmd, mm, index, mask, deny >> DENY_BITS * FANOUT * index & DENY_MASK, MPROTECT)
         for index, mask in by_table(changed)
     ]

@@ -385,13 +385,11 @@ def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
     flush_tlb_range and flush_tlb_mm say that page tables may have been freed, and so reach lazy CPUs, since
     3ef938c35035; flush_tlb_page and the batched unmap do not.
     """
-    hulls: dict[int, tuple[int, int, int]] = {}
+    hull: dict[int, tuple[int, int, int]] = {}
     for mm, first, count, freed in ranges:
-        start, end, any_freed = hulls.get(mm, (first, first + count, 0))
-        hulls[mm] = (min(start, first), max(end, first + count), any_freed | freed)
-    return [
-        (flush_send, mm, start, end - start, freed) for mm, (start, end, freed) in hulls.items()
-    ]
+        start, end, any_freed = hull.get(mm, (first, first + count, 0))
+        hull[mm] = (min(start, first), max(end, first + count), any_freed | freed)
+    return [(flush_send, mm, start, end - start, freed) for mm, (start, end, freed) in hull.items()]
 
 
 @step("flush_tlb_batched_pending done", "check")

@@ -1,8 +1,15 @@
 """Which versions of a page an access may still show, besides the newest."""
 
+from typing import Final
+
 from shootdown.machine.entry import EXEC, READ, WRITE
-from shootdown.reference.version import INCARNATION
+from shootdown.machine.geometry import FRAME_MASK
+from shootdown.machine.tlb_entry import GENERATION_AT
+from shootdown.reference.version import GRANTS, INCARNATION, PLACE_AT, SEEN
 from shootdown.run.oracle import Oracle
+
+_PLACE: Final = SEEN >> PLACE_AT
+"""The bits of an incarnation and a key, in the place of the incarnation."""
 
 
 def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
@@ -23,15 +30,15 @@ def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
     generation = oracle.generation
     last = versions[index]
     # By incarnation and key: what newer versions explain.
-    covered = {last >> 3 & 0x1FFFFF: last & 7}
+    covered = {last >> PLACE_AT & _PLACE: last & GRANTS}
     while index > lowest:
         index -= 1
         version = versions[index]
-        grants = version & 7
+        grants = version & GRANTS
         if not grants:
             continue
-        place = version >> 3 & 0x1FFFFF
-        if generation[place & 63] != (place & INCARNATION) >> 6:
+        place = version >> PLACE_AT & _PLACE
+        if generation[place & FRAME_MASK] != (place & INCARNATION) >> GENERATION_AT:
             continue
         if index < readable:
             grants &= ~READ
@@ -43,5 +50,5 @@ def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
         grants &= ~old
         if grants:
             covered[place] = old | grants
-            found.append((index, version & ~7 | grants))
+            found.append((index, version & ~GRANTS | grants))
     return found

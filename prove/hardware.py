@@ -5,7 +5,7 @@ docs/correctness.md section 7 says why the others may be left out.
 
 from typing import Final, NamedTuple
 
-from shootdown.machine.caches import FETCH
+from shootdown.machine.caches import FETCH, HUGE_KEY, ISSUED_AT, TAG_AT, UPPER_AT
 from shootdown.machine.entry import ACCESSED, EXEC, PRESENT, PSE
 from shootdown.mm.world import World
 from shootdown.prove.moves import (
@@ -49,7 +49,7 @@ def fills_of(w: World, cpu: int, page: int) -> list[tuple[int, ...]]:
     is, and with nothing that is still to be carried out.
     """
     stale = _has_stale_upper(w, cpu, page)
-    awaited = w.machine.pcid[cpu] << 3 | page in w.machine.issued[cpu]
+    awaited = w.machine.pcid[cpu] << ISSUED_AT | page in w.machine.issued[cpu]
     found: list[tuple[int, ...]] = []
     for side in (0, FETCH) if w.machine.split_tlb else (0,):
         fill = move_of((FILL_FETCH if side else FILL) + page, cpu)
@@ -67,9 +67,9 @@ def _translations(w: World, cpu: int, page: int, side: int) -> list[tuple[int, .
     """Return the moves that evict none, one, ... of the translations of the page that a CPU has cached under its PCID
     in one TLB.
     """
-    tag = side | w.machine.pcid[cpu] << 4
+    tag = side | w.machine.pcid[cpu] << TAG_AT
     tlb = w.machine.tlb[cpu]
-    cached = (tag | page in tlb) + (tag | 8 | page >> 2 in tlb)
+    cached = (tag | page in tlb) + (tag | HUGE_KEY | page >> 2 in tlb)
     evict = move_of((EVICT_FETCH if side else EVICT) + page, cpu)
     return [(evict,) * n for n in range(cached + 1)]
 
@@ -77,7 +77,7 @@ def _translations(w: World, cpu: int, page: int, side: int) -> list[tuple[int, .
 def _has_stale_upper(w: World, cpu: int, page: int) -> bool:
     """Return whether a walk would do otherwise without the cached upper entry, because memory has another one."""
     machine = w.machine
-    upper = machine.psc[cpu].get(machine.pcid[cpu] << 1 | page >> 2, -1)
+    upper = machine.psc[cpu].get(machine.pcid[cpu] << UPPER_AT | page >> 2, -1)
     root = machine.cr3[cpu]
     return upper >= 0 <= root and machine.memory[root << 2 | page >> 2] != upper | ACCESSED
 
@@ -97,7 +97,7 @@ def walks_of(w: World) -> Walks:
     for cpu in range(w.cpus):
         root = machine.cr3[cpu]
         psc = machine.psc[cpu]
-        tag = machine.pcid[cpu] << 1
+        tag = machine.pcid[cpu] << UPPER_AT
         for page in range(w.pages):
             upper = leaf = 0
             if root >= 0:
@@ -145,5 +145,5 @@ def compare(w: World, walks: Walks, fills: set[tuple[int, int]]) -> None:
     for place in after.direct.keys() - walks.direct.keys():
         # Behind the move the old tables can only be read through an upper entry that is to go.
         cpu, page = place
-        if w.machine.pcid[cpu] << 3 | page in w.machine.issued[cpu]:
+        if w.machine.pcid[cpu] << ISSUED_AT | page in w.machine.issued[cpu]:
             fills.add(place)

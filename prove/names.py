@@ -3,11 +3,11 @@
 from typing import Final
 
 from shootdown.machine.entry import SWAP
-from shootdown.machine.geometry import FRAMES
+from shootdown.machine.geometry import FRAME_MASK, FRAMES
 from shootdown.machine.x86 import POISON_ALLOC, POISON_FREE
 from shootdown.mm.tables import is_swap
 from shootdown.prove.packing import flags_of
-from shootdown.reference.version import key_of
+from shootdown.reference.version import GRANTS, OBJECT_AT, PLACE_AT, key_of
 
 _UNNAMED: Final = -1
 
@@ -68,9 +68,11 @@ class Names:
         known = flags_of(entry)
         if entry & SWAP and is_swap(entry):
             return known
-        return known & ~63 | self.frame(known & 63)
+        return known & ~FRAME_MASK | self.frame(known & FRAME_MASK)
 
     def version(self, version: int) -> int:
         """Return a version of a page with its names."""
-        frame = self.frame(version >> 3 & 63)
-        return ((self.owner(version >> 24) << 2 | key_of(version)) << 6 | frame) << 3 | version & 7
+        frame = self.frame(version >> PLACE_AT & FRAME_MASK)
+        return (
+            (self.owner(version >> OBJECT_AT) << 2 | key_of(version)) << 6 | frame
+        ) << PLACE_AT | version & GRANTS

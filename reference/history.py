@@ -13,17 +13,20 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from shootdown.machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, READ, RW, UFFD_WP, USER, WRITE
-from shootdown.machine.geometry import PAGES
+from shootdown.machine.geometry import FRAME_MASK, PAGES
+from shootdown.machine.tlb_entry import GENERATION_AT
 from shootdown.machine.x86 import Machine
 from shootdown.mm.world import MMS, ZERO_FRAME
 from shootdown.reference.objects import ZERO_OBJECT, Objects
-from shootdown.reference.version import INCARNATION, KEY_AT, PLACE, grants
+from shootdown.reference.version import INCARNATION, KEY_AT, OBJECT_AT, PLACE, PLACE_AT, grants
 
 SLOTS: Final = MMS * PAGES
 ONCE_MAPPED: Final = 8
 """Beside the kinds that a visit denies: only once the page has been mapped to other content than zeros again."""
 _ANY_KIND: Final = READ | WRITE | EXEC
 _NX: Final = NX >> PKEY_SHIFT
+_GENERATION_AT: Final = GENERATION_AT + PLACE_AT
+"""Where the generation of a version begins."""
 _ABSENT: Final = [[0]] * SLOTS
 
 
@@ -115,7 +118,9 @@ class History(Objects):
         high = entry >> PKEY_SHIFT
         granted = READ | entry & RW | (0 if high & _NX else EXEC)
         owner = owner << 2 | high & 3
-        return owner << KEY_AT | self.generation[frame] << 9 | frame << 3 | granted
+        return (
+            owner << KEY_AT | self.generation[frame] << _GENERATION_AT | frame << PLACE_AT | granted
+        )
 
     def region(self, cpu: int, mm: int, page: int, rights: int) -> None:
         slot = mm * PAGES + page
@@ -133,9 +138,9 @@ class History(Objects):
         """
         slot = mm * PAGES + page
         version = self.version_of(mm, entry)
-        owner = version >> 24
+        owner = version >> OBJECT_AT
         if owner:
-            frame = version >> 3 & 63
+            frame = version >> PLACE_AT & FRAME_MASK
             self.appears(slot, owner, frame)
             self.home[owner] = frame
         self.armed[slot] = entry & UFFD_WP
@@ -186,7 +191,7 @@ class History(Objects):
 
     def shows_content(self, slot: int, index: int) -> bool:
         """Return whether a version from the index to the newest one shows anything else than zeros."""
-        return any(version >> 24 != ZERO_OBJECT for version in self.versions[slot][index:])
+        return any(version >> OBJECT_AT != ZERO_OBJECT for version in self.versions[slot][index:])
 
     def postponed(self, cpu: int, epoch: int) -> None:
         self.promised[epoch] = (self.visits[cpu].copy(), self.open_drop.pop(cpu, []))
@@ -217,7 +222,7 @@ class History(Objects):
         `pkru`: the register of the CPU that makes the access.
         """
         versions = self.versions[slot]
-        wanted = incarnation << 3
+        wanted = incarnation << PLACE_AT
         for index in range(len(versions) - 1, self.floor[kind][slot] - 1, -1):
             version = versions[index]
             if version & PLACE == wanted and grants(version, kind, pkru):
@@ -227,7 +232,7 @@ class History(Objects):
     def allowed(self, slot: int, kind: int, pkru: int = 0) -> set[int]:
         """Return the incarnations that an access of `kind` may use now; empty when it must fault. `pkru`: as above."""
         return {
-            version >> 3 & INCARNATION
+            version >> PLACE_AT & INCARNATION
             for version in self.versions[slot][self.floor[kind][slot] :]
             if grants(version, kind, pkru)
         }
@@ -247,14 +252,14 @@ class History(Objects):
         versions = self.versions[slot]
         index = first = len(versions) - 1
         if self.region_rights[slot] >= 0:
-            while first and versions[first - 1] >> 24 == ZERO_OBJECT:
+            while first and versions[first - 1] >> OBJECT_AT == ZERO_OBJECT:
                 first -= 1
         self.visits[cpu].append((slot, first, _ANY_KIND))
         if first < index:
             self.visits[cpu].append((slot, index, _ANY_KIND | ONCE_MAPPED))
         for version in reversed(versions):
             if version:
-                owner = version >> 24
+                owner = version >> OBJECT_AT
                 if owner != ZERO_OBJECT and self.lives(owner) and owner not in self.shared_object:
                     self.open_drop.setdefault(cpu, []).append((slot, owner))
                 return
@@ -299,9 +304,9 @@ class History(Objects):
     def store(self, version: int, value: int) -> None:
         """As of Objects; while both calls are in flight the store may have come before both."""
         super().store(version, value)
-        owner = version >> 24
+        owner = version >> OBJECT_AT
         if self.open_free and self._is_being_freed(owner):
-            at = (version >> 3 & 63) * MMS
+            at = (version >> PLACE_AT & FRAME_MASK) * MMS
             for other in self.objects[at : at + MMS]:
                 if other >= 0:
                     self.freed_upto[other] = self.time

@@ -9,9 +9,10 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from shootdown.machine.geometry import FRAMES
+from shootdown.machine.geometry import FRAME_MASK, FRAMES
 from shootdown.machine.x86 import Machine
 from shootdown.mm.world import MMS, ZERO_FRAME
+from shootdown.reference.version import OBJECT_AT, PLACE_AT
 
 ZERO_OBJECT: Final = 0
 """What a page that maps the zero page contains: no store ever reaches it."""
@@ -199,11 +200,11 @@ class Objects:
 
     def store(self, version: int, value: int) -> None:
         """Adopt a store that the version explains, in its object and in every other that still shares the frame."""
-        owner = version >> 24
+        owner = version >> OBJECT_AT
         self.time += 1
         self.shadow[owner] = value
         self.last_store[owner] = self.time
-        at = (version >> 3 & 63) * MMS
+        at = (version >> PLACE_AT & FRAME_MASK) * MMS
         for other in self.objects[at : at + MMS]:
             if other >= 0 and other != owner:
                 self.shadow[other] = value

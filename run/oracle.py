@@ -7,18 +7,18 @@ from mypy_extensions import mypyc_attr
 from shootdown.contract.calls import call_of
 from shootdown.contract.contract import Contract
 from shootdown.contract.rest import at_rest
-from shootdown.machine.caches import FETCH, GLOBAL_TAG, TAG_MASK
+from shootdown.machine.caches import FETCH, GLOBAL_TAG, HUGE_KEY, TAG_AT, TAG_MASK, UPPER_AT
 from shootdown.machine.entry import DIRTY, EXEC, READ, RW, SOFT_DIRTY, WRITE
-from shootdown.machine.geometry import FANOUT, PAGES, frame_of
+from shootdown.machine.geometry import FANOUT, FRAME_MASK, PAGE_MASK, PAGES, frame_of
 from shootdown.machine.pkru import denies
-from shootdown.machine.tlb_entry import tlb_grants
+from shootdown.machine.tlb_entry import GENERATION_AT, INCARNATION_AT, tlb_grants
 from shootdown.mm.observer import KEY_SHIFT
 from shootdown.mm.page_cache import is_changing, to_be_written
 from shootdown.mm.tables import leaf_of
 from shootdown.mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
 from shootdown.reference.history import SLOTS, History
 from shootdown.reference.objects import NO_OBJECT, NOWHERE
-from shootdown.reference.version import PLACE, SEEN, key_refuses, seen
+from shootdown.reference.version import OBJECT_AT, PLACE, PLACE_AT, SEEN, key_refuses, seen
 from shootdown.scenario.kinds import KINDS
 
 NO_SKIP: Final = (-1, 0, 0)
@@ -129,14 +129,14 @@ class Oracle(History):
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
         slot = self.world.task_mm[cpu] * PAGES + page
         version = self.versions[slot][-1]
-        frame = incarnation & 63
-        if self.generation[frame] != incarnation >> 6:
+        frame = incarnation & FRAME_MASK
+        if self.generation[frame] != incarnation >> GENERATION_AT:
             raise Violation("access-to-freed-frame", slot, cpu, kind)
-        if version & SEEN != incarnation << 3 or not version & kind:
+        if version & SEEN != incarnation << PLACE_AT or not version & kind:
             version = self.explain(slot, kind, incarnation, self.world.machine.pkru[cpu])
             if version < 0:
                 raise Violation("stale-grant", slot, cpu, kind)
-        owner = version >> 24
+        owner = version >> OBJECT_AT
         if kind == WRITE:
             if self.home[owner] != frame:
                 raise Violation("store-to-abandoned-frame", slot, cpu, kind)
@@ -247,7 +247,7 @@ class Oracle(History):
         """
         w = self.world
         machine = w.machine
-        wanted = self.generation[frame] << 6 | frame
+        wanted = self.generation[frame] << GENERATION_AT | frame
         block = wanted & ~3
         for cpu, entries in enumerate(machine.tlb):
             switching = w.irqs_off[cpu] and not w.walkers >> cpu & 1
@@ -255,10 +255,14 @@ class Oracle(History):
                 continue
             tag = machine.pcid[cpu]
             for key, entry in entries.items():
-                held = block if key & 8 else wanted
-                loaded = key >> 4 & TAG_MASK in (tag, GLOBAL_TAG) and not (flags and key & FETCH)
-                if loaded and entry >> 8 == held and entry & flags == flags:
-                    page = (key & 7) * FANOUT + frame % FANOUT if key & 8 else key & 7
+                held = block if key & HUGE_KEY else wanted
+                loaded = key >> TAG_AT & TAG_MASK in (tag, GLOBAL_TAG) and not (
+                    flags and key & FETCH
+                )
+                if loaded and entry >> INCARNATION_AT == held and entry & flags == flags:
+                    page = key & PAGE_MASK
+                    if key & HUGE_KEY:
+                        page = page * FANOUT + frame % FANOUT
                     mm = max(w.flush.tag_owner(w, cpu, tag), 0)
                     raise Violation(reason, mm * PAGES + page, cpu, WRITE if flags else 0)
 
@@ -273,7 +277,7 @@ class Oracle(History):
             if machine.cr3[cpu] == frame:
                 raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
             for key, entry in entries.items():
-                if key >> 1 == machine.pcid[cpu] and frame_of(entry) == frame:
+                if key >> UPPER_AT == machine.pcid[cpu] and frame_of(entry) == frame:
                     raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
 
     def table_loaded(self, cpu: int, mm: int, root: int) -> None:
@@ -297,7 +301,7 @@ class Oracle(History):
         asks nobody who has a reference.
         """
         first = self.world.task_mm[cpu] * PAGES
-        place = (self.generation[frame] << 6 | frame) << 3
+        place = (self.generation[frame] << GENERATION_AT | frame) << PLACE_AT
         newest = [versions[-1] for versions in self.versions[first : first + PAGES]]
         return any(version and version & PLACE == place for version in newest)
 
@@ -332,7 +336,7 @@ class Oracle(History):
             self._files_at_rest()
         for cpu, entries in enumerate(w.machine.tlb):
             for key, entry in entries.items():
-                tag = key >> 4 & TAG_MASK
+                tag = key >> TAG_AT & TAG_MASK
                 pcid = w.machine.pcid[cpu] if tag == GLOBAL_TAG else tag
                 mm = w.flush.tag_owner(w, cpu, pcid)
                 if mm != INIT_MM:
@@ -360,8 +364,9 @@ class Oracle(History):
         if self.world.machine.split_tlb:
             grants &= EXEC if key & FETCH else ~EXEC
         held = seen(entry)
-        pages = range((key & 7) * FANOUT, (key & 7) * FANOUT + FANOUT) if key & 8 else (key & 7,)
+        at = key & PAGE_MASK
+        pages = range(at * FANOUT, at * FANOUT + FANOUT) if key & HUGE_KEY else (at,)
         for i, page in enumerate(pages):
             version = self.versions[mm * PAGES + page][-1]
-            if version & SEEN != held + (i << 3) or grants & ~version:
+            if version & SEEN != held + (i << PLACE_AT) or grants & ~version:
                 raise Violation("stale-entry-at-rest", mm * PAGES + page, cpu, 0)

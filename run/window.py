@@ -3,10 +3,10 @@
 Every bug of a deferred flush lies in such a window, so a schedule can ask for it by name instead of counting steps.
 """
 
-from shootdown.machine.caches import FETCH, TAG_MASK
+from shootdown.machine.caches import FETCH, HUGE_KEY, KEY_MASK, TAG_AT, TAG_MASK
 from shootdown.machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, PSE, READ, RW
-from shootdown.machine.geometry import TABLES
-from shootdown.machine.tlb_entry import tlb_grants, tlb_key
+from shootdown.machine.geometry import FRAME_MASK, TABLES
+from shootdown.machine.tlb_entry import INCARNATION_AT, tlb_grants, tlb_key
 from shootdown.mm.world import World
 
 
@@ -26,7 +26,9 @@ def stale_elsewhere(w: World, cpu: int) -> set[tuple[int, int]]:
         tag = machine.pcid[there]
         for key, entry in entries.items():
             used = entry & ~RW if key & FETCH else entry
-            if key >> 4 & TAG_MASK == tag and grants_more(machine.memory, root, key & 15, used):
+            if key >> TAG_AT & TAG_MASK == tag and grants_more(
+                machine.memory, root, key & KEY_MASK, used
+            ):
                 stale.add((there, key))
     return stale
 
@@ -36,16 +38,16 @@ def grants_more(memory: list[int], root: int, place: int, entry: int) -> bool:
 
     Under another key it may.
     """
-    index = place & (TABLES - 1) if place & 8 else place >> 2
+    index = place & (TABLES - 1) if place & HUGE_KEY else place >> 2
     leaf = memory[root << 2 | index]
     huge = leaf & PSE
     if not huge and leaf & PRESENT:
-        if place & 8:
+        if place & HUGE_KEY:
             return True
         leaf = memory[((leaf >> 19) & 60 | (leaf >> 12) & 3) << 2 | place & 3]
     if not leaf & PRESENT:
         return True
-    frame = (leaf >> 19) & 60 | (0 if place & 8 else place & 3 if huge else (leaf >> 12) & 3)
-    if frame != entry >> 8 & 63 or tlb_key(entry) != leaf >> PKEY_SHIFT & 3:
+    frame = (leaf >> 19) & 60 | (0 if place & HUGE_KEY else place & 3 if huge else (leaf >> 12) & 3)
+    if frame != entry >> INCARNATION_AT & FRAME_MASK or tlb_key(entry) != leaf >> PKEY_SHIFT & 3:
         return True
     return bool(tlb_grants(entry) & ~(READ | leaf & RW | (0 if leaf & NX else EXEC)))

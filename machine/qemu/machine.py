@@ -12,11 +12,12 @@ what it does. A speculative fill is a load or a fetch whose result nobody sees.
 
 from typing import Never
 
-from shootdown.machine.caches import GLOBAL_TAG, TRANSLATION, UPPER
+from shootdown.machine.caches import GLOBAL_TAG, TAG_AT, TRANSLATION, UPPER, UPPER_AT
 from shootdown.machine.entry import EXEC, NX, PRESENT, PSE, READ, RW
-from shootdown.machine.geometry import FANOUT, FRAMES, frame_of
+from shootdown.machine.geometry import FANOUT, FRAME_MASK, frame_of
 from shootdown.machine.qemu.mmu import MmuError
 from shootdown.machine.qemu.processors import Processors
+from shootdown.machine.tlb_entry import INCARNATION_AT
 from shootdown.machine.x86 import NO_ROOT, Machine
 
 
@@ -60,19 +61,19 @@ class QemuMachine(Machine):
             self._allowed[cpu] = self.pkru[cpu]
             self._qemu.write_pkru(cpu, self.pkru[cpu])
         shown = self._qemu.access(cpu, page, kind, self.memory, probe=True)
-        place = self.pcid[cpu] << 4 | page
+        place = self.pcid[cpu] << TAG_AT | page
         if shown < 0:
             tlb = self.tlb[cpu]
-            if place in tlb or GLOBAL_TAG << 4 | page in tlb:
+            if place in tlb or GLOBAL_TAG << TAG_AT | page in tlb:
                 self._drop_faulting(cpu, page)
             else:
                 # As in Machine: where nothing of the page was cached, the other pieces of its 2 MiB stay.
-                self.psc[cpu].pop(self.pcid[cpu] << 1 | page >> 2, None)
+                self.psc[cpu].pop(self.pcid[cpu] << UPPER_AT | page >> 2, None)
             return shown
         if self._qemu.walked(cpu):
             self._walked[cpu][place] = self._mirror(cpu, page)
         entry = self._walked[cpu].get(place, -1)
-        if entry >> 8 & FRAMES - 1 != shown:
+        if entry >> INCARNATION_AT & FRAME_MASK != shown:
             raise MmuError(f"QEMU's MMU went to frame {shown}, where no walk has led.")
         return entry
 
@@ -85,19 +86,19 @@ class QemuMachine(Machine):
         leaf = upper
         if not huge:
             leaf = self.memory[frame_of(upper) << 2 | page % FANOUT]
-            self.psc[cpu][self.pcid[cpu] << 1 | page >> 2] = upper
+            self.psc[cpu][self.pcid[cpu] << UPPER_AT | page >> 2] = upper
         return self._insert(cpu, page, leaf, leaf & upper & RW, (leaf | upper) & NX, huge, 0)
 
     def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
         """Fill speculatively: a load or fetch of nobody, where the mirror has nothing of the page."""
-        tag = self.pcid[cpu] << 4
+        tag = self.pcid[cpu] << TAG_AT
         if self.cr3[cpu] == NO_ROOT or tag | page in self.tlb[cpu]:
             return
         if self.access(cpu, page, EXEC if fetch else READ) < 0:
             # An upper entry may be cached although no valid leaf lies below it (SDM 4.10.3).
             upper = self.memory[self.cr3[cpu] << 2 | page >> 2]
             if upper & PRESENT and not upper & PSE:
-                self.psc[cpu][self.pcid[cpu] << 1 | page >> 2] = upper
+                self.psc[cpu][self.pcid[cpu] << UPPER_AT | page >> 2] = upper
 
     # What drops.
 

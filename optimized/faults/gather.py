@@ -1,7 +1,7 @@
 """Faults in the gather: what it records, when it flushes, what it frees."""
 
 from shootdown.machine.entry import DIRTY, PRESENT
-from shootdown.machine.geometry import PAGES
+from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.frames import free_table
 from shootdown.mm.page_cache import drop_rmap, remove_rmap
 from shootdown.mm.step import Step, push, step
@@ -71,7 +71,7 @@ class HugeUnrecorded(GatherFlush):
     """A huge PMD is neither flushed inline nor recorded in the gather."""
 
     def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
-        for i in range(4):
+        for i in range(FANOUT):
             w.observer.skipped(cpu, mm, page + i, old, new)
 
 

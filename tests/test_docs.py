@@ -327,6 +327,9 @@ def test_rooms_are_those_of_the_layers() -> None:
     contracts = tomllib.loads(page("pyproject.toml"))["tool"]["importlinter"]["contracts"]
     layers = [layer for contract in contracts for layer in contract.get("layers", [])]
     rooms = [re.findall(r"\w+", layer) for layer in layers if layer not in {"__main__", "form"}]
-    table = [re.findall(r"`(?:shootdown/)?(\w+)(?:/|\.py)`", cells[0]) for cells in rows(page("CONTRIBUTING.md"), 2)]
+    table = [
+        re.findall(r"`(?:shootdown/)?(\w+)(?:/|\.py)`", cells[0])
+        for cells in rows(page("CONTRIBUTING.md"), 2)
+    ]
 
     assert [names for names in table if names] == rooms

@@ -1,4 +1,4 @@
-# Everything happens in .venv, built from the versions in requirements/pins.txt. `make help` lists the targets.
+# Everything happens in $(VENV), built from the versions in requirements/pins.txt. `make help` lists the targets.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := venv
@@ -12,12 +12,13 @@ POLICY ?= v1
 FOR ?= 60s
 DB ?= findings.db
 JOBS ?= 2
+VENV ?= .venv
 
-BIN := .venv/bin
+BIN := $(VENV)/bin
 PINS := requirements/pins.txt
-INSTALLED := .venv/installed
-SITE_TOOLS := .venv/site-tools
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+INSTALLED := $(VENV)/installed
+SITE_TOOLS := $(VENV)/site-tools
+SUPPORTED := import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit(1)
 
 # Targets of the benchmarks live beside what they run.
 -include $(wildcard bench/*.mk)
@@ -27,7 +28,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: venv
-venv: $(INSTALLED) ## build the virtual environment .venv (after make clean, PYTHON= chooses the interpreter)
+venv: $(INSTALLED) ## build the virtual environment .venv (VENV=; after make clean, PYTHON= chooses the interpreter)
 
 # An interrupted or outdated environment is completed in place; one whose Python is gone or unsupported is built anew.
 $(INSTALLED): pyproject.toml $(PINS)
@@ -40,10 +41,10 @@ $(INSTALLED): pyproject.toml $(PINS)
 	        echo 'No Python 3.11, 3.12 or 3.13 among: $(PYTHON). Install one, or name it with make PYTHON=/path/to/python.' >&2; \
 	        exit 2; \
 	    fi; \
-	    echo "Building .venv with $$("$$python" --version)"; \
-	    "$$python" -m venv --clear .venv; \
+	    echo "Building $(VENV) with $$("$$python" --version)"; \
+	    "$$python" -m venv --clear $(VENV); \
 	fi; \
-	echo 'Installing the pinned packages into .venv'; \
+	echo 'Installing the pinned packages into $(VENV)'; \
 	$(BIN)/python -m pip install -qq --constraint $(PINS) hatchling; \
 	$(BIN)/python -m pip install -qq --constraint $(PINS) --no-build-isolation --editable '.[dev]'
 	@touch $@
@@ -57,6 +58,28 @@ fuzz: venv ## fuzz the policy v1 for 60 seconds (POLICY=, FOR=, DB=) and show wh
 test: lint types layers compiled-if-possible ## all checks: lint, types, layers, then the tests (JOBS= processes)
 	@$(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup --ignore tests/interpreted
 	@SHOOTDOWN_INTERPRETED=1 $(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup tests/interpreted
+
+# Left out: the tests of the long searches (conformance, minimizer, proofs) and of what runs in .venv alone (benches, wheel).
+LONG := $(addprefix --ignore-glob=tests/,test_conform_* test_minimize_* test_prove_* test_bench_* test_wheel.py)
+
+.PHONY: test-fast
+test-fast: venv ## the fast part of the tests
+	@$(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup $(LONG)
+
+# The compiled form is of one Python only, so that the others run the sources.
+.PHONY: test-pythons
+test-pythons: ## the fast tests under each Python that is there (PYTHONS=), each in its .venv-3.X
+	@set -e; ran=; for python in $(PYTHONS); do \
+	    if minor=$$("$$python" -c '$(SUPPORTED); print("3.%d" % sys.version_info[1])' 2>/dev/null); then \
+	        echo "Python $$minor"; \
+	        $(MAKE) test-fast VENV=.venv-$$minor PYTHON="$$python"; \
+	        ran="$$ran $$minor"; \
+	    else \
+	        echo "$$python is not there, or is none that is supported; it is left out." >&2; \
+	    fi; \
+	done; \
+	if [ -z "$$ran" ]; then echo 'None of the Pythons is there: $(PYTHONS).' >&2; exit 2; fi; \
+	echo "The fast tests pass under Python$$ran."
 
 .PHONY: lint
 lint: venv ## ruff: lint and formatting
@@ -117,5 +140,5 @@ pins: ## resolve requirements/pins.txt anew (PYTHONS= one interpreter each of 3.
 
 .PHONY: clean
 clean: ## remove .venv, dist and caches; databases stay
-	@rm -rf .venv .compiled dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-3.* .compiled dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

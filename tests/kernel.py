@@ -1,6 +1,7 @@
 """A booted world that a test drives operation by operation or step by step, by the names of the steps."""
 
 from collections.abc import Callable
+from typing import Any
 
 from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.machine.geometry import FANOUT, frame_of
@@ -104,11 +105,25 @@ class Kernel:
 
     # Driving a CPU.
 
-    def start(self, cpu: int, name: str, page: int = 0, count: int = 1, arg: int = 0) -> None:
-        """Begin an operation on an idle CPU without executing a step."""
+    def start(
+        self,
+        cpu: int,
+        name: str,
+        page: int = 0,
+        count: int = 1,
+        arg: int = 0,
+        *,
+        until: str = "",
+        past: str = "",
+    ) -> None:
+        """Begin an operation on an idle CPU, without executing a step unless it says until or past which one."""
         assert not self.w.steps[cpu], f"CPU {cpu} is busy before {self.next(cpu)!r}"
         self.names[cpu].clear()
         begin(self.w, cpu, BY_NAME[name], page, count, arg)
+        if until:
+            self.until(cpu, until)
+        if past:
+            self.past(cpu, past)
 
     def run(self, cpu: int, name: str, page: int = 0, count: int = 1, arg: int = 0) -> list[str]:
         """Run an operation to completion and return the names of its steps."""
@@ -139,6 +154,12 @@ class Kernel:
         """Run the CPU up to the next step of that name, and execute that one too."""
         self.until(cpu, name)
         assert self.step(cpu), f"CPU {cpu} is blocked before {name!r}"
+
+    def waits(self, cpu: int, *, until_end_of: int) -> None:
+        """Assert that the CPU is blocked and not so any more once the other one has ended; then both have."""
+        assert not self.step(cpu), f"CPU {cpu} is not blocked"
+        self.finish(until_end_of)
+        self.finish(cpu)
 
     # Accesses.
 
@@ -194,6 +215,20 @@ class Kernel:
 def prot(rights: int, kind: int = 0) -> int:
     """The argument of mmap for these rights and this kind of mapping."""
     return rights | kind << kinds.MAP_SHIFT
+
+
+def written(policy: str | FlushStrategy = "linux", **options: Any) -> Kernel:  # noqa: ANN401 (whatever Kernel takes)
+    """A kernel in which CPU 0 has stored 1 to page 0."""
+    k = Kernel(policy, **options)
+    k.write(0)
+    return k
+
+
+def cached_twice(policy: str | FlushStrategy = "linux", **options: Any) -> Kernel:  # noqa: ANN401
+    """A kernel in which CPU 0 has stored 1 to page 0, and CPU 1 has loaded it: both have it cached."""
+    k = written(policy, **options)
+    k.read(1)
+    return k
 
 
 def two_spaces(asids: int = 2, cpus: int = 2) -> Kernel:

@@ -4,7 +4,7 @@ from shootdown.mm.world import FLUSHES, IPIS
 from shootdown.optimized.global_asid import LAST_GLOBAL, assign
 from shootdown.optimized.state import FIRST_GLOBAL
 from shootdown.scenario import kinds
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, written
 
 ISSUE, FINISH, WAIT = "flush_tlb_mm_range", "finish_asid_transition", "TLBSYNC"
 ACK = "flush_tlb_func"
@@ -15,8 +15,7 @@ def broadcasting(cpus: int = 2, *, settled: bool = True) -> Kernel:
 
     `settled`: every CPU has come to it, and the transition is over.
     """
-    k = Kernel(cpus=cpus, machine=kinds.INVLPGB)
-    k.write(0)
+    k = written(cpus=cpus, machine=kinds.INVLPGB)
     for rights in (R, R | W, R, R | W)[: 4 if settled else 1]:
         k.run(0, "mprotect", arg=rights)
     return k
@@ -33,8 +32,7 @@ def test_a_flush_that_interrupts_somebody_makes_the_asid_global() -> None:
 
 def test_without_invlpgb_nobody_gets_one() -> None:
     """The same operations on a processor without the instruction."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "mprotect", arg=R)
 
     assert k.state.global_asid == [-1, -1, -1]
@@ -72,8 +70,7 @@ def test_a_broadcast_interrupts_nobody_and_is_waited_for() -> None:
     k.write(1)
     before = k.w.costs.copy()
     k.w.irqs_off[1] = True
-    k.start(0, "mprotect", arg=R)
-    k.past(0, ISSUE)
+    k.start(0, "mprotect", arg=R, past=ISSUE)
     assert k.next(0) == WAIT
     assert k.cached(1)
 
@@ -86,17 +83,14 @@ def test_a_broadcast_interrupts_nobody_and_is_waited_for() -> None:
 
 def test_the_end_of_a_transition_waits_for_who_is_switching() -> None:
     """A CPU that has chosen its ASID before may still load the space under it."""
-    k = Kernel(cpus=3)
-    k.write(0)
+    k = written(cpus=3)
     k.run(0, "fork")
     k.run(2, "switch", arg=1)
     k.write(0)
-    k.start(2, "switch", arg=0)
-    k.past(2, "choose_new_asid")
+    k.start(2, "switch", arg=0, past="choose_new_asid")
     k.state.global_asid[0], k.state.transition = FIRST_GLOBAL, 1
     k.state.asid[:2] = [FIRST_GLOBAL, FIRST_GLOBAL]
-    k.start(0, "mprotect", arg=R)
-    k.until(0, FINISH)
+    k.start(0, "mprotect", arg=R, until=FINISH)
 
     assert not k.step(0)
 
@@ -137,8 +131,7 @@ def test_a_batched_unmap_is_issued_at_once_and_waited_for_at_its_end() -> None:
     """Settled, a batch has nobody to interrupt."""
     k = broadcasting()
     k.write(1)
-    k.start(0, "migrate")
-    k.until(0, WAIT)
+    k.start(0, "migrate", until=WAIT)
     assert k.cached(1)
     assert k.state.unmap_mask == [0, 0]
 
@@ -177,8 +170,7 @@ def test_a_number_is_not_given_out_again_before_everything_was_flushed() -> None
 
 def test_arm64_interrupts_nobody_at_all() -> None:
     """Every space has its ASID from the first use on, and every flush is issued and waited for."""
-    k = Kernel("arm64", cpus=3)
-    k.write(0)
+    k = written("arm64", cpus=3)
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
     k.write(1)
@@ -192,10 +184,8 @@ def test_arm64_interrupts_nobody_at_all() -> None:
 
 def test_who_finds_a_batched_unmap_flushes_the_space_itself() -> None:
     """Under arm64, because its own wait would complete nothing."""
-    k = Kernel("arm64")
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, WAIT)
+    k = written("arm64")
+    k.start(1, "migrate", until=WAIT)
     steps = k.run(0, "mprotect", arg=R)
 
     assert ISSUE in steps

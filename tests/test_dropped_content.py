@@ -4,17 +4,15 @@ import pytest
 
 from shootdown.mm.tables import pte_of, set_pte
 from shootdown.run.oracle import Violation
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, prot, written
 
 
 def dropped(*, close: bool) -> tuple[Kernel, int]:
     """A kernel where MADV_DONTNEED saw nothing at p0, because somebody held the entry in his hands; and the entry."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     entry = pte_of(k.w, 0, 0)
     set_pte(k.w, 1, 0, 0, 0)
-    k.start(0, "dontneed")
-    k.until(0, "return")
+    k.start(0, "dontneed", until="return")
     if close:
         k.finish(0)
     return k, entry
@@ -62,8 +60,7 @@ def test_shared_memory_is_only_unmapped() -> None:
 
 def test_a_zap_that_ends_the_object_notes_nothing() -> None:
     """The usual case costs no memory: an object that is gone cannot come back."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "dontneed")
     k.run(0, "munmap")
 

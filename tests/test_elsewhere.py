@@ -14,7 +14,7 @@ from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario import Scenario, corpus
 from shootdown.scenario.verdict import ILLEGAL
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, written
 from tests.strategies import any_scenario
 
 Rule = Callable[[int, int], bool]
@@ -81,8 +81,7 @@ def test_no_scenario_is_illegal(policy: str, scenario: Scenario) -> None:
 
 def promoted() -> Kernel:
     """A kernel of three CPUs, all of which hold p0 read-only, where CPU 0 has made it writable again."""
-    k = Kernel("rfc-2022", cpus=3, pages=2)
-    k.write(0)
+    k = written("rfc-2022", cpus=3, pages=2)
     k.write(0, 1)
     k.run(0, "mprotect", 0, 1, R)
     for cpu in range(3):

@@ -10,15 +10,14 @@ from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute
 from shootdown.run.oracle import Violation
 from shootdown.scenario import parse
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, prot, written
 
 SWITCH = ["switch_mm: LOADED_MM_SWITCHING, set cpumask", "choose_new_asid", "write CR3"]
 
 
 def family(cpus: int = 2, asids: int = 2) -> Kernel:
     """A parent on CPU 0 that has written page 0, its child on the other CPUs."""
-    k = Kernel(cpus=cpus, asids=asids)
-    k.write(0)
+    k = written(cpus=cpus, asids=asids)
     k.run(0, "fork")
     for cpu in range(1, cpus):
         k.run(cpu, "switch", arg=1)
@@ -105,8 +104,7 @@ def test_the_cpu_goes_on_in_the_other_space() -> None:
 
 def test_refused_for_the_last_space() -> None:
     """Without another live address space there is nothing to switch to, and exit has no effect."""
-    k = Kernel()
-    k.write(0)
+    k = written()
 
     assert k.run(0, "exit") == ["exit_mm, mmput", "return"]
     assert k.read(0) == 1
@@ -132,8 +130,7 @@ def test_a_lazy_cpu_goes_to_init_mm() -> None:
     k.run(2, "switch", arg=0)
     k.read(2)
     k.run(2, "lazy")
-    k.start(0, "exit")
-    k.until(0, "free the gather's batch")
+    k.start(0, "exit", until="free the gather's batch")
 
     assert (k.w.loaded_mm[2], k.w.machine.cr3[2]) == (INIT_MM, -1)
     k.finish(0)
@@ -162,8 +159,7 @@ def test_a_cpu_in_the_middle_of_its_switch_has_the_table_loaded() -> None:
     k = Kernel(layout="empty")
     k.run(0, "fork")
     root = k.w.root[0]
-    k.start(1, "switch", arg=1)
-    k.until(1, "write CR3")
+    k.start(1, "switch", arg=1, until="write CR3")
     k.run(0, "exit")
     assert k.w.gone == [(0, root)]
     k.finish(1)
@@ -204,8 +200,7 @@ def test_a_migration_that_comes_too_late_finds_nothing() -> None:
     k = family(cpus=3)
     for cpu in (1, 2):
         k.run(cpu, "lazy")
-    k.start(2, "migrate")
-    k.until(2, "pte_lock")
+    k.start(2, "migrate", until="pte_lock")
     k.run(0, "exit")
     k.finish(2)
 
@@ -215,8 +210,7 @@ def test_a_migration_that_comes_too_late_finds_nothing() -> None:
 def test_a_batched_unmap_is_flushed_by_exit() -> None:
     """The zap looks for deferred flushes as that of munmap does."""
     k = family(cpus=3)
-    k.start(2, "migrate")
-    k.until(2, "flush before copy")
+    k.start(2, "migrate", until="flush before copy")
     names = k.run(0, "exit")
     k.finish(2)
 
@@ -228,8 +222,7 @@ def test_two_spaces_exit_at_once() -> None:
     """A thread that waits to be scheduled goes to a space that is still there when it is."""
     k = family()
     k.run(0, "fork")
-    k.start(0, "exit")
-    k.until(0, "mmdrop, schedule")
+    k.start(0, "exit", until="mmdrop, schedule")
     assert k.w.task_mm[0] == 1
     k.run(1, "exit")
     k.finish(0)

@@ -75,13 +75,11 @@ def test_what_a_tlb_holds_is_compared_with_the_newest_version() -> None:
     assert held_class(k.w.machine, 1, 0, newest(k)) == 0
     k.write(1)
     assert held_class(k.w.machine, 1, 0, newest(k)) == 1
-    k.start(0, "mprotect", 0, 1, R)
-    k.until(0, "pte_unlock")
+    k.start(0, "mprotect", 0, 1, R, until="pte_unlock")
     assert held_class(k.w.machine, 1, 0, newest(k)) == STALE
     k.finish(0)
     k.read(1)
-    k.start(0, "munmap")
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "munmap", until="tlb_finish_mmu")
     assert held_class(k.w.machine, 1, 0, newest(k)) == STALE + 1
 
 
@@ -101,8 +99,7 @@ def test_another_cpu_that_is_stale_makes_other_features() -> None:
         k.write(2)
         if not warm:
             k.w.machine.evict(2, 0)
-        k.start(0, "mprotect", 0, 1, R)
-        k.until(0, "flush_tlb_mm_range")
+        k.start(0, "mprotect", 0, 1, R, until="flush_tlb_mm_range")
         return k
 
     assert seen(paused(warm=True)) != seen(paused(warm=False))
@@ -112,8 +109,7 @@ def test_a_frame_cached_under_another_page_is_an_alias() -> None:
     """The old address of a moved page, in the TLB of another CPU, while mremap holds the locks."""
     k = Kernel()
     k.write(1, 0)
-    k.start(0, "mremap", 0, 1, 1)
-    k.until(0, "flush before unlock")
+    k.start(0, "mremap", 0, 1, 1, until="flush before unlock")
     moved = (kinds.READ, 0, 0, 1, 1, 0)
     with_alias = seen(k, moved)
     k.w.machine.evict(1, 0)
@@ -130,8 +126,7 @@ def test_two_operations_in_flight_meet_at_their_points() -> None:
         k.write(3)
         k.start(first, "uffd_register")
         k.finish(first)
-        k.start(first, "uffd_wp", 0, 1)
-        k.until(first, "flush_tlb_mm_range")
+        k.start(first, "uffd_wp", 0, 1, until="flush_tlb_mm_range")
         if second != first:
             k.start(second, "pin", page, 1)
         return seen(k, (kinds.READ, 3, 0, 0, 1, 0))

@@ -8,7 +8,7 @@ from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.frames import alloc_frame
 from shootdown.mm.world import FLUSHES, World
 from shootdown.optimized.state import Gather
-from tests.kernel import Kernel, R
+from tests.kernel import Kernel, R, written
 
 SPANS = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4)), min_size=1, max_size=5)
 
@@ -355,8 +355,7 @@ def test_a_skipped_change_costs_no_flush() -> None:
     """A promotion by mprotect is without a flush under v3, and with one under the merged rule."""
     costs = {}
     for policy in ("v3", "linux"):
-        k = Kernel(policy)
-        k.write(0)
+        k = written(policy)
         k.run(0, "mprotect", arg=R)
         before = k.w.costs[FLUSHES]
         k.run(0, "mprotect", arg=3)

@@ -15,7 +15,7 @@ from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import boot
 from shootdown.run.oracle import Oracle, Violation
 from shootdown.scenario import Header, kinds
-from tests.kernel import Kernel, R
+from tests.kernel import Kernel, R, cached_twice, written
 
 PMD = "local_irq_save, gup_fast_pmd_range"
 PTE = "gup_fast_pte_range, pte_offset_map"
@@ -30,8 +30,7 @@ FREE = "free the gather's batch"
 
 def small(policy: str = "linux", **header: int) -> Kernel:
     """A region that allows huge pages, mapped by a page table: p0 absent, stores 2 to 4 in p1 to p3."""
-    k = Kernel(policy, layout="huge", **header)
-    k.write(0)
+    k = written(policy, layout="huge", **header)
     k.run(0, "dontneed")
     for page in range(1, FANOUT):
         k.write(0, page)
@@ -40,8 +39,7 @@ def small(policy: str = "linux", **header: int) -> Kernel:
 
 def paused(k: Kernel, before: str, page: int = 1) -> None:
     """CPU 1 pins the page, and pauses before a step."""
-    k.start(1, "pin", page)
-    k.until(1, before)
+    k.start(1, "pin", page, until=before)
 
 
 def advance(k: Kernel) -> None:
@@ -116,8 +114,7 @@ def test_a_collapse_meanwhile(policy: str, before: str) -> None:
 @pytest.mark.parametrize("policy", ["linux", "linux-pv"])
 def test_a_freed_table_waits_for_the_walker(policy: str) -> None:
     """Under an interrupt the flush waits; where there is none, the free does, and nothing is lost by it."""
-    k = Kernel(policy)
-    k.write(0)
+    k = written(policy)
     table = frame_of(k.pmd())
     paused(k, PTE, 0)
     k.start(0, "munmap", 0, 4)
@@ -132,9 +129,7 @@ def test_a_freed_table_waits_for_the_walker(policy: str) -> None:
 
 def test_a_guest_flushes_a_paused_walker_in_full() -> None:
     """Whatever the walker's CPU had cached is gone, and its generation says that it has to flush again."""
-    k = Kernel("linux-pv")
-    k.write(0)
-    k.read(1)
+    k = cached_twice("linux-pv")
     k.read(1, 1)
     paused(k, PTE, 0)
     generation = k.state.ctx_gen[1][0]
@@ -147,13 +142,11 @@ def test_a_guest_flushes_a_paused_walker_in_full() -> None:
 
 def test_a_guest_flushes_a_cpu_inside_a_switch() -> None:
     """It neither waits nor loses the CPU's bit in the mask, and the switch ends with nothing stale."""
-    k = Kernel("linux-pv")
-    k.write(0)
+    k = written("linux-pv")
     k.run(0, "fork")
     k.read(1)
     k.run(1, "switch", arg=1)
-    k.start(1, "switch", arg=0)
-    k.until(1, "write CR3")
+    k.start(1, "switch", arg=0, until="write CR3")
     k.run(0, "dontneed")
     assert k.state.cpumask[0] == 3
     k.finish(1)
@@ -190,8 +183,7 @@ def test_a_changed_entry_gives_the_reference_back() -> None:
 
 def test_a_reference_of_what_the_frame_has_become() -> None:
     """A frame that is a page table by now goes back when both have let it go."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "dontneed")
     k.write(0)
     frame = k.frame()
@@ -211,8 +203,7 @@ def test_a_reference_of_what_the_frame_has_become() -> None:
 
 def test_no_reference_of_a_free_frame() -> None:
     """A count of zero is not raised."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     frame = k.frame()
     paused(k, GRAB, 0)
     set_pte(k.w, 0, 0, 0, 0)
@@ -255,7 +246,7 @@ def test_a_page_that_was_gone_is_not_returned() -> None:
     k = small()
     unmapped_late(k)
 
-    with pytest.raises(Violation, match="pinned-behind-unmapping"):
+    with pytest.raises(Violation, match="pinned-after-unmapping"):
         k.finish(1)
 
 

@@ -13,7 +13,7 @@ from shootdown.run.execute import execute
 from shootdown.run.oracle import Violation
 from shootdown.scenario import Header, corpus
 from shootdown.scenario.verdict import ILLEGAL
-from tests.kernel import Kernel, R, prot
+from tests.kernel import Kernel, R, prot, written
 from tests.proving import operations
 
 SAVE = "save LATR state"
@@ -169,12 +169,9 @@ def test_every_interleaving_of_zaps_and_stores() -> None:
 
 def test_a_gather_beside_one_that_is_put_off_is_nested() -> None:
     """It has taken the table lock before the other one saved its flush, and so flushes at its end what both passed."""
-    k = Kernel("latr")
-    k.write(0)
-    k.start(1, "dontneed")
-    k.until(1, SAVE)
-    k.start(0, "dontneed")
-    k.until(0, "ptep_get_and_clear_full")
+    k = written("latr")
+    k.start(1, "dontneed", until=SAVE)
+    k.start(0, "dontneed", until="ptep_get_and_clear_full")
     k.finish(1)
     assert k.cached(0)
 

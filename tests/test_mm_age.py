@@ -3,14 +3,12 @@
 import pytest
 
 from shootdown.machine.entry import ACCESSED, DIRTY
-from tests.kernel import Kernel
+from tests.kernel import Kernel, cached_twice, written
 
 
 def test_a_small_page_is_not_flushed() -> None:
     """ACCESSED goes under the PTL, nothing else changes, and no TLB is told (ptep_clear_flush_young)."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
     before = k.pte()
 
     assert k.run(0, "age") == [
@@ -26,9 +24,7 @@ def test_a_small_page_is_not_flushed() -> None:
 
 def test_a_huge_page_is_flushed_under_its_lock() -> None:
     """A leaf of 2 MiB loses ACCESSED and is flushed before the PMD lock goes (pmdp_clear_flush_young)."""
-    k = Kernel(layout="huge")
-    k.write(0)
-    k.read(1)
+    k = cached_twice(layout="huge")
     before = k.pmd()
 
     assert k.run(0, "age", 2) == [
@@ -47,8 +43,7 @@ def test_a_huge_page_is_flushed_under_its_lock() -> None:
 
 def test_a_huge_page_that_is_old_already_is_not_flushed() -> None:
     """Without ACCESSED there is nothing to clear."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     k.run(0, "age")
 
     assert "flush_tlb_mm_range" not in k.run(0, "age")
@@ -56,8 +51,7 @@ def test_a_huge_page_that_is_old_already_is_not_flushed() -> None:
 
 def test_a_page_gets_young_again() -> None:
     """The next walk sets ACCESSED; a hit does not."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(1, "age")
     k.read(0)
     assert not k.pte() & ACCESSED
@@ -80,8 +74,7 @@ def test_there_may_be_nothing_to_age() -> None:
 @pytest.mark.parametrize("layout", ["private", "huge"])
 def test_a_page_under_prot_none_is_aged_too(layout: str) -> None:
     """An entry that the hardware cannot use is still a mapped page, and loses its ACCESSED bit like any other."""
-    k = Kernel(layout=layout)
-    k.write(0)
+    k = written(layout=layout)
     k.run(0, "mprotect", 0, 4, 0)
     before = k.pmd() if layout == "huge" else k.pte()
     k.run(1, "age")

@@ -6,13 +6,12 @@ from shootdown.machine.entry import DIRTY, MIGRATION_WRITE, PRESENT, RW, SOFT_DI
 from shootdown.mm.tables import is_migration, leaf_of, pte_of, set_pte
 from shootdown.mm.world import FLUSHES, VM_SOFTDIRTY
 from shootdown.run.oracle import Violation
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, prot, written
 
 
 def test_the_order_of_steps() -> None:
     """mmap_lock for writing, the pending count, the entries under the PTL, one flush, and only then the end."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.read(1, 1)
 
     assert k.run(0, "clear_refs") == [
@@ -76,8 +75,7 @@ def test_a_region_that_is_newer_counts_as_written() -> None:
 
 def test_mprotect_leaves_the_first_store_to_the_handler() -> None:
     """An exclusive page gets RW back from mprotect only behind the store that leaves the mark (76aefad628aa)."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "clear_refs")
     k.run(0, "mprotect", 0, 1, R)
     k.run(0, "mprotect", 0, 1, R | W)
@@ -91,13 +89,10 @@ def test_mprotect_leaves_the_first_store_to_the_handler() -> None:
 
 def test_a_migration_entry_loses_both() -> None:
     """The copy is mapped read-only and without the mark, so its first store is seen as well."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "folio_migrate_copy")
+    k = written()
+    k.start(1, "migrate", until="folio_migrate_copy")
     assert is_migration(pte_of(k.w, 0, 0))
-    k.start(0, "clear_refs")
-    k.until(0, "flush_tlb_mm")
+    k.start(0, "clear_refs", until="flush_tlb_mm")
     assert not pte_of(k.w, 0, 0) & (MIGRATION_WRITE | SWP_SOFT_DIRTY)
     k.finish(0)
     k.finish(1)
@@ -110,13 +105,11 @@ def test_a_migration_entry_loses_both() -> None:
 
 def test_a_store_without_a_mark_is_a_violation() -> None:
     """Behind clear_refs, through an entry that is writable and unmarked; before, and in its window, it is not."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     unmarked = pte_of(k.w, 0, 0) & ~SOFT_DIRTY
     set_pte(k.w, 0, 0, 0, unmarked)
     assert k.write(0)
-    k.start(1, "clear_refs")
-    k.until(1, "mmap_write_unlock, return")
+    k.start(1, "clear_refs", until="mmap_write_unlock, return")
     set_pte(k.w, 0, 0, 0, unmarked)
     assert k.write(0)
     k.finish(1)

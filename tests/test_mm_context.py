@@ -1,6 +1,6 @@
 """Context switches as operations: who runs where, and how a lazy CPU comes back."""
 
-from tests.kernel import Kernel, two_spaces
+from tests.kernel import Kernel, cached_twice, two_spaces, written
 
 
 def test_a_cpu_sees_the_space_that_it_runs() -> None:
@@ -64,8 +64,7 @@ def test_a_user_operation_ends_lazy_mode_first() -> None:
 def test_a_kernel_thread_leaves_lazy_mode_on() -> None:
     """Migration, reclaim and aging run on a lazy CPU."""
     for name in ("migrate", "reclaim", "age"):
-        k = Kernel()
-        k.write(0)
+        k = written()
         k.run(1, "lazy")
         k.run(1, name)
 
@@ -84,9 +83,7 @@ def test_a_lazy_cpu_can_be_switched_away() -> None:
 
 def test_a_lazy_cpu_that_slept_through_a_change_sees_it() -> None:
     """On waking a CPU that was not interrupted compares generations and drops what is old."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
     k.run(1, "lazy")
     k.run(0, "dontneed")
     assert k.cached(1)

@@ -2,13 +2,12 @@
 
 from shootdown.machine.entry import ACCESSED, DIRTY, RW, SOFT_DIRTY
 from shootdown.mm.world import ZERO_FRAME
-from tests.kernel import Kernel, R, W, X
+from tests.kernel import Kernel, R, W, X, written
 
 
 def forked(policy: str = "linux", cpus: int = 2) -> Kernel:
     """A parent on every CPU that stored to page 0 and forked."""
-    k = Kernel(policy, cpus=cpus)
-    k.write(0)
+    k = written(policy, cpus=cpus)
     k.run(0, "fork")
     return k
 
@@ -60,8 +59,7 @@ def test_a_break_gives_a_frame_of_ones_own() -> None:
 def test_the_copy_has_the_content_before_the_store_comes() -> None:
     """Between the new entry and the store that asked for it, another CPU reads the copied content."""
     k = forked()
-    k.start(0, "write")
-    k.past(0, "vma_end_read, retry")
+    k.start(0, "write", past="vma_end_read, retry")
     assert k.next(0) == "access"
 
     assert k.pte() & RW
@@ -74,8 +72,7 @@ def test_no_two_cpus_see_two_pages() -> None:
     """Between the clear and the new entry nobody has the old frame cached: the flush is in between."""
     k = forked()
     k.read(1)
-    k.start(0, "write")
-    k.until(0, "flush_tlb_mm_range")
+    k.start(0, "write", until="flush_tlb_mm_range")
     assert k.pte() == 0
     assert k.cached(1)
     k.until(0, "set_pte_at")
@@ -114,8 +111,7 @@ def test_a_break_that_lost_the_race_gives_up() -> None:
     """When the entry changed during the copy, the copy is freed, the pin is dropped, and the access faults again."""
     k = forked()
     old = k.frame()
-    k.start(0, "write")
-    k.past(0, "cow_user_page")
+    k.start(0, "write", past="cow_user_page")
     k.write(1)
     frame, free = k.frame(), k.w.free_frames
     k.finish(0)
@@ -130,8 +126,7 @@ def test_the_old_frame_lives_as_long_as_it_is_copied() -> None:
     """A frame that is unmapped on both sides during the copy is freed by the copier's pin, not before."""
     k = forked(cpus=3)
     old = k.frame()
-    k.start(0, "write")
-    k.until(0, "cow_user_page")
+    k.start(0, "write", until="cow_user_page")
     k.run(1, "dontneed")
     k.run(2, "switch", arg=1)
     k.run(2, "dontneed")
@@ -154,8 +149,7 @@ def test_the_break_promises_that_the_old_frame_is_out_of_use() -> None:
 def test_the_promise_of_a_break_holds_before_the_store() -> None:
     """The floors rise in the step that releases the VMA's lock, and the store is still to come."""
     k = forked()
-    k.start(0, "write")
-    k.until(0, "vma_end_read, retry")
+    k.start(0, "write", until="vma_end_read, retry")
     newest = len(k.journal.versions[0]) - 1
     assert max(k.journal.floor[kind][0] for kind in (R, W, X)) < newest
     assert k.w.vma_readers == {0: 1}
@@ -173,8 +167,7 @@ def test_a_pending_write_protection_is_flushed_in_front_of_the_copy() -> None:
     k.write(0)
     k.run(0, "fork")
     k.read(2)
-    k.start(0, "uffd_wp", 1)
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "uffd_wp", 1, until="tlb_finish_mmu")
     names = k.run(1, "write")
 
     assert names.index("flush_tlb_mm_range") < names.index("cow_user_page")
@@ -184,8 +177,7 @@ def test_a_pending_write_protection_is_flushed_in_front_of_the_copy() -> None:
 def test_without_userfaultfd_nothing_is_flushed_in_front_of_the_copy() -> None:
     """Elsewhere an open gather is no reason to flush."""
     k = forked(cpus=3)
-    k.start(2, "dontneed", 1)
-    k.until(2, "tlb_finish_mmu")
+    k.start(2, "dontneed", 1, until="tlb_finish_mmu")
     names = k.run(1, "write")
 
     assert names.index("cow_user_page") < names.index("flush_tlb_mm_range")

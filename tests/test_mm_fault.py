@@ -19,7 +19,7 @@ from shootdown.mm.access import RETRIES
 from shootdown.mm.tables import set_pte
 from shootdown.mm.world import NOBODY, SPURIOUS, ZERO_FRAME
 from shootdown.run.oracle import Violation
-from tests.kernel import Kernel, R, W, X, prot
+from tests.kernel import Kernel, R, W, X, prot, written
 
 PROTECTIONS = range(8)
 
@@ -137,10 +137,8 @@ def test_populating_waits_for_the_table_lock(kind: str) -> None:
     """do_anonymous_page needs the PTL: while another CPU has it, it is blocked with no effect; it keeps no lock."""
     k = Kernel()
     k.read(0, 1)
-    k.start(1, kind)
-    k.until(1, "do_anonymous_page")
-    k.start(0, "age", 1)
-    k.past(0, "pte_lock")
+    k.start(1, kind, until="do_anonymous_page")
+    k.start(0, "age", 1, past="pte_lock")
     while k.w.ptl[0] == 0:
         before = k.w.key()
         assert not k.step(1)
@@ -157,10 +155,8 @@ def test_a_new_table_waits_for_the_pmd_lock() -> None:
     """pte_alloc needs the PMD lock: while another CPU has it, it is blocked with no effect; it keeps no lock."""
     k = Kernel(layout="huge", pages=8)
     k.run(0, "mprotect", 0, 1, R)
-    k.start(1, "read")
-    k.until(1, "pte_alloc")
-    k.start(0, "write", 4)
-    k.past(0, "pmd_lock")
+    k.start(1, "read", until="pte_alloc")
+    k.start(0, "write", 4, past="pmd_lock")
     while k.w.pmd_lock[0] == 0:
         before = k.w.key()
         assert not k.step(1)
@@ -192,13 +188,11 @@ def test_a_spurious_fault_is_healed(kind: str) -> None:
 
 def test_a_spurious_write_fault_makes_the_entry_young_and_dirty() -> None:
     """The handler sets ACCESSED and DIRTY in what it finds already writable."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     bare = k.pte() & ~(ACCESSED | DIRTY | SOFT_DIRTY)
     k.w.ptl[0] = 1
     set_pte(k.w, 1, 0, 0, bare & ~RW)
-    k.start(1, "write")
-    k.until(1, "page fault")
+    k.start(1, "write", until="page fault")
     set_pte(k.w, 1, 0, 0, bare)
     k.w.ptl[0] = -1
     k.past(1, "handle_pte_fault, PTE present")
@@ -222,8 +216,7 @@ def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:
     """The handler gives up, and the access faults again, when the entry is not the one that it saw without the lock."""
     k = Kernel()
     k.read(0)
-    k.start(1, "write")
-    k.until(1, "pte_lock")
+    k.start(1, "write", until="pte_lock")
     k.run(0, "dontneed")
     k.finish(1)
 
@@ -238,8 +231,7 @@ def test_the_handler_holds_a_lock_to_its_end(layout: str) -> None:
     """
     k = Kernel(layout=layout)
     held = ({}, 1) if layout == "pfnmap" else ({0: 1}, 0)
-    k.start(0, "write")
-    k.until(0, "page fault")
+    k.start(0, "write", until="page fault")
     assert (k.w.vma_readers, k.w.mmap_lock[0]) == ({}, 0)
     k.step(0)
     while k.next(0) != "vma_end_read, retry":
@@ -284,10 +276,8 @@ def test_a_denied_access_ends_with_its_fault(layout: str) -> None:
 def test_a_denied_access_waits_for_a_writer() -> None:
     """A fault is denied by the region that it finds when the VMA is free: after the mprotect, not in it."""
     k = kernel_with(R)
-    k.start(1, "write")
-    k.until(1, "page fault")
-    k.start(0, "mprotect", 0, 1, R | W)
-    k.past(0, "mmap_write_lock, mprotect_fixup")
+    k.start(1, "write", until="page fault")
+    k.start(0, "mprotect", 0, 1, R | W, past="mmap_write_lock, mprotect_fixup")
     while k.next(0):
         assert not k.step(1)
         k.step(0)
@@ -299,12 +289,10 @@ def test_a_denied_access_waits_for_a_writer() -> None:
 def test_an_event_releases_the_lock_of_the_vma_last() -> None:
     """A write that userfaultfd hears of ends with the step that releases the VMA, after the table lock."""
     for layout, unlock in (("private", "pte_unlock"), ("huge", "pmd_unlock")):
-        k = Kernel(layout=layout)
-        k.write(0)
+        k = written(layout=layout)
         k.run(0, "uffd_register", 0, 4)
         k.run(0, "uffd_wp", 0, 4)
-        k.start(0, "write")
-        k.until(0, "vma_end_read, deliver")
+        k.start(0, "write", until="vma_end_read, deliver")
         assert k.w.vma_readers == {0: 1}
         assert (k.w.ptl[0], k.w.pmd_lock[0]) == (NOBODY, NOBODY)
 

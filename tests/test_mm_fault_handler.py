@@ -86,10 +86,8 @@ def test_a_fetch_that_was_denied_when_it_was_made() -> None:
         k.read(0)
         k.read(1)
         if began:
-            k.start(0, "mprotect", 0, 1, R | X)
-            k.past(0, "mmap_write_lock, mprotect_fixup")
-        k.start(1, "exec")
-        k.past(1, "access")
+            k.start(0, "mprotect", 0, 1, R | X, past="mmap_write_lock, mprotect_fixup")
+        k.start(1, "exec", past="access")
         if not began:
             k.start(0, "mprotect", 0, 1, R | X)
         k.finish(0)
@@ -106,10 +104,8 @@ def test_a_fetch_that_a_stale_entry_denies_behind_the_mprotect() -> None:
     k = kernel_with(R, policy=UNDER_LINUX)
     k.read(1)
     k.run(0, "mprotect", 0, 1, R | X)
-    k.start(0, "mprotect", 1, 1, R | X)
-    k.past(0, "mmap_write_lock, mprotect_fixup")
-    k.start(1, "exec")
-    k.past(1, "access")
+    k.start(0, "mprotect", 1, 1, R | X, past="mmap_write_lock, mprotect_fixup")
+    k.start(1, "exec", past="access")
     k.finish(0)
 
     with pytest.raises(Violation, match="denied-though-allowed"):

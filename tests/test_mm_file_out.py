@@ -79,8 +79,7 @@ def test_it_is_unmapped_in_every_address_space() -> None:
 def test_a_store_before_the_flush_is_written() -> None:
     """The entry is gone and the translation is not."""
     k = written()
-    k.start(1, "swapout")
-    k.until(1, "try_to_unmap_flush_dirty")
+    k.start(1, "swapout", until="try_to_unmap_flush_dirty")
 
     assert k.write(0) == 2
     k.finish(1)
@@ -91,10 +90,8 @@ def test_a_store_before_the_flush_is_written() -> None:
 def test_a_fault_waits_while_the_page_is_unmapped() -> None:
     """The folio is locked until it is written; then the fault maps it, and reclaim keeps it."""
     k = written()
-    k.start(1, "swapout")
-    k.until(1, "folio_clear_dirty_for_io")
-    k.start(0, "write")
-    k.until(0, "do_anonymous_page")
+    k.start(1, "swapout", until="folio_clear_dirty_for_io")
+    k.start(0, "write", until="do_anonymous_page")
     assert not k.step(0)
 
     k.past(1, "submit_bio")
@@ -110,10 +107,8 @@ def test_a_pinned_page_is_kept() -> None:
     k = Kernel(cpus=3, layout="file")
     k.write(0)
     frame = k.frame()
-    k.start(2, "pin")
-    k.past(2, "gup_fast: PMD and PTE unchanged, local_irq_restore")
-    k.start(1, "swapout")
-    k.until(1, "folio_unlock")
+    k.start(2, "pin", past="gup_fast: PMD and PTE unchanged, local_irq_restore")
+    k.start(1, "swapout", until="folio_unlock")
     assert not k.cached(0)
     k.finish(2)
     k.finish(1)
@@ -127,8 +122,7 @@ def test_a_pinned_page_is_kept() -> None:
 def test_a_hole_that_is_punched_meanwhile() -> None:
     """Reclaim has written the page and released it: what the punch has taken out is not put back."""
     k = written(cpus=3)
-    k.start(1, "swapout")
-    k.past(1, "submit_bio")
+    k.start(1, "swapout", past="submit_bio")
     k.run(2, "punch")
     k.finish(1)
 

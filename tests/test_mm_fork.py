@@ -6,7 +6,7 @@ from shootdown.machine.entry import ACCESSED, DIRTY, MIGRATION_WRITE, NX, PRESEN
 from shootdown.machine.geometry import frame_of
 from shootdown.mm.world import MMS, VM_SHARED, VM_UFFD_WP, WRITER
 from shootdown.reference.objects import NO_OBJECT
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, cached_twice, written
 
 
 def family(layout: str = "private") -> tuple[Kernel, int]:
@@ -42,9 +42,7 @@ def test_both_sides_see_the_content_of_the_fork() -> None:
 
 def test_the_order_of_steps() -> None:
     """Both PTLs, every entry, then one flush of the parent, and only then is mmap_lock released (linux-tlb G.14)."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
 
     assert k.run(0, "fork") == [
         "mmap_write_lock, dup_mmap",
@@ -67,8 +65,7 @@ def test_the_order_of_steps() -> None:
 
 def test_the_parent_is_flushed_on_every_cpu() -> None:
     """No CPU keeps a writable entry of the parent beyond the return."""
-    k = Kernel(cpus=3)
-    k.write(0)
+    k = written(cpus=3)
     k.write(2)
     k.run(0, "fork")
 
@@ -78,11 +75,9 @@ def test_the_parent_is_flushed_on_every_cpu() -> None:
 
 def test_a_store_in_the_window_is_the_parents_and_may_be_the_childs() -> None:
     """Between write-protection and flush an old entry still takes a store, and both sides see it."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.write(1)
-    k.start(0, "fork")
-    k.until(0, "flush_tlb_mm_range")
+    k.start(0, "fork", until="flush_tlb_mm_range")
     value = k.write(1)
     k.finish(0)
     k.run(0, "switch", arg=1)
@@ -93,8 +88,7 @@ def test_a_store_in_the_window_is_the_parents_and_may_be_the_childs() -> None:
 def test_the_child_is_not_there_before_the_fork_returns() -> None:
     """A switch to the child is without effect while fork is under way."""
     k = Kernel()
-    k.start(0, "fork")
-    k.until(0, "fork returns the child")
+    k.start(0, "fork", until="fork returns the child")
     k.run(1, "switch", arg=1)
     assert k.w.task_mm[1] == 0
     k.finish(0)
@@ -105,8 +99,7 @@ def test_the_child_is_not_there_before_the_fork_returns() -> None:
 
 def test_regions_are_inherited_without_userfaultfd() -> None:
     """The child has the parent's regions; registration and the marks of write-protection stay behind."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp")
     k.run(0, "fork")
@@ -159,8 +152,7 @@ def test_only_two_children_fit() -> None:
 
 def test_writable_pages_are_denied_for_stores_by_the_old_grants() -> None:
     """A fork promises of each page of a writable private region that older rights to store are gone."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "mprotect", 2, 1, R)
     k.journal.visited.clear()
     k.run(0, "fork")
@@ -183,8 +175,7 @@ def test_a_huge_page_is_shared_whole() -> None:
 
 def test_a_huge_page_is_inherited_without_userfaultfd() -> None:
     """The mark of write-protection of a huge page stays with the parent."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 0, 4)
     k.run(0, "fork")
@@ -197,8 +188,7 @@ def test_a_migration_entry_is_inherited_without_rw() -> None:
     """Both sides have the migration entry, and both get the new frame, read-only."""
     k = Kernel()
     value = k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "folio_migrate_copy")
+    k.start(1, "migrate", until="folio_migrate_copy")
     k.run(0, "fork")
     assert k.pte() == k.pte(mm=1)
     assert not k.pte() & MIGRATION_WRITE
@@ -216,8 +206,7 @@ def test_a_migration_entry_is_inherited_without_rw() -> None:
 
 def test_the_lock_of_the_parent_is_held_from_first_to_last() -> None:
     """Both the copy and the flush happen under mmap_lock for writing."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.start(0, "fork")
     assert k.w.mmap_lock[0] == 0
     k.past(0, "mmap_write_lock, dup_mmap")

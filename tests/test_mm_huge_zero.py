@@ -74,18 +74,13 @@ def test_a_store_flushes_before_memory_is_mapped() -> None:
     """The PMD is none in between, under its lock, and a read of another CPU waits for it when it has been flushed."""
     k = huge()
     k.read(1)
-    k.start(0, "write")
-    k.past(0, "do_huge_zero_wp_pmd")
+    k.start(0, "write", past="do_huge_zero_wp_pmd")
     assert (k.pmd(), k.read(1)) == (0, 0)
 
     k.until(0, "map_anon_folio_pmd")
     assert not k.cached(1)
-    k.start(1, "read")
-    k.until(1, "pmd_lock")
-    assert not k.step(1)
-
-    k.finish(0)
-    k.finish(1)
+    k.start(1, "read", until="pmd_lock")
+    k.waits(1, until_end_of=0)
     assert k.shown() == 1
     assert refs(k) == {1}
 
@@ -117,8 +112,7 @@ def test_a_zap_keeps_the_reference_until_it_has_flushed() -> None:
     """The shrinker comes in between and finds it."""
     k = huge()
     k.read(1)
-    k.start(0, "dontneed", 0, 4)
-    k.past(0, ZAP)
+    k.start(0, "dontneed", 0, 4, past=ZAP)
 
     k.run(1, "shrink")
     assert refs(k) == {2}

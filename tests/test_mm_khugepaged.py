@@ -10,7 +10,7 @@ from shootdown.mm.mmap import HUGE
 from shootdown.mm.tables import is_migration, page_prot
 from shootdown.mm.world import FLUSHES, VM_UFFD_WP
 from tests.collapsing import split, table_of, values
-from tests.kernel import Kernel, R, W, X, prot
+from tests.kernel import Kernel, R, W, X, prot, written
 
 REFUSED = ["mmap_write_lock, hugepage_vma_revalidate", "mmap_write_unlock, return"]
 COPIES = ["__collapse_huge_page_copy"] * FANOUT
@@ -167,14 +167,12 @@ def _shared(k: Kernel) -> None:
 
 
 def _migrating(k: Kernel) -> None:
-    k.start(1, "migrate", 1)
-    k.until(1, "folio_migrate_copy")
+    k.start(1, "migrate", 1, until="folio_migrate_copy")
     assert is_migration(k.pte(1))
 
 
 def _reclaiming(k: Kernel) -> None:
-    k.start(1, "reclaim", 1)
-    k.past(1, "shrink_folio_list")
+    k.start(1, "reclaim", 1, past="shrink_folio_list")
 
 
 def _no_block(k: Kernel) -> None:
@@ -224,8 +222,7 @@ def test_other_regions_are_left_alone(layout: str) -> None:
 
 def test_a_range_that_sticks_out_is_left_alone() -> None:
     """With three pages no 2 MiB are covered."""
-    k = Kernel(layout="huge", pages=3)
-    k.write(0)
+    k = written(layout="huge", pages=3)
 
     assert k.run(0, "collapse") == REFUSED
 

@@ -31,8 +31,7 @@ def test_nobody_can_reach_the_table_when_the_copy_begins(lazy: bool) -> None:  #
         k.run(1, "lazy")
     table = table_of(k)
     assert table in tables_cached(k)
-    k.start(0, "collapse")
-    k.until(0, "__collapse_huge_page_copy")
+    k.start(0, "collapse", until="__collapse_huge_page_copy")
 
     reachable = {k.w.machine.cr3[cpu] >= 0 and bool(k.w.machine.psc[cpu]) for cpu in range(2)}
     assert reachable == {False}
@@ -123,8 +122,7 @@ WAITERS = {
 def test_whoever_needs_the_mmap_lock_waits(what: str) -> None:
     """While the PMD is none, a fault or a call that would take it for a hole waits, and then sees the huge page."""
     k = split()
-    k.start(0, "collapse")
-    k.until(0, "__collapse_huge_page_copy")
+    k.start(0, "collapse", until="__collapse_huge_page_copy")
     assert k.pmd() == 0
     k.start(1, WAITERS[what], 1)
     while k.step(1):
@@ -142,8 +140,7 @@ def test_whoever_needs_the_mmap_lock_waits(what: str) -> None:
 def test_a_walker_of_the_rmap_finds_nothing(name: str, at: str) -> None:
     """Migration, reclaim and aging take no mmap_lock; between the two sizes there is no page for them."""
     k = split()
-    k.start(0, "collapse")
-    k.until(0, at)
+    k.start(0, "collapse", until=at)
     before = k.w.machine.memory.copy()
     k.run(1, name, 1)
 
@@ -159,11 +156,8 @@ def test_a_walker_inside_the_table_is_waited_for(name: str) -> None:
     k.start(1, name, 1)
     while k.w.ptl[0] == NOBODY:
         assert k.step(1)
-    k.start(0, "collapse")
-    k.until(0, "pmdp_collapse_flush")
-    assert not k.step(0)
-    k.finish(1)
-    k.finish(0)
+    k.start(0, "collapse", until="pmdp_collapse_flush")
+    k.waits(0, until_end_of=1)
 
     assert values(k) == [1, 2, 3, 4]
 
@@ -171,8 +165,7 @@ def test_a_walker_inside_the_table_is_waited_for(name: str) -> None:
 def test_aging_that_waits_for_the_table_finds_it_gone() -> None:
     """Who has seen the PMD and comes to the lock after the collapse changes neither size."""
     k = split()
-    k.start(1, "age", 1)
-    k.past(1, "folio_referenced")
+    k.start(1, "age", 1, past="folio_referenced")
     k.run(0, "collapse")
     leaf = k.pmd()
     k.finish(1)
@@ -202,8 +195,7 @@ def test_a_store_in_the_window_is_copied(page: int, steps: int) -> None:
     """A store through a cached entry, until its CPU handles the flush, is in the copy; a later one comes after it."""
     k = split(cpus=3)
     k.write(1, page)
-    k.start(0, "collapse")
-    k.until(0, "pmdp_collapse_flush")
+    k.start(0, "collapse", until="pmdp_collapse_flush")
     for _ in range(steps):
         k.step(0)
     k.start(1, "write", page)

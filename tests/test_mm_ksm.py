@@ -7,13 +7,12 @@ from shootdown.mm.rmap import is_merged, mapcount
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario.corpus import load
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, written
 
 
 def alike(cpus: int = 2, pages: int = 4, layout: str = "private") -> Kernel:
     """A kernel whose pages 0 and 1 both have the value 1, the second one cached writable by CPU 0."""
-    k = Kernel(cpus=cpus, pages=pages, layout=layout)
-    k.write(0)
+    k = written(cpus=cpus, pages=pages, layout=layout)
     k.run(0, "copy", 0, 1, 1)
     return k
 
@@ -124,8 +123,7 @@ def test_a_child_has_merged_pages_too() -> None:
 
 def test_a_page_leaves_a_merge_for_another() -> None:
     """A page that is merged into another space's frame is its own again: the page it was alike with does not follow."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "fork")
     k.run(0, "copy", 0, 1, 1)
     k.run(0, "ksm", 0)
@@ -197,8 +195,7 @@ def test_a_page_that_is_not_kept_for_a_merge(operation: str) -> None:
 def test_pages_that_differ_are_not_merged() -> None:
     """A store between the search and the comparison is seen, and both pages stay as they are."""
     k = alike()
-    k.start(1, "ksm", 1)
-    k.past(1, "cmp_and_merge_page")
+    k.start(1, "ksm", 1, past="cmp_and_merge_page")
     value = k.write(0, 1)
     names = k.finish(1)
 
@@ -210,13 +207,10 @@ def test_pages_that_differ_are_not_merged() -> None:
 
 def test_no_merge_while_the_page_is_copied() -> None:
     """A copy-on-write break of the page that stays has a reference to it: the entry is put back."""
-    k = Kernel(cpus=3, pages=8)
-    k.write(0)
+    k = written(cpus=3, pages=8)
     k.run(0, "copy", 0, 1, 4)
-    k.start(1, "ksm", 4)
-    k.until(1, "replace_page")
-    k.start(2, "write")
-    k.until(2, "cow_user_page")
+    k.start(1, "ksm", 4, until="replace_page")
+    k.start(2, "write", until="cow_user_page")
     entry = k.pte(4)
     k.finish(1)
 
@@ -260,10 +254,8 @@ def test_a_clean_page_is_flushed_while_a_gather_is_open() -> None:
         k.run(0, "free", 1)
         assert not k.pte(1) & (RW | DIRTY)
         if gather:
-            k.start(2, "free", 3)
-            k.until(2, "tlb_finish_mmu")
-        k.start(1, "ksm", 1)
-        k.past(1, "write_protect_page")
+            k.start(2, "free", 3, until="tlb_finish_mmu")
+        k.start(1, "ksm", 1, past="write_protect_page")
         return k.next(1) == "flush before install"
 
     assert not flushes(gather=False)

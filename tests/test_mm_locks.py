@@ -27,7 +27,7 @@ from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.strategy import GatherFlush
 from shootdown.run.execute import execute
 from shootdown.scenario import Scenario
-from tests.kernel import Kernel, R, Told
+from tests.kernel import Kernel, R, Told, written
 from tests.strategies import any_scenario
 
 WRITE_LOCKED = sorted(each.name for each in OPERATIONS if each.lock is Lock.WRITE)
@@ -117,8 +117,7 @@ def test_the_pmd_lock_has_one_holder() -> None:
 def test_a_blocked_step_changes_nothing(name: str) -> None:
     """A CPU that waits for mmap_lock leaves the world as it is, and goes on when the lock is free."""
     k = Kernel()
-    k.start(0, "mprotect", arg=R)
-    k.past(0, "mmap_write_lock, mprotect_fixup")
+    k.start(0, "mprotect", arg=R, past="mmap_write_lock, mprotect_fixup")
     k.start(1, name, 1)
     if name == "read":
         k.until(1, "page fault")
@@ -133,8 +132,7 @@ def test_a_blocked_step_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("lock", [(pte_lock, 0, 0), (pte_lock_batched, 0, 0), (pmd_lock, 0)])
 def test_a_blocked_table_lock_changes_nothing(lock: Step) -> None:
     """A CPU that waits for a table's lock leaves the world as it is, deferred flushes included."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.w.flush.defer_unmap(k.w, 0, 0, 0)
     k.w.ptl[0] = k.w.pmd_lock[0] = 0
     k.w.steps[1] = [lock]
@@ -226,8 +224,7 @@ def test_a_hit_waits_for_nobody() -> None:
     """An access that the TLB serves goes on while mmap_lock and every table lock are taken."""
     k = Kernel()
     value = k.write(0)
-    k.start(1, "mprotect", arg=R)
-    k.until(1, "ptep_modify_prot_commit")
+    k.start(1, "mprotect", arg=R, until="ptep_modify_prot_commit")
 
     assert k.run(0, "read") == ["access"]
     assert k.shown() == value
@@ -238,10 +235,8 @@ def test_a_fault_waits_for_the_table_lock() -> None:
     k = Kernel()
     k.run(0, "uffd_register")
     k.read(0)
-    k.start(0, "uffd_wp")
-    k.past(0, "pte_lock, flush_tlb_batched_pending")
-    k.start(1, "write")
-    k.until(1, "pte_lock")
+    k.start(0, "uffd_wp", past="pte_lock, flush_tlb_batched_pending")
+    k.start(1, "write", until="pte_lock")
 
     assert not k.step(1)
     k.past(0, "pte_unlock")

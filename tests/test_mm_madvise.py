@@ -7,7 +7,7 @@ from shootdown.machine.geometry import frame_of
 from shootdown.mm.mmap import SHARED
 from shootdown.mm.world import MMS
 from shootdown.reference.objects import NO_OBJECT
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, cached_twice, prot, written
 
 
 def test_dontneed_drops_the_content() -> None:
@@ -34,8 +34,7 @@ def test_dontneed_of_shared_memory_keeps_the_content() -> None:
 
 def test_dontneed_of_a_part_keeps_region_and_table() -> None:
     """Neither the region nor a page table goes that covers more than the range."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     before = list(k.w.vma[0])
     k.run(0, "dontneed", 0, 3)
 
@@ -46,9 +45,7 @@ def test_dontneed_of_a_part_keeps_region_and_table() -> None:
 
 def test_the_order_of_dontneed() -> None:
     """Entries under the PTL, unlock, and then, without the lock of the VMA, flush and free."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
 
     assert k.run(0, "dontneed") == [
         "madvise_lock, madvise_walk_vmas",
@@ -70,9 +67,7 @@ def test_the_order_of_dontneed() -> None:
 
 def test_the_order_of_free() -> None:
     """The same around entries that stay: nothing is queued, so nothing is freed."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
 
     assert k.run(0, "free") == [
         "madvise_lock, madvise_walk_vmas",
@@ -93,8 +88,7 @@ def test_the_order_of_free() -> None:
 
 def test_free_clears_accessed_and_dirty_and_flushes() -> None:
     """MADV_FREE cleans the entry, keeps it mapped, records it, and the flush makes every cached dirty entry go."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.write(1)
     names = k.run(0, "free")
 
@@ -116,8 +110,7 @@ def test_free_keeps_the_content_until_reclaim() -> None:
 
 def test_a_page_that_is_clean_already_needs_no_flush() -> None:
     """A second MADV_FREE finds nothing to clear and records nothing."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "free")
 
     assert "flush_tlb_mm_range" not in k.run(0, "free")
@@ -125,8 +118,7 @@ def test_a_page_that_is_clean_already_needs_no_flush() -> None:
 
 def test_a_page_shared_with_a_child_is_not_freed_lazily() -> None:
     """MADV_FREE passes over a page with more than one reference, and over the zero page."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.read(0, 1)
     k.run(0, "fork")
     before = (k.pte(0), k.pte(1))
@@ -163,8 +155,7 @@ def test_free_passes_over_holes_too() -> None:
 
 def test_free_of_shared_memory_is_refused() -> None:
     """MADV_FREE is for private memory (EINVAL)."""
-    k = Kernel(layout="shared")
-    k.write(0)
+    k = written(layout="shared")
     k.run(0, "free")
 
     assert k.pte() & DIRTY
@@ -186,8 +177,7 @@ def test_what_stands_before_a_region_that_refuses_is_done() -> None:
 
 def test_regions_are_walked_one_after_another() -> None:
     """Two regions under one page table are two walks, each under the PTL."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "mprotect", 1, 1, R)
     names = k.run(0, "dontneed", 0, 2)
 
@@ -197,11 +187,9 @@ def test_regions_are_walked_one_after_another() -> None:
 @pytest.mark.parametrize("other", ["dontneed", "free"])
 def test_an_operation_that_passes_over_unflushed_changes_flushes_everything(other: str) -> None:
     """While another gather is open, one that finds the entries already changed still flushes (99baac21e458)."""
-    k = Kernel(cpus=3)
-    k.write(0)
+    k = written(cpus=3)
     k.write(2)
-    k.start(0, "dontneed")
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "dontneed", until="tlb_finish_mmu")
     assert k.cached(2)
     names = k.run(1, other)
 
@@ -214,8 +202,7 @@ def test_both_finishing_orders_flush() -> None:
     """The gather that finishes second flushes what it recorded itself: the first one's full flush came too early."""
     k = Kernel(cpus=3)
     values = [k.write(0, page) for page in (0, 1)]
-    k.start(0, "dontneed", 0)
-    k.past(0, "tlb_gather_mmu")
+    k.start(0, "dontneed", 0, past="tlb_gather_mmu")
     k.start(1, "dontneed", 1)
     k.finish(1)
     assert k.read(2, 0) == values[0]
@@ -227,11 +214,9 @@ def test_both_finishing_orders_flush() -> None:
 
 def test_dontneed_of_a_migration_entry_lets_the_copy_go() -> None:
     """A page that is dropped while it migrates leaves nothing behind: both frames are free at the end."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     free = k.w.free_frames | 1 << k.frame()
-    k.start(1, "migrate")
-    k.until(1, "remove_migration_ptes")
+    k.start(1, "migrate", until="remove_migration_ptes")
     k.run(0, "dontneed")
     k.finish(1)
 
@@ -242,8 +227,7 @@ def test_dontneed_of_a_migration_entry_lets_the_copy_go() -> None:
 @pytest.mark.parametrize("layout", ["private", "huge"])
 def test_a_page_that_is_dropped_is_no_longer_the_parents(layout: str) -> None:
     """When one of two owners drops a shared frame, its object is gone, and stores of the other do not reach it."""
-    k = Kernel(layout=layout)
-    k.write(0)
+    k = written(layout=layout)
     frame = frame_of(k.pmd() if layout == "huge" else k.pte())
     k.run(0, "fork")
     k.run(0, "dontneed", 0, 4)
@@ -254,8 +238,7 @@ def test_a_page_that_is_dropped_is_no_longer_the_parents(layout: str) -> None:
 
 def test_dontneed_works_without_rights() -> None:
     """A page under PROT_NONE is dropped like any other."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "mprotect", 0, 1, 0)
     k.run(0, "dontneed")
     k.run(0, "mprotect", 0, 1, prot(R | W))

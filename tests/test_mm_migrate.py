@@ -15,14 +15,12 @@ from shootdown.machine.geometry import FRAME_BITS, frame_of
 from shootdown.machine.x86 import POISON_FREE
 from shootdown.mm.rmap import find_mapping
 from shootdown.mm.tables import is_migration
-from tests.kernel import Kernel, R
+from tests.kernel import Kernel, R, cached_twice, written
 
 
 def test_the_order_of_steps() -> None:
     """Entry by entry under its PTL, then the flush, the copy, the new entries, and the old frame last."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
 
     assert k.run(0, "migrate") == [
         "folio_isolate_lru",
@@ -64,11 +62,9 @@ def test_the_page_has_a_new_frame_with_its_content() -> None:
 
 def test_a_migration_entry_remembers_the_page() -> None:
     """While a page migrates, its entry is not present, names the old frame and has the marks of RW and DIRTY."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     frame = k.frame()
-    k.start(1, "migrate")
-    k.past(1, "try_to_migrate_one")
+    k.start(1, "migrate", past="try_to_migrate_one")
 
     assert is_migration(k.pte())
     assert k.pte() & (MIGRATION | MIGRATION_WRITE | MIGRATION_DIRTY | PRESENT) == (
@@ -79,10 +75,8 @@ def test_a_migration_entry_remembers_the_page() -> None:
 
 def test_a_store_in_the_window_is_in_the_copy() -> None:
     """Until the flush an old entry takes stores, and they arrive in the new frame."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "arch_tlbbatch_flush")
+    k = written()
+    k.start(1, "migrate", until="arch_tlbbatch_flush")
     value = k.write(0)
     k.finish(1)
 
@@ -94,20 +88,16 @@ def test_nobody_can_use_the_old_frame_during_the_copy() -> None:
     k = Kernel(cpus=3)
     for cpu in range(3):
         k.write(cpu)
-    k.start(1, "migrate")
-    k.until(1, "folio_migrate_copy")
+    k.start(1, "migrate", until="folio_migrate_copy")
 
     assert not any(k.cached(cpu) for cpu in range(3))
 
 
 def test_a_fault_waits_for_the_migration() -> None:
     """An access during the copy waits until the entry is present again, under no lock but mmap_lock."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "folio_migrate_copy")
-    k.start(0, "write")
-    k.until(0, "migration_entry_wait")
+    k = written()
+    k.start(1, "migrate", until="folio_migrate_copy")
+    k.start(0, "write", until="migration_entry_wait")
     assert not k.step(0)
     k.past(1, "remove_migration_pte")
 
@@ -132,12 +122,10 @@ def test_every_mapping_is_found() -> None:
 
 def test_a_pinned_page_stays() -> None:
     """A frame that a copy-on-write break holds is mapped again where it was (EAGAIN), with its rights."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "fork")
     old = k.frame()
-    k.start(0, "write")
-    k.until(0, "cow_user_page")
+    k.start(0, "write", until="cow_user_page")
     names = k.run(1, "migrate")
 
     assert k.frame() == frame_of(k.pte(mm=1)) == old
@@ -149,12 +137,10 @@ def test_a_pinned_page_stays() -> None:
 
 def test_a_frame_in_a_gathers_batch_stays() -> None:
     """A page that munmap has cleared in one space and not yet freed is not migrated in another."""
-    k = Kernel(cpus=3)
-    k.write(0)
+    k = written(cpus=3)
     k.run(0, "fork")
     old = k.frame()
-    k.start(0, "dontneed")
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "dontneed", until="tlb_finish_mmu")
     k.run(1, "migrate", 0, 1, 1)
 
     assert frame_of(k.pte(mm=1)) == old
@@ -188,8 +174,7 @@ def test_there_may_be_nothing_to_migrate(populate: str) -> None:
 
 def test_the_rmap_does_not_take_data_for_entries() -> None:
     """A word of a huge page that looks like an entry is not found as a mapping."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     k.w.machine.write_entry(frame_of(k.pmd()), 0, FRAME_BITS[9] | PRESENT)
 
     assert find_mapping(k.w, 9, migration=False) is None
@@ -197,8 +182,7 @@ def test_the_rmap_does_not_take_data_for_entries() -> None:
 
 def test_a_huge_page_stays() -> None:
     """Migration passes over a huge page."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
 
     assert k.run(1, "migrate") == ["folio_isolate_lru", "return"]
 
@@ -213,10 +197,8 @@ def test_an_address_space_that_is_not_there_has_no_pages() -> None:
 def test_an_entry_that_changed_in_front_of_the_lock_is_left_alone() -> None:
     """Between finding an entry and taking its PTL the page may be dropped: it is neither unmapped nor mapped again."""
     for name in ("try_to_migrate", "remove_migration_ptes"):
-        k = Kernel()
-        k.write(0)
-        k.start(1, "migrate")
-        k.past(1, name)
+        k = written()
+        k.start(1, "migrate", past=name)
         k.run(0, "dontneed")
         k.run(0, "write")
         k.finish(1)
@@ -230,8 +212,7 @@ def test_different_pages_migrate_at_once() -> None:
     k = Kernel()
     values = [k.write(0, page) for page in (0, 1)]
     for cpu in (0, 1):
-        k.start(cpu, "migrate", cpu)
-        k.until(cpu, "folio_migrate_copy")
+        k.start(cpu, "migrate", cpu, until="folio_migrate_copy")
     k.finish(0)
     k.finish(1)
 
@@ -241,10 +222,8 @@ def test_different_pages_migrate_at_once() -> None:
 
 def test_one_migration_of_a_page_at_a_time() -> None:
     """While one CPU holds the page lock, another one gives up at once."""
-    k = Kernel()
-    k.write(0)
-    k.start(0, "migrate")
-    k.until(0, "try_to_migrate")
+    k = written()
+    k.start(0, "migrate", until="try_to_migrate")
 
     assert k.run(1, "migrate") == ["folio_isolate_lru", "return"]
     k.finish(0)
@@ -267,8 +246,7 @@ def test_a_page_under_prot_none_migrates() -> None:
 
 def test_a_clean_page_stays_clean() -> None:
     """DIRTY is neither lost nor made up."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "free")
     k.run(1, "migrate")
 
@@ -278,8 +256,7 @@ def test_a_clean_page_stays_clean() -> None:
 
 def test_soft_dirty_survives() -> None:
     """A page that was marked soft-dirty is soft-dirty after the migration: tracking is not lost (linux-tlb G.3)."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     assert k.pte() & SOFT_DIRTY
     k.run(1, "migrate")
 
@@ -288,11 +265,9 @@ def test_soft_dirty_survives() -> None:
 
 def test_munmap_during_the_copy_lets_both_frames_go() -> None:
     """A page that is unmapped while it migrates is mapped nowhere, and no frame is left over."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     free = k.w.free_frames | 1 << k.frame()
-    k.start(1, "migrate")
-    k.until(1, "remove_migration_ptes")
+    k.start(1, "migrate", until="remove_migration_ptes")
     k.run(0, "munmap")
     k.finish(1)
 

@@ -18,7 +18,7 @@ from shootdown.mm.change_protection import KEPT
 from shootdown.mm.tables import page_prot
 from shootdown.mm.world import VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY
 from shootdown.run.oracle import Violation
-from tests.kernel import Kernel, R, W, X, prot
+from tests.kernel import Kernel, R, W, X, prot, written
 
 FULL = R | W | X
 KINDS = {"read": R, "write": W, "exec": X}
@@ -136,8 +136,7 @@ def test_the_order_of_steps() -> None:
 def test_the_entry_is_zero_between_exchange_and_commit() -> None:
     """The old value is taken out with one exchange; until the commit a walk finds nothing."""
     k = kernel_with(R | W)
-    k.start(0, "mprotect", 0, 1, R)
-    k.past(0, "ptep_modify_prot_start")
+    k.start(0, "mprotect", 0, 1, R, past="ptep_modify_prot_start")
 
     assert k.pte() == 0
     assert k.next(0) == "ptep_modify_prot_commit"
@@ -147,8 +146,7 @@ def test_the_decision_uses_what_the_exchange_returned() -> None:
     """A DIRTY bit that the hardware sets before the exchange survives the change (linux-tlb G.5)."""
     k = kernel_with(R | W)
     k.run(0, "free")
-    k.start(0, "mprotect", 0, 1, R)
-    k.until(0, "ptep_modify_prot_start")
+    k.start(0, "mprotect", 0, 1, R, until="ptep_modify_prot_start")
     assert not k.pte() & DIRTY
     k.write(1)
     k.finish(0)
@@ -160,8 +158,7 @@ def test_a_window_is_open_until_the_flush() -> None:
     """A store through an old entry still succeeds between the commit and the flush, and its effect stays."""
     k = kernel_with(R | W)
     k.write(1)
-    k.start(0, "mprotect", 0, 1, R)
-    k.until(0, "flush_tlb_mm_range")
+    k.start(0, "mprotect", 0, 1, R, until="flush_tlb_mm_range")
     value = k.write(1)
     k.finish(0)
 
@@ -251,8 +248,7 @@ def test_rw_does_not_come_to_the_zero_page() -> None:
 
 def test_rw_does_not_come_back_for_a_write_protected_page() -> None:
     """A page that userfaultfd tracks stays write-protected through mprotect."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "uffd_register")
     k.run(0, "uffd_wp")
     for rights in (R, R | W):
@@ -264,8 +260,7 @@ def test_rw_does_not_come_back_for_a_write_protected_page() -> None:
 
 def test_a_shared_page_gets_rw_back() -> None:
     """A shared region's page is writable whenever its region is."""
-    k = Kernel(layout="shared")
-    k.write(0)
+    k = written(layout="shared")
     k.run(0, "mprotect", 0, 1, R)
     assert not k.pte() & RW
     k.run(0, "mprotect", 0, 1, R | W)
@@ -275,10 +270,8 @@ def test_a_shared_page_gets_rw_back() -> None:
 
 def test_a_migration_entry_is_changed_in_place() -> None:
     """An entry under migration loses its write mark and is not recorded in the gather."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "folio_migrate_copy")
+    k = written()
+    k.start(1, "migrate", until="folio_migrate_copy")
     assert k.pte() & MIGRATION_WRITE
     names = k.run(0, "mprotect", 0, 1, R)
 
@@ -290,10 +283,8 @@ def test_a_migration_entry_is_changed_in_place() -> None:
 
 def test_the_flush_of_a_migration_is_not_left_behind() -> None:
     """A protection change of an entry whose unmapping is not flushed yet flushes first (3ea277194daa)."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "flush before copy")
+    k = written()
+    k.start(1, "migrate", until="flush before copy")
     assert k.cached(0)
     names = k.run(0, "mprotect", 0, 1, R)
 

@@ -5,7 +5,7 @@ import pytest
 from shootdown.machine.entry import DIRTY, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from shootdown.machine.geometry import PAGES, frame_of
 from shootdown.mm.world import NOBODY, VM_UFFD_WP
-from tests.kernel import Kernel, R, W, X
+from tests.kernel import Kernel, R, W, X, written
 
 
 def kernel_with_hole(cpus: int = 2) -> Kernel:
@@ -71,8 +71,7 @@ def test_the_old_address_is_flushed_before_the_locks_go() -> None:
 
 def test_within_one_table_there_is_one_lock() -> None:
     """A move inside one page table takes its PTL once."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "munmap", 2, 2)
     names = k.run(0, "mremap", 0, 1, 2)
 
@@ -83,8 +82,7 @@ def test_within_one_table_there_is_one_lock() -> None:
 def test_both_table_locks_are_held_during_the_move() -> None:
     """From the first move to the end of the flush the CPU holds the PTLs of both tables."""
     k = kernel_with_hole()
-    k.start(0, "mremap", 0, 1, 4)
-    k.until(0, "move_ptes")
+    k.start(0, "mremap", 0, 1, 4, until="move_ptes")
     while k.next(0) != "pte_unlock":
         assert k.w.ptl[:2] == [0, 0]
         k.step(0)
@@ -98,8 +96,7 @@ def test_a_window_is_open_until_the_flush() -> None:
     """A store through an entry of the old address reaches the page at its new address."""
     k = kernel_with_hole()
     k.write(1)
-    k.start(0, "mremap", 0, 1, 4)
-    k.until(0, "flush_tlb_mm_range")
+    k.start(0, "mremap", 0, 1, 4, until="flush_tlb_mm_range")
     value = k.write(1)
     k.finish(0)
 
@@ -241,8 +238,7 @@ def test_what_is_no_whole_table_moves_by_its_entries(page: int, count: int, targ
 def test_a_move_of_a_table_waits_for_the_rmap() -> None:
     """Who has found a page by the rmap has the table's lock, and the move begins after it."""
     k = kernel_with_hole()
-    k.start(1, "migrate")
-    k.past(1, "pte_lock")
+    k.start(1, "migrate", past="pte_lock")
     k.start(0, "mremap", 0, 4, 4)
     while k.step(0):
         pass
@@ -362,8 +358,7 @@ def test_a_migration_entry_moves_and_is_found() -> None:
     """A page that migrates while it moves is mapped at its new address with the new frame."""
     k = kernel_with_hole()
     old = k.frame(0)
-    k.start(1, "migrate", 0)
-    k.until(1, "remove_migration_ptes")
+    k.start(1, "migrate", 0, until="remove_migration_ptes")
     k.run(0, "mremap", 0, 1, 4)
     k.finish(1)
 

@@ -3,14 +3,12 @@
 import pytest
 
 from shootdown.machine.x86 import POISON_FREE
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, cached_twice, prot, written
 
 
 def test_the_order_of_steps() -> None:
     """Regions, gather, entries under the PTL, table unhooked, flush, free, and the lock released at the very end."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
 
     assert k.run(0, "munmap", 0, 4) == [
         "mmap_write_lock, do_vmi_align_munmap, mmap_write_downgrade",
@@ -68,11 +66,9 @@ def test_a_frame_is_freed_behind_the_flush() -> None:
 
 def test_a_window_is_open_until_the_flush() -> None:
     """A CPU that has the page cached goes on reading and writing it until its own TLB is flushed."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.write(1)
-    k.start(0, "munmap")
-    k.until(0, "flush_tlb_mm_range")
+    k.start(0, "munmap", until="flush_tlb_mm_range")
 
     assert k.read(1) == 2
     assert k.write(1) == 3
@@ -80,8 +76,7 @@ def test_a_window_is_open_until_the_flush() -> None:
 
 def test_a_table_is_freed_when_no_region_needs_it() -> None:
     """The page table goes with the last region above it, not before, and after the flush."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     table = k.pmd() >> 12 & 3
     k.run(0, "munmap", 0, 3)
     assert k.journal.freed_tables == []
@@ -178,9 +173,7 @@ def test_a_freed_frame_is_reused_at_once() -> None:
 
 def test_unmapping_and_mapping_again_gives_zeros() -> None:
     """A new private mapping at an old place has none of the old content."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
     k.run(0, "munmap")
     k.run(0, "mmap", 0, 1, prot(R | W))
 
@@ -192,10 +185,8 @@ def test_freeing_a_table_waits_for_its_lock(first: int) -> None:
     """A kernel thread that is inside the table keeps it from being unhooked."""
     k = Kernel(pages=8)
     k.write(0, first)
-    k.start(0, "munmap", first, 4)
-    k.until(0, "free_pgtables")
-    k.start(1, "age", first)
-    k.past(1, "pte_lock")
+    k.start(0, "munmap", first, 4, until="free_pgtables")
+    k.start(1, "age", first, past="pte_lock")
 
     assert not k.step(0)
     k.past(1, "pte_unlock")

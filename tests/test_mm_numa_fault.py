@@ -8,7 +8,7 @@ from shootdown.mm.numa_scan import MOVE
 from shootdown.mm.tables import is_migration
 from shootdown.optimized.policies import REGISTRY
 from shootdown.reference.eager import EagerFlush
-from tests.kernel import Kernel
+from tests.kernel import Kernel, written
 
 HINT = "do_huge_pmd_numa_page"
 RECHECK = "pmd_same, page_ref_freeze"
@@ -46,8 +46,7 @@ def test_a_small_page_whose_scan_has_not_flushed() -> None:
     """With the scan's flush pending the migration flushes before it copies (20841405940e)."""
     k = Kernel(cpus=3)
     k.write(2)
-    k.start(0, "numa_scan", arg=MOVE)
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "numa_scan", arg=MOVE, until="tlb_finish_mmu")
     names = k.run(1, "read")
 
     assert names.index("arch_tlbbatch_flush") < names.index("folio_migrate_copy")
@@ -134,8 +133,7 @@ def test_a_flush_under_the_lock_beside_a_scan() -> None:
     """With the scan's flush pending, 2 MiB are flushed under the PMD lock, before the copy."""
     k = Kernel(cpus=3, layout="huge")
     k.write(2)
-    k.start(0, "numa_scan", 0, FANOUT, MOVE)
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "numa_scan", 0, FANOUT, MOVE, until="tlb_finish_mmu")
     names = k.run(1, "read")
     flush = names.index("flush_tlb_mm_range")
 
@@ -170,10 +168,8 @@ def test_a_huge_page_that_fork_shares_stays() -> None:
 def test_a_second_fault_waits_for_the_copy() -> None:
     """A fault that meets the page locked leaves the PMD lock, waits, and finds the copy."""
     k = misplaced()
-    k.start(1, "read")
-    k.until(1, "migrate_page_copy")
-    k.start(2, "write")
-    k.until(2, "folio_lock")
+    k.start(1, "read", until="migrate_page_copy")
+    k.start(2, "write", until="folio_lock")
 
     assert not k.step(2)
     assert k.w.pmd_lock[0] == -1
@@ -191,8 +187,7 @@ def test_whoever_changes_the_pmd_meanwhile_wins(name: str) -> None:
     k.write(0)
     k.run(0, "numa_scan", 0, FANOUT, MOVE)
     old = frame_of(k.pmd())
-    k.start(1, "read")
-    k.until(1, RECHECK)
+    k.start(1, "read", until=RECHECK)
     k.w.pmd_lock[0] = -1
     k.run(2, name, 0, FANOUT)
     k.w.pmd_lock[0] = 1
@@ -210,8 +205,7 @@ def test_a_stale_sight_of_the_hint() -> None:
     """A fault that comes after another one finds the PMD changed under the lock, and goes back to its access."""
     k = misplaced()
     for cpu in (1, 2):
-        k.start(cpu, "read", cpu)
-        k.until(cpu, "pmd_lock")
+        k.start(cpu, "read", cpu, until="pmd_lock")
     k.finish(1)
     k.finish(2)
 
@@ -234,8 +228,7 @@ def test_the_reference_moves_pages_too() -> None:
 def test_none_before_the_copy(policy: str) -> None:
     """The fault clears the PMD and flushes before it stores the copy's entry; the mended code does neither."""
     k = misplaced(policy=policy)
-    k.start(1, "read")
-    k.past(1, RECHECK)
+    k.start(1, "read", past=RECHECK)
     broken = REGISTRY[policy].fault is not None
 
     assert (k.pmd() == 0) == broken
@@ -248,8 +241,7 @@ def test_a_question_in_front_of_the_lock() -> None:
     flushed = {}
     for policy in ("linux", "pending-asked-unlocked"):
         k = misplaced(policy=policy)
-        k.start(1, "read")
-        k.until(1, "pmd_lock")
+        k.start(1, "read", until="pmd_lock")
         k.state.pending[0] += 1
         names = k.finish(1)
         flushed[policy] = "flush_tlb_mm_range" in names
@@ -260,12 +252,10 @@ def test_a_question_in_front_of_the_lock() -> None:
 def test_a_protnone_entry_and_the_rmap() -> None:
     """protnone-unflushed takes a PROTNONE entry for one in no TLB; reclaim and migration then do not flush."""
     for policy, batch in (("linux", 1), ("protnone-unflushed", 0)):
-        k = Kernel(policy, cpus=3)
-        k.write(0)
+        k = written(policy, cpus=3)
         k.run(0, "numa_scan")
         k.state.pending[0] += 1
-        k.start(1, "migrate")
-        k.past(1, "try_to_migrate_one")
+        k.start(1, "migrate", past="try_to_migrate_one")
 
         assert is_migration(k.pte())
         assert k.state.batched[0] == batch

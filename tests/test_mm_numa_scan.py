@@ -17,7 +17,7 @@ from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.numa_scan import MOVE, STAY
 from shootdown.mm.tables import is_migration
 from shootdown.mm.world import SPURIOUS
-from tests.kernel import Kernel, R, W, X
+from tests.kernel import Kernel, R, W, X, written
 
 ALL = 4
 
@@ -38,8 +38,7 @@ def is_hint(entry: int) -> bool:
 
 def test_an_entry_becomes_protnone_and_keeps_what_it_was() -> None:
     """PRESENT, USER and NX go; the frame, RW, D, A and the marks stay."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     before = k.pte()
     k.run(0, "numa_scan")
 
@@ -109,8 +108,7 @@ def test_the_zero_page_and_holes_are_left_alone() -> None:
 
 def test_a_page_that_fork_shares_is_left_alone() -> None:
     """A private page with two owners takes no hint; with one owner again it does."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "fork")
     k.run(0, "numa_scan")
     assert not is_hint(k.pte())
@@ -124,8 +122,7 @@ def test_a_page_that_fork_shares_is_left_alone() -> None:
 @pytest.mark.parametrize("kind", ["private", "shared"])
 def test_which_regions_are_scanned(rights: int, kind: str) -> None:
     """Inaccessible regions are not, and neither are those of files and shared memory that can only be read."""
-    k = Kernel(layout=kind)
-    k.write(0)
+    k = written(layout=kind)
     k.run(0, "mprotect", arg=rights)
     before = k.pte()
     k.run(0, "numa_scan")
@@ -137,8 +134,7 @@ def test_which_regions_are_scanned(rights: int, kind: str) -> None:
 
 def test_a_dirty_folio_is_left_alone() -> None:
     """A page of the file takes no hint before it has been written back."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     k.run(0, "numa_scan")
     assert not is_hint(k.pte())
     k.run(0, "writeback")
@@ -151,8 +147,7 @@ def test_a_dirty_folio_is_left_alone() -> None:
 
 def test_part_of_a_huge_page_is_split() -> None:
     """A scan of one page of a huge one splits it; the others stay present."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     k.run(0, "numa_scan", 1)
 
     assert [is_hint(k.pte(page)) for page in range(ALL)] == [False, True, False, False]
@@ -235,8 +230,7 @@ def test_a_hinted_page_is_aged_reclaimed_and_moved() -> None:
 
 def test_a_lazily_freed_page_that_is_dirty_again_is_kept() -> None:
     """A store before the scan leaves D in the PROTNONE entry, and reclaim goes by it."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "free")
     k.write(0)
     k.run(0, "numa_scan")
@@ -247,8 +241,7 @@ def test_a_lazily_freed_page_that_is_dirty_again_is_kept() -> None:
 
 def test_khugepaged_collapses_hinted_pages() -> None:
     """A collapse copies PROTNONE pages like any other; the huge page is present."""
-    k = Kernel(layout="huge", pages=4)
-    k.write(0)
+    k = written(layout="huge", pages=4)
     k.run(0, "dontneed", 1)
     k.run(0, "numa_scan", 0, ALL)
     k.run(1, "collapse")
@@ -261,8 +254,7 @@ def test_two_cpus_fault_on_one_hint() -> None:
     """The second one finds the entry changed under the PTL, and goes back to its access."""
     k = hinted()
     for cpu in (1, 2):
-        k.start(cpu, "read")
-        k.until(cpu, "pte_lock")
+        k.start(cpu, "read", until="pte_lock")
     k.finish(1)
     names = k.finish(2)
 
@@ -272,10 +264,8 @@ def test_two_cpus_fault_on_one_hint() -> None:
 
 def test_the_scan_waits_for_mprotect() -> None:
     """The scan holds mmap_lock for reading: beside a page fault, never beside mprotect."""
-    k = Kernel()
-    k.write(0)
-    k.start(0, "mprotect", arg=R)
-    k.past(0, "mmap_write_lock, mprotect_fixup")
+    k = written()
+    k.start(0, "mprotect", arg=R, past="mmap_write_lock, mprotect_fixup")
     k.start(1, "numa_scan")
 
     assert not k.step(1)
@@ -283,10 +273,8 @@ def test_the_scan_waits_for_mprotect() -> None:
 
 def test_a_migration_entry_loses_the_right_to_write() -> None:
     """A scan that meets a migration entry leaves it in place, read-only (make_readable_migration_entry)."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "folio_migrate_copy")
+    k = written()
+    k.start(1, "migrate", until="folio_migrate_copy")
     k.run(0, "numa_scan")
     assert is_migration(k.pte())
     k.finish(1)
@@ -298,8 +286,7 @@ def test_a_migration_entry_loses_the_right_to_write() -> None:
 @pytest.mark.parametrize("where", [STAY, MOVE])
 def test_a_scan_says_which_pages_are_misplaced(where: int) -> None:
     """MOVE marks the frames of the range, STAY clears the marks; a freed frame has none."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.write(0, 1)
     k.run(0, "numa_scan", 0, 1, MOVE)
     k.run(0, "numa_scan", 0, 1, where)

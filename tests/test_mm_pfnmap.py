@@ -8,7 +8,7 @@ from shootdown.mm.numa_scan import MOVE
 from shootdown.mm.tables import is_special
 from shootdown.mm.world import VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP
 from shootdown.reference.eager import EagerFlush
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, written
 
 
 def driver(cpus: int = 3, pages: int = 2, policy: str = "linux") -> Kernel:
@@ -52,8 +52,7 @@ def test_the_order_of_munmap() -> None:
 def test_munmap_of_other_memory_has_no_such_steps() -> None:
     """What is counted is flushed at the gather's end, and is not in i_mmap."""
     for layout in ("private", "shared", "file"):
-        k = Kernel(layout=layout)
-        k.write(0)
+        k = written(layout=layout)
         steps = k.run(1, "munmap")
 
         assert not {"tlb_end_vma", "i_mmap_lock_write, unlink_file_vma"} & set(steps)
@@ -64,8 +63,7 @@ def test_whether_munmap_flushes_before_the_region_is_unlinked(policy: str) -> No
     """No TLB has the page when i_mmap loses its region; the fault leaves it there, lazy shootdown does not."""
     k = driver(policy=policy)
     k.read(2)
-    k.start(0, "munmap")
-    k.until(0, "free_pgtables")
+    k.start(0, "munmap", until="free_pgtables")
 
     assert bool(k.w.machine.tlb[2]) == (policy == "pfnmap-unflushed")
 
@@ -142,11 +140,9 @@ def test_an_unflushed_zap_is_flushed_by_who_comes_second() -> None:
     """The region is still in i_mmap: the gather is nested, and flushes everything although it has zapped nothing."""
     k = driver()
     k.write(2)
-    k.start(0, "munmap")
-    k.until(0, "tlb_end_vma")
+    k.start(0, "munmap", until="tlb_end_vma")
     assert k.w.machine.tlb[2]
-    k.start(1, "revoke")
-    k.until(1, "i_mmap_unlock_read, the driver frees its pages")
+    k.start(1, "revoke", until="i_mmap_unlock_read, the driver frees its pages")
 
     assert not k.w.machine.tlb[2]
     k.finish(1)
@@ -164,11 +160,9 @@ def test_who_waits_for_a_revocation() -> None:
         k = driver(pages=3)
         k.read(2, 1)
         k.run(0, "munmap", 2)
-        k.start(1, "revoke")
-        k.until(1, "i_mmap_unlock_read, the driver frees its pages")
+        k.start(1, "revoke", until="i_mmap_unlock_read, the driver frees its pages")
         k.run(2, "revoke")
-        k.start(0, name, 0, 1, 2)
-        k.until(0, step)
+        k.start(0, name, 0, 1, 2, until=step)
 
         assert not k.step(0), f"{name} goes on under i_mmap_rwsem"
         k.step(1)
@@ -180,8 +174,7 @@ def test_a_revocation_waits_for_a_move() -> None:
     """Mremap has i_mmap_rwsem for writing until the old address is flushed, so the page is found at its new one."""
     k = driver()
     k.read(2)
-    k.start(0, "mremap", 0, 1, 1)
-    k.until(0, "move_ptes")
+    k.start(0, "mremap", 0, 1, 1, until="move_ptes")
     k.start(1, "revoke")
 
     assert not k.step(1)
@@ -211,10 +204,8 @@ def test_a_child_that_is_copied_during_a_revocation_loses_the_page_too() -> None
         k = driver()
         k.write(0)
         frame = k.frame()
-        k.start(0, "fork")
-        k.until(0, paused)
-        k.start(1, "revoke")
-        k.until(1, "tlb_gather_mmu")
+        k.start(0, "fork", until=paused)
+        k.start(1, "revoke", until="tlb_gather_mmu")
         k.finish(0)
         k.finish(1)
 
@@ -289,8 +280,7 @@ def test_the_reference_runs_the_same() -> None:
     k = Kernel(EagerFlush(), layout="pfnmap", cpus=3)
     k.write(2)
     frame = k.frame()
-    k.start(0, "munmap")
-    k.until(0, "free_pgtables")
+    k.start(0, "munmap", until="free_pgtables")
     k.run(1, "revoke")
 
     assert k.journal.freed_frames == [frame]

@@ -11,7 +11,7 @@ from shootdown.mm.tables import allowance, page_prot
 from shootdown.mm.world import VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT
 from shootdown.run.lockstep import ACCERR
 from shootdown.scenario import kinds
-from tests.kernel import Kernel, R, W, X
+from tests.kernel import Kernel, R, W, X, written
 
 KEY1 = 1 << PKEY_SHIFT
 RIGHTS = {name: arg for arg, name in enumerate(KEY_RIGHTS.names)}
@@ -46,8 +46,7 @@ def test_the_key_is_part_of_vm_page_prot(rights: int) -> None:
 
 def test_only_the_key_changes() -> None:
     """A region whose rights stay gets its key, and so does the entry, which is flushed; loads and stores are denied."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     old = k.pte()
     names = keyed(k)
 
@@ -60,8 +59,7 @@ def test_only_the_key_changes() -> None:
 
 def test_the_same_key_and_rights_change_nothing() -> None:
     """No entry is visited, no gather is opened."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     keyed(k)
 
     assert "tlb_gather_mmu" not in keyed(k)
@@ -69,8 +67,7 @@ def test_the_same_key_and_rights_change_nothing() -> None:
 
 def test_mprotect_keeps_the_key() -> None:
     """What pkey_mprotect has given stays until the next one, also while the region allows nothing."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     keyed(k, 2)
     for rights in (R, 0, R | W):
         k.run(0, "mprotect", 0, 1, rights)
@@ -150,8 +147,7 @@ KEEPERS = [
 @pytest.mark.parametrize("what", KEEPERS)
 def test_whoever_makes_an_entry_anew_gives_it_the_key(what: Callable[[Kernel], int]) -> None:
     """Copied, moved or derived from the region, the entry has the key of the page; the run is legal."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     keyed(k)
     k.write(0)
 
@@ -161,8 +157,7 @@ def test_whoever_makes_an_entry_anew_gives_it_the_key(what: Callable[[Kernel], i
 
 def test_a_huge_page() -> None:
     """A huge PMD has the key of its region; in part of it the page is split, and each part has the key of its own."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     keyed(k, count=4)
     assert k.pmd() & PSE
     assert key_of_entry(k.pmd()) == 1
@@ -173,8 +168,7 @@ def test_a_huge_page() -> None:
 
 def test_a_collapse_needs_one_key() -> None:
     """Regions of two keys are two regions; of one key, the huge page has it."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     keyed(k, 1, page=1)
     k.run(1, "collapse", 0, 1, 0)
     assert not k.pmd() & PSE
@@ -202,8 +196,7 @@ def test_what_the_register_denies(rights: str, denied: int, *, mapped: bool) -> 
 
 def test_wrpkru_is_one_step_and_no_flush() -> None:
     """User code, which the kernel does not see."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     keyed(k)
     k.write(0)
     flushes = k.w.costs.copy()
@@ -266,10 +259,8 @@ def test_a_fault_of_the_old_key_may_be_delivered_behind_the_window() -> None:
     k.read(0)
     wrpkru(k, "none k1", 1)
     k.w.machine.fill(1, 0)
-    k.start(0, "pkey_mprotect", 0, 1, R | W)
-    k.past(0, "ptep_modify_prot_commit")
-    k.start(1, "read")
-    k.past(1, "access")
+    k.start(0, "pkey_mprotect", 0, 1, R | W, past="ptep_modify_prot_commit")
+    k.start(1, "read", past="access")
     k.finish(0)
     k.finish(1)
 

@@ -5,7 +5,7 @@ import pytest
 from shootdown.machine.entry import PSE
 from shootdown.machine.geometry import frame_of
 from shootdown.mm.mmap import HUGE, SHARED
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, prot, written
 
 EMPTY = "zap_empty_pte_table"
 LOCK = "pte_lock, flush_tlb_batched_pending"
@@ -14,8 +14,7 @@ IF_EMPTY = "zap_pte_table_if_empty"
 
 def test_the_table_goes_with_its_last_entry() -> None:
     """Region stays, table is unhooked under the PTL, and freed after a flush that reaches lazy CPUs too."""
-    k = Kernel(batch=8)
-    k.write(0)
+    k = written(batch=8)
     table = frame_of(k.pmd())
     k.run(1, "read")
     k.run(1, "lazy")
@@ -65,8 +64,7 @@ def test_of_two_tables_the_covered_one_goes() -> None:
 
 def test_free_and_migration_and_swap_keep_it() -> None:
     """Nobody else frees tables: not MADV_FREE with its reclaim, nor swap."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "free", 0, 4)
     k.run(1, "reclaim")
 
@@ -76,8 +74,7 @@ def test_free_and_migration_and_swap_keep_it() -> None:
 
 def test_a_marker_keeps_its_table() -> None:
     """Shared memory that stays write-protected has something in the table (any_skipped)."""
-    k = Kernel(layout="shared")
-    k.write(0)
+    k = written(layout="shared")
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 0, 1)
     k.run(0, "dontneed", 0, 4)
@@ -105,8 +102,7 @@ def test_what_was_mapped_meanwhile_keeps_the_table() -> None:
     k = Kernel(batch=2)
     for page in range(4):
         k.write(0, page)
-    k.start(0, "dontneed", 0, 4)
-    k.until(0, IF_EMPTY)
+    k.start(0, "dontneed", 0, 4, until=IF_EMPTY)
     value = k.write(1, 2)
     k.finish(0)
 
@@ -116,10 +112,8 @@ def test_what_was_mapped_meanwhile_keeps_the_table() -> None:
 
 def test_the_pmd_lock_is_only_tried() -> None:
     """Who holds the PTL does not wait for the PMD lock: the table is looked at again without the PTL."""
-    k = Kernel(pages=8, batch=8)
-    k.write(0)
-    k.start(0, "dontneed", 0, 4)
-    k.until(0, EMPTY)
+    k = written(pages=8, batch=8)
+    k.start(0, "dontneed", 0, 4, until=EMPTY)
     k.w.pmd_lock[0] = 1
     k.past(0, EMPTY)
     assert k.pmd()
@@ -136,11 +130,9 @@ def test_the_pmd_lock_is_only_tried() -> None:
 @pytest.mark.parametrize("other", ["uffd_wp", "numa_scan", "free", "dontneed"])
 def test_a_walk_finds_no_table_any_more(other: str) -> None:
     """Who has read the PMD and waits for the PTL looks again, and passes over what is not there."""
-    k = Kernel(cpus=3, batch=8)
-    k.write(0)
+    k = written(cpus=3, batch=8)
     k.run(0, "uffd_register", 0, 4)
-    k.start(1, other, 0, 4)
-    k.until(1, LOCK)
+    k.start(1, other, 0, 4, until=LOCK)
     k.run(0, "dontneed", 0, 4)
     k.finish(1)
 
@@ -161,8 +153,7 @@ def test_a_walk_finds_a_huge_page_instead(other: str, *, is_kept: bool) -> None:
         k.write(0, page)
     k.run(0, "mmap", 3, 1, prot(R | W, HUGE))
     k.run(0, "uffd_register", 0, 4)
-    k.start(1, other, 0, 4)
-    k.until(1, LOCK)
+    k.start(1, other, 0, 4, until=LOCK)
     k.run(0, "dontneed", 0, 4)
     value = k.write(2, 1)
     assert k.pmd() & PSE
@@ -175,10 +166,8 @@ def test_a_walk_finds_a_huge_page_instead(other: str, *, is_kept: bool) -> None:
 
 def test_a_fault_that_finds_the_table_gone_tries_again() -> None:
     """A fault that has read the PMD maps its page into the table that stands there later."""
-    k = Kernel(cpus=3, batch=8)
-    k.write(0)
-    k.start(1, "write", 1)
-    k.until(1, "do_anonymous_page")
+    k = written(cpus=3, batch=8)
+    k.start(1, "write", 1, until="do_anonymous_page")
     k.run(0, "dontneed", 0, 4)
     k.finish(1)
 
@@ -188,10 +177,8 @@ def test_a_fault_that_finds_the_table_gone_tries_again() -> None:
 
 def test_a_migration_of_a_dropped_page_ends() -> None:
     """A migration entry is cleared like any other, and the table goes."""
-    k = Kernel(batch=8)
-    k.write(0)
-    k.start(1, "migrate")
-    k.until(1, "remove_migration_ptes")
+    k = written(batch=8)
+    k.start(1, "migrate", until="remove_migration_ptes")
     k.run(0, "dontneed", 0, 4)
     k.finish(1)
 
@@ -201,13 +188,10 @@ def test_a_migration_of_a_dropped_page_ends() -> None:
 
 def test_a_lockless_walk_holds_the_table_back() -> None:
     """pin_user_pages_fast has read the PMD: the table is unhooked, and freed when the walk has ended."""
-    k = Kernel(batch=8)
-    k.write(0)
+    k = written(batch=8)
     table = frame_of(k.pmd())
-    k.start(1, "pin")
-    k.until(1, "gup_fast_pte_range, pte_offset_map")
-    k.start(0, "dontneed", 0, 4)
-    k.past(0, EMPTY)
+    k.start(1, "pin", until="gup_fast_pte_range, pte_offset_map")
+    k.start(0, "dontneed", 0, 4, past=EMPTY)
     k.step(1)
     k.finish(1)
     k.finish(0)

@@ -5,7 +5,7 @@ import pytest
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.mmap import FILE
 from shootdown.mm.page_cache import mapped_at
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, prot, written
 
 PUNCH = "punch"
 
@@ -38,8 +38,7 @@ def test_a_region_without_an_entry_is_visited() -> None:
     """Another zap has cleared the entry and not flushed: the hole is not there before everything is flushed."""
     k = Kernel(layout="file")
     k.read(1)
-    k.start(0, "dontneed")
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "dontneed", until="tlb_finish_mmu")
     assert k.cached(1)
     k.run(1, PUNCH)
 
@@ -49,8 +48,7 @@ def test_a_region_without_an_entry_is_visited() -> None:
 def test_what_is_read_in_meanwhile_is_punched_too() -> None:
     """A fault after the begin of a hole in a page that no folio has: the folio goes as well."""
     k = Kernel(layout="file")
-    k.start(1, PUNCH)
-    k.until(1, "truncate_inode_pages_range")
+    k.start(1, PUNCH, until="truncate_inode_pages_range")
     k.read(0)
     frame = k.frame(0)
     k.finish(1)
@@ -63,11 +61,9 @@ def test_what_a_region_leaves_is_found_by_the_reverse_map() -> None:
     """A munmap has taken the region out when the walk comes to it, and not its entry."""
     k = Kernel(layout="file")
     k.read(0)
-    k.start(1, PUNCH)
-    k.until(1, "zap_pte_range")
+    k.start(1, PUNCH, until="zap_pte_range")
     frame = k.frame(0)
-    k.start(0, "munmap")
-    k.until(0, "pte_lock, flush_tlb_batched_pending")
+    k.start(0, "munmap", until="pte_lock, flush_tlb_batched_pending")
     k.finish(1)
 
     assert k.w.free_frames >> frame & 1
@@ -79,8 +75,7 @@ def test_a_new_region_in_the_place_of_the_files_is_left_alone() -> None:
     """Private memory is mapped at the address before the walk comes to it."""
     k = Kernel(layout="file")
     k.read(0)
-    k.start(1, PUNCH)
-    k.until(1, "unmap_mapping_range")
+    k.start(1, PUNCH, until="unmap_mapping_range")
     k.run(0, "munmap")
     k.run(0, "mmap", arg=prot(R | W))
     value = k.write(0)
@@ -91,8 +86,7 @@ def test_a_new_region_in_the_place_of_the_files_is_left_alone() -> None:
 
 def test_the_page_is_unmapped_in_every_space_and_reads_as_zeros() -> None:
     """Parent and child lose it, the frame is free, and both see one new page of the file."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
     k.write(1)
@@ -109,8 +103,7 @@ def test_the_page_is_unmapped_in_every_space_and_reads_as_zeros() -> None:
 
 def test_what_was_written_back_is_gone() -> None:
     """The hole is in the backing store as well, whether the page is in memory or not."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     k.run(1, "writeback")
     k.run(1, PUNCH)
     assert k.w.disk == {}
@@ -123,29 +116,21 @@ def test_what_was_written_back_is_gone() -> None:
 @pytest.mark.parametrize("other", ["writeback", "migrate"])
 def test_it_waits_for_who_has_the_folio(other: str) -> None:
     """A folio is not dropped while it is written or copied."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     k.start(0, other)
     while not k.w.page_lock:
         k.step(0)
     k.start(1, PUNCH)
-    assert not k.step(1)
-    k.finish(0)
-    k.finish(1)
+    k.waits(1, until_end_of=0)
     assert k.w.shared[PAGES] == -1
 
 
 def test_a_fault_waits_until_the_folio_is_gone() -> None:
     """No fault maps a folio that is about to be freed."""
-    k = Kernel(layout="file")
-    k.write(0)
-    k.start(1, PUNCH)
-    k.until(1, "truncate_inode_folio")
-    k.start(0, "read")
-    k.until(0, "do_anonymous_page")
-    assert not k.step(0)
-    k.finish(1)
-    k.finish(0)
+    k = written(layout="file")
+    k.start(1, PUNCH, until="truncate_inode_folio")
+    k.start(0, "read", until="do_anonymous_page")
+    k.waits(0, until_end_of=1)
     assert k.read(0) == 0
 
 
@@ -154,10 +139,8 @@ def test_a_mapping_that_moves_is_found_at_its_new_place() -> None:
     k = Kernel(layout="empty", cpus=3)
     k.run(0, "mmap", 0, 1, prot(R | W, FILE))
     k.write(2)
-    k.start(0, "mremap", 0, 1, 1)
-    k.until(0, "move_ptes")
-    k.start(1, PUNCH)
-    k.until(1, "tlb_gather_mmu")
+    k.start(0, "mremap", 0, 1, 1, until="move_ptes")
+    k.start(1, PUNCH, until="tlb_gather_mmu")
     k.step(1)
     k.finish(0)
     k.finish(1)

@@ -2,13 +2,12 @@
 
 from shootdown.machine.entry import DIRTY
 from shootdown.machine.x86 import POISON_FREE
-from tests.kernel import Kernel
+from tests.kernel import Kernel, written
 
 
 def lazily_free(cpus: int = 2) -> Kernel:
     """A kernel whose page 0 was stored to, value 1, and freed lazily."""
-    k = Kernel(cpus=cpus)
-    k.write(0)
+    k = written(cpus=cpus)
     k.run(0, "free")
     return k
 
@@ -60,8 +59,7 @@ def test_a_page_that_was_written_again_is_kept() -> None:
 
 def test_a_page_that_nobody_gave_up_is_kept() -> None:
     """Reclaim passes over a page that MADV_FREE did not mark."""
-    k = Kernel()
-    k.write(0)
+    k = written()
 
     assert k.run(1, "reclaim") == ["shrink_folio_list", "return"]
 
@@ -81,8 +79,7 @@ def test_a_store_through_a_clean_entry_traps() -> None:
     k = lazily_free()
     k.read(1)
     frame = k.frame()
-    k.start(0, "reclaim")
-    k.until(0, "arch_tlbbatch_flush")
+    k.start(0, "reclaim", until="arch_tlbbatch_flush")
     assert k.cached(1)
     value = k.write(1)
     k.finish(0)
@@ -96,8 +93,7 @@ def test_a_load_in_the_window_sees_the_old_content() -> None:
     """Until the flush a clean cached entry still shows the old frame."""
     k = lazily_free()
     k.read(1)
-    k.start(0, "reclaim")
-    k.until(0, "arch_tlbbatch_flush")
+    k.start(0, "reclaim", until="arch_tlbbatch_flush")
 
     assert k.read(1) == 1
 
@@ -106,8 +102,7 @@ def test_mprotect_flushes_what_reclaim_put_off() -> None:
     """A protection change that finds the entry gone does not trust that it was flushed (3ea277194daa)."""
     k = lazily_free(cpus=3)
     k.read(2)
-    k.start(0, "reclaim")
-    k.until(0, "arch_tlbbatch_flush")
+    k.start(0, "reclaim", until="arch_tlbbatch_flush")
     names = k.run(1, "mprotect", 0, 1, 0)
 
     assert "flush_tlb_mm_range" in names
@@ -118,8 +113,7 @@ def test_mprotect_flushes_what_reclaim_put_off() -> None:
 def test_reclaim_and_migration_exclude_each_other() -> None:
     """The page lock is one for both."""
     k = lazily_free()
-    k.start(0, "migrate")
-    k.until(0, "try_to_migrate")
+    k.start(0, "migrate", until="try_to_migrate")
 
     assert k.run(1, "reclaim") == ["shrink_folio_list", "return"]
 

@@ -19,7 +19,7 @@ from shootdown.mm.tables import is_migration, is_swap
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario.corpus import load
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, cached_twice, written
 
 
 def swapped_out(pages: int = 1, cpus: int = 2) -> Kernel:
@@ -34,8 +34,7 @@ def swapped_out(pages: int = 1, cpus: int = 2) -> Kernel:
 
 def forked_in_swap() -> Kernel:
     """A parent on CPU 0 and a child on CPU 1 that share a page, value 1, in swap."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
     k.run(0, "swapout")
@@ -47,9 +46,7 @@ def forked_in_swap() -> Kernel:
 
 def test_the_order_of_steps() -> None:
     """Unmap under the PTL, flush, write, and free what was flushed."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
 
     assert k.run(0, "swapout") == [
         "shrink_folio_list",
@@ -73,8 +70,7 @@ def test_the_order_of_steps() -> None:
 
 def test_a_page_in_swap() -> None:
     """The entry names the slot, the slot has the content, the frame is free, and no cached translation is left."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     frame = k.frame()
     k.run(1, "swapout")
 
@@ -98,16 +94,14 @@ def test_all_mappings_name_one_slot() -> None:
 @pytest.mark.parametrize("layout", ["shared", "huge"])
 def test_what_is_not_swapped_out(layout: str) -> None:
     """Shared memory and huge pages stay where they are."""
-    k = Kernel(layout=layout)
-    k.write(0)
+    k = written(layout=layout)
 
     assert k.run(1, "swapout") == ["shrink_folio_list", "return"]
 
 
 def test_a_lazily_freed_page_is_not_swapped_out() -> None:
     """Its content may be dropped, which is for mm/reclaim to decide."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "free")
     k.run(1, "swapout")
 
@@ -118,8 +112,7 @@ def test_a_store_before_the_flush_is_written() -> None:
     """While its flush is deferred a cached entry still takes stores, and they reach the slot."""
     k = Kernel()
     k.write(1)
-    k.start(0, "swapout")
-    k.until(0, "arch_tlbbatch_flush")
+    k.start(0, "swapout", until="arch_tlbbatch_flush")
     value = k.write(1)
     k.finish(0)
 
@@ -144,11 +137,9 @@ def test_a_page_with_another_reference_is_kept() -> None:
     """A copy-on-write break holds the page: it stays in the swap cache, and both spaces find their content. It is
     flushed before reclaim finds that out, because it is dirty.
     """
-    k = Kernel(cpus=3)
-    k.write(0)
+    k = written(cpus=3)
     k.run(0, "fork")
-    k.start(1, "write")
-    k.until(1, "cow_user_page")
+    k.start(1, "write", until="cow_user_page")
     names = k.run(2, "swapout")
     frame = k.w.swap_cache[1]
 
@@ -201,24 +192,18 @@ def test_the_first_of_two_owners_copies() -> None:
 
 def test_a_fault_waits_for_the_reclaim() -> None:
     """While reclaim has the folio locked nobody maps it; then the content comes from the slot."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "swapout")
-    k.until(1, "swap_writepage")
-    k.start(0, "read")
-    k.until(0, "do_swap_page")
+    k = written()
+    k.start(1, "swapout", until="swap_writepage")
+    k.start(0, "read", until="do_swap_page")
 
-    assert not k.step(0)
-    k.finish(1)
-    k.finish(0)
+    k.waits(0, until_end_of=1)
     assert k.shown() == 1
 
 
 def test_a_fault_that_comes_too_late_changes_nothing() -> None:
     """The entry is dropped between the read and the installation: the access faults anew and finds zeros."""
     k = swapped_out()
-    k.start(0, "read")
-    k.until(0, "set_pte_at")
+    k.start(0, "read", until="set_pte_at")
     k.run(1, "dontneed")
     k.finish(0)
 
@@ -251,10 +236,8 @@ def test_an_exit_takes_its_entries_along() -> None:
 
 def test_an_entry_dropped_during_the_reclaim() -> None:
     """Who has the folio locked frees the slot when it is done."""
-    k = Kernel()
-    k.write(0)
-    k.start(1, "swapout")
-    k.until(1, "swap_writepage")
+    k = written()
+    k.start(1, "swapout", until="swap_writepage")
     k.run(0, "dontneed")
 
     assert k.w.swap_cache
@@ -366,8 +349,7 @@ def test_a_page_in_the_swap_cache_does_not_migrate() -> None:
 
 def test_khugepaged_leaves_the_table_alone() -> None:
     """A table with a swap entry is not collapsed."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     k.run(0, "dontneed", 3)
     k.run(1, "swapout")
     pmd = k.pmd()

@@ -7,7 +7,7 @@ from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.mmap import HUGE
 from shootdown.mm.thp import mkinvalid
 from shootdown.mm.world import SPURIOUS
-from tests.kernel import Kernel, R, W, X, prot
+from tests.kernel import Kernel, R, W, X, prot, written
 
 
 def huge(policy: str = "linux", cpus: int = 2, pages: int = 4) -> Kernel:
@@ -156,11 +156,9 @@ def test_an_invalidated_leaf_is_not_none() -> None:
     """Between invalidation and commit the entry is not present, and no hole: DONTNEED waits for it (ced108037c2a)."""
     k = huge()
     k.run(0, "uffd_register", 0, 4)
-    k.start(0, "uffd_wp", 0, 4)
-    k.past(0, "change_huge_pmd")
+    k.start(0, "uffd_wp", 0, 4, past="change_huge_pmd")
     assert k.pmd() & (PSE | PRESENT | PROTNONE) == PSE
-    k.start(1, "dontneed", 0, 4)
-    k.until(1, "pmd_lock")
+    k.start(1, "dontneed", 0, 4, until="pmd_lock")
     assert not k.step(1)
     k.finish(1)
 
@@ -211,8 +209,7 @@ def test_nobody_has_the_page_cached_when_the_table_comes() -> None:
     """In front of pmd_populate no CPU can use the huge entry."""
     k = huge(cpus=3)
     k.read(2)
-    k.start(0, "dontneed", 1)
-    k.until(0, "pmd_populate")
+    k.start(0, "dontneed", 1, until="pmd_populate")
 
     assert k.pmd() & (PSE | PRESENT) == PSE
     assert not any(k.cached(cpu, page) for cpu in range(3) for page in range(FANOUT))
@@ -221,10 +218,8 @@ def test_nobody_has_the_page_cached_when_the_table_comes() -> None:
 def test_a_fault_waits_for_a_split() -> None:
     """A fault that finds the leaf invalidated waits for the PMD lock and then uses the table."""
     k = huge()
-    k.start(0, "dontneed", 1)
-    k.past(0, "pmdp_invalidate")
-    k.start(1, "read", 2)
-    k.until(1, "pmd_lock")
+    k.start(0, "dontneed", 1, past="pmdp_invalidate")
+    k.start(1, "read", 2, until="pmd_lock")
     assert not k.step(1)
     k.finish(1)
 
@@ -258,8 +253,7 @@ def test_the_whole_is_dropped_as_one() -> None:
 @pytest.mark.parametrize("batch", [1, 2, 3, 4])
 def test_four_frames_fill_a_batch(batch: int) -> None:
     """When the frames of a huge page fill the batch, it is flushed and freed once, after the PMD lock."""
-    k = Kernel(layout="huge", batch=batch)
-    k.write(0)
+    k = written(layout="huge", batch=batch)
     names = k.run(0, "dontneed", 0, 4)
 
     assert names.count("tlb_flush_mmu") == names.count("flush_tlb_mm_range") == 1

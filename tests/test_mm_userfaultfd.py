@@ -5,13 +5,12 @@ import pytest
 from shootdown.machine.entry import DIRTY, PSE, RW, UFFD_WP
 from shootdown.mm.mmap import FILE, SHARED
 from shootdown.mm.world import VM_UFFD_WP
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, prot, written
 
 
 def protected(policy: str = "linux", cpus: int = 2, layout: str = "private") -> Kernel:
     """A kernel whose page 0 was stored to, registered and write-protected."""
-    k = Kernel(policy, cpus=cpus, layout=layout)
-    k.write(0)
+    k = written(policy, cpus=cpus, layout=layout)
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 0, 4)
     return k
@@ -19,8 +18,7 @@ def protected(policy: str = "linux", cpus: int = 2, layout: str = "private") -> 
 
 def test_registration_marks_mapped_pages_only() -> None:
     """Regions of the range are registered, holes are passed over, and no entry changes."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "munmap", 1, 1)
     before = k.pte()
     k.run(0, "uffd_register", 0, 3)
@@ -78,8 +76,7 @@ def test_a_range_with_a_region_that_cannot_be_registered_is_refused() -> None:
 
 def test_protection_takes_rw_and_sets_the_mark() -> None:
     """A populated page loses RW and gets UFFD_WP, keeps all else, and is flushed everywhere."""
-    k = Kernel(cpus=2)
-    k.write(0)
+    k = written(cpus=2)
     k.write(1)
     k.run(0, "uffd_register")
     before = k.pte()
@@ -147,8 +144,7 @@ def test_a_store_in_the_window_still_succeeds() -> None:
     k.run(0, "uffd_register")
     k.write(0)
     k.write(1)
-    k.start(0, "uffd_wp")
-    k.until(0, "flush_tlb_mm_range")
+    k.start(0, "uffd_wp", until="flush_tlb_mm_range")
     value = k.write(1)
     k.finish(0)
 
@@ -159,8 +155,7 @@ def test_a_store_in_the_window_still_succeeds() -> None:
 def test_page_faults_run_beside_a_protection() -> None:
     """A page outside the change is populated while a write-protection is under way."""
     k = protected()
-    k.start(0, "uffd_wp", 0, 2)
-    k.until(0, "tlb_finish_mmu")
+    k.start(0, "uffd_wp", 0, 2, until="tlb_finish_mmu")
 
     assert isinstance(k.write(1, 3), int)
 
@@ -178,8 +173,7 @@ def test_a_huge_page_is_protected_whole_when_the_range_covers_it() -> None:
 
 def test_a_part_of_a_huge_page_splits_it() -> None:
     """When one page of a huge leaf is protected, it alone has the mark."""
-    k = Kernel(layout="huge")
-    k.write(0)
+    k = written(layout="huge")
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 1)
 
@@ -203,11 +197,9 @@ def test_the_mark_survives_migration() -> None:
 def test_a_page_under_migration_can_be_protected_and_resolved() -> None:
     """The swap form of the mark is set and cleared in the migration entry, and the new entry has it or not."""
     for last, mark in (("uffd_wp", UFFD_WP), ("uffd_unwp", 0)):
-        k = Kernel()
-        k.write(0)
+        k = written()
         k.run(0, "uffd_register")
-        k.start(1, "migrate")
-        k.until(1, "folio_migrate_copy")
+        k.start(1, "migrate", until="folio_migrate_copy")
         k.run(0, "uffd_wp")
         k.run(0, last)
         k.finish(1)
@@ -277,8 +269,7 @@ def test_dropped_shared_memory_stays_protected(times: int) -> None:
 def test_a_page_that_is_dropped_while_it_migrates_stays_protected() -> None:
     """The mark of a migration entry becomes a marker."""
     k = marked()
-    k.start(1, "migrate")
-    k.until(1, "folio_migrate_copy")
+    k.start(1, "migrate", until="folio_migrate_copy")
     k.run(0, "dontneed")
     k.finish(1)
 

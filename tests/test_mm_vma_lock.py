@@ -40,8 +40,7 @@ def test_a_writer_waits_for_the_readers_of_its_vma(writer: str, page: int) -> No
     """Wherever in the VMA the fault is: the call does not begin, and has changed nothing, until it is over."""
     k = kernel()
     name, first, count, arg = WRITERS[writer]
-    k.start(1, "read", page)
-    k.past(1, "page fault")
+    k.start(1, "read", page, past="page fault")
     k.start(0, name, first, count, arg)
     if name == "mremap":
         # The VMA at the target comes first, and there is none.
@@ -106,15 +105,13 @@ def test_vmas_change_one_after_another() -> None:
     end.
     """
     k = kernel()
-    k.start(1, "write", 6)
-    k.past(1, "page fault")
+    k.start(1, "write", 6, past="page fault")
     k.start(0, "mprotect", 3, 3, R)
     while k.step(0):
         pass
     assert k.next(0) == "mprotect_fixup"
     assert [vma & W for vma in k.w.vma[0][3:5]] == [0, W]
-    k.start(2, "read", 2)
-    k.until(2, "page fault")
+    k.start(2, "read", 2, until="page fault")
     assert not k.step(2)
     k.finish(1)
     k.finish(0)
@@ -127,8 +124,7 @@ def test_the_lock_of_an_advice_ends_before_its_flush() -> None:
     """A writer of the VMA comes in between the walk of MADV_DONTNEED and its flush, and its own gather is nested."""
     k = kernel()
     k.read(2, 1)
-    k.start(1, CALL, 1)
-    k.past(1, "vma_end_read")
+    k.start(1, CALL, 1, past="vma_end_read")
     assert not k.w.vma_readers
     assert k.cached(2, 1)
     k.run(0, "mprotect", 1, 1, R)
@@ -156,8 +152,7 @@ def test_an_advice_that_needs_the_mmap_lock(why: str) -> None:
 def test_a_new_neighbour_waits_where_it_is_merged(page: int) -> None:
     """A new region beside a VMA that it will extend waits for its readers, beside another one it does not."""
     k = kernel()
-    k.start(1, "read", page)
-    k.past(1, "page fault")
+    k.start(1, "read", page, past="page fault")
     k.start(0, "mmap", 7, 1, prot(R | W | X))
 
     assert k.step(0) == (page == 3)
@@ -170,8 +165,7 @@ def test_a_moved_region_waits_where_it_is_merged(page: int) -> None:
     k.run(0, "mprotect", 4, 3, R | W)
     k.run(0, "mprotect", 1, 1, R)
     k.run(0, "mprotect", 4, 3, R)
-    k.start(1, "read", page)
-    k.past(1, "page fault")
+    k.start(1, "read", page, past="page fault")
     k.start(0, "mremap", 1, 1, 7)
     assert k.step(0)
 
@@ -186,12 +180,10 @@ def test_a_collapse_waits_for_its_own_vma_alone() -> None:
     k.write(0, 4)
     k.run(0, "dontneed", 1, 1)
     k.run(0, "mprotect", 4, 4, R)
-    k.start(0, "collapse", 0)
-    k.until(0, "__collapse_huge_page_copy")
+    k.start(0, "collapse", 0, until="__collapse_huge_page_copy")
 
     assert k.read(1, 5) == 0
-    k.start(1, "read", 2)
-    k.until(1, "page fault")
+    k.start(1, "read", 2, until="page fault")
     assert not k.step(1)
 
 
@@ -212,12 +204,9 @@ def test_an_access_to_a_hole_waits_for_any_writer() -> None:
     k = kernel()
     k.start(0, "mprotect", 1, 1, R)
     assert k.step(0)
-    k.start(1, "read", 7)
-    k.until(1, "page fault")
+    k.start(1, "read", 7, until="page fault")
 
-    assert not k.step(1)
-    k.finish(0)
-    k.finish(1)
+    k.waits(1, until_end_of=0)
     assert k.shown() == "MAPERR"
 
 

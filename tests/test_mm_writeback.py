@@ -12,7 +12,7 @@ from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import Outcome, execute
 from shootdown.run.oracle import Violation
 from shootdown.scenario import Header, Scenario, kinds
-from tests.kernel import Kernel, R, W, prot
+from tests.kernel import Kernel, R, W, prot, written
 
 WRITEBACK = "writeback"
 
@@ -37,8 +37,7 @@ def test_a_load_maps_the_file_without_rw_and_a_store_makes_it_dirty() -> None:
 
 def test_the_order_of_writeback() -> None:
     """Clear the entry, flush, write-protect it; then take the folio for clean, and then write it."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     assert k.run(1, WRITEBACK) == [
         "write_cache_pages",
         "page_mkclean",
@@ -88,18 +87,15 @@ def test_a_clean_page_is_not_written(access: str) -> None:
 def test_anonymous_memory_is_never_written_back() -> None:
     """Shared or not."""
     for layout in ("private", "shared", "huge"):
-        k = Kernel(layout=layout)
-        k.write(0)
+        k = written(layout=layout)
         assert k.run(1, WRITEBACK) == ["write_cache_pages", "return"]
         assert not k.w.disk
 
 
 def test_a_store_in_the_window_is_written_with_the_rest() -> None:
     """Between the clearing of the entry and the flush a store through an old entry is part of what is written."""
-    k = Kernel(layout="file")
-    k.write(0)
-    k.start(1, WRITEBACK)
-    k.until(1, "flush before install")
+    k = written(layout="file")
+    k.start(1, WRITEBACK, until="flush before install")
     value = k.write(0)
     k.finish(1)
     assert k.w.disk == {PAGES: value}
@@ -107,61 +103,45 @@ def test_a_store_in_the_window_is_written_with_the_rest() -> None:
 
 def test_a_write_fault_waits_for_the_folio() -> None:
     """page_mkwrite takes the folio's lock, so the page does not become dirty while it is taken for clean."""
-    k = Kernel(layout="file")
-    k.write(0)
-    k.start(1, WRITEBACK)
-    k.until(1, "folio_clear_dirty_for_io")
-    k.start(0, "write")
-    k.until(0, "folio_lock")
-    assert not k.step(0)
-    k.finish(1)
-    k.finish(0)
+    k = written(layout="file")
+    k.start(1, WRITEBACK, until="folio_clear_dirty_for_io")
+    k.start(0, "write", until="folio_lock")
+    k.waits(0, until_end_of=1)
     assert dirty(k)
     assert k.w.disk == {PAGES: 1}
 
 
 def test_a_first_touch_waits_for_the_folio() -> None:
     """So does a fault that finds nothing mapped."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     k.run(0, "dontneed")
-    k.start(1, WRITEBACK)
-    k.until(1, "submit_bio")
-    k.start(0, "write")
-    k.until(0, "do_anonymous_page")
-    assert not k.step(0)
-    k.finish(1)
-    k.finish(0)
+    k.start(1, WRITEBACK, until="submit_bio")
+    k.start(0, "write", until="do_anonymous_page")
+    k.waits(0, until_end_of=1)
     assert dirty(k)
 
 
 @pytest.mark.parametrize("holder", ["dontneed", "munmap", "mprotect", "mremap"])
 def test_mkclean_waits_for_the_ptl(holder: str) -> None:
     """Who holds the PTL may have the entry out of the table, so nobody is taken for unmapped while it is held."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     if holder == "mremap":
         k.run(0, "munmap", 1)
     k.start(0, holder, arg={"mprotect": R, "mremap": 1}.get(holder, 0))
     while k.w.ptl[0] != 0:
         k.step(0)
-    k.start(1, WRITEBACK)
-    k.until(1, "page_mkclean")
-    assert not k.step(1)
-    k.finish(0)
-    k.finish(1)
+    k.start(1, WRITEBACK, until="page_mkclean")
+    k.waits(1, until_end_of=0)
     assert k.w.disk == {PAGES: 1}
     k.journal.at_rest()
 
 
 def test_a_zap_flushes_a_dirty_entry_inside_the_ptl() -> None:
     """And drops the rmap after the flush; a clean entry waits for the gather's end."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     k.read(0, 1)
     frame = k.frame(0)
-    k.start(0, "dontneed", 0, 2)
-    k.until(0, "flush_tlb_mm_range")
+    k.start(0, "dontneed", 0, 2, until="flush_tlb_mm_range")
     assert k.w.ptl[0] == 0
     assert mapped_at(k.w, frame) == [0]
     k.until(0, "tlb_finish_mmu")
@@ -221,8 +201,7 @@ def test_userfaultfd_refuses_the_file() -> None:
 
 def test_a_store_behind_the_writeback_must_make_the_folio_dirty() -> None:
     """C5, at the store: through an entry that writeback has missed."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     entry = k.pte()
     k.run(1, WRITEBACK)
     set_pte(k.w, 0, 0, 0, entry & ~DIRTY)
@@ -234,8 +213,7 @@ def test_a_store_behind_the_writeback_must_make_the_folio_dirty() -> None:
 
 def test_at_rest_the_file_and_its_backing_store_agree_or_it_is_dirty() -> None:
     """C5, at the end of a run: nothing else will ever write the page."""
-    k = Kernel(layout="file")
-    k.write(0)
+    k = written(layout="file")
     k.journal.at_rest()
     k.w.dirty = 0
     k.journal.at_rest()

@@ -62,16 +62,14 @@ def in_swap(k: Kernel) -> None:
 def in_swap_cache(k: Kernel) -> None:
     """A swap entry whose folio is still there, and whose flush is to come."""
     k.write(0)
-    k.start(KERNEL_THREAD, "swapout")
-    k.until(KERNEL_THREAD, "try_to_unmap_flush_dirty")
+    k.start(KERNEL_THREAD, "swapout", until="try_to_unmap_flush_dirty")
     assert is_swap(k.pte()) or not k.pte()
 
 
 def migrating(k: Kernel) -> None:
     """A migration entry, whose flush is to come."""
     k.write(0)
-    k.start(KERNEL_THREAD, "migrate")
-    k.until(KERNEL_THREAD, "flush before copy")
+    k.start(KERNEL_THREAD, "migrate", until="flush before copy")
     assert is_migration(k.pte())
 
 

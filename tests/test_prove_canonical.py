@@ -90,8 +90,7 @@ def test_the_number_of_a_cpu_inside_an_operation() -> None:
 
     def dropping(first: int) -> Kernel:
         k = after((first, "write", 0), ((first + 1) % 3, "read", 0), cpus=3)
-        k.start(first, "dontneed", 0)
-        k.until(first, "flush_tlb_func")
+        k.start(first, "dontneed", 0, until="flush_tlb_func")
         other = (first + 2) % 3
         k.start(other, "dontneed", 1)
         while k.w.ptl[0] == NOBODY:
@@ -327,8 +326,7 @@ def test_a_version_that_may_still_be_shown() -> None:
 def test_an_operation_that_has_not_returned() -> None:
     """What an operation in flight will deny makes a difference while there is something to deny, and else none."""
     k = after((1, "write", 0))
-    k.start(0, "mprotect", 0, 1, R)
-    k.past(0, "flush_tlb_func")
+    k.start(0, "mprotect", 0, 1, R, past="flush_tlb_func")
 
     def forgets(_w: World, oracle: Oracle) -> None:
         oracle.visits[0].clear()
@@ -337,8 +335,7 @@ def test_an_operation_that_has_not_returned() -> None:
     assert changed(k, forgets) != key(k)
 
     k.finish(0)
-    k.start(0, "mprotect", 0, 1, R)
-    k.until(0, "mmap_write_unlock, return")
+    k.start(0, "mprotect", 0, 1, R, until="mmap_write_unlock, return")
     assert k.journal.visits[0] == []
 
 
@@ -348,8 +345,7 @@ def test_a_table_that_only_its_collapse_names() -> None:
     def collapsing(cpu: int) -> Kernel:
         k = after((cpu, "write", 0), (cpu, "write", 1), layout="huge")
         k.run(cpu, "dontneed", 2)
-        k.start(cpu, "collapse")
-        k.until(cpu, "__collapse_huge_page_copy")
+        k.start(cpu, "collapse", until="__collapse_huge_page_copy")
         return k
 
     k = collapsing(0)

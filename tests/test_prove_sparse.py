@@ -16,7 +16,7 @@ from shootdown.reference.version import KEY
 from shootdown.reference.version import key_of as key_of_version
 from shootdown.run.oracle import Oracle
 from shootdown.scenario import kinds
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, written
 
 Change = Callable[[World, Oracle], object]
 
@@ -34,8 +34,7 @@ def unchanged(_w: World, _oracle: Oracle) -> None:
 
 def broadcasting() -> Kernel:
     """A space with a global ASID that every CPU has come to, with page 0 cached on both."""
-    k = Kernel(machine=kinds.INVLPGB, pages=2)
-    k.write(0)
+    k = written(machine=kinds.INVLPGB, pages=2)
     for rights in (R, R | W, R, R | W):
         k.run(0, "mprotect", arg=rights)
     k.write(0)
@@ -181,8 +180,7 @@ def _explained_fault(_w: World, oracle: Oracle) -> None:
 
 def test_protection_keys_are_in_the_key() -> None:
     """Who denies itself what, which key a region, a TLB entry and a version have, and what a fault was explained by."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     changes = (
         unchanged,
         _thread_denies,
@@ -198,12 +196,10 @@ def test_protection_keys_are_in_the_key() -> None:
 
 def test_an_older_version_of_another_key_may_still_be_shown() -> None:
     """Inside the window of a pkey_mprotect the old key still grants and denies, after it only the new one does."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "pkey_mprotect", arg=R | W | 1 << kinds.PKEY_SHIFT)
     k.read(0)
-    k.start(0, "pkey_mprotect", arg=R | W)
-    k.past(0, "ptep_modify_prot_commit")
+    k.start(0, "pkey_mprotect", arg=R | W, past="ptep_modify_prot_commit")
     keys = [key_of_version(version) for _, version in explaining(k.journal, 0)]
     k.finish(0)
 
@@ -217,10 +213,8 @@ def test_zeros_that_the_next_page_denies() -> None:
     """
     k = Kernel(layout="huge", machine=kinds.HUGE_ZERO)
     k.read(0)
-    k.start(1, "write", 0)
-    k.until(1, "flush_tlb_mm_range")
-    k.start(0, "dontneed", 0)
-    k.until(0, "return")
+    k.start(1, "write", 0, until="flush_tlb_mm_range")
+    k.start(0, "dontneed", 0, until="return")
 
     def forgets_visits(_w: World, oracle: Oracle) -> None:
         oracle.visits[0].clear()

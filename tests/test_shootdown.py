@@ -11,7 +11,7 @@ from shootdown.mm.step import push
 from shootdown.mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
 from shootdown.optimized.flush_func import ANY_MM, NO_GENERATION, flush_tlb_func
 from shootdown.optimized.shootdown import flush_send, should_flush_tlb, targets_of
-from tests.kernel import Kernel, R, W
+from tests.kernel import Kernel, R, W, cached_twice, written
 
 
 def warm(cpus: int = 2, asids: int = 2) -> Kernel:
@@ -198,8 +198,7 @@ def test_generations_decide(
 
 def test_a_tick_has_the_next_flush_trim_the_mask() -> None:
     """Who has left the space is interrupted once, to leave the mask as well; a lazy CPU is not."""
-    k = Kernel(cpus=3)
-    k.write(0)
+    k = written(cpus=3)
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
     k.write(0)
@@ -327,9 +326,7 @@ def test_every_flush_reaches_every_cpu_however_they_interleave(
 )
 def test_who_claims_freed_tables(layout: str, operation: str, page: int, *, lets_go: bool) -> None:
     """Since 3ef938c35035 flush_tlb_range and flush_tlb_mm interrupt lazy CPUs; gathers and batches do not."""
-    k = Kernel(layout=layout)
-    k.write(0)
-    k.read(1)
+    k = cached_twice(layout=layout)
     k.run(1, "lazy")
     k.run(0, operation, page)
 
@@ -338,8 +335,7 @@ def test_who_claims_freed_tables(layout: str, operation: str, page: int, *, lets
 
 def test_flush_tlb_page_leaves_lazy_cpus_alone() -> None:
     """The flush of a copy-on-write break is that of one page."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(0, "fork")
     k.read(1)
     k.run(1, "lazy")

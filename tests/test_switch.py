@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shootdown.mm.world import FULL, INIT_MM, SWITCHING
 from shootdown.optimized.switch import push_switch
-from tests.kernel import Kernel
+from tests.kernel import Kernel, cached_twice, written
 
 STEPS = ["switch_mm: LOADED_MM_SWITCHING, set cpumask", "choose_new_asid", "write CR3"]
 WAKE = ["switch_mm: leave lazy", "switch_mm: compare generations"]
@@ -14,8 +14,7 @@ WAKE = ["switch_mm: leave lazy", "switch_mm: compare generations"]
 
 def family(asids: int = 2, cpus: int = 2) -> Kernel:
     """A kernel with three address spaces, the first one on every CPU."""
-    k = Kernel(asids=asids, cpus=cpus)
-    k.write(0)
+    k = written(asids=asids, cpus=cpus)
     k.run(0, "fork")
     k.run(0, "fork")
     return k
@@ -34,8 +33,7 @@ def test_the_order_of_steps() -> None:
 def test_interrupts_are_off_from_first_to_last() -> None:
     """Between the steps the CPU belongs to no space, holds off interrupts, and is in the mask already."""
     k = family()
-    k.start(0, "switch", arg=1)
-    k.past(0, STEPS[0])
+    k.start(0, "switch", arg=1, past=STEPS[0])
     for name in STEPS[1:]:
         assert (k.w.loaded_mm[0], k.w.irqs_off[0]) == (SWITCHING, True)
         assert k.state.cpumask[1] & 1
@@ -112,15 +110,11 @@ def test_a_flush_in_the_middle_of_a_switch_is_not_lost() -> None:
     switch(k, 0, 1)
     k.read(0)
     switch(k, 0, 0)
-    k.start(0, "switch", arg=1)
-    k.past(0, "choose_new_asid")
-    k.start(1, "dontneed")
-    k.until(1, "flush_tlb_mm_range")
+    k.start(0, "switch", arg=1, past="choose_new_asid")
+    k.start(1, "dontneed", until="flush_tlb_mm_range")
     k.step(1)
     k.step(1)
-    assert not k.step(1)
-    k.finish(0)
-    k.finish(1)
+    k.waits(1, until_end_of=0)
 
     assert k.read(0) == 0
 
@@ -140,9 +134,7 @@ def test_a_flush_in_front_of_the_mask_is_seen_by_the_generation() -> None:
 @pytest.mark.parametrize("behind", [False, True])
 def test_waking_compares_generations(*, behind: bool) -> None:
     """A lazy CPU that returns to its space flushes iff the space was flushed meanwhile."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
     k.run(1, "lazy")
     if behind:
         k.run(0, "dontneed")
@@ -157,27 +149,20 @@ def test_waking_compares_generations(*, behind: bool) -> None:
 
 def test_a_cpu_is_not_lazy_when_it_compares() -> None:
     """The mark goes before the comparison: a flush in between interrupts the CPU and waits."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
     k.run(1, "lazy")
-    k.start(1, "switch", arg=0)
-    k.past(1, WAKE[0])
+    k.start(1, "switch", arg=0, past=WAKE[0])
     assert (k.w.lazy[1], k.w.irqs_off[1]) == (False, True)
-    k.start(0, "dontneed")
-    k.until(0, "flush_tlb_func")
+    k.start(0, "dontneed", until="flush_tlb_func")
     k.step(0)
-    assert not k.step(0)
-    k.finish(1)
-    k.finish(0)
+    k.waits(0, until_end_of=1)
 
     assert k.read(1) == 0
 
 
 def test_a_lazy_cpu_that_lost_its_space_loads_it_anew() -> None:
     """A CPU that a flush of freed tables sent to init_mm makes the whole switch when it wakes."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(1, "lazy")
     k.run(0, "munmap", 0, 4)
     assert k.w.loaded_mm[1] == INIT_MM
@@ -189,11 +174,9 @@ def test_a_lazy_cpu_that_lost_its_space_loads_it_anew() -> None:
 
 def test_the_space_may_be_lost_while_the_cpu_wakes() -> None:
     """The same when the flush comes between the decision to wake and its first step."""
-    k = Kernel()
-    k.write(0)
+    k = written()
     k.run(1, "lazy")
-    k.start(1, "switch", arg=0)
-    k.until(1, WAKE[0])
+    k.start(1, "switch", arg=0, until=WAKE[0])
     k.run(0, "munmap", 0, 4)
 
     assert k.finish(1)[-4:-1] == STEPS

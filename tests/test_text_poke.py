@@ -11,7 +11,7 @@ from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import boot
 from shootdown.run.oracle import Oracle, Violation
 from shootdown.scenario import Header
-from tests.kernel import Kernel, two_spaces
+from tests.kernel import Kernel, cached_twice, two_spaces, written
 
 INSIDE = "text_poke_memcpy"
 
@@ -34,8 +34,7 @@ def test_the_order_of_steps() -> None:
 def test_interrupts_are_off_inside() -> None:
     """Until the old space is loaded again the CPU holds off flushes, and no address space is loaded by its number."""
     k = two_spaces()
-    k.start(0, "poke")
-    k.past(0, "use_temporary_mm")
+    k.start(0, "poke", past="use_temporary_mm")
     assert (k.w.loaded_mm[0], k.w.irqs_off[0]) == (POKING_MM, True)
     assert k.w.machine.cr3[0] == k.w.poking
     k.finish(0)
@@ -60,10 +59,8 @@ def test_nothing_of_it_is_left(asids: int) -> None:
 
 def test_a_flush_meanwhile_is_seen_on_return() -> None:
     """The CPU keeps its bit in the mask, and compares generations when it is back."""
-    k = Kernel(asids=3)
-    k.write(0)
-    k.start(0, "poke", 1)
-    k.until(0, INSIDE)
+    k = written(asids=3)
+    k.start(0, "poke", 1, until=INSIDE)
     assert k.state.cpumask[0] & 1
     k.run(1, "dontneed")
     k.finish(0)
@@ -73,9 +70,7 @@ def test_a_flush_meanwhile_is_seen_on_return() -> None:
 
 def test_a_lazy_cpu_leaves_what_it_has_borrowed() -> None:
     """Behind it the CPU has init_mm loaded, still runs its kernel thread, and loads a space with the next thread."""
-    k = Kernel()
-    k.write(0)
-    k.read(1)
+    k = cached_twice()
     k.run(1, "lazy")
     assert k.run(1, "poke") == [
         "use_temporary_mm",
@@ -96,8 +91,7 @@ def test_exit_meanwhile_frees_the_top_level_table() -> None:
     k.run(0, "fork")
     root = k.w.root[0]
     k.run(1, "lazy")
-    k.start(1, "poke")
-    k.until(1, INSIDE)
+    k.start(1, "poke", until=INSIDE)
     k.run(0, "exit")
     assert k.w.free_frames >> root & 1
     k.finish(1)
@@ -139,8 +133,7 @@ def test_two_cpus_at_once() -> None:
     """Each has the temporary space loaded under an ASID of its own CPU."""
     k = two_spaces()
     for cpu in (0, 1):
-        k.start(cpu, "poke")
-        k.until(cpu, INSIDE)
+        k.start(cpu, "poke", until=INSIDE)
     for cpu in (0, 1):
         k.finish(cpu)
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,15 +37,20 @@ class Ended(NamedTuple):
 
 
 def shootdown(folder: Path, *arguments: str | Path) -> Ended:
-    """Run the installed command in a folder, where its temporary files stay too; a minute is more than it needs."""
+    """Run the installed command in a folder, where its temporary files stay too."""
+    return through((), folder, *arguments)
+
+
+def through(wrapper: Sequence[str], folder: Path, *arguments: str | Path) -> Ended:
+    """The same, run by the command `wrapper`, which gets what it is to run behind its own words."""
     result = subprocess.run(
-        [SHOOTDOWN, *arguments],
+        [*wrapper, SHOOTDOWN, *arguments],
         cwd=folder,
         env=os.environ | {"TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     return Ended(result.returncode, result.stdout, result.stderr)
 
@@ -58,6 +65,21 @@ def inside(folder: Path, *arguments: str | Path) -> Ended:
     ):
         code = run([str(argument) for argument in arguments])
     return Ended(code, out.getvalue(), err.getvalue())
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Return as soon as it has happened; what never happens ends with the time limit of the test."""
+    while not happened():
+        time.sleep(0.05)
+
+
+def group_is_gone(group: int) -> bool:
+    """Whether no process of that process group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def complaint(folder: Path, *arguments: str | Path) -> str:

@@ -19,6 +19,11 @@ from shootdown.scenario import Header, kinds
 R, W, X = READ, WRITE, EXEC
 NUMBERS = {kind.name: number for number, kind in enumerate(kinds.KINDS)}
 
+FLUSH = ("flush_tlb_mm_range", "flush_tlb_func", "flush_tlb_func")
+"""The steps of a flush that two CPUs carry out, the one that asks for it among them."""
+BATCHED_FLUSH = ("arch_tlbbatch_flush", "flush_tlb_func, batch", "flush_tlb_func, batch")
+"""The same for what reclaim and migration have deferred."""
+
 
 class Journal(Recorder):
     """An oracle that also keeps what the memory manager reports, in order.

@@ -2,12 +2,25 @@
 
 import random
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from shootdown.fuzz.engines.strategies import scenarios
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.run.lockstep import in_lockstep
 from shootdown.scenario import Scenario
+
+
+def searching(examples: int) -> settings:
+    """The settings of a search for one example by a test: the same in every run, and at full length."""
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def weighted(records: int = 32) -> st.SearchStrategy[Scenario]:

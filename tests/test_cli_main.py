@@ -155,15 +155,21 @@ def test_unknown_option(tmp_path: Path) -> None:
     assert line.startswith("shootdown policies: No such option")
 
 
-def test_defect_becomes_a_sentence_and_a_file(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """An unexpected exception ends with 3; the user reads one line, and the traceback is in the file that it names."""
+@pytest.fixture
+def _defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command ends with an exception that nobody expects."""
 
     def fail(*_: object, **__: object) -> None:
         raise KeyError("lost")
 
     monkeypatch.setattr(main.cli, "invoke", fail)
+
+
+@pytest.mark.usefixtures("_defect")
+def test_defect_becomes_a_sentence_and_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unexpected exception ends with 3; the user reads one line, and the traceback is in the file that it names."""
     monkeypatch.delenv("SHOOTDOWN_DEBUG", raising=False)
 
     code = main.run(["policies"])
@@ -175,15 +181,11 @@ def test_defect_becomes_a_sentence_and_a_file(
     path.unlink()
 
 
+@pytest.mark.usefixtures("_defect")
 def test_defect_without_a_temporary_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the traceback cannot be kept, an unexpected exception is still one line and exit code 3."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise KeyError("lost")
-
-    monkeypatch.setattr(main.cli, "invoke", fail)
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
     monkeypatch.delenv("SHOOTDOWN_DEBUG", raising=False)
 
@@ -193,15 +195,11 @@ def test_defect_without_a_temporary_folder(
     )
 
 
+@pytest.mark.usefixtures("_defect")
 def test_debug_shows_the_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With SHOOTDOWN_DEBUG=1 the traceback of an unexpected exception is on standard error."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise KeyError("lost")
-
-    monkeypatch.setattr(main.cli, "invoke", fail)
     monkeypatch.setenv("SHOOTDOWN_DEBUG", "1")
 
     code = main.run(["policies"])

@@ -5,13 +5,20 @@ import os
 import shlex
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from shootdown.store import list_campaigns, list_findings, list_proofs, open_store
-from tests.command import SHOOTDOWN, complaint, document, inside, shootdown
+from tests.command import (
+    SHOOTDOWN,
+    complaint,
+    document,
+    group_is_gone,
+    inside,
+    shootdown,
+    wait_until,
+)
 
 DB = "findings.db"
 ONE = ("--pages", "1", "--workers", "1")
@@ -367,22 +374,10 @@ def test_killed(tmp_path: Path) -> None:
     process.kill()
     process.wait()
 
-    deadline = time.monotonic() + 30
-    while running(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not running(process.pid)
+    wait_until(lambda: group_is_gone(process.pid))
     assert process.stdout
     process.stdout.close()
     ended = inside(tmp_path, "findings", "query", "proofs")
     assert ended.code == 0
     assert "is now marked as interrupted" in ended.err
     assert inside(tmp_path, "prove", *LEGAL).code == 0
-
-
-def running(group: int) -> bool:
-    """Whether a process of the group is left."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True

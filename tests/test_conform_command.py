@@ -14,7 +14,7 @@ from shootdown.conform.live.build import compile_driver
 from shootdown.conform.live.commands import Command
 from shootdown.conform.live.driver import Driver, DriverFailed
 from shootdown.system.unusable import Unusable
-from tests.command import SHOOTDOWN, complaint, inside
+from tests.command import SHOOTDOWN, complaint, group_is_gone, inside, through, wait_until
 
 if platform.system() != "Linux" or platform.machine() != "x86_64":
     pytest.skip("the driver is for Linux on x86-64", allow_module_level=True)
@@ -35,7 +35,7 @@ def test_a_driver_that_hangs(driver_program: Path) -> None:
         with pytest.raises(DriverFailed, match="said nothing"):
             driver.run([Command("RESET", 0, 0)], large=False)
 
-    assert_gone(driver.pid)
+    wait_until(lambda: group_is_gone(driver.pid))
 
 
 def test_nothing_is_left_when_its_user_is_killed(driver_program: Path, tmp_path: Path) -> None:
@@ -55,18 +55,7 @@ def test_nothing_is_left_when_its_user_is_killed(driver_program: Path, tmp_path:
     process.wait(30)
     process.stdout.close()
 
-    assert_gone(process.pid)
-
-
-def assert_gone(session: int) -> None:
-    """No process of the session is left; who was killed may take a moment."""
-    for _ in range(100):
-        try:
-            os.killpg(session, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    pytest.fail("a process of the driver is left")
+    wait_until(lambda: group_is_gone(process.pid))
 
 
 @pytest.mark.parametrize(
@@ -147,19 +136,11 @@ def test_nothing_compared_is_no_agreement(tmp_path: Path) -> None:
 
 def test_a_system_that_refuses_processes(tmp_path: Path) -> None:
     """That the host refuses what the driver asks for is no disagreement: it ends with 2, and says what is refused."""
-    limited = 'ulimit -f 100 && exec "$0" "$@"'
-    done = subprocess.run(
-        ["bash", "-c", limited, SHOOTDOWN, "conform", "--live", "--part", "sequences"],
-        cwd=tmp_path,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    limited = ("bash", "-c", 'ulimit -f 100 && exec "$0" "$@"')
+    ended = through(limited, tmp_path, "conform", "--live", "--part", "sequences")
 
-    assert done.returncode == 2, done
-    assert "disagreement" not in done.stdout.replace("No disagreement", "")
+    assert ended.code == 2, ended
+    assert "disagreement" not in ended.out.replace("No disagreement", "")
 
 
 def test_the_command_with_qemu(tmp_path: Path) -> None:
@@ -182,18 +163,11 @@ def test_no_unicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_cpu(tmp_path: Path) -> None:
     """The sequences run on one CPU, and the rest is said to be left out."""
-    cpu = min(os.sched_getaffinity(0))
-    done = subprocess.run(
-        ["taskset", "-c", str(cpu), SHOOTDOWN, "conform", "--live", "--sequences", "5"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    pinned = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
+    ended = through(pinned, tmp_path, "conform", "--live", "--sequences", "5")
 
-    assert done.returncode == 0, done
-    assert "a second CPU" in done.stdout
+    assert ended.code == 0, ended
+    assert "a second CPU" in ended.out
 
 
 def test_ctrl_c_ends_it_with_what_it_has(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute
 from shootdown.run.oracle import Violation
 from shootdown.scenario import parse
-from tests.kernel import Kernel, R, W, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, prot, written
 
 SWITCH = ["switch_mm: LOADED_MM_SWITCHING, set cpumask", "choose_new_asid", "write CR3"]
 
@@ -45,9 +45,7 @@ def test_the_order_of_steps() -> None:
         "free_pgtables",
         "free_pgd_range",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "free the gather's batch",
         "dec_tlb_flush_pending",
         "mmdrop, schedule",

@@ -8,7 +8,7 @@ from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.frames import alloc_frame
 from shootdown.mm.world import FLUSHES, World
 from shootdown.optimized.state import Gather
-from tests.kernel import Kernel, R, written
+from tests.kernel import FLUSH, Kernel, R, written
 
 SPANS = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4)), min_size=1, max_size=5)
 
@@ -88,7 +88,7 @@ def test_one_flush_for_all_that_was_recorded() -> None:
     k.w.flush.gather_finish(k.w, 0)
 
     assert pending_steps(k) == [(0, 1, 3, 0)]
-    assert k.finish(0) == ["flush_tlb_mm_range", "flush_tlb_func", "flush_tlb_func", END]
+    assert k.finish(0) == [*FLUSH, END]
     assert k.w.costs[FLUSHES] == 1
 
 
@@ -131,9 +131,7 @@ def test_a_free_is_a_step_when_something_is_queued(queued: str, *, last: bool) -
     (k.w.flush.gather_finish if last else k.w.flush.gather_flush)(k.w, 0)
 
     assert k.finish(0) == [
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         *[FREE] * (queued != "nothing"),
         *[END] * last,
     ]

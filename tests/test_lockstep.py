@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 
 from shootdown.mm.fault_handler import FaultHandler
@@ -21,7 +21,7 @@ from shootdown.run.lockstep import (
 )
 from shootdown.scenario import Scenario, kinds, parse
 from shootdown.scenario.verdict import LEGAL
-from tests.strategies import any_scenario
+from tests.strategies import any_scenario, searching
 
 SOUND = ["always", "linux-5.19", "linux", "minimal"]
 SOUND_WITH_EXEC_CHECK = ["v3", "minimal-exec-check"]
@@ -107,18 +107,12 @@ def test_the_minimal_rule_of_the_unmerged_handler_breaks_c2_under_linux() -> Non
 @pytest.mark.parametrize("policy", SHALLOW)
 def test_a_shallow_fault_differs(policy: str) -> None:
     """A fault that needs no interleaving is found by lockstep alone."""
-    search = settings(
-        max_examples=5000,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
     fault = REGISTRY[policy].make()
 
     found = find(
-        any_scenario(), lambda s: compare(s, EagerFlush(), fault) is not None, settings=search
+        any_scenario(),
+        lambda s: compare(s, EagerFlush(), fault) is not None,
+        settings=searching(5000),
     )
     assert compare(found, EagerFlush(), REGISTRY["always"].make()) is None
 

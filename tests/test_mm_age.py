@@ -3,7 +3,7 @@
 import pytest
 
 from shootdown.machine.entry import ACCESSED, DIRTY
-from tests.kernel import Kernel, cached_twice, written
+from tests.kernel import FLUSH, Kernel, cached_twice, written
 
 
 def test_a_small_page_is_not_flushed() -> None:
@@ -31,9 +31,7 @@ def test_a_huge_page_is_flushed_under_its_lock() -> None:
         "folio_referenced",
         "pmd_lock",
         "pmdp_clear_flush_young",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "pmd_unlock",
         "return",
     ]

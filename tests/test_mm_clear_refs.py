@@ -6,7 +6,7 @@ from shootdown.machine.entry import DIRTY, MIGRATION_WRITE, PRESENT, RW, SOFT_DI
 from shootdown.mm.tables import is_migration, leaf_of, pte_of, set_pte
 from shootdown.mm.world import FLUSHES, VM_SOFTDIRTY
 from shootdown.run.oracle import Violation
-from tests.kernel import Kernel, R, W, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, prot, written
 
 
 def test_the_order_of_steps() -> None:
@@ -24,9 +24,7 @@ def test_the_order_of_steps() -> None:
         "clear_refs_pte_range",
         "flush_tlb_mm",
         "flush before return",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "tlb_finish_mmu",
         "dec_tlb_flush_pending",
         "mmap_write_unlock, return",

@@ -2,7 +2,7 @@
 
 from shootdown.machine.entry import ACCESSED, DIRTY, RW, SOFT_DIRTY
 from shootdown.mm.world import ZERO_FRAME
-from tests.kernel import Kernel, R, W, X, written
+from tests.kernel import FLUSH, Kernel, R, W, X, written
 
 
 def forked(policy: str = "linux", cpus: int = 2) -> Kernel:
@@ -30,9 +30,7 @@ def test_the_order_of_a_break() -> None:
         "pte_lock",
         "ptep_clear_flush",
         "flush before install",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "set_pte_at",
         "pte_unlock",
         "put_page",

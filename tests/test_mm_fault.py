@@ -1,5 +1,7 @@
 """The page-fault handler: demand zero, spurious faults, and the signals MAPERR and ACCERR."""
 
+from collections.abc import Callable
+
 import pytest
 
 from shootdown.machine.entry import (
@@ -132,6 +134,16 @@ def test_two_faults_make_one_table() -> None:
     assert (k.read(1, 0), k.read(0, 1)) == (1, 2)
 
 
+def blocked_while(k: Kernel, held: Callable[[], bool]) -> None:
+    """Run CPU 0 until it no longer holds the lock; assert that until then CPU 1 can do nothing, and changes nothing."""
+    assert held()
+    while held():
+        before = k.w.key()
+        assert not k.step(1)
+        assert k.w.key() == before
+        k.step(0)
+
+
 @pytest.mark.parametrize("kind", ["read", "write"])
 def test_populating_waits_for_the_table_lock(kind: str) -> None:
     """do_anonymous_page needs the PTL: while another CPU has it, it is blocked with no effect; it keeps no lock."""
@@ -139,11 +151,7 @@ def test_populating_waits_for_the_table_lock(kind: str) -> None:
     k.read(0, 1)
     k.start(1, kind, until="do_anonymous_page")
     k.start(0, "age", 1, past="pte_lock")
-    while k.w.ptl[0] == 0:
-        before = k.w.key()
-        assert not k.step(1)
-        assert k.w.key() == before
-        k.step(0)
+    blocked_while(k, lambda: k.w.ptl[0] == 0)
 
     assert k.step(1)
     assert k.pte() & PRESENT
@@ -157,11 +165,7 @@ def test_a_new_table_waits_for_the_pmd_lock() -> None:
     k.run(0, "mprotect", 0, 1, R)
     k.start(1, "read", until="pte_alloc")
     k.start(0, "write", 4, past="pmd_lock")
-    while k.w.pmd_lock[0] == 0:
-        before = k.w.key()
-        assert not k.step(1)
-        assert k.w.key() == before
-        k.step(0)
+    blocked_while(k, lambda: k.w.pmd_lock[0] == 0)
 
     assert k.step(1)
     assert k.pmd() & PRESENT

@@ -3,19 +3,12 @@
 from shootdown.machine.entry import DIRTY, RW
 from shootdown.machine.geometry import PAGES
 from shootdown.machine.x86 import POISON_FREE
-from tests.kernel import Kernel
-
-
-def written(cpus: int = 2) -> Kernel:
-    """A kernel in which CPU 0 has stored 1 to the first page of the file, and caches it writable."""
-    k = Kernel(cpus=cpus, layout="file")
-    k.write(0)
-    return k
+from tests.kernel import BATCHED_FLUSH, Kernel, written
 
 
 def test_the_order_of_steps() -> None:
     """The flush comes between the unmapping and the write, and nothing is left to flush before the free."""
-    k = written()
+    k = written(layout="file")
 
     assert k.run(1, "swapout") == [
         "shrink_folio_list",
@@ -26,9 +19,7 @@ def test_the_order_of_steps() -> None:
         "try_to_unmap",
         "shrink_folio_list, unmapped",
         "try_to_unmap_flush_dirty",
-        "arch_tlbbatch_flush",
-        "flush_tlb_func, batch",
-        "flush_tlb_func, batch",
+        *BATCHED_FLUSH,
         "pageout",
         "folio_clear_dirty_for_io",
         "submit_bio",
@@ -41,7 +32,7 @@ def test_the_order_of_steps() -> None:
 
 def test_a_page_leaves_its_cache_and_is_read_again() -> None:
     """Nothing names the frame any more, and a load finds the content in another incarnation."""
-    k = written()
+    k = written(layout="file")
     frame = k.frame()
 
     k.run(1, "swapout")
@@ -65,7 +56,7 @@ def test_a_clean_page_is_flushed_and_not_written() -> None:
 
 def test_it_is_unmapped_in_every_address_space() -> None:
     """Each of them reads it again, and they share it again."""
-    k = written()
+    k = written(layout="file")
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
     k.read(1)
@@ -78,7 +69,7 @@ def test_it_is_unmapped_in_every_address_space() -> None:
 
 def test_a_store_before_the_flush_is_written() -> None:
     """The entry is gone and the translation is not."""
-    k = written()
+    k = written(layout="file")
     k.start(1, "swapout", until="try_to_unmap_flush_dirty")
 
     assert k.write(0) == 2
@@ -89,7 +80,7 @@ def test_a_store_before_the_flush_is_written() -> None:
 
 def test_a_fault_waits_while_the_page_is_unmapped() -> None:
     """The folio is locked until it is written; then the fault maps it, and reclaim keeps it."""
-    k = written()
+    k = written(layout="file")
     k.start(1, "swapout", until="folio_clear_dirty_for_io")
     k.start(0, "write", until="do_anonymous_page")
     assert not k.step(0)
@@ -121,7 +112,7 @@ def test_a_pinned_page_is_kept() -> None:
 
 def test_a_hole_that_is_punched_meanwhile() -> None:
     """Reclaim has written the page and released it: what the punch has taken out is not put back."""
-    k = written(cpus=3)
+    k = written(layout="file", cpus=3)
     k.start(1, "swapout", past="submit_bio")
     k.run(2, "punch")
     k.finish(1)

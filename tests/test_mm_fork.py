@@ -6,7 +6,7 @@ from shootdown.machine.entry import ACCESSED, DIRTY, MIGRATION_WRITE, NX, PRESEN
 from shootdown.machine.geometry import frame_of
 from shootdown.mm.world import MMS, VM_SHARED, VM_UFFD_WP, WRITER
 from shootdown.reference.objects import NO_OBJECT
-from tests.kernel import Kernel, R, W, cached_twice, written
+from tests.kernel import FLUSH, Kernel, R, W, cached_twice, written
 
 
 def family(layout: str = "private") -> tuple[Kernel, int]:
@@ -55,9 +55,7 @@ def test_the_order_of_steps() -> None:
         "copy_pmd_range",
         "flush_tlb_mm",
         "flush before return",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "fork returns the child",
         "mmap_write_unlock, return",
     ]

@@ -10,7 +10,7 @@ from shootdown.mm.mmap import HUGE
 from shootdown.mm.tables import is_migration, page_prot
 from shootdown.mm.world import FLUSHES, VM_UFFD_WP
 from tests.collapsing import split, table_of, values
-from tests.kernel import Kernel, R, W, X, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, X, prot, written
 
 REFUSED = ["mmap_write_lock, hugepage_vma_revalidate", "mmap_write_unlock, return"]
 COPIES = ["__collapse_huge_page_copy"] * FANOUT
@@ -28,9 +28,7 @@ def test_the_order_of_steps() -> None:
         "mmap_write_lock, hugepage_vma_revalidate",
         "pmd_lock",
         "pmdp_collapse_flush",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "pmd_unlock",
         "tlb_remove_table_sync_one",
         *COPIES,

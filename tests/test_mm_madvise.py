@@ -7,7 +7,7 @@ from shootdown.machine.geometry import frame_of
 from shootdown.mm.mmap import SHARED
 from shootdown.mm.world import MMS
 from shootdown.reference.objects import NO_OBJECT
-from tests.kernel import Kernel, R, W, cached_twice, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, cached_twice, prot, written
 
 
 def test_dontneed_drops_the_content() -> None:
@@ -56,9 +56,7 @@ def test_the_order_of_dontneed() -> None:
         "pte_unlock",
         "vma_end_read",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "free the gather's batch",
         "dec_tlb_flush_pending",
         "return",
@@ -78,9 +76,7 @@ def test_the_order_of_free() -> None:
         "pte_unlock",
         "vma_end_read",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "dec_tlb_flush_pending",
         "return",
     ]

@@ -15,7 +15,7 @@ from shootdown.machine.geometry import FRAME_BITS, frame_of
 from shootdown.machine.x86 import POISON_FREE
 from shootdown.mm.rmap import find_mapping
 from shootdown.mm.tables import is_migration
-from tests.kernel import Kernel, R, cached_twice, written
+from tests.kernel import BATCHED_FLUSH, Kernel, R, cached_twice, written
 
 
 def test_the_order_of_steps() -> None:
@@ -30,9 +30,7 @@ def test_the_order_of_steps() -> None:
         "pte_unlock",
         "try_to_migrate",
         "flush before copy",
-        "arch_tlbbatch_flush",
-        "flush_tlb_func, batch",
-        "flush_tlb_func, batch",
+        *BATCHED_FLUSH,
         "folio_migrate_copy",
         "remove_migration_ptes",
         "pte_lock",

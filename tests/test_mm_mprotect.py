@@ -18,7 +18,7 @@ from shootdown.mm.change_protection import KEPT
 from shootdown.mm.tables import page_prot
 from shootdown.mm.world import VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY
 from shootdown.run.oracle import Violation
-from tests.kernel import Kernel, R, W, X, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, X, prot, written
 
 FULL = R | W | X
 KINDS = {"read": R, "write": W, "exec": X}
@@ -125,9 +125,7 @@ def test_the_order_of_steps() -> None:
         "ptep_modify_prot_commit",
         "pte_unlock",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "dec_tlb_flush_pending",
         "mmap_write_unlock, return",
     ]

@@ -5,7 +5,7 @@ import pytest
 from shootdown.machine.entry import DIRTY, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from shootdown.machine.geometry import PAGES, frame_of
 from shootdown.mm.world import NOBODY, VM_UFFD_WP
-from tests.kernel import Kernel, R, W, X, written
+from tests.kernel import FLUSH, Kernel, R, W, X, written
 
 
 def kernel_with_hole(cpus: int = 2) -> Kernel:
@@ -60,9 +60,7 @@ def test_the_old_address_is_flushed_before_the_locks_go() -> None:
         "move_ptes",
         "move_ptes",
         "flush before unlock",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "pte_unlock",
         "pte_unlock",
     ]
@@ -218,9 +216,7 @@ def test_a_whole_table_moves_by_its_pmd() -> None:
         "pte_lock",
         "move_normal_pmd or move_huge_pmd",
         "flush before unlock",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "pte_unlock",
         "pte_unlock",
         "pmd_unlock",

@@ -3,7 +3,7 @@
 import pytest
 
 from shootdown.machine.x86 import POISON_FREE
-from tests.kernel import Kernel, R, W, cached_twice, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, cached_twice, prot, written
 
 
 def test_the_order_of_steps() -> None:
@@ -19,9 +19,7 @@ def test_the_order_of_steps() -> None:
         "pte_unlock",
         "free_pgtables",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "free the gather's batch",
         "dec_tlb_flush_pending",
         "mmap_read_unlock, return",

@@ -8,7 +8,7 @@ from shootdown.mm.numa_scan import MOVE
 from shootdown.mm.tables import is_special
 from shootdown.mm.world import VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP
 from shootdown.reference.eager import EagerFlush
-from tests.kernel import Kernel, R, W, written
+from tests.kernel import FLUSH, Kernel, R, W, written
 
 
 def driver(cpus: int = 3, pages: int = 2, policy: str = "linux") -> Kernel:
@@ -81,9 +81,7 @@ def test_the_order_of_a_revocation() -> None:
         "ptep_get_and_clear_full",
         "pte_unlock",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "dec_tlb_flush_pending",
         "i_mmap_unlock_read, the driver frees its pages",
         "return",

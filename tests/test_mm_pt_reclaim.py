@@ -5,7 +5,7 @@ import pytest
 from shootdown.machine.entry import PSE
 from shootdown.machine.geometry import frame_of
 from shootdown.mm.mmap import HUGE, SHARED
-from tests.kernel import Kernel, R, W, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, prot, written
 
 EMPTY = "zap_empty_pte_table"
 LOCK = "pte_lock, flush_tlb_batched_pending"
@@ -25,9 +25,7 @@ def test_the_table_goes_with_its_last_entry() -> None:
         "pte_unlock",
         "vma_end_read",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "free the gather's batch",
         "dec_tlb_flush_pending",
         "return",

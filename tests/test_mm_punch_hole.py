@@ -5,7 +5,7 @@ import pytest
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.mmap import FILE
 from shootdown.mm.page_cache import mapped_at
-from tests.kernel import Kernel, R, W, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, prot, written
 
 PUNCH = "punch"
 
@@ -23,9 +23,7 @@ def test_the_order_of_steps() -> None:
         "ptep_get_and_clear_full",
         "pte_unlock",
         "tlb_finish_mmu",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "free the gather's batch",
         "dec_tlb_flush_pending",
         "unmap_mapping_folio",

@@ -2,7 +2,7 @@
 
 from shootdown.machine.entry import DIRTY
 from shootdown.machine.x86 import POISON_FREE
-from tests.kernel import Kernel, written
+from tests.kernel import BATCHED_FLUSH, Kernel, written
 
 
 def lazily_free(cpus: int = 2) -> Kernel:
@@ -24,9 +24,7 @@ def test_the_order_of_steps() -> None:
         "try_to_unmap_one",
         "pte_unlock",
         "flush before free",
-        "arch_tlbbatch_flush",
-        "flush_tlb_func, batch",
-        "flush_tlb_func, batch",
+        *BATCHED_FLUSH,
         "free_unref_folios",
         "return",
     ]

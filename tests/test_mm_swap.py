@@ -19,7 +19,7 @@ from shootdown.mm.tables import is_migration, is_swap
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario.corpus import load
-from tests.kernel import Kernel, R, W, cached_twice, written
+from tests.kernel import BATCHED_FLUSH, Kernel, R, W, cached_twice, written
 
 
 def swapped_out(pages: int = 1, cpus: int = 2) -> Kernel:
@@ -57,9 +57,7 @@ def test_the_order_of_steps() -> None:
         "try_to_unmap",
         "shrink_folio_list, unmapped",
         "try_to_unmap_flush_dirty",
-        "arch_tlbbatch_flush",
-        "flush_tlb_func, batch",
-        "flush_tlb_func, batch",
+        *BATCHED_FLUSH,
         "pageout",
         "swap_writepage",
         "flush before free",

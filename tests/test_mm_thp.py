@@ -7,7 +7,7 @@ from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.mmap import HUGE
 from shootdown.mm.thp import mkinvalid
 from shootdown.mm.world import SPURIOUS
-from tests.kernel import Kernel, R, W, X, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, X, prot, written
 
 
 def huge(policy: str = "linux", cpus: int = 2, pages: int = 4) -> Kernel:
@@ -109,9 +109,7 @@ def test_an_inline_flush_comes_between_invalidation_and_commit() -> None:
     assert names[start : names.index("pmd_unlock") + 1] == [
         "pmd_lock",
         "change_huge_pmd",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "set_pmd_at",
         "pmd_unlock",
     ]
@@ -197,9 +195,7 @@ def test_a_split_flushes_between_the_sizes() -> None:
     start = names.index("pmdp_invalidate")
     assert names[start : start + 6] == [
         "pmdp_invalidate",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "pmd_populate",
         "pmd_unlock",
     ]

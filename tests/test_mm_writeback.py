@@ -12,7 +12,7 @@ from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import Outcome, execute
 from shootdown.run.oracle import Violation
 from shootdown.scenario import Header, Scenario, kinds
-from tests.kernel import Kernel, R, W, prot, written
+from tests.kernel import FLUSH, Kernel, R, W, prot, written
 
 WRITEBACK = "writeback"
 
@@ -44,9 +44,7 @@ def test_the_order_of_writeback() -> None:
         "pte_lock",
         "ptep_clear_flush",
         "flush before install",
-        "flush_tlb_mm_range",
-        "flush_tlb_func",
-        "flush_tlb_func",
+        *FLUSH,
         "set_pte_at",
         "pte_unlock",
         "page_mkclean",

@@ -10,7 +10,7 @@ from typing import cast
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import find, given
 
 from shootdown.machine.caches import FETCH, TAG_MASK
 from shootdown.machine.entry import NX, RW, WRITE
@@ -24,7 +24,7 @@ from shootdown.run.execute import execute
 from shootdown.run.lockstep import Recorder, in_lockstep
 from shootdown.scenario import Scenario
 from tests.kernel import Told
-from tests.strategies import any_lockstep, any_scenario, weighted
+from tests.strategies import any_lockstep, any_scenario, searching, weighted
 
 Answer = tuple[tuple[object, ...], ...]
 """One entry for each outcome: what was shown, the incarnation that was used, and the ones that are allowed."""
@@ -225,14 +225,7 @@ MUTANTS = [
     KeepsUpperEntries,
 ]
 
-SEARCH = settings(
-    max_examples=4000,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+SEARCH = searching(4000)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

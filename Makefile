@@ -10,6 +10,7 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 PYTHONS ?= python3.11 python3.12 python3.13
 POLICY ?= v1
 FOR ?= 60s
+EXPLORE ?= 10m
 DB ?= findings.db
 JOBS ?= 2
 VENV ?= .venv
@@ -80,6 +81,21 @@ test-pythons: ## the fast tests under each Python that is there (PYTHONS=), each
 	done; \
 	if [ -z "$$ran" ]; then echo 'None of the Pythons is there: $(PYTHONS).' >&2; exit 2; fi; \
 	echo "The fast tests pass under Python$$ran."
+
+# One round of the property tests, which Hypothesis marks, from one seed.
+explore = echo "Examples from the seed $(1): make explore SEED=$(1) tries them again."; \
+    options="-q --exitfirst --numprocesses $(JOBS) -m hypothesis --hypothesis-profile explore --hypothesis-seed $(1)"; \
+    $(BIN)/pytest $$options --ignore tests/interpreted && SHOOTDOWN_INTERPRETED=1 $(BIN)/pytest $$options tests/interpreted
+
+# The first property that fails ends it. timeout ends with 124 when the time is over.
+.PHONY: explore
+explore: compiled-if-possible ## the property tests with other examples, again and again for a time (EXPLORE=), or of one seed (SEED=)
+ifdef SEED
+	@$(call explore,$(SEED))
+else
+	@timeout --signal INT $(EXPLORE) sh -c 'while seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d " "); do { $(call explore,$$seed); } || exit 1; done' \
+	    || { status=$$?; test $$status -eq 124 && echo "No property has failed in $(EXPLORE)." || exit $$status; }
+endif
 
 .PHONY: lint
 lint: venv ## ruff: lint and formatting

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 from shootdown.conform.live.build import compile_driver
 from shootdown.conform.live.driver import Driver
@@ -19,6 +20,16 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# For `make explore`: other examples in every run, and what has failed is kept in .hypothesis and tried again first.
+settings.register_profile(
+    "explore",
+    settings.get_profile("repeatable"),
+    derandomize=False,
+    max_examples=1000,
+    database=DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples"),
+    print_blob=True,
+)
+# pytest loads the one that --hypothesis-profile names after this.
 settings.load_profile("repeatable")
 
 

@@ -18,6 +18,7 @@ from shootdown.machine.x86 import POISON_FREE
 from shootdown.mm.tables import is_migration, is_swap
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
+from shootdown.run.oracle import Violation
 from shootdown.scenario.corpus import load
 from tests.kernel import BATCHED_FLUSH, Kernel, R, W, cached_twice, written
 
@@ -364,7 +365,7 @@ def test_what_is_read_in_is_what_was_stored() -> None:
     k = swapped_out()
     k.w.swap[1] = 7
 
-    with pytest.raises(Exception, match="copy-missed-a-store"):
+    with pytest.raises(Violation, match="copy-missed-a-store"):
         k.read(0)
 
 

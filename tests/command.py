@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from shootdown import form
 from shootdown.cli.main import run
 
 SHOOTDOWN = Path(sys.executable).with_name("shootdown")
@@ -29,11 +30,17 @@ cpu0 exec p0
 
 
 class Ended(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """How a command ended, and what it wrote, without the advice to compile the models."""
 
     code: int
     out: str
     err: str
+
+
+def without_advice(err: str) -> str:
+    """What long work writes on standard error, whichever form of the models runs."""
+    advice = form.advice()
+    return err.removeprefix(f"{advice}\n") if advice else err
 
 
 def shootdown(folder: Path, *arguments: str | Path) -> Ended:
@@ -52,7 +59,7 @@ def through(wrapper: Sequence[str], folder: Path, *arguments: str | Path) -> End
         check=False,
         timeout=100,
     )
-    return Ended(result.returncode, result.stdout, result.stderr)
+    return Ended(result.returncode, result.stdout, without_advice(result.stderr))
 
 
 def inside(folder: Path, *arguments: str | Path) -> Ended:
@@ -64,7 +71,7 @@ def inside(folder: Path, *arguments: str | Path) -> Ended:
         contextlib.redirect_stderr(err),
     ):
         code = run([str(argument) for argument in arguments])
-    return Ended(code, out.getvalue(), err.getvalue())
+    return Ended(code, out.getvalue(), without_advice(err.getvalue()))
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

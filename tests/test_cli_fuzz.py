@@ -1,17 +1,15 @@
 """`shootdown fuzz`: campaigns as the user starts them, and what they say at the end."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from shootdown.store import find_campaign, list_campaigns, list_findings, open_store
-from tests.command import SHOOTDOWN, complaint, inside, shootdown
+from tests.command import complaint, inside, shootdown, through
 
 SHORT = ("--engine", "random", "--workers", "1", "--seed", "7")
 DB = "findings.db"
@@ -162,20 +160,14 @@ def test_policy_with_a_memory(tmp_path: Path) -> None:
 
 def test_too_many_workers_for_the_system(tmp_path: Path) -> None:
     """Where the system has no room for another worker, the campaign fails with one sentence and leaves no process."""
-    limited = 'ulimit -n 40; exec "$@"'
-    command = (SHOOTDOWN, "fuzz", "--policy", "linux", "--workers", "30", "--for", "50s")
-    result = subprocess.run(
-        ["sh", "-c", limited, "sh", *command],
-        cwd=tmp_path,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
+    limited = ("sh", "-c", 'ulimit -n 40; exec "$@"', "sh")
+    ended = through(
+        limited, tmp_path, "fuzz", "--policy", "linux", "--workers", "30", "--for", "50s"
     )
 
-    assert (result.returncode, result.stdout) == (3, "")
+    assert (ended.code, ended.out) == (3, "")
     assert re.fullmatch(
-        r"shootdown: Worker \d+ cannot be started: Too many open files\.\n", result.stderr
+        r"shootdown: Worker \d+ cannot be started: Too many open files\.\n", ended.err
     )
     assert [path.name for path in tmp_path.iterdir()] == [DB]
 

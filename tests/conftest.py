@@ -1,6 +1,7 @@
 """What tests share: the same examples in every run, no store that stays open, and a driver of the kernel."""
 
 import platform
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,18 @@ settings.register_profile(
     "explore",
     settings.get_profile("repeatable"),
     derandomize=False,
-    max_examples=1000,
+    max_examples=200,
     database=DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples"),
     print_blob=True,
 )
 # pytest loads the one that --hypothesis-profile names after this.
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """An exploration takes the tests in an order that its seed gives, so that all have their turn."""
+    if config.getoption("--hypothesis-profile") == "explore":
+        random.Random(config.getoption("--hypothesis-seed")).shuffle(items)
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,15 @@ from shootdown.run.lockstep import in_lockstep
 from shootdown.scenario import Scenario
 
 
-def searching(examples: int) -> settings:
+def examples(share: float) -> settings:
+    """That many times the examples of other property tests, in whatever profile has been loaded."""
+    return settings(max_examples=round(share * settings().max_examples))
+
+
+def searching(most: int) -> settings:
     """The settings of a search for one example by a test: the same in every run, and at full length."""
     return settings(
-        max_examples=examples,
+        max_examples=most,
         derandomize=True,
         database=None,
         deadline=None,

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from shootdown.evidence.explain import Explanation, explain
 from shootdown.evidence.pauses import MissedPause
@@ -30,6 +30,7 @@ from shootdown.run.execute import execute
 from shootdown.scenario import Scenario, corpus, parse, render
 from shootdown.scenario.verdict import ILLEGAL, REASONS, RULES
 from tests.command import NX as NX_SCENARIO
+from tests.strategies import examples
 
 PRESENT_ENTRY = PRESENT | USER | ACCESSED | FRAME_BITS[5]
 ILLEGAL_ENTRIES = [
@@ -164,7 +165,7 @@ def test_explains_every_illegal_scenario_of_the_corpus(name: str, policy: str) -
     assert text.splitlines()[-1] == "  shootdown replay it"
 
 
-@settings(max_examples=60)
+@examples(0.6)
 @given(scenarios())
 def test_explains_any_scenario(scenario: Scenario) -> None:
     """Any run is explained: same verdict as without the tracer, JSON without loss, every step in its place."""

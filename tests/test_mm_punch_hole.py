@@ -144,3 +144,19 @@ def test_a_mapping_that_moves_is_found_at_its_new_place() -> None:
     k.finish(1)
     assert k.pte(1) == 0
     assert k.read(2, 1) == 0
+
+
+def test_a_mapping_that_is_gone_when_the_table_is_locked_is_left_alone() -> None:
+    """What the reverse map has found makes room for private memory before the walk has the PTL."""
+    k = Kernel(layout="file")
+    k.read(0)
+    k.start(1, PUNCH, until="unmap_mapping_range")
+    k.run(0, "mremap", 0, 1, 2)
+    k.past(1, "unmap_mapping_folio")
+    k.until(1, "pte_lock, flush_tlb_batched_pending")
+    k.run(0, "munmap", 2)
+    k.run(0, "mmap", 2, 1, prot(R | W))
+    value = k.write(0, 2)
+    k.finish(1)
+
+    assert k.read(0, 2) == value

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from shootdown.machine.geometry import FRAMES
@@ -14,7 +14,7 @@ from shootdown.prove.canonical import key_of
 from shootdown.run.execute import StepLimitError, apply, boot, finish
 from shootdown.run.oracle import Oracle, Violation
 from shootdown.scenario import Header, Record, Scenario, corpus, kinds
-from tests.strategies import any_scenario
+from tests.strategies import any_scenario, examples
 
 
 def rotated(scenario: Scenario, by: int) -> Scenario:
@@ -61,7 +61,7 @@ def booted(header: Header, policy: str) -> tuple[World, Oracle]:
     return boot(header, REGISTRY[policy].make())
 
 
-MORE = settings(max_examples=300)
+MORE = examples(3)
 POLICIES = st.sampled_from(sorted(REGISTRY))
 
 

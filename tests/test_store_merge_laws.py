@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import asdict, replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shootdown.store import (
@@ -32,8 +32,9 @@ from tests.store_samples import (
     minimum,
     sighting,
 )
+from tests.strategies import examples
 
-LAW = settings(max_examples=30)  # each opens several databases
+LAW = examples(0.3)  # each opens several databases
 
 CAMPAIGNS = [replace(CAMPAIGN, name=name) for name in ("day", "night")]
 MINIMA = [minimum(number) for number in range(2)]

@@ -130,6 +130,25 @@ def test_every_column_is_decided(table: str, column: str, *, running: bool) -> N
     assert merged(a, b) in (merged(a), merged(b))
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("campaigns", "executions"),
+        ("campaign_series", "executions"),
+        ("sightings", "count"),
+        ("proofs", "transitions"),
+        ("comparisons", "sequences"),
+        ("disagreement_sightings", "count"),
+    ],
+)
+def test_the_copy_that_is_further_on_wins(table: str, column: str) -> None:
+    """Of two copies of what is still counted, the one with the greater count stays."""
+    a, b = one_of_each(running=True), one_of_each(running=True)
+    b[table][0][column] = VARYING[table][column]
+
+    assert merged(a, b) == merged(b, a) == merged(b)
+
+
 def test_no_column_is_forgotten() -> None:
     """The columns that are not in VARYING are keys, or what keys are made from."""
     fixed = {

@@ -60,8 +60,8 @@ test: lint types layers compiled-if-possible ## all checks: lint, types, layers,
 	@$(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup --ignore tests/interpreted
 	@SHOOTDOWN_INTERPRETED=1 $(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup tests/interpreted
 
-# Left out: the tests of the long searches (conformance, minimizer, proofs), of the benches and of the wheel.
-LONG := $(foreach word,conform minimize prove bench wheel,--ignore-glob='tests/*test_*$(word)*')
+# Left out: the tests of the long searches (conformance, minimizer, proofs, table), of the benches and of the wheel.
+LONG := $(foreach word,conform minimize prove table bench wheel,--ignore-glob='tests/*test_*$(word)*')
 
 .PHONY: test-fast
 test-fast: venv ## the fast part of the tests

@@ -133,11 +133,13 @@ def main() -> int:
         print("make compile needs a C compiler; there is no cc, gcc or clang.", file=sys.stderr)
         return 2
     target = Path(sys.argv[1]).resolve()
+    # Before: a source that is edited meanwhile is newer than what is made.
+    stamp = form.stamp_of(Path())
     compile_into(target)
     # A class that was compiled apart from its base fails only when it is loaded.
     names = [path.removesuffix(".py").replace(os.sep, ".") for path in modules()]
     load = "import importlib, sys; [*map(importlib.import_module, sys.argv[1:])]"
-    form.write_stamp(target, Path())
+    (target / form.STAMP).write_text(stamp)
     done = subprocess.run([sys.executable, "-c", load, *names], check=False)
     if done.returncode:
         (target / form.STAMP).unlink()

@@ -104,9 +104,9 @@ def is_of(folder: Path, root: Path) -> bool:
     return times == times_of(root) or digest == digest_of(root)
 
 
-def write_stamp(folder: Path, root: Path) -> None:
-    """Write down of which sources a compiled form was made."""
-    (folder / STAMP).write_text(f"{digest_of(root)}\n{times_of(root)}")
+def stamp_of(root: Path) -> str:
+    """Return what a compiled form of the sources below `root` has in the file STAMP: taken before it is made."""
+    return f"{digest_of(root)}\n{times_of(root)}"
 
 
 def sources(root: Path) -> list[Path]:

@@ -24,7 +24,7 @@ def checkout(tmp_path: Path) -> Path:
     built = tmp_path / ".compiled"
     (built / "shootdown" / "mm").mkdir(parents=True)
     (built / "shootdown" / "mm" / f"step{SUFFIX}").write_text("")
-    form.write_stamp(built, tmp_path)
+    (built / form.STAMP).write_text(form.stamp_of(tmp_path))
     return tmp_path
 
 

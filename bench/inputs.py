@@ -1,16 +1,18 @@
-"""Failing inputs of a seeded fault, different from each other and found fast, and what they are minimized to."""
+"""Failing inputs of a seeded fault or a mutant, different from each other, and what they are minimized to."""
 
 from random import Random
 
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.fuzz.inputs.mutate import crossover, mutate
 from shootdown.minimize import Minimized, minimize
+from shootdown.mm.flush import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario import Header, Scenario, corpus, decode, encode, kinds
 
 RECORDS = 32
 TRIES = 200_000
+MUTANT_TRIES = 3000
 
 
 def failing_inputs(name: str, wanted: int, seed: int) -> list[Scenario]:
@@ -38,12 +40,44 @@ def failing_inputs(name: str, wanted: int, seed: int) -> list[Scenario]:
     return list(found.values())
 
 
+def inputs_like(strategy: FlushStrategy, guilty: bytes, wanted: int, seed: int) -> list[Scenario]:
+    """Return a scenario and up to `wanted` - 1 different ones of RECORDS records that fail for the same reason: in turn
+    generated, and its own mutants crossed with generated ones. Fewer if MUTANT_TRIES do not show as many.
+    """
+    rng, reason = Random(seed), reason_of(strategy, decode(guilty))
+    found: dict[bytes, Scenario] = {guilty: decode(guilty)}
+    for turn in range(MUTANT_TRIES):
+        if len(found) >= wanted:
+            break
+        scenario = random_scenario(rng, RECORDS)
+        if turn % 2:
+            data = crossover(rng, encode(scenario), guilty, RECORDS)
+            scenario = decode(mutate(rng, data, RECORDS))
+        if len(scenario.records) == RECORDS and reason_of(strategy, scenario) == reason:
+            found[encode(scenario)] = scenario
+    return list(found.values())
+
+
+def reason_of(strategy: FlushStrategy, scenario: Scenario) -> str:
+    """Return why a scenario fails; the kind of exception where the models raise one, which only their mutants do."""
+    try:
+        return execute(scenario, strategy).reason
+    except Exception as error:  # noqa: BLE001 - whatever a mutant raises is what it shows
+        return type(error).__name__
+
+
 def minimized(name: str, scenario: Scenario, budget: int) -> tuple[str, Minimized]:
+    """Return the reason for which a scenario fails under a fault, and what it is minimized to under that reason."""
+    return minimized_under(REGISTRY[name].make(), scenario, budget)
+
+
+def minimized_under(
+    strategy: FlushStrategy, scenario: Scenario, budget: int
+) -> tuple[str, Minimized]:
     """Return the reason for which a scenario fails, and what it is minimized to under that reason."""
-    strategy = REGISTRY[name].make()
-    reason = execute(scenario, strategy).reason
+    reason = reason_of(strategy, scenario)
     return reason, minimize(
-        scenario, lambda each: execute(each, strategy).reason == reason, budget=budget
+        scenario, lambda each: reason_of(strategy, each) == reason, budget=budget
     )
 
 

@@ -15,6 +15,7 @@ from shootdown.minimize.order import (
 from shootdown.minimize.reducer import Reducer
 from shootdown.minimize.rewrite import (
     ARG,
+    CPU,
     KIND,
     PAGE,
     PROTECTION_MASK,
@@ -167,14 +168,14 @@ def _simpler_kinds(record: Record) -> Iterator[Record]:
         for kind, arg in _SUBSTITUTES:
             yield revised(record, kind=kind, arg=arg)
         for name in BY_NUMBER[record[KIND]].simpler_as:
-            yield _in_its_place(record, BY_NAME[name])
+            yield in_its_place(record, BY_NAME[name])
     else:
         for kind in KINDS_BY_SIMPLICITY[: KIND_RANK[record[KIND]]]:
             yield revised(record, kind=kind)
 
 
-def _in_its_place(record: Record, other: Operation) -> Record:
-    """Return the record with another operation: at the destination if it has one, with the argument if both have it."""
+def in_its_place(record: Record, other: Operation) -> Record:
+    """The record with another operation: at the destination if it has one, with the argument if both have it."""
     argument = kinds.KINDS[record[KIND]].argument
     if argument.of_pages:
         return revised(record, kind=other.number, page=record[ARG], arg=0)
@@ -209,3 +210,16 @@ def _lower_each(reducer: Reducer, simpler: Callable[[Record], Iterable[Record]])
         for candidate in simpler(record):
             if reducer.substitute(at, candidate):
                 break
+
+
+def split_accesses(reducer: Reducer) -> None:
+    """For each access to two pages that does not pause, has tried the load and the store that it is made of."""
+    best = reducer.best
+    for at, record in enumerate(best.records):
+        operation = BY_NUMBER.get(record[KIND])
+        if operation and operation.access and operation.argument.of_pages and not record[RUN]:
+            load = (kinds.READ, record[CPU], 0, record[PAGE], 1, 0)
+            store = (kinds.WRITE, record[CPU], 0, record[ARG], 1, 0)
+            after = best.records[at + 1 :]
+            if reducer.consider(with_records(best, (*best.records[:at], load, store, *after))):
+                return

@@ -47,6 +47,16 @@ _FIRST_CALL: Final = sum(
 )
 _PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
 
+_CALLS: Final = KINDS_BY_SIMPLICITY[_FIRST_CALL:]
+PROTECTING: Final = next(kind for kind in _CALLS if kinds.KINDS[kind].argument.protected)
+"""The simplest call that gives and takes rights."""
+STRONG_CALLS: Final = tuple(
+    kind
+    for kind in _CALLS
+    if kinds.KINDS[kind].pages == "range" and kinds.KINDS[kind].argument is kinds.NO_ARGUMENT
+)[:2]
+"""The two simplest calls that need nothing but a range: they forbid most, and free what can be freed."""
+
 Key: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]
 
 

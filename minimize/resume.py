@@ -1,23 +1,8 @@
-"""What lets a paused operation go on: whatever its CPU does next, or another CPU that waits for a lock of it."""
+"""What lets a paused operation go on: another CPU that waits for a lock of it."""
 
 from shootdown.minimize.reducer import Reducer
-from shootdown.minimize.rewrite import CPU, PAGE, RUN, is_call, replaced, revised, without
+from shootdown.minimize.rewrite import CPU, RUN, is_call, replaced, revised, without
 from shootdown.scenario import Scenario, kinds
-
-
-def resume_by_access(reducer: Reducer) -> None:
-    """For each operation that pauses, each later record has tried to be a load by its CPU, which lets it finish.
-
-    Whatever waits for a lock of that operation does the same, in as many ways as there are operations that wait.
-    """
-    best = reducer.best
-    for at, record in enumerate(best.records):
-        if not record[RUN]:
-            continue
-        load = (kinds.READ, record[CPU], 0, record[PAGE], 1, 0)
-        for later in range(at + 1, len(best.records)):
-            if reducer.consider(replaced(best, later, load)):
-                return
 
 
 def resume_by_waiting(reducer: Reducer) -> None:

@@ -95,6 +95,14 @@ def as_call(record: Record, header: Header, kind: int, arg: int) -> Record:
     return revised(record, kind=kind, arg=arg)
 
 
+def as_calls(scenario: Scenario, positions: Iterable[int], kind: int, arg: int = 0) -> Scenario:
+    """The scenario with calls of another kind at some positions."""
+    records = list(scenario.records)
+    for at in positions:
+        records[at] = as_call(records[at], scenario.header, kind, arg)
+    return with_records(scenario, records)
+
+
 def with_accesses(scenario: Scenario, kind: int) -> Scenario:
     """The scenario with every access made one of this kind."""
     return with_records(
@@ -117,6 +125,17 @@ def rename_cpus(scenario: Scenario, names: Mapping[int, int]) -> Scenario:
     """The scenario with the CPUs in ``names`` renamed, on a machine of the same size."""
     return with_records(
         scenario, [revised(r, cpu=names.get(r[CPU], r[CPU])) for r in scenario.records]
+    )
+
+
+def exchange_cpus(
+    scenario: Scenario, low: int, high: int, start: int, end: int | None = None
+) -> Scenario:
+    """The scenario with two CPUs exchanged in a stretch of its records, by default to the last one."""
+    records = scenario.records
+    exchanged = rename_cpus(scenario, {low: high, high: low}).records[start:end]
+    return with_records(
+        scenario, (*records[:start], *exchanged, *records[start:][len(exchanged) :])
     )
 
 

@@ -7,7 +7,6 @@ from shootdown.minimize.rewrite import (
     RUN,
     cpus_by_first_use,
     moved_record,
-    rename_pages,
     replaced,
     revised,
     without,
@@ -64,35 +63,9 @@ def _resumed_by(scenario: Scenario, at: int) -> int | None:
     return before if before is not None and records[before][RUN] else None
 
 
-def reorder_records(reducer: Reducer) -> None:
-    """Each record has tried each other place, near ones first, with CPUs named by first use."""
-    size = len(reducer.best.records)
-    for distance in range(1, size):
-        for low in range(size - distance):
-            high = low + distance
-            for take, put in ((high, low), (low, high)):
-                if reducer.consider(cpus_by_first_use(moved_record(reducer.best, take, put))):
-                    break
-
-
 def swap_neighbours(reducer: Reducer) -> None:
     """Each two neighbouring records have tried to change places, with CPUs named by first use: what
     commutes ends up in one order.
     """
     for at in range(len(reducer.best.records) - 1):
         reducer.consider(cpus_by_first_use(moved_record(reducer.best, at + 1, at)))
-
-
-def move_pauses(reducer: Reducer) -> None:
-    """Each record that pauses has tried to run to completion one place earlier and one later; also
-    with all pages made one, because a fault in flight can do what an earlier access did elsewhere.
-    """
-    size = len(reducer.best.records)
-    for at in range(size):
-        for put in (at - 1, at + 1):
-            if 0 <= put < size and reducer.best.records[at][RUN]:
-                whole = replaced(reducer.best, at, revised(reducer.best.records[at], run=0))
-                moved = cpus_by_first_use(moved_record(whole, at, put))
-                one_page = rename_pages(moved, [0] * moved.header.pages, 1)
-                if reducer.consider(moved) or reducer.consider(one_page):
-                    break

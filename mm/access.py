@@ -121,7 +121,7 @@ Operation(
     needs=(),
     shares=("content of two pages",),
     holds_page=False,
-    simpler_as=(),
+    simpler_as=("write",),
 )
 
 

@@ -29,7 +29,7 @@ Operation(
     needs=(),
     shares=("loaded address space",),
     holds_page=False,
-    simpler_as=(),
+    simpler_as=("lazy", "poke"),
 )
 
 

@@ -56,7 +56,8 @@ class Operation:
     needs: the operations without which it is refused with no effect, or makes no difference.
     shares: the states that it has in common with others, words of fuzz/inputs/themes.py; a race is between two that do.
     holds_page: it has a reference of a page while it is in flight.
-    simpler_as: other operations that the minimizer tries in its place, on the same pages.
+    simpler_as: other operations that the minimizer tries in its place, on the same pages: simpler by themselves, or by
+    what they do without (a page that numa_scan protects needs no uffd_register, a CPU that is lazy no second space).
     """
 
     __slots__ = (

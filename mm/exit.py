@@ -49,7 +49,7 @@ Operation(
     needs=("fork",),
     shares=("loaded address space",),
     holds_page=False,
-    simpler_as=(),
+    simpler_as=("switch",),
 )
 
 

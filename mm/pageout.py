@@ -45,7 +45,7 @@ Operation(
     needs=(),
     shares=("write of a page of the file", "a page that goes", "a page that is copied"),
     holds_page=True,
-    simpler_as=(),
+    simpler_as=("migrate",),
 )
 
 

@@ -41,7 +41,7 @@ Operation(
     needs=(),
     shares=("pages of a driver",),
     holds_page=False,
-    simpler_as=(),
+    simpler_as=("punch",),
 )
 
 

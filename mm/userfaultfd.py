@@ -99,7 +99,7 @@ Operation(
     needs=("uffd_register",),
     shares=("rights of an entry", "a page with a reference", "page table of a lazy CPU"),
     holds_page=False,
-    simpler_as=(),
+    simpler_as=("numa_scan",),
 )
 
 

@@ -1,76 +1,81 @@
 """What the passes guarantee that change several places at once, or go up before they go down."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
-from shootdown.minimize import (
-    escape,
-    escape_overlap,
-    escape_pages,
-    escape_spaces,
-    fields,
-    joint,
-    resume,
-)
+from shootdown.minimize import escape_kinds, escape_schedule, fields, joint, resume
 from shootdown.minimize.reducer import Pass
-from shootdown.scenario import Scenario, kinds
+from shootdown.mm.operations import OPERATIONS
+from shootdown.scenario import Scenario
 from tests.reducing import among, reduced
 from tests.toy_models import story
 
 
-def test_align_accesses() -> None:
-    """Accesses and the call that forbids them are lowered together."""
-    start = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
-    end = story("cpu0 read p0\ncpu0 mprotect p0 none\ncpu0 read p0")
+@pytest.mark.parametrize("module", [escape_kinds, escape_schedule, joint, resume])
+def test_no_escape_names_an_operation(module: object) -> None:
+    """What stands for what is declared with the operations: an escape names accesses only, which everything reads."""
+    named = {each.name.upper() for each in OPERATIONS if not each.access}
+    tree = ast.parse(Path(str(getattr(module, "__file__", ""))).read_text())
+    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
-    assert end == reduced(joint.align_accesses, start, among(start, end))
-
-
-def test_align_accesses_removes_a_call() -> None:
-    """With aligned accesses one of two calls goes."""
-    start = story("cpu0 mprotect p0 rx\ncpu0 exec p0\ncpu0 munmap p0\ncpu0 exec p0")
-    end = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 write p0")
-
-    assert end == reduced(joint.align_accesses, start, among(start, end))
+    assert not words & named
 
 
-def test_hand_down_protection() -> None:
+def test_split_accesses() -> None:
+    """An access to two pages is a load and a store."""
+    start = story("cpu0 copy p0 to p1\ncpu1 munmap p0")
+    end = story("cpu0 read p0\ncpu0 write p1\ncpu1 munmap p0")
+
+    assert end == reduced(fields.split_accesses, start, among(start, end))
+
+
+def test_join_calls_hands_down_a_protection() -> None:
     """A mapping gets at once the protection that it was given later."""
     start = story("cpu0 mmap p0 none shared\ncpu0 read p1\ncpu0 mprotect p0 rw")
     end = story("cpu0 mmap p0 rw shared\ncpu0 read p1")
 
-    assert end == reduced(joint.hand_down_protection, start, among(start, end))
+    assert end == reduced(joint.join_calls, start, among(start, end))
 
 
-def test_align_promotion() -> None:
+def test_join_calls_with_another_protection() -> None:
+    """A right that is taken away and given back is one that is given."""
+    start = story("cpu0 write p0\ncpu0 mprotect p0 r\ncpu0 mprotect p0 rw\ncpu0 write p0")
+    end = story("cpu0 write p0\ncpu0 mprotect p0 rwx\ncpu0 write p0")
+
+    assert end == reduced(joint.join_calls, start, among(start, end))
+
+
+def test_join_calls_joins_ranges() -> None:
+    """Of two calls on halves of a range the last one does both."""
+    start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p1-p3 until flush", cpus=2, pages=4)
+    end = story("cpu1 read p0\ncpu0 munmap p0-p3 until flush", cpus=2, pages=4)
+
+    assert end == reduced(joint.join_calls, start, among(start, end))
+
+
+def test_join_calls_of_ranges_that_do_not_touch() -> None:
+    """Calls with a page between them stay."""
+    start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p2-p3", cpus=2, pages=4)
+
+    assert start == reduced(joint.join_calls, start, lambda _: True)
+
+
+def test_a_right_that_is_granted() -> None:
     """A right that is granted is execution, and a fetch is what needs it."""
-    start = story("cpu0 mprotect p0 r\ncpu0 read p0\ncpu0 mprotect p0 rw\ncpu0 write p0")
+    start = story("cpu0 write p0\ncpu0 mmap p0 rw shared\ncpu0 write p0")
     end = story("cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0")
 
-    assert end == reduced(joint.align_promotion, start, among(start, end))
+    assert end == reduced(escape_kinds.escape_by_kind, start, among(start, end))
 
 
-def test_align_promotion_behind_a_pause() -> None:
-    """A fetch that pauses before the mprotect comes behind it, and another call goes."""
-    start = story("cpu0 read p0\ncpu0 dontneed p0\ncpu0 exec p0 for 12\ncpu1 mprotect p0 rx")
-    end = story("cpu0 read p0\ncpu1 mprotect p0 rx\ncpu0 exec p0")
-
-    assert end == reduced(joint.align_promotion, start, among(start, end))
-
-
-def test_align_grant() -> None:
+def test_the_simplest_story_of_a_right() -> None:
     """A right that one CPU grants and then uses itself may be all that is needed."""
     start = story("cpu0 write p0\ncpu0 fork until change\ncpu1 write p0\ncpu0 write p0", cpus=2)
     end = story("cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0", cpus=1, pages=1)
 
-    assert end == reduced(joint.align_grant, start, among(start, end))
-
-
-def test_resume_by_access() -> None:
-    """What waits for the lock of a paused operation becomes a load by that operation's CPU."""
-    start = story("cpu0 mprotect p0 r until ack\ncpu1 munmap p0\ncpu1 read p0", cpus=2)
-    end = story("cpu0 mprotect p0 r until ack\ncpu0 read p0\ncpu1 read p0", cpus=2)
-
-    assert end == reduced(resume.resume_by_access, start, among(start, end))
+    assert end == reduced(escape_kinds.escape_by_kind, start, among(start, end))
 
 
 @pytest.mark.parametrize(
@@ -121,49 +126,49 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
     ("leave", "start", "above", "end"),
     [
         (
-            escape.escape_by_kind,
+            escape_kinds.escape_by_kind,
             story("cpu0 read p0\ncpu0 free p0\ncpu0 read p0"),
             story("cpu0 write p0\ncpu0 free p0\ncpu0 write p0"),
             story("cpu0 write p0\ncpu0 free p0"),
         ),
         (
-            escape.escape_by_kind,
+            escape_kinds.escape_by_kind,
             story("cpu0 fork\ncpu0 mprotect p0 r\ncpu1 mprotect p0 r\ncpu0 read p0"),
             story("cpu0 fork\ncpu0 dontneed p0\ncpu1 dontneed p0\ncpu0 read p0"),
             story("cpu0 dontneed p0\ncpu1 dontneed p0\ncpu0 read p0"),
         ),
         (
-            escape.escape_by_layout,
+            escape_kinds.escape_by_layout,
             story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0"),
             story("cpu0 write p1\ncpu0 mprotect p0 r\ncpu0 read p0", layout="readonly"),
             story("cpu0 write p1\ncpu0 read p0", layout="readonly"),
         ),
         (
-            escape.escape_by_split,
+            escape_kinds.escape_by_kind,
             story("cpu0 dontneed p0\ncpu0 write p0\ncpu1 pin p0", layout="huge"),
             story("cpu0 dontneed p0\ncpu0 write p1\ncpu1 pin p1", layout="huge"),
             story("cpu0 dontneed p0\ncpu1 pin p1", layout="huge"),
         ),
         (
-            escape.escape_by_laziness,
+            escape_kinds.escape_by_substitute,
             story("cpu0 switch mm1\ncpu1 munmap p0\ncpu1 read p0"),
             story("cpu0 lazy\ncpu1 munmap p0\ncpu1 read p0"),
             story("cpu0 lazy\ncpu1 munmap p0"),
         ),
         (
-            escape.escape_by_window,
+            escape_schedule.escape_by_pause,
             story("cpu0 write p0\ncpu1 munmap p1\ncpu1 fork until unlock\ncpu0 read p0"),
             story("cpu0 write p0\ncpu1 munmap p1\ncpu1 fork until window\ncpu0 read p0"),
             story("cpu0 write p0\ncpu1 fork until window\ncpu0 read p0"),
         ),
         (
-            escape.escape_by_window,
+            escape_schedule.escape_by_pause,
             story("cpu0 write p0\ncpu0 munmap p1\ncpu0 fork until unlock\ncpu1 read p0"),
             story("cpu0 write p0\ncpu0 munmap p1\ncpu1 fork until window\ncpu0 read p0"),
             story("cpu0 write p0\ncpu1 fork until window\ncpu0 read p0"),
         ),
         (
-            escape.escape_by_dropping,
+            escape_kinds.escape_by_dropping,
             story(
                 "cpu0 read p0\ncpu0 uffd_register p0\ncpu1 mprotect p1 r until ack\n"
                 "cpu0 munmap p0 until ack\ncpu1 write p0\ncpu0 write p0"
@@ -178,7 +183,7 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
             ),
         ),
         (
-            escape.escape_by_scan,
+            escape_kinds.escape_by_substitute,
             story(
                 "cpu0 uffd_register p0\ncpu0 read p0\ncpu0 uffd_wp p0 until ack\ncpu1 dontneed p0"
             ),
@@ -189,13 +194,13 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
             story("cpu0 read p0\ncpu0 numa_scan p0 stay until ack\ncpu1 dontneed p0\ncpu1 read p0"),
         ),
         (
-            escape.escape_by_place,
+            escape_schedule.escape_by_place,
             story("cpu0 read p0\ncpu0 fork\ncpu1 write p0"),
             story("cpu0 write p0\ncpu1 read p0\ncpu1 fork"),
             story("cpu0 write p0\ncpu1 fork"),
         ),
         (
-            escape.escape_by_cpu,
+            escape_schedule.escape_by_cpu,
             story("cpu0 free p0 until ack\ncpu1 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
             story("cpu1 free p0 until ack\ncpu0 fork\ncpu0 fork\ncpu1 read p0", cpus=2),
             story("cpu1 free p0 until ack\ncpu0 fork\ncpu1 read p0", cpus=2),
@@ -205,12 +210,12 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
         "kind",
         "kinds",
         "layout",
-        "split",
-        "laziness",
-        "window",
-        "window-cpu",
+        "beside",
+        "substitute",
+        "pause",
+        "pause-cpu",
         "dropping",
-        "scan",
+        "substitute-load",
         "place",
         "cpu",
     ],
@@ -221,76 +226,53 @@ def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) ->
     assert start == reduced(leave, start, among(start, above))
 
 
-def test_escape_by_hint() -> None:
-    """A scan and the fault behind it stand for a right that goes and a migration."""
-    start = story("cpu0 write p0\ncpu0 mprotect p0 none until change\ncpu1 migrate p0 mm0")
-    end = story("cpu0 write p0\ncpu0 numa_scan p0 move until commit\ncpu1 read p0")
+def test_escape_by_substitute_in_one_address_space() -> None:
+    """A switch to another space is lazy mode, and the switch back stays."""
+    way = "cpu0 read p0\ncpu0 {}\ncpu1 munmap p0\ncpu0 switch mm0"
+    start = story("cpu0 fork\n" + way.format("switch mm1"), cpus=2)
+    above = story("cpu0 fork\n" + way.format("lazy"), cpus=2)
+    end = story(way.format("lazy"), cpus=2)
 
-    assert end == reduced(escape.escape_by_hint, start, among(start, end))
+    assert end == reduced(escape_kinds.escape_by_substitute, start, among(start, above, end))
 
 
-def test_escape_by_late_load() -> None:
-    """A copy that is overtaken, and goes on at the end, stands for a load there."""
+def test_escape_by_pause_of_two_operations() -> None:
+    """Where two operations meet, one comes to its flush, and from the other on the CPUs have changed their work."""
     start = story(
-        "cpu0 copy p0 to p0 until lock\ncpu1 write p0\ncpu1 numa_scan p0 move until change"
-    )
-    end = story("cpu1 write p0\ncpu1 numa_scan p0 move until commit\ncpu0 read p0")
-
-    assert end == reduced(escape_overlap.escape_by_late_load, start, among(start, end))
-
-
-def test_escape_by_flushes() -> None:
-    """Of three operations that pause two exchange their CPUs and wait for their flushes."""
-    behind = "cpu2 migrate p0 mm0 until lock"
-    start = story(
-        f"cpu0 write p0\ncpu1 dontneed p0 until flush\ncpu0 free p0 until change\n{behind}", cpus=3
+        "cpu0 write p0\ncpu1 free p0 until flush\ncpu0 munmap p0 until change\ncpu1 read p0", cpus=2
     )
     end = story(
-        f"cpu0 write p0\ncpu0 dontneed p0 until flush\ncpu1 free p0 until flush\n{behind}", cpus=3
+        "cpu0 write p0\ncpu0 free p0 until flush\ncpu1 munmap p0 until flush\ncpu0 read p0", cpus=2
     )
 
-    assert end == reduced(escape_overlap.escape_by_flushes, start, among(start, end))
+    assert end == reduced(escape_schedule.escape_by_pause, start, among(start, end))
 
 
-def test_join_ranges() -> None:
-    """Of two calls on halves of a range the last one does both."""
-    start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p1-p3 until flush", cpus=2, pages=4)
-    end = story("cpu1 read p0\ncpu0 munmap p0-p3 until flush", cpus=2, pages=4)
+def test_escape_by_place_to_completion() -> None:
+    """An operation that pauses over its neighbour runs whole on the other side of it."""
+    start = story("cpu0 fork until lock\ncpu1 munmap p0 until flush\ncpu0 read p0")
+    end = story("cpu0 munmap p0 until flush\ncpu1 fork\ncpu1 read p0")
 
-    assert end == reduced(escape_pages.join_ranges, start, among(start, end))
-
-
-def test_join_ranges_that_do_not_touch() -> None:
-    """Calls with a page between them stay."""
-    start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p2-p3", cpus=2, pages=4)
-
-    assert start == reduced(escape_pages.join_ranges, start, lambda _: True)
+    assert end == reduced(escape_schedule.escape_by_place, start, among(start, end))
 
 
-def test_escape_by_split_exchanges_two_pages() -> None:
-    """Where a call has the second of two pages, what names one of them from there on names the other."""
-    start = story("cpu0 read p0\ncpu0 dontneed p1\ncpu1 lazy\ncpu1 pin p0", layout="huge")
-    end = story("cpu0 read p0\ncpu0 dontneed p0\ncpu1 lazy\ncpu1 pin p1", layout="huge")
-
-    assert end == reduced(escape.escape_by_split, start, among(start, end))
-
-
-def test_migrate_alone() -> None:
-    """A page that a hint fault moves is moved by a migration."""
-    start = story("cpu0 write p0\ncpu0 numa_scan p0 move\ncpu1 read p0 until unlock\ncpu0 read p0")
+def test_escape_by_place_without_a_call() -> None:
+    """An access comes first, and a call that it passes goes."""
+    start = story("cpu0 write p0\ncpu0 mprotect p0 rw\ncpu0 read p0\ncpu0 migrate p0 mm0")
     end = story("cpu0 read p0\ncpu0 write p0\ncpu0 migrate p0 mm0")
 
-    assert end == reduced(escape_pages.migrate_alone, start, among(start, end))
+    assert end == reduced(escape_schedule.escape_by_place, start, among(start, end))
 
 
-def test_without_the_split_of_a_huge_page() -> None:
-    """Pages that are alike as the zeros of a huge page are made so by a copy."""
-    start = story(
-        "cpu0 read p0\ncpu0 dontneed p0\ncpu0 copy p0 to p0\ncpu1 ksm p0 mm0", layout="huge"
-    )
-    end = story("cpu0 write p0\ncpu0 copy p0 to p1\ncpu1 ksm p0 mm0")
+def test_escape_by_place_on_a_cpu_of_its_own() -> None:
+    """What only holds a page comes last, by a CPU that has nothing else to do."""
+    calls = "cpu{} dontneed p0 until flush\ncpu{} free p0 until flush"
+    held = "cpu{} migrate p0 mm0 until lock"
+    start = story(f"cpu0 write p0\n{held}\n{calls}\ncpu3 write p0".format(0, 1, 2), cpus=4)
+    above = story(f"cpu0 write p0\n{calls}\n{held}\ncpu4 write p0".format(1, 2, 3), cpus=5)
+    end = story(f"cpu0 write p0\n{calls}\n{held}\ncpu3 write p0".format(0, 1, 2), cpus=4)
 
-    assert end == reduced(escape_pages.without_huge_pages, start, among(start, end))
+    assert end == reduced(escape_schedule.escape_by_place, start, among(start, above, end))
 
 
 def test_a_revocation_may_be_a_hole() -> None:
@@ -300,7 +282,15 @@ def test_a_revocation_may_be_a_hole() -> None:
     )
     end = story("cpu0 read p0\ncpu1 mremap p0 to p1 until window\ncpu0 punch p0", layout="file")
 
-    assert end == reduced(escape.escape_by_layout, start, among(start, end))
+    assert end == reduced(escape_kinds.escape_by_layout, start, among(start, end))
+
+
+def test_a_hole_may_be_a_call_in_private_memory() -> None:
+    """What an operation does that only a file has, a simple call does to a private page that was written."""
+    start = story("cpu0 read p0\ncpu1 punch p0", layout="file")
+    end = story("cpu0 write p0\ncpu1 munmap p0")
+
+    assert end == reduced(escape_kinds.escape_by_layout, start, among(start, end))
 
 
 def test_the_first_of_several_calls_alone() -> None:
@@ -308,26 +298,7 @@ def test_the_first_of_several_calls_alone() -> None:
     start = story("cpu0 mprotect p0 none\ncpu0 mprotect p1-p2 none\ncpu0 pin p0 until lock")
     end = story("cpu0 dontneed p0\ncpu0 pin p0 until lock")
 
-    assert end == reduced(escape.escape_by_kind, start, among(start, end))
-
-
-def test_undo_switches() -> None:
-    """A switch to and fro goes, with what comes behind it in the other space."""
-    way = "cpu0 poke p0\ncpu0 switch {}\ncpu0 read p0"
-    start = story("cpu0 fork\ncpu0 switch mm1\ncpu0 switch mm0\n" + way.format("mm1"))
-    end = story("cpu0 fork\ncpu0 switch mm1\n" + way.format("mm0"))
-
-    assert end == reduced(escape_spaces.undo_switches, start, among(start, end))
-
-
-def test_undo_switches_with_two_identifiers() -> None:
-    """Where a broadcast has kept what a CPU cached, a second identifier may."""
-    start = story("cpu0 fork\ncpu0 switch mm1\ncpu0 switch mm0\ncpu0 read p0")
-    start = start._replace(header=start.header._replace(machine=kinds.INVLPGB))
-    end = story("cpu0 fork\ncpu0 switch mm1\ncpu0 read p0")
-    end = end._replace(header=end.header._replace(asids=2))
-
-    assert end == reduced(escape_spaces.undo_switches, start, among(start, end))
+    assert end == reduced(escape_kinds.escape_by_kind, start, among(start, end))
 
 
 def test_rename_keys() -> None:
@@ -336,14 +307,3 @@ def test_rename_keys() -> None:
     start, end = story(calls.format(2, 1)), story(calls.format(1, 2))
 
     assert end == reduced(fields.rename_keys, start, among(start, end))
-
-
-def test_escape_by_late_pause() -> None:
-    """What only holds a page comes last, by a CPU that has nothing else to do."""
-    calls = "cpu{} dontneed p0 until flush\ncpu{} free p0 until flush"
-    held = "cpu{} migrate p0 mm0 until lock"
-    start = story(f"cpu0 write p0\n{held}\n{calls}\ncpu3 write p0".format(0, 1, 2), cpus=4)
-    above = story(f"cpu0 write p0\n{calls}\n{held}\ncpu4 write p0".format(1, 2, 3), cpus=5)
-    end = story(f"cpu0 write p0\n{calls}\n{held}\ncpu3 write p0".format(0, 1, 2), cpus=4)
-
-    assert end == reduced(escape_overlap.escape_by_late_pause, start, among(start, above, end))

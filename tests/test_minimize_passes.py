@@ -286,30 +286,6 @@ def test_swap_neighbours() -> None:
     assert end == reduced(schedule.swap_neighbours, start, among(start, end))
 
 
-def test_reorder_records() -> None:
-    """A record moves over several others at once."""
-    start = story("cpu0 fork\ncpu0 munmap p0\ncpu0 read p0")
-    end = story("cpu0 read p0\ncpu0 fork\ncpu0 munmap p0")
-
-    assert end == reduced(schedule.reorder_records, start, among(start, end))
-
-
-def test_move_pauses() -> None:
-    """An operation that pauses over its neighbour runs whole on the other side of it."""
-    start = story("cpu0 fork until lock\ncpu1 munmap p0 until flush\ncpu0 read p0")
-    end = story("cpu0 munmap p0 until flush\ncpu1 fork\ncpu1 read p0")
-
-    assert end == reduced(schedule.move_pauses, start, among(start, end))
-
-
-def test_move_pauses_to_one_page() -> None:
-    """A fault that is in flight on another page runs whole, on the page of all other records."""
-    start = story("cpu0 read p0\ncpu0 exec p1 for 12\ncpu1 mprotect p1 rx", pages=2)
-    end = story("cpu0 read p0\ncpu1 mprotect p0 rx\ncpu0 exec p0", pages=1)
-
-    assert end == reduced(schedule.move_pauses, start, among(start, end))
-
-
 def test_map_at_the_start() -> None:
     """An mmap goes in exchange for a layout that has the same memory everywhere."""
     start = story("cpu0 mmap p0 rw file\ncpu0 write p0", layout="empty")

@@ -40,19 +40,19 @@ MINIMA = {
         "cpu1 read p0",
     ],
 }
-OTHERS = {"mask-early": 3}
+OTHERS = {"mask-early": 2}
 """Inputs that may end in another form. In mask-early a fill before the mprotect can take the place of the read in
 its window; no pass leads from the one to the other, which is shorter.
 """
 MEDIAN_RUNS = {
-    "skip-demotion": 65,
-    "skip-absent": 120,
-    "drop-last": 80,
-    "lose-batch": 90,
+    "skip-demotion": 60,
+    "skip-absent": 125,
+    "drop-last": 90,
+    "lose-batch": 100,
     "free-early": 100,
-    "skip-lazy": 115,
-    "early-flush": 110,
-    "mask-early": 150,
+    "skip-lazy": 130,
+    "early-flush": 115,
+    "mask-early": 175,
 }
 
 
@@ -69,28 +69,28 @@ def lines(scenario: Scenario) -> list[str]:
 
 
 def test_minimum_is_exactly(reduced: tuple[str, list[Minimized]]) -> None:
-    """Nearly all inputs of a bug end in the form that is written here."""
+    """The inputs of a bug end in the form that is written here, but for the one with other ways to the same end."""
     fault, results = reduced
     hits = [lines(result.scenario) == MINIMA[fault] for result in results]
 
-    assert sum(hits) >= INPUTS - OTHERS.get(fault, 1)
+    assert sum(hits) >= INPUTS - OTHERS.get(fault, 0)
 
 
-def test_two_forms_at_most(reduced: tuple[str, list[Minimized]]) -> None:
-    """30 different inputs of a bug have at most 2 canonical forms, but for the one with other ways to the same end."""
+def test_one_form(reduced: tuple[str, list[Minimized]]) -> None:
+    """30 different inputs of a bug have one canonical form, and two where there is another way to the same end."""
     fault, results = reduced
 
-    assert len({result.scenario for result in results}) <= max(2, OTHERS.get(fault, 1))
+    assert len({result.scenario for result in results}) <= (2 if fault in OTHERS else 1)
 
 
 def test_within_budget(reduced: tuple[str, list[Minimized]]) -> None:
-    """The default budget is enough to know that nothing simpler is left, with a third of it to spare."""
+    """The default budget is enough to know that nothing simpler is left, with half of it to spare."""
     fault, results = reduced
     runs = sorted(result.runs for result in results)
 
     assert all(result.complete for result in results)
     assert runs[INPUTS // 2] <= MEDIAN_RUNS[fault]
-    assert runs[-1] <= 266
+    assert runs[-1] <= 200
 
 
 def test_results_are_minimal(reduced: tuple[str, list[Minimized]]) -> None:

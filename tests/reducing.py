@@ -36,13 +36,8 @@ def contains(*wanted: str) -> Callable[[Scenario], bool]:
     return lambda scenario: set(wanted) <= set(lines(scenario))
 
 
-_LACKS = (
-    "no pass turns an INVLPGB that was carried out (evict both) into one that found nothing cached"
-)
-LONGER = {
-    "issued-early": _LACKS,
-    "nested-level-lost": "an input of six ends one record above the shortest",
-}
+_LACKS = "no pass makes a load and a right to execute that is granted one fetch"
+LONGER = {"issued-early": _LACKS}
 """Faults of which an input ends above the shortest counterexample, and why."""
 MORE_FORMS = {"issued-early": _LACKS}
 """Faults whose inputs end in more forms than they should, and why."""

@@ -81,7 +81,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "a nested gather forgets that it freed tables: the forced full flush resets what was recorded, so it is "
             "sent as one that freed no page table, and who may skip such a flush (here a lazy CPU, on arm64 the upper "
             "levels of the walk) keeps the way to a freed table",
-            shortest=6,
+            shortest=5,
             shortest_open_from=4,
         ),
         strategy=gather.NestedLevelLost,

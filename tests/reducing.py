@@ -41,6 +41,10 @@ LONGER = {"issued-early": _LACKS}
 """Faults of which an input ends above the shortest counterexample, and why."""
 MORE_FORMS = {"issued-early": _LACKS}
 """Faults whose inputs end in more forms than they should, and why."""
+OTHER_FORMS = {
+    "merge-pending-unseen": "the runs are used up before the small pages of a huge one are told apart",
+}
+"""Faults of which an input ends in another form if it starts from another header, and why."""
 
 
 def lacking_some(

@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3 python3.13 python3.12 python3.11
 PYTHONS ?= python3.11 python3.12 python3.13
 POLICY ?= v1
-FOR ?= 60s
+FOR ?= 45s
 EXPLORE ?= 10m
 DB ?= findings.db
 JOBS ?= 2
@@ -46,12 +46,12 @@ $(INSTALLED): pyproject.toml $(PINS)
 	    "$$python" -m venv --clear $(VENV); \
 	fi; \
 	echo 'Installing the pinned packages into $(VENV)'; \
-	$(BIN)/python -m pip install -qq --constraint $(PINS) hatchling; \
-	$(BIN)/python -m pip install -qq --constraint $(PINS) --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --no-compile --constraint $(PINS) hatchling; \
+	$(BIN)/python -m pip install -qq --no-compile --constraint $(PINS) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 .PHONY: fuzz
-fuzz: venv ## fuzz the policy v1 for 60 seconds (POLICY=, FOR=, DB=) and show what was found
+fuzz: venv ## fuzz the policy v1 for 45 seconds (POLICY=, FOR=, DB=) and show what was found
 	@$(BIN)/shootdown fuzz --policy $(POLICY) --for $(FOR) --db $(DB) || { status=$$?; test $$status -eq 1 || exit $$status; }
 	@$(MAKE) compiled-if-possible
 
@@ -146,7 +146,7 @@ docs: $(SITE_TOOLS) ## build the documentation as a site into site/; a broken li
 
 $(SITE_TOOLS): $(INSTALLED)
 	@echo 'Installing what builds the site into .venv'
-	@$(BIN)/python -m pip install -qq --constraint $(PINS) --no-build-isolation --editable '.[docs]'
+	@$(BIN)/python -m pip install -qq --no-compile --constraint $(PINS) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
 # Runs outside .venv, which the old pins may no longer be able to build.

@@ -147,7 +147,7 @@ if sorted(_KINDS) != list(range(len(_CHOICES) + len(DECLARED))):
 # Pages are those of the CPU's current address space, unless the argument names another.
 KINDS: Final[tuple[Kind, ...]] = tuple(_KINDS[number] for number in range(len(_KINDS)))
 
-OPERATIONS: Final = tuple(each.number for each in DECLARED)
+OPERATIONS: Final[tuple[int, ...]] = tuple(each.number for each in DECLARED)
 """What a CPU can begin; the other kinds are choices of the schedule and of the hardware."""
 
 # The run field: 0 runs to completion, 1 to MAX_STEPS pauses after that many steps, and

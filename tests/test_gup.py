@@ -246,7 +246,7 @@ def test_a_page_that_was_gone_is_not_returned() -> None:
     k = small()
     unmapped_late(k)
 
-    with pytest.raises(Violation, match="pinned-after-unmapping"):
+    with pytest.raises(Violation, match="pinned-behind-unmapping"):
         k.finish(1)
 
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "table": "Tabulate need-flush rules: does a rule flush, and is a flush needed",
     "replay": "Run a scenario again and explain what it shows",
     "findings": "Look into the findings database: list, show, query, sql, export, merge",
+    "corpus": "List the scenarios that ship with the tool, or show one",
     "policies": "List the policies, or show all there is to know of one",
     "minimize": "Print the smallest scenario that still shows the same violation",
     "lockstep": "Run every operation to completion under a policy and under the reference",

@@ -20,8 +20,8 @@ from shootdown.evidence.explain import Explanation, explain
 from shootdown.evidence.report import missed_lines, report
 from shootdown.machine.registry import DEFAULT_MACHINE
 from shootdown.optimized.policy_source import LoadedPolicy, blamed, load_policy, policy_of_finding
-from shootdown.scenario import Expectation, Scenario, decode
-from shootdown.scenario.source import read_scenario
+from shootdown.scenario import Expectation, Scenario, corpus, decode
+from shootdown.scenario.source import find_scenario
 from shootdown.scenario.verdict import ILLEGAL
 from shootdown.store import (
     Replay,
@@ -76,13 +76,14 @@ def command(
 ) -> int:
     """Run a scenario again and explain what it shows.
 
-    FINDING is the beginning of a finding's id; its replay is recorded in the database. FILE is a scenario as text, or
-    the binary input of a fuzzer; without --policy a text is run under every policy of its `expect` lines.
+    FINDING is the beginning of a finding's id; its replay is recorded in the database. FILE is a scenario as text, the
+    name of one of the corpus, or the binary input of a fuzzer; without --policy a text is run under every policy of its
+    `expect` lines.
     What QEMU's MMU shows of a finding is not recorded.
     The exit code is 1 when a run is still illegal.
     """
     chosen_machine(machine)
-    is_file = target not in ("", ".") and Path(target).exists()
+    is_file = target not in ("", ".") and (Path(target).exists() or target in corpus.texts())
     runs = (
         _replay_file(target, policy, machine)
         if is_file
@@ -105,7 +106,7 @@ def explained(
 
 
 def _replay_file(target: str, policy: str | None, machine: str) -> list[Run]:
-    parsed = read_scenario(target)
+    parsed = find_scenario(target)
     expected = {expectation.policy: expectation for expectation in parsed.expectations}
     policies = [policy] if policy is not None else list(expected)
     if not policies:

@@ -32,9 +32,22 @@ def find_scenario(given: str | Path) -> ParsedScenario:
     # Path("") is the current folder.
     if given and Path(given).exists():
         return read_scenario(given)
-    close = difflib.get_close_matches(given, known, n=2)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    raise UnusableScenario(f"There is no file {given!r}, and no scenario of the corpus.{hint}")
+    raise UnusableScenario(
+        f"There is no file {given!r}, and no scenario of the corpus.{_hint(given)}"
+    )
+
+
+def corpus_text(name: str) -> str:
+    """Return the text of a scenario of the corpus, whose name may have its suffix. Error: UnusableScenario."""
+    text = corpus.texts().get(name.removesuffix(corpus.SUFFIX))
+    if text is None:
+        raise UnusableScenario(f"The corpus has no scenario {name!r}.{_hint(name)}")
+    return text
+
+
+def _hint(name: str) -> str:
+    close = difflib.get_close_matches(name, corpus.texts(), n=2)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def read_scenario(path: str) -> ParsedScenario:

@@ -201,6 +201,27 @@ def test_the_key_sees_each_attribute_of_the_optimized_state(slot: str) -> None:
     assert state.key() != key
 
 
+CHOICES = {"amd", "blind_dirty", "has_invlpgb", "stray_dirty", "fractured", "split_tlb"}
+"""What a scenario chooses of the machine, and no run changes."""
+MACHINE_STATE = {
+    slot for base in Machine.__mro__ for slot in getattr(base, "__slots__", ())
+} - CHOICES
+
+
+@pytest.mark.parametrize("slot", sorted(MACHINE_STATE - {"has_global"}))
+def test_the_key_sees_each_attribute_of_the_machine(slot: str) -> None:
+    """The same for what the processors have, but for `has_global`, which says what is in `tlb`."""
+    machine = busy_kernel().w.machine
+    key = machine.key()
+    value = getattr(machine, slot)
+    if isinstance(value[0], dict):
+        value[0] = changed(value[0])
+    else:
+        setattr(machine, slot, changed(value))
+
+    assert machine.key() != key
+
+
 def noting(steps: list[tuple[int, Step]]) -> Watch:
     """A watch that appends each step to the list."""
     return Told(lambda _w, cpu, s: steps.append((cpu, s)))

@@ -1,9 +1,11 @@
 """`shootdown corpus`: the scenarios that ship with the tool."""
 
+import textwrap
+
 import click
 
 from shootdown.cli.options import json_option
-from shootdown.cli.output import print_json, print_table
+from shootdown.cli.output import WIDTH, print_json, print_table
 from shootdown.scenario import ParsedScenario, corpus, parse
 from shootdown.scenario.source import corpus_text
 
@@ -21,8 +23,13 @@ def list_command(*, as_json: bool) -> None:
     if as_json:
         print_json([_document(name, parsed) for name, parsed in stories.items()])
         return
+    room = WIDTH - max(map(len, stories)) - 2
     print_table(
-        ("scenario", "story"), [(name, parsed.comments[0]) for name, parsed in stories.items()]
+        ("scenario", "story"),
+        [
+            (name, textwrap.shorten(" ".join(parsed.comments), room, placeholder=" ..."))
+            for name, parsed in stories.items()
+        ],
     )
 
 

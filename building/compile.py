@@ -62,7 +62,9 @@ GROUP: Final = "shootdown.models"
 """The library that all modules lie in, so that they call each other without a detour."""
 JOBS: Final = os.cpu_count() or 1
 LEVEL: Final = "1"
-"""Optimization: with one file a module a minute on two CPUs. As one file at level 3 it is three, for 5 % of speed."""
+"""Optimization: one file a module, at this level, is built in a minute on two CPUs; one file of all, at level 3, in
+three. The former ran 2,510 and 2,560 executions a second, the latter 2,970 and 3,050, on a machine that varies.
+"""
 
 
 class ParallelBuild(build_ext):  # type: ignore[misc]  # setuptools has no types

@@ -30,6 +30,7 @@ class CompiledForm(BuildHookInterface):  # type: ignore[type-arg]  # its configu
             return
         folder = Path(self.root, ".compiled")
         if not form.has_form(folder, Path(self.root)):
+            # Kept in the hook: the files must be there when the wheel is written, after this method.
             self._scratch = tempfile.TemporaryDirectory()
             folder = Path(self._scratch.name)
             os.chdir(self.root)

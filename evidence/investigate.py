@@ -11,7 +11,6 @@ from shootdown.minimize import NotInteresting, minimize
 from shootdown.optimized.policy import Policy
 from shootdown.run.execute import Outcome, execute
 from shootdown.scenario import Scenario, decode, encode, render
-from shootdown.scenario.verdict import ILLEGAL
 from shootdown.store import Evidence, Minimum
 
 RERUNS = 3
@@ -65,7 +64,7 @@ class Investigation:
         def interesting(candidate: Scenario) -> bool:
             self.beat()
             shown = self._execute(candidate)
-            return shown.verdict == ILLEGAL and (shown.rule, shown.reason) == wanted
+            return (shown.rule, shown.reason) == wanted
 
         try:
             smaller = minimize(scenario, interesting)

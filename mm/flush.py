@@ -179,7 +179,7 @@ class HugePages(Protocol):
 
 
 class Deferral(Protocol):
-    """Flushes outside a gather: put off to a point of the operation, or to whoever needs them first."""
+    """Flushes outside a gather: put off to a point of the operation, or to the first operation that needs them."""
 
     def defer(self, w: "World", cpu: int, mm: int, first: int, count: int) -> None:
         """Note that `count` pages from `first` were changed and must be flushed by the operation's next due point."""

@@ -5,8 +5,8 @@ ASPLOS 2018).
 The operation saves what has to be flushed, and who has to, and returns; its pages are freed when all of them have.
 That is the end of an epoch, and only there does the operation's promise hold (correctness.md section 1): until then a
 thread on another CPU may still use what the program has given up.
-Addresses are not handed out anew before, and whoever comes to the page tables of the space flushes at once, as after a
-batched unmap.
+Addresses are not handed out anew until then, and an operation that takes a page-table lock of the space flushes at
+once, as after a batched unmap.
 Everything else is flushed as in Linux, and so are page tables that are freed.
 A flush that is put off leaves the count of open gathers before it is carried out. So it counts for the others as if its
 gather were still open: who has walked beside it, taken the page-table lock first, and passed over what it has cleared,

@@ -96,7 +96,7 @@ class Canonical(Sparse):
             owner = oracle.dropped[slot]
             if oracle.lives(owner):
                 self.out += (-3, slot, self.owner(owner))
-        Promises(oracle.contract, self, self.epochs, first, cpus).write(w)
+        Promises(oracle.contract, self, cpus).write(w)
         self._contents(w, oracle, tables)
         self._free(w)
         if not names:

@@ -13,7 +13,7 @@ _OLDER, _CALL, _POSTPONED, _UNSETTLED, _OVERLAPPED, _PKRU = range(-206, -200)
 class Promises:
     """Writes a contract to `out`, in the names that a walk over its world has given.
 
-    `first` is the CPU that the walk began at, `epochs` gives the place of what is postponed.
+    The walk knows the CPU that it began at, and the place of what is postponed to the end of an epoch.
     Registers get names of their own, in the order in which they are met.
     """
 
@@ -29,14 +29,12 @@ class Promises:
         "sequences",
     )
 
-    def __init__(
-        self, contract: Contract, walk: Sparse, epochs: dict[int, int], first: int, cpus: int
-    ) -> None:
+    def __init__(self, contract: Contract, walk: Sparse, cpus: int) -> None:
         self.contract = contract
         self.names = walk
         self.out = walk.out
-        self.epochs = epochs
-        self.first = first
+        self.epochs = walk.epochs
+        self.first = walk.first
         self.cpus = cpus
         self.known: dict[int, int] = {}
         self.registers: list[int] = []

@@ -35,7 +35,7 @@ class CompiledFinder:
     """Finds the modules that a folder has in compiled form."""
 
     def __init__(self, folder: Path) -> None:
-        found = sorted(folder.rglob(f"*{SUFFIX}"))
+        found = folder.rglob(f"*{SUFFIX}")
         self.files = {_name(file.relative_to(folder)): file for file in found}
 
     def find_spec(

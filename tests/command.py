@@ -49,7 +49,7 @@ def shootdown(folder: Path, *arguments: str | Path) -> Ended:
 
 
 def through(wrapper: Sequence[str], folder: Path, *arguments: str | Path) -> Ended:
-    """The same, run by the command `wrapper`, which gets what it is to run behind its own words."""
+    """The same, run by the command `wrapper`, which gets the command as its last arguments."""
     result = subprocess.run(
         [*wrapper, SHOOTDOWN, *arguments],
         cwd=folder,

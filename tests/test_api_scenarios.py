@@ -45,7 +45,7 @@ def test_replay_tells_what_happened() -> None:
     assert "Replay:" not in result.report
     assert shootdown.replay(NX, "always").flushes > result.flushes
     with pytest.raises(FrozenInstanceError):
-        result.rule = "C1"  # type: ignore[misc]
+        result.rule = "C1"  # type: ignore[misc]  # a result is frozen
 
 
 @pytest.mark.parametrize(

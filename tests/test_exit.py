@@ -30,7 +30,7 @@ def used(w: World) -> int:
 
 
 def test_the_order_of_steps() -> None:
-    """exit_mmap with one flush of the whole space; after it a switch, and whoever unloads the table last frees it."""
+    """exit_mmap with one flush of the whole space; after it a switch; the last CPU to unload the table frees it."""
     k = family()
     names = k.run(0, "exit")
 

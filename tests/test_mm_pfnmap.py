@@ -247,7 +247,7 @@ def test_exit_unlinks_without_a_flush() -> None:
     ],
 )
 def test_who_leaves_them_alone(name: str, arg: int) -> None:
-    """Whoever goes by the page of an entry finds none, and some refuse the region."""
+    """An operation that asks for the page of an entry finds none, and some refuse the region."""
     k = driver(pages=4)
     value = k.write(0)
     k.write(0, 1)

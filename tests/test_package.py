@@ -59,7 +59,7 @@ def test_public_names_are_there() -> None:
     assert all(getattr(shootdown, name) is not None for name in shootdown.__all__)
     assert set(shootdown.__all__) <= set(dir(shootdown))
     with pytest.raises(AttributeError, match="has no attribute 'fuzz_polcy'"):
-        _ = shootdown.fuzz_polcy  # type: ignore[attr-defined]
+        _ = shootdown.fuzz_polcy  # type: ignore[attr-defined]  # that is the mistake
 
 
 def test_public_names_are_those_of_the_type_checker() -> None:

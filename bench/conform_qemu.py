@@ -20,7 +20,7 @@ from shootdown.conform.qemu.sides import MODES
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.machine.qemu.machine import QemuMachine
 from shootdown.machine.x86 import Machine
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario import Scenario

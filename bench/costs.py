@@ -12,8 +12,8 @@ from random import Random
 
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.fuzz.inputs.schedule import lockstep, programs
-from shootdown.mm.flush import FlushStrategy
-from shootdown.mm.world import FLUSHES, FULL, INVALIDATED, IPIS, SPURIOUS
+from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, IPIS, SPURIOUS
+from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import RULES
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute

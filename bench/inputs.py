@@ -5,7 +5,7 @@ from random import Random
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.fuzz.inputs.mutate import crossover, mutate
 from shootdown.minimize import Minimized, minimize
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario import Header, Scenario, corpus, decode, encode, kinds

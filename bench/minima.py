@@ -35,7 +35,7 @@ from bench.inputs import failing_inputs, minimized_under, other_headers, reason_
 from bench.mutants.one import KILLED
 from bench.mutants.runs import load
 from shootdown.minimize import Minimized, length
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.scenario import Scenario, render
 

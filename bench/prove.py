@@ -16,8 +16,8 @@ from typing import Any
 
 from bench.forms import in_both_forms
 from shootdown.form import is_compiled
-from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.observer import Observer
+from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.prove.canonical import key_of
 from shootdown.prove.moves import carry_out, moves_in, world_of

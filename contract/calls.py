@@ -7,6 +7,8 @@ and that an address space has ended.
 
 from typing import Final
 
+from shootdown.machine.plain import Plain
+
 NO_CALL: Final = 0
 MPROTECT: Final = 1
 PKEY_MPROTECT: Final = 2
@@ -85,32 +87,12 @@ def call_of(name: str) -> int:
     return _CHANGES[name]
 
 
-class Call:
+class Call(Plain):
     """A call in flight on a CPU, and what it will settle when it closes; none if its kind is NO_CALL.
 
     It waits as long as its CPU still has the call's first step, `top`, where it was when the call began: as the
     `depth`-th from the bottom.
     """
-
-    __slots__ = (
-        "arg",
-        "child",
-        "child_first",
-        "count",
-        "cpu",
-        "depth",
-        "free",
-        "kind",
-        "marks",
-        "mm",
-        "page",
-        "parents",
-        "room",
-        "sequence",
-        "slots",
-        "top",
-        "zeroed",
-    )
 
     def __init__(self) -> None:
         self.kind = NO_CALL
@@ -161,20 +143,3 @@ class Call:
         self.free.clear()
         self.marks.clear()
         self.parents.clear()
-
-    def copy(self) -> "Call":
-        """Return an equal call that shares no list with this one."""
-        other = Call()
-        other.begin(
-            self.cpu, self.kind, self.mm, self.page, self.count, self.arg, self.depth, self.top
-        )
-        other.child = self.child
-        other.room = self.room
-        other.sequence = self.sequence
-        other.slots = self.slots.copy()
-        other.zeroed = self.zeroed.copy()
-        other.free = self.free.copy()
-        other.marks = self.marks.copy()
-        other.parents = self.parents.copy()
-        other.child_first = self.child_first
-        return other

@@ -11,6 +11,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from shootdown.machine.plain import Plain
+
 SHARED: Final = 0
 FILE: Final = 8
 DRIVER: Final = 16
@@ -18,15 +20,13 @@ PRIVATE: Final = 24
 """The numbers of registers: of the shared object's pages, the file's, the driver's; from here on of private pages."""
 
 
-class Unsettled:
+class Unsettled(Plain):
     """A register that may show more than one value, or about which a call is in flight.
 
     `zeroing`: by the sequence number of each call that makes it zeros, what was stored since the call began.
     `freeing`: how many calls are letting it go; `dispensable`: one has.
     `children`: registers that a fork in flight takes as snapshots of this one.
     """
-
-    __slots__ = ("children", "dispensable", "freeing", "values", "zeroing")
 
     def __init__(self, values: set[int]) -> None:
         self.values = values
@@ -35,39 +35,22 @@ class Unsettled:
         self.dispensable = False
         self.children: list[int] = []
 
-    def copy(self) -> "Unsettled":
-        """Return an equal one that shares nothing with this one."""
-        other = Unsettled(self.values.copy())
-        other.zeroing = {sequence: since.copy() for sequence, since in self.zeroing.items()}
-        other.freeing = self.freeing
-        other.dispensable = self.dispensable
-        other.children = self.children.copy()
-        return other
-
     def is_quiet(self) -> bool:
         """Return whether no call about it is in flight."""
         return not (self.zeroing or self.freeing or self.children)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Contents:
+class Contents(Plain):
     """The registers: `value` where there is one value, 0 if it is not there, and nothing in flight; else `unsettled`.
 
     `registers` is how many there are.
     """
 
-    __slots__ = ("registers", "unsettled", "value")
-
     def __init__(self) -> None:
         self.registers = PRIVATE
         self.value: dict[int, int] = {}
         self.unsettled: dict[int, Unsettled] = {}
-
-    def copy_contents(self, known: "Contents") -> None:
-        """Begin with all that another one knows."""
-        self.registers = known.registers
-        self.value = known.value.copy()
-        self.unsettled = {r: state.copy() for r, state in known.unsettled.items()}
 
     def new_register(self) -> int:
         """Return a new private register of zeros."""

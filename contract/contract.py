@@ -5,7 +5,7 @@ return, so while it is in flight an access may meet what was before it or what i
 Nothing in here knows a page table, a TLB or a flush, and nothing of it is computed by the memory manager.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -47,33 +47,18 @@ Steps = list[list[tuple[int, ...]]]
 class Contract(Effects):
     """Follows the calls and judges accesses; each judgement is a reason, or FINE."""
 
-    __slots__ = (
-        "calls",
-        "explained",
-        "living",
-        "postponed",
-        "sequence",
-        "spaces",
-        "spare",
-        "steps",
-        "waiting",
-    )
+    SHARED: ClassVar[frozenset[str]] = frozenset({"spare", "steps"})
 
-    def __init__(
-        self, steps: Steps, spaces: int, pages: int, known: "Contract | None" = None
-    ) -> None:
-        """Begin with no region and no call in flight; or with all that another contract knows.
+    def __init__(self, steps: Steps, spaces: int, pages: int) -> None:
+        """Begin with no region and no call in flight.
 
         `steps` are those of the world's CPUs, the list itself; an address space has `pages`.
         """
-        super().__init__(spaces, pages, known)
+        super().__init__(spaces, pages)
         self.steps = steps
         self.spaces = spaces
         # The call that has closed last, for the next one: to make a new one costs more than the rest.
         self.spare: Call | None = None
-        if known is not None:
-            self._copy(known)
-            return
         # Calls in flight, by CPU.
         self.calls: dict[int, Call] = {}
         # CPUs, a bit each, whose call had not made a step when anybody looked last.
@@ -86,17 +71,12 @@ class Contract(Effects):
         # The address spaces that there are.
         self.living = {0}
 
-    def copy(self, steps: Steps) -> "Contract":
+    def copy_for(self, steps: Steps) -> "Contract":
         """Return a contract that knows what this one does, of a copy of its world with these steps."""
-        return Contract(steps, self.spaces, self.pages, self)
-
-    def _copy(self, known: "Contract") -> None:
-        self.calls = {cpu: call.copy() for cpu, call in known.calls.items()}
-        self.waiting = known.waiting
-        self.postponed = {epoch: call.copy() for epoch, call in known.postponed.items()}
-        self.sequence = known.sequence
-        self.explained = known.explained
-        self.living = known.living.copy()
+        other = self.copy()
+        other.steps = steps
+        other.spare = None
+        return other
 
     # Calls.
 

@@ -25,27 +25,10 @@ class Pages(Contents):
     about to change that.
     """
 
-    __slots__ = (
-        "at_once",
-        "mark",
-        "marking",
-        "older",
-        "overlapped",
-        "pkru",
-        "region",
-        "register",
-        "shares",
-    )
-
-    def __init__(self, spaces: int, known: "Pages | None") -> None:
+    def __init__(self, spaces: int) -> None:
         super().__init__()
         # A call is carried out with nobody looking on between its begin and its end.
         self.at_once = False
-        if known is not None:
-            self._copy_pages(known)
-            return
-        # Whether a copy of the contract has the same two lists, which are copied when one of them is about to change.
-        self.shares = False
         self.region: list[int] = [HOLE] * (spaces * PAGES)
         self.register: list[int] = [NO_REGISTER] * (spaces * PAGES)
         self.mark: dict[int, int] = {}
@@ -56,35 +39,15 @@ class Pages(Contents):
         # The PKRU of each thread that has written it, by CPU and address space.
         self.pkru: dict[tuple[int, int], int] = {}
 
-    def _copy_pages(self, known: "Pages") -> None:
-        self.copy_contents(known)
-        self.shares = known.shares = True
-        self.region = known.region
-        self.register = known.register
-        self.mark = known.mark.copy()
-        self.older = {slot: older.copy() for slot, older in known.older.items()}
-        self.marking = known.marking.copy()
-        self.overlapped = known.overlapped.copy()
-        self.pkru = known.pkru.copy()
-
     def _set_page(self, slot: int, region: int, register: int) -> None:
         """The page has this region and register from here on."""
-        if self.shares:
-            self._unshare()
         self.region[slot] = region
         self.register[slot] = register
 
     def _set_pages(self, first: int, regions: list[int], registers: list[int]) -> None:
         """As _set_page, of a run of slots."""
-        if self.shares:
-            self._unshare()
         self.region[first : first + len(regions)] = regions
         self.register[first : first + len(registers)] = registers
-
-    def _unshare(self) -> None:
-        self.region = self.region.copy()
-        self.register = self.register.copy()
-        self.shares = False
 
     def _replace(self, call: Call, slot: int, region: int, register: int) -> None:
         if not self.at_once:

@@ -1,7 +1,7 @@
 """What must be so when nothing is in flight: the pages show what the calls have made of them, and nothing is left over.
 
 A walk of its own over the page tables, and a count of its own of every reference; of mm/ only the plain state is read
-(mm.world.World), and none of its functions is called.
+(mm.state.State), and none of its functions is called.
 """
 
 from typing import Final
@@ -34,7 +34,7 @@ from shootdown.machine.entry import (
     UFFD_WP_MARKER,
 )
 from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, frame_of
-from shootdown.mm.world import (
+from shootdown.mm.state import (
     MMS,
     NOBODY,
     VM_MAPPED,
@@ -42,7 +42,7 @@ from shootdown.mm.world import (
     VM_PKEY_SHIFT,
     VM_RIGHTS,
     VM_UFFD_WP,
-    World,
+    State,
 )
 
 REGION: Final = "region-not-of-calls"
@@ -65,7 +65,7 @@ _REGIONS: Final[dict[int, int]] = {}
 """What `_region_of` has returned."""
 
 
-def at_rest(w: World, contract: Contract) -> tuple[str, int]:
+def at_rest(w: State, contract: Contract) -> tuple[str, int]:
     """Return the first thing that is wrong in a world with nothing in flight, and the slot; FINE if nothing is."""
     if locks_held(w):
         return LOCKED, 0
@@ -74,7 +74,7 @@ def at_rest(w: World, contract: Contract) -> tuple[str, int]:
     return Census(w).judge(contract)
 
 
-def locks_held(w: World) -> bool:
+def locks_held(w: State) -> bool:
     """Return whether a lock is held, interrupts are disabled or a walk is under way."""
     return bool(
         any(w.mmap_lock)
@@ -92,7 +92,7 @@ class Census:
 
     __slots__ = ("entries", "memory", "refs", "rmap", "w")
 
-    def __init__(self, w: World) -> None:
+    def __init__(self, w: State) -> None:
         self.w = w
         self.memory = w.machine.memory
         # By frame: the references that there should be.

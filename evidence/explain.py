@@ -17,8 +17,8 @@ from shootdown.machine.tlb_entry import tlb_grants
 from shootdown.machine.x86 import Machine
 from shootdown.mm import flags
 from shootdown.mm.observer import KEY_SHIFT
+from shootdown.mm.state import FLUSHES, INVALIDATED, IPIS
 from shootdown.mm.step import NAMES
-from shootdown.mm.world import FLUSHES, INVALIDATED, IPIS
 from shootdown.optimized.policy import Policy
 from shootdown.reference.version import INCARNATION, SEEN, key_of, seen
 from shootdown.run.execute import Outcome

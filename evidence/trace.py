@@ -11,8 +11,10 @@ from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
 from shootdown.mm import flags
 from shootdown.mm.fault import fault_enter
-from shootdown.mm.step import NAMES, Step, Watch
-from shootdown.mm.world import FLUSHES, IPIS, World
+from shootdown.mm.state import FLUSHES, IPIS, State, Step
+from shootdown.mm.step import NAMES
+from shootdown.mm.watch import Watch
+from shootdown.mm.world import World
 from shootdown.optimized.flush_func import flush_ack
 from shootdown.reference.history import SLOTS
 from shootdown.run.oracle import Violation
@@ -103,7 +105,7 @@ class Trace(Watch):
         self.running = None
         self._said.clear()
 
-    def executed(self, w: World, cpu: int, current: Step) -> None:
+    def executed(self, w: State, cpu: int, current: Step) -> None:
         """Write down what the step changed."""
         if current[0] == flush_ack:
             self.says(f"handled by cpu{current[1]}")

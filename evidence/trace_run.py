@@ -12,9 +12,8 @@ from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.machine.geometry import PAGES
 from shootdown.machine.x86 import Machine
 from shootdown.mm import flags
-from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.observer import Observer
-from shootdown.mm.world import World
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.run.execute import Outcome, execute
 from shootdown.run.oracle import Oracle
 from shootdown.scenario import Scenario

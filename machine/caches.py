@@ -20,6 +20,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from shootdown.machine.geometry import FANOUT, PAGE_MASK, PAGES
+from shootdown.machine.plain import Plain
 from shootdown.machine.tlb_entry import TLB_PIECE
 
 GLOBAL_TAG: Final = 63
@@ -48,7 +49,7 @@ invalidation of the page drops, or one translation for fetches."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Caches:
+class Caches(Plain):
     """The TLB and the paging-structure cache of each processor, under the PCID that it has loaded.
 
     `tlb[cpu]` has translations by `pcid << TAG_AT | page`, and `pcid << TAG_AT | HUGE_KEY | page >> 2` for one of
@@ -60,31 +61,14 @@ class Caches:
     `pcid << ISSUED_AT | page` those who have issued it, a bit each.
     """
 
-    __slots__ = ("fractured", "has_global", "issued", "pcid", "psc", "split_tlb", "tlb")
-
-    def __init__(
-        self,
-        cpus: int,
-        known: "Caches | None" = None,
-        /,
-        *,
-        split_tlb: bool = False,
-        fractured: bool = False,
-    ) -> None:
-        """Begin with nothing cached; or with all that `known` holds."""
+    def __init__(self, cpus: int, *, split_tlb: bool = False, fractured: bool = False) -> None:
+        """Begin with nothing cached."""
         self.split_tlb = split_tlb
         self.fractured = fractured
-        if known is not None:
-            self.tlb: list[dict[int, int]] = [entries.copy() for entries in known.tlb]
-            self.psc: list[dict[int, int]] = [entries.copy() for entries in known.psc]
-            self.pcid: list[int] = known.pcid.copy()
-            self.issued: list[dict[int, int]] = [places.copy() for places in known.issued]
-            self.has_global: bool = known.has_global
-            return
-        self.tlb = [{} for _ in range(cpus)]
-        self.psc = [{} for _ in range(cpus)]
+        self.tlb: list[dict[int, int]] = [{} for _ in range(cpus)]
+        self.psc: list[dict[int, int]] = [{} for _ in range(cpus)]
         self.pcid = [0] * cpus
-        self.issued = [{} for _ in range(cpus)]
+        self.issued: list[dict[int, int]] = [{} for _ in range(cpus)]
         self.has_global = False
 
     # Eviction, and what a fault drops.

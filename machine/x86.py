@@ -59,25 +59,11 @@ class Machine(Caches):
 
     `memory[frame * 4 + i]` is the 64-bit word i of a frame: entry i of a page table, or, for i = 0, the content of a
     data page.
-    All state is in lists and dictionaries of integers, so that a machine can be copied and compared.
     """
-
-    __slots__ = (
-        "amd",
-        "blind_dirty",
-        "cr3",
-        "generation",
-        "has_invlpgb",
-        "memory",
-        "pkru",
-        "stray_dirty",
-    )
 
     def __init__(
         self,
         cpus: int,
-        known: "Machine | None" = None,
-        /,
         *,
         amd: bool = False,
         stray_dirty: bool = False,
@@ -86,7 +72,7 @@ class Machine(Caches):
         split_tlb: bool = False,
         fractured: bool = False,
     ) -> None:
-        """Start `cpus` processors with empty TLBs and no page table loaded; or begin with all that `known` holds.
+        """Start `cpus` processors with empty TLBs and no page table loaded.
 
         `amd`: a denied access re-walks memory before it faults (APM vol. 2 section 5.5).
         `stray_dirty`: a write that races with the clearing of RW may leave DIRTY set (before CET, SDM 4.8).
@@ -96,51 +82,16 @@ class Machine(Caches):
         `split_tlb`: loads and stores have one TLB, instruction fetches another.
         `fractured`: a leaf of 2 MiB is cached in pieces of 4 KiB.
         """
-        super().__init__(cpus, known, split_tlb=split_tlb, fractured=fractured)
+        super().__init__(cpus, split_tlb=split_tlb, fractured=fractured)
         self.amd = amd
         self.has_invlpgb = invlpgb
         self.stray_dirty = stray_dirty
         self.blind_dirty = blind_dirty
-        if known is not None:
-            self._copy(known)
-            return
         self.memory: list[int] = [POISON_FREE] * (FRAMES * FANOUT)
         self.generation: list[int] = [0] * FRAMES
         self.cr3: list[int] = [NO_ROOT] * cpus
         # All keys allow everything at first; Linux starts a thread with all but key 0 denied.
         self.pkru: list[int] = [0] * cpus
-
-    def copy(self) -> "Machine":
-        """Return an equal machine that shares no mutable state with this one."""
-        return Machine(
-            0,
-            self,
-            amd=self.amd,
-            stray_dirty=self.stray_dirty,
-            blind_dirty=self.blind_dirty,
-            invlpgb=self.has_invlpgb,
-            split_tlb=self.split_tlb,
-            fractured=self.fractured,
-        )
-
-    def _copy(self, known: "Machine") -> None:
-        self.memory = known.memory.copy()
-        self.generation = known.generation.copy()
-        self.cr3 = known.cr3.copy()
-        self.pkru = known.pkru.copy()
-
-    def key(self) -> tuple[object, ...]:
-        """Return a hashable value that is equal for equal machines."""
-        return (
-            tuple(self.memory),
-            tuple(self.generation),
-            tuple(tuple(sorted(entries.items())) for entries in self.tlb),
-            tuple(tuple(sorted(entries.items())) for entries in self.psc),
-            tuple(self.cr3),
-            tuple(self.pcid),
-            tuple(self.pkru),
-            tuple(tuple(sorted(places.items())) for places in self.issued),
-        )
 
     # Translation.
 

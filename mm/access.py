@@ -10,7 +10,8 @@ from shootdown.mm.arguments import DESTINATION, NO_ARGUMENT
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.fault import fault_enter
 from shootdown.mm.operation import IDLE_OP
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import step
 from shootdown.mm.world import World
 
 RETRIES: Final = 16

@@ -10,9 +10,10 @@ from shootdown.mm.arguments import SPACE
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock
 from shootdown.mm.operation import op_return
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_PFNMAP, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import pmd_of, pte_of, set_pmd_leaf, set_pte
-from shootdown.mm.world import VM_PFNMAP, World
+from shootdown.mm.world import World
 
 
 def start_age(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

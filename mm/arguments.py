@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.world import MMS
+from shootdown.mm.state import MMS
 
 # Bits of a protection.
 PROT_READ: Final = 1

@@ -30,7 +30,16 @@ from shootdown.mm.huge_zero import is_huge_zero
 from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from shootdown.mm.page_mask import WHOLE_TABLE, pages_in
 from shootdown.mm.pgtable import pte_alloc
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import (
+    NOBODY,
+    VM_RIGHTS,
+    VM_SHARED,
+    VM_SOFTDIRTY,
+    VM_WRITE,
+    ZERO_FRAME,
+    Step,
+)
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import (
     has_table,
     is_marker,
@@ -44,15 +53,7 @@ from shootdown.mm.tables import (
     set_pte,
 )
 from shootdown.mm.thp import split_huge
-from shootdown.mm.world import (
-    NOBODY,
-    VM_RIGHTS,
-    VM_SHARED,
-    VM_SOFTDIRTY,
-    VM_WRITE,
-    ZERO_FRAME,
-    World,
-)
+from shootdown.mm.world import World
 
 MPROTECT: Final = 0
 UFFD_PROTECT: Final = 1

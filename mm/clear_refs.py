@@ -22,9 +22,10 @@ from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write_trylock
 from shootdown.mm.operation import due_return, gather_begin, gather_finish, write_unlock_return
 from shootdown.mm.page_mask import ALL_PAGES
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_MAPPED, VM_PFNMAP, VM_SOFTDIRTY, VM_WRITE, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import is_migration, is_swap, pmd_of, pte_of, set_pmd_leaf, set_pte
-from shootdown.mm.world import VM_MAPPED, VM_PFNMAP, VM_SOFTDIRTY, VM_WRITE, World
+from shootdown.mm.world import World
 
 
 def start_clear_refs(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

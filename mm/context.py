@@ -4,7 +4,8 @@ from shootdown.mm.arguments import NO_ARGUMENT, SPACE
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.operation import op_return
 from shootdown.mm.pkeys import load_pkru
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.world import World
 
 

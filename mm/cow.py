@@ -8,10 +8,11 @@ from shootdown.mm.huge_zero import is_huge_zero, put_huge_zero
 from shootdown.mm.locks import pmd_unlock, pte_lock, pte_unlock
 from shootdown.mm.operation import due_install
 from shootdown.mm.page_cache import wait_folio
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_RIGHTS, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import page_prot, pmd_of, pte_of, set_pmd_leaf, set_pte
 from shootdown.mm.thp import split_huge
-from shootdown.mm.world import VM_RIGHTS, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
+from shootdown.mm.world import World
 
 
 @step("do_wp_page", "check", takes="page entry")

@@ -2,7 +2,8 @@
 
 from shootdown.mm.locks import fault_unlock
 from shootdown.mm.operation import end_operation
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.world import World
 
 

@@ -18,9 +18,10 @@ from shootdown.mm.operation import gather_begin, gather_finish, op_return
 from shootdown.mm.page_mask import by_table
 from shootdown.mm.pfnmap import unlink_of
 from shootdown.mm.pkeys import threads_gone
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import GONE_MM, MMS, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import pmd_of
-from shootdown.mm.world import GONE_MM, MMS, World
+from shootdown.mm.world import World
 from shootdown.mm.zap import UNMAP, zap_pmd
 
 

@@ -39,7 +39,22 @@ from shootdown.mm.page_cache import map_folio, read_folio
 from shootdown.mm.pfnmap import driver_frame
 from shootdown.mm.pgtable import pte_alloc
 from shootdown.mm.pkeys import key_denies
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import (
+    NOBODY,
+    SPURIOUS,
+    VM_EXEC,
+    VM_FILE,
+    VM_MAPPED,
+    VM_PFNMAP,
+    VM_PGOFF_SHIFT,
+    VM_PKEY,
+    VM_SHARED,
+    VM_WRITE,
+    WRITER,
+    ZERO_FRAME,
+    Step,
+)
+from shootdown.mm.step import push, step
 from shootdown.mm.swap_in import do_swap_page
 from shootdown.mm.tables import (
     accessible,
@@ -53,21 +68,7 @@ from shootdown.mm.tables import (
     set_pte,
 )
 from shootdown.mm.thp import huge_possible, install_huge
-from shootdown.mm.world import (
-    NOBODY,
-    SPURIOUS,
-    VM_EXEC,
-    VM_FILE,
-    VM_MAPPED,
-    VM_PFNMAP,
-    VM_PGOFF_SHIFT,
-    VM_PKEY,
-    VM_SHARED,
-    VM_WRITE,
-    WRITER,
-    ZERO_FRAME,
-    World,
-)
+from shootdown.mm.world import World
 
 
 def access_error(w: World, vma: int, code: int) -> bool:

@@ -12,7 +12,8 @@ from shootdown.mm.operation import due_free, due_pageout
 from shootdown.mm.page_cache import remove_rmap
 from shootdown.mm.putback import is_freeable, keep_folio, push_unless_referenced, putback
 from shootdown.mm.rmap import find_mapping, push_locked, trylock_page, unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import maps, pte_of, set_pte
 from shootdown.mm.world import World
 from shootdown.mm.writeback import clear_dirty, write_folio

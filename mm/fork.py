@@ -24,7 +24,8 @@ from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_lock, pte_unlock, write
 from shootdown.mm.operation import due_return, write_unlock_return
 from shootdown.mm.page_mask import ALL_PAGES
 from shootdown.mm.pfnmap import link
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import MMS, VM_MAPPED, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.swap import copy_swap_entry
 from shootdown.mm.tables import (
     allowance,
@@ -36,7 +37,7 @@ from shootdown.mm.tables import (
     set_pmd_table,
     set_pte,
 )
-from shootdown.mm.world import MMS, VM_MAPPED, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE, World
+from shootdown.mm.world import World
 
 
 def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

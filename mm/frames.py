@@ -8,7 +8,8 @@ shows at once; frames that were never in use come after all others, the lowest f
 
 from shootdown.machine.geometry import BLOCKS, FANOUT
 from shootdown.machine.x86 import POISON_ALLOC, POISON_FREE
-from shootdown.mm.world import ZERO_FRAME, World
+from shootdown.mm.state import ZERO_FRAME
+from shootdown.mm.world import World
 
 
 class OutOfMemoryError(Exception):

@@ -10,7 +10,8 @@ depends on a flush.
 from shootdown.machine.entry import PSE
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.frames import alloc_huge, get_page, put_page
-from shootdown.mm.world import NO_HUGE_ZERO, World
+from shootdown.mm.state import NO_HUGE_ZERO
+from shootdown.mm.world import World
 
 
 def is_huge_zero(w: World, pmd: int) -> bool:

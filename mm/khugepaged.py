@@ -23,10 +23,11 @@ from shootdown.mm.lockless import remove_table_sync
 from shootdown.mm.locks import pmd_lock, pmd_unlock, write_trylock
 from shootdown.mm.operation import op_return, write_unlock_return
 from shootdown.mm.page_mask import WHOLE_TABLE
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import NOBODY, VM_RIGHTS, VM_UFFD_WP, VM_WRITE, ZERO_FRAME, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import maps, page_prot, pmd_of, set_pmd_leaf
 from shootdown.mm.thp import huge_possible
-from shootdown.mm.world import NOBODY, VM_RIGHTS, VM_UFFD_WP, VM_WRITE, ZERO_FRAME, World
+from shootdown.mm.world import World
 
 
 def start_collapse(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

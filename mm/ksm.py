@@ -16,10 +16,11 @@ from shootdown.mm.frames import get_page, put_page
 from shootdown.mm.locks import mmap_read_trylock, pte_lock, pte_unlock
 from shootdown.mm.operation import due_install, op_return
 from shootdown.mm.rmap import is_merged, mapcount, trylock_page, unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import MMS, VM_RIGHTS, VM_WRITE, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.swap import slot_of
 from shootdown.mm.tables import is_special, maps, page_prot, pte_of, set_pte
-from shootdown.mm.world import MMS, VM_RIGHTS, VM_WRITE, World
+from shootdown.mm.world import World
 
 
 def start_ksm(w: World, cpu: int, page: int, _count: int, mm: int) -> None:

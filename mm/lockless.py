@@ -9,7 +9,8 @@ tables. An operation that waits returns later than with RCU, and the table is fr
 disabled for another reason are not waited for: they read no page table, and RCU makes no operation wait for them.
 """
 
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import step
 from shootdown.mm.world import World
 
 

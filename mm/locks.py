@@ -15,9 +15,10 @@ World.vma_readers counts readers where they have looked the VMA up: its extent d
 """
 
 from shootdown.machine.geometry import FANOUT, PAGES, TABLES
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import NOBODY, VM_MAPPED, VM_PFNMAP, WRITER, Step
+from shootdown.mm.step import step
 from shootdown.mm.vma import whole_vmas
-from shootdown.mm.world import NOBODY, VM_MAPPED, VM_PFNMAP, WRITER, World
+from shootdown.mm.world import World
 
 
 def mmap_read_trylock(w: World, mm: int) -> bool:

@@ -23,12 +23,13 @@ from shootdown.mm.operation import (
     read_unlock_return,
 )
 from shootdown.mm.page_mask import by_table, mask_of, pages_in
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import NOBODY, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.swap import free_swap_entry
 from shootdown.mm.tables import has_table, is_swap, pmd_of, pte_of, set_pte
 from shootdown.mm.thp import split_huge
 from shootdown.mm.vma import vmas_in
-from shootdown.mm.world import NOBODY, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, ZERO_FRAME, World
+from shootdown.mm.world import World
 from shootdown.mm.zap import DROP, zap_pmd
 
 DONTNEED: Final = 0

@@ -27,7 +27,8 @@ from shootdown.mm.frames import alloc_frame, get_page, put_page
 from shootdown.mm.operation import due_copy, due_free, op_return
 from shootdown.mm.page_cache import add_rmap, remove_rmap, replace_folio
 from shootdown.mm.rmap import find_mapping, is_merged, push_locked, trylock_page, unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import (
     is_migration,
     is_special,

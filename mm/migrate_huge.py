@@ -11,7 +11,8 @@ from shootdown.machine.geometry import FANOUT, FRAME_BITS, frame_of
 from shootdown.mm.change_protection import hinted_entry
 from shootdown.mm.frames import get_page, put_page
 from shootdown.mm.locks import pmd_lock, pmd_unlock
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import pmd_of, set_pmd_leaf
 from shootdown.mm.world import World
 

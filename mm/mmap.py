@@ -12,9 +12,7 @@ from shootdown.mm.locks import write_trylock
 from shootdown.mm.operation import write_unlock_return
 from shootdown.mm.page_mask import mask_of
 from shootdown.mm.pfnmap import link
-from shootdown.mm.step import Step, push, step
-from shootdown.mm.tables import rights
-from shootdown.mm.world import (
+from shootdown.mm.state import (
     VM_FILE,
     VM_HUGE,
     VM_MAPPED,
@@ -23,8 +21,11 @@ from shootdown.mm.world import (
     VM_RIGHTS,
     VM_SHARED,
     VM_SOFTDIRTY,
-    World,
+    Step,
 )
+from shootdown.mm.step import push, step
+from shootdown.mm.tables import rights
+from shootdown.mm.world import World
 
 PRIVATE: Final = 0
 SHARED: Final = 1

@@ -1,7 +1,8 @@
 """mmdrop: the top-level table of an address space that is no more goes with the last CPU that has it loaded."""
 
 from shootdown.mm.frames import free_table
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.world import World
 
 

@@ -10,10 +10,11 @@ from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.locks import mmap_write_trylock, vma_start_write
 from shootdown.mm.operation import gather_begin, gather_finish, write_unlock_return
 from shootdown.mm.page_mask import by_table, mask_of
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import allowance, rights
 from shootdown.mm.vma import vmas_in
-from shootdown.mm.world import VM_PKEY, VM_PKEY_SHIFT, VM_RIGHTS, World
+from shootdown.mm.world import World
 
 _KEEP_KEY: Final = -1
 

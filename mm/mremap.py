@@ -31,7 +31,8 @@ from shootdown.mm.page_cache import move_rmap
 from shootdown.mm.page_mask import by_table, mask_of
 from shootdown.mm.pfnmap import i_mmap_write_trylock, i_mmap_write_unlock, move_links
 from shootdown.mm.pgtable import pte_alloc
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, VM_UFFD_WP, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import (
     allowance,
     is_marker,
@@ -44,7 +45,7 @@ from shootdown.mm.tables import (
 )
 from shootdown.mm.thp import split_huge
 from shootdown.mm.vma import vmas_in
-from shootdown.mm.world import VM_MAPPED, VM_PFNMAP, VM_RIGHTS, VM_UFFD_WP, World
+from shootdown.mm.world import World
 
 
 def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None:

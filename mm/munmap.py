@@ -8,9 +8,10 @@ from shootdown.mm.locks import mmap_write_downgrade, write_trylock
 from shootdown.mm.operation import gather_begin, gather_finish_free, read_unlock_return
 from shootdown.mm.page_mask import by_table, mask_of
 from shootdown.mm.pfnmap import end_pfn_vma, unlink_of
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import NOBODY, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import clear_pmd, pmd_of
-from shootdown.mm.world import NOBODY, World
+from shootdown.mm.world import World
 from shootdown.mm.zap import UNMAP, zap_pmd
 
 

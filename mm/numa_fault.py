@@ -13,7 +13,8 @@ from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from shootdown.mm.migrate import isolate_and_migrate
 from shootdown.mm.migrate_huge import folio_bits, migrate_huge
 from shootdown.mm.page_cache import wait_folio
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import pmd_of, set_pmd_leaf, set_pte
 from shootdown.mm.world import World
 

@@ -17,9 +17,10 @@ from shootdown.mm.huge_zero import of_huge_zero
 from shootdown.mm.locks import mmap_read_trylock
 from shootdown.mm.operation import gather_begin, gather_finish, read_unlock_return
 from shootdown.mm.page_mask import by_table
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, ZERO_FRAME, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import accessible, leaf_of
-from shootdown.mm.world import VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE, ZERO_FRAME, World
+from shootdown.mm.world import World
 
 STAY: Final = 0
 MOVE: Final = 1

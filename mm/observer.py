@@ -83,7 +83,7 @@ class Contents(Protocol):
         """`mm` maps the shared object that lives in `frame`."""
 
     def object_file(self, mm: int, place: int, frame: int) -> None:
-        """`mm` maps the file's page at `place` (of World.shared), which lives in `frame`."""
+        """`mm` maps the file's page at `place` (of State.shared), which lives in `frame`."""
 
     def object_ended(self, place: int) -> None:
         """The file's page at `place` has lost its content: from here on it is a new page of zeros."""

@@ -5,8 +5,9 @@ from typing import Final
 from shootdown.machine.geometry import TABLES
 from shootdown.mm.flush import COPY, FREE, INSTALL, RETURN, UNLOCK
 from shootdown.mm.locks import mmap_write_unlock
-from shootdown.mm.step import Step, step
-from shootdown.mm.world import NOBODY, World
+from shootdown.mm.state import NOBODY, Step
+from shootdown.mm.step import step
+from shootdown.mm.world import World
 
 IDLE_OP: Final = -1
 

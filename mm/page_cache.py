@@ -9,13 +9,14 @@ who finds a folio unmapped looks at no page table (5df397dec7c4).
 from shootdown.machine.entry import DIRTY
 from shootdown.machine.geometry import FANOUT, PAGES, TABLES
 from shootdown.mm.frames import alloc_zeroed
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import NOBODY, Step
+from shootdown.mm.step import step
 from shootdown.mm.tables import maps, pte_of
-from shootdown.mm.world import NOBODY, World
+from shootdown.mm.world import World
 
 
 def read_folio(w: World, place: int) -> int:
-    """Return the frame of the file's page at a place of World.shared, read from the backing store if there is none."""
+    """Return the frame of the file's page at a place of State.shared, read from the backing store if there is none."""
     frame = w.shared[place]
     if frame < 0:
         frame = w.shared[place] = alloc_zeroed(w)

@@ -14,7 +14,8 @@ from shootdown.mm.file_out import push_file_out
 from shootdown.mm.frames import get_page
 from shootdown.mm.operation import op_return
 from shootdown.mm.rmap import is_merged, trylock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.swap_out import push_swap_out
 from shootdown.mm.tables import is_special, pte_of
 from shootdown.mm.world import World

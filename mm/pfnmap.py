@@ -11,8 +11,9 @@ keeps it until the pages are freed, so that it stands for the driver's own lock 
 
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.frames import alloc_zeroed
-from shootdown.mm.step import Step, step
-from shootdown.mm.world import VM_PFNMAP, VM_PGOFF_SHIFT, WRITER, World
+from shootdown.mm.state import VM_PFNMAP, VM_PGOFF_SHIFT, WRITER, Step
+from shootdown.mm.step import step
+from shootdown.mm.world import World
 
 
 def driver_frame(w: World, mm: int, place: int) -> int:

@@ -1,8 +1,9 @@
 """pte_alloc: hook in an empty page table."""
 
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import NOBODY, Step
+from shootdown.mm.step import step
 from shootdown.mm.tables import new_table, pmd_of, set_pmd_table
-from shootdown.mm.world import NOBODY, World
+from shootdown.mm.world import World
 
 
 @step("pte_alloc", "install")

@@ -13,8 +13,9 @@ from shootdown.machine.x86 import PF_PK
 from shootdown.mm.arguments import KEY_RIGHTS
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.operation import end_operation
-from shootdown.mm.step import Step, step
-from shootdown.mm.world import MMS, VM_PKEY, VM_PKEY_SHIFT, World
+from shootdown.mm.state import MMS, VM_PKEY, VM_PKEY_SHIFT, Step
+from shootdown.mm.step import step
+from shootdown.mm.world import World
 
 RIGHTS: Final = 3
 """What pkey_set can ask for: everything, loads only, nothing."""

@@ -16,9 +16,10 @@ from shootdown.mm.locks import pte_unlock
 from shootdown.mm.operation import gather_begin, gather_finish, op_return, pte_lock_batched
 from shootdown.mm.page_cache import mapped_at
 from shootdown.mm.rmap import trylock_page, unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_FILE, VM_PGOFF_SHIFT, VM_RIGHTS, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import has_table, maps, pmd_of, pte_of
-from shootdown.mm.world import VM_FILE, VM_PGOFF_SHIFT, VM_RIGHTS, World
+from shootdown.mm.world import World
 from shootdown.mm.zap import UNMAP, zap_pte
 
 

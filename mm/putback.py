@@ -3,7 +3,8 @@
 from shootdown.mm.frames import put_page
 from shootdown.mm.operation import due_free
 from shootdown.mm.rmap import unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.world import World
 
 

@@ -8,7 +8,8 @@ from shootdown.mm.frames import put_page
 from shootdown.mm.locks import pte_lock, pte_unlock
 from shootdown.mm.operation import due_free, op_return
 from shootdown.mm.rmap import trylock_page, unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import maps, pte_of, set_pte
 from shootdown.mm.world import World
 

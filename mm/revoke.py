@@ -12,8 +12,9 @@ from shootdown.mm.frames import put_page
 from shootdown.mm.operation import gather_begin, gather_finish, op_return
 from shootdown.mm.page_mask import by_table
 from shootdown.mm.pfnmap import i_mmap_read_trylock, linked
-from shootdown.mm.step import Step, push, step
-from shootdown.mm.world import MMS, World
+from shootdown.mm.state import MMS, Step
+from shootdown.mm.step import push, step
+from shootdown.mm.world import World
 from shootdown.mm.zap import UNMAP, zap_pmd
 
 

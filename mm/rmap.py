@@ -9,9 +9,10 @@ as the order of the regions in the kernel's tree guarantees.
 from shootdown.machine.entry import PRESENT, PSE
 from shootdown.machine.geometry import FANOUT, PAGES, TABLES, frame_of
 from shootdown.mm.locks import pte_lock, pte_unlock
-from shootdown.mm.step import Step, push
+from shootdown.mm.state import MMS, Step
+from shootdown.mm.step import push
 from shootdown.mm.tables import is_migration, maps, pte_of
-from shootdown.mm.world import MMS, World
+from shootdown.mm.world import World
 
 
 def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | None:

@@ -5,8 +5,9 @@ from shootdown.mm.arguments import NO_ARGUMENT
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import put_page
 from shootdown.mm.operation import op_return
-from shootdown.mm.step import Step, push, step
-from shootdown.mm.world import HUGE_ZERO_FREE, World
+from shootdown.mm.state import HUGE_ZERO_FREE, Step
+from shootdown.mm.step import push, step
+from shootdown.mm.world import World
 
 
 def start_shrink(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:

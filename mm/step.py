@@ -6,14 +6,12 @@ So a world between two steps is plain data, and every step boundary is a place w
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
-from mypy_extensions import mypyc_attr
+from shootdown.mm.state import Step
+from shootdown.mm.watch import Watch
+from shootdown.mm.world import World
 
-if TYPE_CHECKING:
-    from shootdown.mm.world import World
-
-Step = tuple[int, ...]
 Point = Literal[
     "lock",
     "change",
@@ -33,7 +31,7 @@ Point = Literal[
 position is part of the binary form."""
 STEP_POINTS: Final[tuple[str, ...]] = get_args(Point)
 
-StepFunction = Callable[["World", int, Step], bool | None]
+StepFunction = Callable[[World, int, Step], bool | None]
 """Executes one step of a CPU; returns True when the step cannot run yet (a lock is taken, an IPI is held off).
 
 Its signature is its first statement, ``_, mm, page = s``, which names all arguments of the step; or ``inside = s[1:]``,
@@ -47,20 +45,6 @@ POINTS: Final[list[str]] = []
 TAKES: Final[list[tuple[str, ...]]] = []
 """What the arguments of a step are, for steps that name a CPU, a frame, an entry, a generation or a table; () for all
 others, whose arguments are numbers that mean the same in every world."""
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Watch:
-    """Told of each step that a CPU tries, and changes nothing in the world; what it has no method for it ignores."""
-
-    def begins(self, cpu: int, current: Step) -> None:
-        """The CPU tries the step."""
-
-    def blocked(self) -> None:
-        """The step that began could not run, and has changed nothing."""
-
-    def executed(self, w: "World", cpu: int, current: Step) -> None:
-        """The CPU has executed the step that began."""
 
 
 def step(
@@ -90,12 +74,12 @@ def step(
     return register
 
 
-def push(w: "World", cpu: int, *steps: Step) -> None:
+def push(w: World, cpu: int, *steps: Step) -> None:
     """Put steps before what the CPU has still to do, the first one to run first."""
     w.steps[cpu].extend(steps[::-1])
 
 
-def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:
+def run_steps(w: World, cpu: int, limit: int, point: str = "") -> bool:
     """Let the CPU execute up to `limit` steps, or those before the next step of `point`.
 
     Return False when it stopped because a step is blocked; that step has changed nothing.
@@ -115,7 +99,7 @@ def run_steps(w: "World", cpu: int, limit: int, point: str = "") -> bool:
     return True
 
 
-def _run_watched(w: "World", cpu: int, limit: int, point: str, watch: Watch) -> bool:
+def _run_watched(w: World, cpu: int, limit: int, point: str, watch: Watch) -> bool:
     """The same, step by step; apart, because campaigns have no watch and run eighty steps an execution."""
     stack = w.steps[cpu]
     left = limit

@@ -12,10 +12,11 @@ from shootdown.machine.entry import (
 )
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
 from shootdown.mm.frames import free_swap, get_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import NOBODY, VM_SOFTDIRTY, VM_WRITE, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.swap import read_swap, uncount_entry
 from shootdown.mm.tables import page_prot, pte_of, set_pte
-from shootdown.mm.world import NOBODY, VM_SOFTDIRTY, VM_WRITE, World
+from shootdown.mm.world import World
 
 
 def is_locked(w: World, frame: int) -> bool:

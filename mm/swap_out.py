@@ -10,7 +10,8 @@ from shootdown.mm.frames import put_page
 from shootdown.mm.operation import due_free, due_pageout
 from shootdown.mm.putback import push_unless_referenced
 from shootdown.mm.rmap import find_mapping, push_locked, unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.swap import add_to_swap, count_entry, slot_of
 from shootdown.mm.tables import maps, pte_of, set_pte, swp_marks
 from shootdown.mm.world import World

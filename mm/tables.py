@@ -29,7 +29,7 @@ from shootdown.machine.entry import (
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, TABLES, frame_of
 from shootdown.mm.frames import alloc_zeroed
 from shootdown.mm.observer import KEY_SHIFT
-from shootdown.mm.world import (
+from shootdown.mm.state import (
     NOBODY,
     VM_EXEC,
     VM_FILE,
@@ -42,8 +42,8 @@ from shootdown.mm.world import (
     VM_SOFTDIRTY,
     VM_UFFD_WP,
     VM_WRITE,
-    World,
 )
+from shootdown.mm.world import World
 
 TABLE_BITS: Final = PRESENT | RW | USER | ACCESSED | DIRTY
 """What Linux sets in an entry that points to a table (_PAGE_TABLE); rights are decided in the leaf."""

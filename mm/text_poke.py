@@ -16,7 +16,8 @@ from shootdown.mm.arguments import NO_ARGUMENT
 from shootdown.mm.declaration import Lock, Operation, Thread
 from shootdown.mm.frames import alloc_zeroed
 from shootdown.mm.operation import op_return
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import TABLE_BITS, new_table
 from shootdown.mm.world import World
 

@@ -9,9 +9,10 @@ from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRT
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, FRAMES, frame_of
 from shootdown.mm.frames import alloc_huge
 from shootdown.mm.huge_zero import get_huge_zero, is_huge_zero, put_huge_zero
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import NO_HUGE_ZERO, VM_HUGE, VM_RIGHTS, VM_WRITE, ZERO_FRAME, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import new_table, page_prot, pmd_of, set_pmd_leaf, set_pmd_table
-from shootdown.mm.world import NO_HUGE_ZERO, VM_HUGE, VM_RIGHTS, VM_WRITE, ZERO_FRAME, World
+from shootdown.mm.world import World
 
 NOT_VALID: Final = ~(PRESENT | PROTNONE)
 

@@ -16,11 +16,12 @@ from shootdown.mm.operation import (
     write_unlock_return,
 )
 from shootdown.mm.page_mask import by_table, mask_of
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_FILE, VM_MAPPED, VM_PFNMAP, VM_UFFD_WP, VM_WRITE, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import pmd_of
 from shootdown.mm.thp import split_huge
 from shootdown.mm.vma import has_boundary, vmas_in
-from shootdown.mm.world import VM_FILE, VM_MAPPED, VM_PFNMAP, VM_UFFD_WP, VM_WRITE, World
+from shootdown.mm.world import World
 
 
 def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None:

@@ -6,7 +6,7 @@ Two such runs that meet are one VMA (vma_merge); who changes a part of one split
 from functools import lru_cache
 
 from shootdown.machine.geometry import FANOUT, PAGES
-from shootdown.mm.world import VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
+from shootdown.mm.state import VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
 
 
 def belongs(vma: int, following: int) -> bool:

@@ -1,320 +1,42 @@
-"""The state of the kernel and the machine between two steps: plain data that can be copied, compared and hashed."""
+"""The world that steps run in: its state, the strategy that flushes, and those that look on."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import ClassVar
 
-from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, TABLES
+from shootdown.machine.geometry import FANOUT
 from shootdown.machine.x86 import Machine
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.flush import FlushStrategy as FlushStrategyOf
 from shootdown.mm.observer import Observer
-
-if TYPE_CHECKING:
-    from shootdown.mm.step import Step, Watch
-
-MMS: Final = 3
-"""Address spaces: the first one and two more that fork can make."""
-INIT_MM: Final = -1
-SWITCHING: Final = -2
-GONE_MM: Final = -3
-"""In loaded_mm: an address space whose last thread has exited while this CPU still has its top-level table loaded."""
-POKING_MM: Final = -4
-"""In loaded_mm: the temporary address space of the kernel."""
-NOBODY: Final = -1
-WRITER: Final = -1
-
-# A region (VMA) is kept page by page; 0 means that no region covers the page.
-VM_READ: Final = 1
-VM_WRITE: Final = 2
-VM_EXEC: Final = 4
-VM_RIGHTS: Final = 7
-VM_MAPPED: Final = 8
-VM_SHARED: Final = 16
-VM_HUGE: Final = 32
-VM_UFFD_WP: Final = 64
-VM_SOFTDIRTY: Final = 128
-"""Every page counts as written: the region is newer than the last clear_refs."""
-VM_FILE: Final = 256
-"""A shared mapping of the file, whose pages are written back to its backing store."""
-VM_PFNMAP: Final = 512
-"""A shared mapping of a driver's pages, to which its entries hold no reference (mm/pfnmap.py)."""
-VM_PKEY_SHIFT: Final = 10
-VM_PKEY: Final = 3 << VM_PKEY_SHIFT
-"""The protection key of the region."""
-VM_PGOFF_SHIFT: Final = 12
-"""Above it: the page's place in World.shared; of a driver's region its key in World.driver."""
-
-ZERO_FRAME: Final = 0
-"""The zero page: mapped by read faults of private pages, never written and never freed."""
+from shootdown.mm.state import State
+from shootdown.mm.watch import Watch
 
 
-NO_HUGE_ZERO: Final = -2
-"""In World.huge_zero: read faults of huge regions map memory (use_zero_page is 0)."""
-HUGE_ZERO_FREE: Final = -1
-"""In World.huge_zero: the huge zero page is not allocated."""
+class World(State):
+    """All that a step may read, write or call.
 
-
-class World:
-    """Everything that a step may read or write.
-
-    Lists are indexed by CPU (`steps`, `task_mm`, ...), by address space (`root`, `vma`, ...), by address space and
-    table (`ptl`) or by frame (`refs`).
+    A copy of a world has the same strategy, observer and watch; to look on at the copy alone is to replace them in it.
     """
 
-    __slots__ = (
-        "batch",
-        "costs",
-        "cpus",
-        "dirty",
-        "disk",
-        "driver",
-        "executed",
-        "file_frames",
-        "flush",
-        "flush_state",
-        "free_frames",
-        "freed",
-        "gone",
-        "huge_zero",
-        "i_mmap",
-        "i_mmap_lock",
-        "irqs_off",
-        "kthread",
-        "lazy",
-        "lazy_free",
-        "live",
-        "loaded_mm",
-        "machine",
-        "merged",
-        "misplaced",
-        "mmap_lock",
-        "observer",
-        "op",
-        "op_page",
-        "page_lock",
-        "pages",
-        "pkru",
-        "pmd_lock",
-        "poking",
-        "ptl",
-        "refs",
-        "rmap",
-        "root",
-        "shared",
-        "stamp",
-        "steps",
-        "swap",
-        "swap_cache",
-        "swap_map",
-        "task_mm",
-        "vma",
-        "vma_readers",
-        "vma_written",
-        "walkers",
-        "watch",
-    )
+    SHARED: ClassVar[frozenset[str]] = frozenset({"flush", "observer", "watch"})
 
     def __init__(
         self,
         machine: Machine,
-        flush: FlushStrategy,
+        flush: "FlushStrategy",
         observer: Observer,
         *,
         cpus: int,
         pages: int,
         asids: int = 2,
         batch: int = 2,
-        known: "World | None" = None,
     ) -> None:
-        """Boot: one address space with no region, loaded on every CPU; or begin with all that `known` holds, beside a
-        machine that is a copy of its own.
-        """
-        self.machine = machine
+        """Boot: one address space with no region, which no CPU has loaded yet, and zeros in the zero page."""
+        flush_state = flush.new_state(cpus, asids, batch)
+        super().__init__(machine, flush_state, cpus=cpus, pages=pages, batch=batch)
         self.flush = flush
         self.observer = observer
-        self.cpus = cpus
-        self.pages = pages
-        self.batch = batch
-        if known is not None:
-            self._copy(known)
-            return
-        self.steps: list[list[Step]] = [[] for _ in range(cpus)]
-        self.op: list[int] = [-1] * cpus
-        self.op_page: list[int] = [0] * cpus
-        self.task_mm: list[int] = [0] * cpus
-        self.loaded_mm: list[int] = [INIT_MM] * cpus
-        self.lazy: list[bool] = [False] * cpus
-        self.irqs_off: list[bool] = [False] * cpus
-        # CPUs that read page tables without a lock, with interrupts disabled, a bit each.
-        self.walkers = 0
-        # By CPU * MMS + address space: PKRU of that thread, where it is not 0; of the threads that run, the
-        # machine has the same in its registers.
-        self.pkru: dict[int, int] = {}
-        # A kernel thread runs, and the thread of task_mm sleeps; `lazy` is what the flush code knows of it (is_lazy).
-        self.kthread: list[bool] = [False] * cpus
-        self.root: list[int] = [-1] * MMS
-        self.live: list[bool] = [False] * MMS
-        # Top-level tables of address spaces that are no more, each with its number, until no CPU has them loaded.
-        self.gone: list[tuple[int, int]] = []
-        # The top-level table of the temporary address space, -1 before its first use.
-        self.poking = -1
-        self.vma: list[list[int]] = [[0] * PAGES, [0] * PAGES, [0] * PAGES]
-        self.mmap_lock: list[int] = [0] * MMS
-        # The locks of the VMAs: how many have looked one up at mm * PAGES + page and hold it for reading; by address
-        # space, the pages of those that the writer of mmap_lock holds for writing, a bit each (mm.locks).
-        self.vma_readers: dict[int, int] = {}
-        self.vma_written: list[int] = [0] * MMS
-        self.pmd_lock: list[int] = [NOBODY] * MMS
-        self.ptl: list[int] = [NOBODY] * (MMS * TABLES)
-        self.free_frames = (1 << FRAMES) - 2
-        self.freed: list[int] = []
-        self.refs: list[int] = [0] * FRAMES
-        self.lazy_free = 0
-        self.page_lock = 0
-        # Frames on another node than the threads that use them, a bit each: a hint fault would migrate them.
-        self.misplaced = 0
-        # Frames that ksmd has mapped at two pages of one address space (PageKsm), a bit each, until they are freed.
-        self.merged = 0
-        # The first frame of the huge zero page, or why there is none.
-        self.huge_zero = NO_HUGE_ZERO
-        # The frames of shared memory: of the anonymous object's pages, then of the file's (its page cache).
-        self.shared: list[int] = [-1] * (2 * PAGES)
-        # Of the file: its frames and those that are to be written back (PG_dirty), a bit each; what its backing store
-        # holds by place in `shared`, zeros elsewhere; which frame the reverse map finds at mm * PAGES + page.
-        self.file_frames = 0
-        self.dirty = 0
-        self.disk: dict[int, int] = {}
-        self.rmap: dict[int, int] = {}
-        # Of a driver: the frames of its pages; which of them a region at mm * PAGES + page maps, as long as
-        # unmap_mapping_range finds the region; the lock of that, as mmap_lock (mm.pfnmap).
-        self.driver: dict[int, int] = {}
-        self.i_mmap: dict[int, int] = {}
-        self.i_mmap_lock = 0
-        # By swap slot: the content, while it is what the page contains; how many swap entries name it; the frame of its
-        # folio in the swap cache.
-        self.swap: dict[int, int] = {}
-        self.swap_map: dict[int, int] = {}
-        self.swap_cache: dict[int, int] = {}
-        self.stamp = 0
-        self.executed = 0
         self.watch: Watch | None = None
-        self.costs: list[int] = [0] * 5
         machine.memory[:FANOUT] = [0] * FANOUT
-        # A FlushState. Any, so that the strategy that made it takes it back as its own type without the call of a cast.
-        self.flush_state: Any = flush.new_state(cpus, asids, batch)
-
-    def copy(self, observer: Observer) -> "World":
-        """Return an equal world that shares no mutable state with this one and reports to `observer`."""
-        return World(
-            self.machine.copy(),
-            self.flush,
-            observer,
-            cpus=self.cpus,
-            pages=self.pages,
-            batch=self.batch,
-            known=self,
-        )
-
-    def _copy(self, known: "World") -> None:
-        self.steps = [stack.copy() for stack in known.steps]
-        self.op = known.op.copy()
-        self.op_page = known.op_page.copy()
-        self.task_mm = known.task_mm.copy()
-        self.loaded_mm = known.loaded_mm.copy()
-        self.lazy = known.lazy.copy()
-        self.irqs_off = known.irqs_off.copy()
-        self.walkers = known.walkers
-        self.pkru = known.pkru.copy()
-        self.kthread = known.kthread.copy()
-        self.root = known.root.copy()
-        self.live = known.live.copy()
-        self.gone = known.gone.copy()
-        self.poking = known.poking
-        self.vma = [regions.copy() for regions in known.vma]
-        self.mmap_lock = known.mmap_lock.copy()
-        self.vma_readers = known.vma_readers.copy()
-        self.vma_written = known.vma_written.copy()
-        self.pmd_lock = known.pmd_lock.copy()
-        self.ptl = known.ptl.copy()
-        self.free_frames = known.free_frames
-        self.freed = known.freed.copy()
-        self.refs = known.refs.copy()
-        self.lazy_free = known.lazy_free
-        self.page_lock = known.page_lock
-        self.misplaced = known.misplaced
-        self.merged = known.merged
-        self.huge_zero = known.huge_zero
-        self.shared = known.shared.copy()
-        self.file_frames = known.file_frames
-        self.dirty = known.dirty
-        self.disk = known.disk.copy()
-        self.rmap = known.rmap.copy()
-        self.driver = known.driver.copy()
-        self.i_mmap = known.i_mmap.copy()
-        self.i_mmap_lock = known.i_mmap_lock
-        self.swap = known.swap.copy()
-        self.swap_map = known.swap_map.copy()
-        self.swap_cache = known.swap_cache.copy()
-        self.stamp = known.stamp
-        self.executed = known.executed
-        self.watch = known.watch
-        self.costs = known.costs.copy()
-        self.flush_state = known.flush_state.copy()
-
-    def key(self) -> tuple[object, ...]:
-        """Return a hashable value, equal for worlds in the same state; counters of cost and time do not count."""
-        return (
-            self.machine.key(),
-            self.flush_state.key(),
-            tuple(tuple(stack) for stack in self.steps),
-            tuple(self.op),
-            tuple(self.op_page),
-            tuple(self.task_mm),
-            tuple(self.loaded_mm),
-            tuple(self.lazy),
-            tuple(self.irqs_off),
-            self.walkers,
-            tuple(sorted(self.pkru.items())),
-            tuple(self.kthread),
-            tuple(self.root),
-            tuple(self.live),
-            tuple(self.gone),
-            self.poking,
-            tuple(tuple(regions) for regions in self.vma),
-            tuple(self.mmap_lock),
-            tuple(sorted(self.vma_readers.items())),
-            tuple(self.vma_written),
-            tuple(self.pmd_lock),
-            tuple(self.ptl),
-            self.free_frames,
-            tuple(self.freed),
-            tuple(self.refs),
-            self.lazy_free,
-            self.page_lock,
-            self.misplaced,
-            self.merged,
-            self.huge_zero,
-            tuple(self.shared),
-            self.file_frames,
-            self.dirty,
-            tuple(sorted(self.disk.items())),
-            tuple(sorted(self.rmap.items())),
-            tuple(sorted(self.driver.items())),
-            tuple(sorted(self.i_mmap.items())),
-            self.i_mmap_lock,
-            tuple(sorted(self.swap.items())),
-            tuple(sorted(self.swap_map.items())),
-            tuple(sorted(self.swap_cache.items())),
-            self.stamp,
-        )
 
 
-# Indices into World.costs.
-FLUSHES: Final = 0
-"""Flush requests (flush_tlb_mm_range and its relatives)."""
-IPIS: Final = 1
-"""Interrupts sent to other CPUs."""
-INVALIDATED: Final = 2
-"""Page invalidations carried out, summed over CPUs; a full flush counts every page of the address space."""
-FULL: Final = 3
-"""Full flushes carried out, summed over CPUs."""
-SPURIOUS: Final = 4
-"""Spurious faults healed."""
+FlushStrategy = FlushStrategyOf["World"]
+"""A strategy for this world."""

@@ -13,9 +13,10 @@ from shootdown.mm.locks import pte_lock, pte_unlock
 from shootdown.mm.operation import due_install, op_return
 from shootdown.mm.page_cache import is_changing, mapped_at
 from shootdown.mm.rmap import trylock_page, unlock_page
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import VM_WRITE, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import maps, pte_of, set_pte
-from shootdown.mm.world import VM_WRITE, World
+from shootdown.mm.world import World
 
 
 def start_writeback(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:

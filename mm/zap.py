@@ -24,7 +24,8 @@ from shootdown.mm.locks import pmd_lock, pmd_unlock, pte_unlock
 from shootdown.mm.operation import gather_flush
 from shootdown.mm.page_cache import remove_rmap
 from shootdown.mm.page_mask import WHOLE_TABLE, pages_in
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import NOBODY, VM_RIGHTS, VM_SHARED, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.swap import free_swap_entry
 from shootdown.mm.tables import (
     clear_pmd,
@@ -38,7 +39,7 @@ from shootdown.mm.tables import (
     set_pte,
 )
 from shootdown.mm.thp import split_huge
-from shootdown.mm.world import NOBODY, VM_RIGHTS, VM_SHARED, World
+from shootdown.mm.world import World
 
 UNMAP: Final = 0
 """The region goes, or its object: nothing is left (ZAP_FLAG_DROP_MARKER)."""

@@ -4,8 +4,9 @@ The order is: entries changed, generation raised, INVLPGB, stragglers interrupte
 """
 
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.step import Step, push, step
-from shootdown.mm.world import FULL, INVALIDATED, IPIS, SWITCHING, World
+from shootdown.mm.state import FULL, INVALIDATED, IPIS, SWITCHING, Step
+from shootdown.mm.step import push, step
+from shootdown.mm.world import World
 from shootdown.optimized.flush_func import flush_ack
 from shootdown.optimized.state import X86State
 

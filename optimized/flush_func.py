@@ -7,8 +7,9 @@ from typing import Any, Final, Protocol
 
 from shootdown.machine.geometry import PAGES
 from shootdown.machine.x86 import NO_ROOT
-from shootdown.mm.step import Step, step
-from shootdown.mm.world import FULL, INIT_MM, INVALIDATED, World
+from shootdown.mm.state import FULL, INIT_MM, INVALIDATED, Step
+from shootdown.mm.step import step
+from shootdown.mm.world import World
 from shootdown.optimized.global_asid import adopt
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
 

@@ -1,7 +1,8 @@
 """The steps after the flush of a gather: what it has queued is freed, and nothing is pending any more."""
 
 from shootdown.mm.frames import free_table, put_page
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import step
 from shootdown.mm.world import World
 from shootdown.optimized.state import Gather, X86State
 

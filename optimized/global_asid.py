@@ -9,7 +9,8 @@ been used up once.
 
 from typing import Final
 
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import step
 from shootdown.mm.world import World
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
 

@@ -15,8 +15,9 @@ is nested.
 
 from shootdown.mm.flush import Walk
 from shootdown.mm.frames import put_page
-from shootdown.mm.step import Step, push, step
-from shootdown.mm.world import FLUSHES, SWITCHING, World
+from shootdown.mm.state import FLUSHES, SWITCHING, Step
+from shootdown.mm.step import push, step
+from shootdown.mm.world import World
 from shootdown.optimized.flush_func import flush_tlb_func
 from shootdown.optimized.shootdown import flush_send
 from shootdown.optimized.state import Gather, X86State
@@ -30,19 +31,9 @@ bit for each CPU that still has to carry it out, and the frames whose references
 class LatrState(X86State):
     """X86State, with `lazy_frees`: what has been put off, in order."""
 
-    __slots__ = ("lazy_frees",)
-
-    def __init__(self, cpus: int, asids: int, batch: int, known: X86State | None = None) -> None:
+    def __init__(self, cpus: int, asids: int, batch: int) -> None:
+        super().__init__(cpus, asids, batch)
         self.lazy_frees: list[tuple[int, ...]] = []
-        super().__init__(cpus, asids, batch, known)
-
-    def _copy(self, known: X86State) -> None:
-        assert isinstance(known, LatrState), "a state is copied from one of its own class"
-        super()._copy(known)
-        self.lazy_frees = known.lazy_frees.copy()
-
-    def key(self) -> tuple[object, ...]:
-        return (*super().key(), tuple(self.lazy_frees))
 
     def write(self, walk: Walk, cpus: int) -> None:
         for epoch, mm, first, count, generation, waiting, *frames in self.lazy_frees:

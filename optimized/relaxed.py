@@ -5,8 +5,9 @@ linux-tlb A.2 (4)).
 """
 
 from shootdown.machine.geometry import FANOUT
-from shootdown.mm.step import Step, step
-from shootdown.mm.world import FLUSHES, FULL, INVALIDATED, World
+from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, Step
+from shootdown.mm.step import step
+from shootdown.mm.world import World
 from shootdown.optimized import rules
 from shootdown.optimized.flush_func import flush_tlb_func
 from shootdown.optimized.shootdown import send

@@ -3,8 +3,9 @@
 from typing import Final
 
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.step import Step, push, step
-from shootdown.mm.world import FLUSHES, IPIS, SWITCHING, World
+from shootdown.mm.state import FLUSHES, IPIS, SWITCHING, Step
+from shootdown.mm.step import push, step
+from shootdown.mm.world import World
 from shootdown.optimized.broadcast import broadcast
 from shootdown.optimized.flush_func import ANY_MM, batch_ack, delivery_of, flush_ack
 from shootdown.optimized.global_asid import consider_global_asid

@@ -4,22 +4,21 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from shootdown.machine.plain import Plain
 from shootdown.mm.flush import Walk
-from shootdown.mm.world import MMS
+from shootdown.mm.state import MMS
 
 FIRST_GLOBAL: Final = 8
 """ASIDs from here on are those of an address space on all CPUs (optimized.global_asid)."""
 
 
-class Gather:
+class Gather(Plain):
     """One open mmu_gather.
 
     The recorded range is [start, end) in pages, empty when end is 0.
     `strict`: some of the range must be invalidated on every CPU, not on the sender alone.
     `pages` are references to drop after the flush, `tables` are (PMD index, frame) of page tables to free after it.
     """
-
-    __slots__ = ("end", "freed_tables", "mm", "pages", "start", "strict", "tables")
 
     def __init__(self, mm: int) -> None:
         self.mm = mm
@@ -48,31 +47,10 @@ class Gather:
         self.end = 0
         self.freed_tables = self.strict = False
 
-    def copy(self) -> "Gather":
-        """Return an equal gather that shares no list with this one."""
-        other = Gather(self.mm)
-        other.start, other.end = self.start, self.end
-        other.freed_tables, other.strict = self.freed_tables, self.strict
-        other.pages = self.pages.copy()
-        other.tables = self.tables.copy()
-        return other
-
-    def key(self) -> tuple[object, ...]:
-        """Return a hashable value, equal for equal gathers."""
-        return (
-            self.mm,
-            self.start,
-            self.end,
-            self.freed_tables,
-            self.strict,
-            tuple(self.pages),
-            tuple(self.tables),
-        )
-
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class X86State:
-    """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B): World.flush_state under the optimized model.
+class X86State(Plain):
+    """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B): State.flush_state under the optimized model.
 
     Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), the two halves of
     tlb_flush_batched, `global_asid` (-1: none), `transition` (a bit each: some CPU may still run it under another
@@ -83,35 +61,10 @@ class X86State:
     broadcast that it has not waited for.
     """
 
-    __slots__ = (
-        "asid",
-        "asids",
-        "batch",
-        "batched",
-        "batched_flushed",
-        "cpumask",
-        "ctx_gen",
-        "ctx_mm",
-        "deferred",
-        "gathers",
-        "global_asid",
-        "last_global",
-        "need_tlbsync",
-        "next_asid",
-        "pending",
-        "tlb_gen",
-        "transition",
-        "trim_due",
-        "unmap_mask",
-    )
-
-    def __init__(self, cpus: int, asids: int, batch: int, known: "X86State | None" = None) -> None:
-        """Begin with nothing loaded and no gather open; or with all that `known`, a state of the same class, holds."""
+    def __init__(self, cpus: int, asids: int, batch: int) -> None:
+        """Begin with nothing loaded and no gather open."""
         self.asids = asids
         self.batch = batch
-        if known is not None:
-            self._copy(known)
-            return
         self.tlb_gen = [1] * MMS
         self.cpumask = [0] * MMS
         self.pending = [0] * MMS
@@ -129,51 +82,6 @@ class X86State:
         self.transition = 0
         self.need_tlbsync = 0
         self.trim_due = 0
-
-    def copy(self) -> "X86State":
-        """Return an equal state that shares no mutable part with this one."""
-        return type(self)(0, self.asids, self.batch, self)
-
-    def _copy(self, known: "X86State") -> None:
-        self.tlb_gen = known.tlb_gen.copy()
-        self.cpumask = known.cpumask.copy()
-        self.pending = known.pending.copy()
-        self.batched = known.batched.copy()
-        self.batched_flushed = known.batched_flushed.copy()
-        self.unmap_mask = known.unmap_mask.copy()
-        self.asid = known.asid.copy()
-        self.next_asid = known.next_asid.copy()
-        self.ctx_mm = [slots.copy() for slots in known.ctx_mm]
-        self.ctx_gen = [slots.copy() for slots in known.ctx_gen]
-        self.gathers = [gather.copy() if gather else None for gather in known.gathers]
-        self.deferred = [ranges.copy() for ranges in known.deferred]
-        self.global_asid = known.global_asid.copy()
-        self.last_global = known.last_global
-        self.transition = known.transition
-        self.need_tlbsync = known.need_tlbsync
-        self.trim_due = known.trim_due
-
-    def key(self) -> tuple[object, ...]:
-        """Return a hashable value, equal for equal states."""
-        return (
-            tuple(self.tlb_gen),
-            tuple(self.cpumask),
-            tuple(self.pending),
-            tuple(self.batched),
-            tuple(self.batched_flushed),
-            tuple(self.unmap_mask),
-            tuple(self.asid),
-            tuple(self.next_asid),
-            tuple(tuple(slots) for slots in self.ctx_mm),
-            tuple(tuple(slots) for slots in self.ctx_gen),
-            tuple(gather.key() if gather else None for gather in self.gathers),
-            tuple(tuple(ranges) for ranges in self.deferred),
-            tuple(self.global_asid),
-            self.last_global,
-            self.transition,
-            self.need_tlbsync,
-            self.trim_due,
-        )
 
     def write(self, walk: Walk, cpus: int) -> None:
         """Write nothing: all of this state is known to the walk."""

@@ -12,10 +12,11 @@ from shootdown.machine.entry import PRESENT
 from shootdown.machine.geometry import FANOUT, PAGES, frame_of
 from shootdown.mm.fault_handler import FaultHandler
 from shootdown.mm.page_cache import drop_rmap
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import INVALIDATED, MMS, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import pmd_of
 from shootdown.mm.thp import mkinvalid
-from shootdown.mm.world import INVALIDATED, MMS, World
+from shootdown.mm.world import World
 from shootdown.optimized.broadcast import wait_tlbsync
 from shootdown.optimized.flush_func import NO_GENERATION
 from shootdown.optimized.gather_end import free_of, gather_end

@@ -1,8 +1,9 @@
 """switch_mm_irqs_off in its steps, and ASID allocation (linux-tlb B.3)."""
 
 from shootdown.mm.mmdrop import mmdrop_gone
-from shootdown.mm.step import Step, push, step
-from shootdown.mm.world import FULL, SWITCHING, World
+from shootdown.mm.state import FULL, SWITCHING, Step
+from shootdown.mm.step import push, step
+from shootdown.mm.world import World
 from shootdown.optimized.flush_func import delivery_of
 from shootdown.optimized.global_asid import adopt, assign
 from shootdown.optimized.state import FIRST_GLOBAL, X86State

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 from shootdown.machine.x86 import NO_ROOT
 from shootdown.mm.mmdrop import mmdrop_gone
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import INIT_MM, POKING_MM, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.text_poke import poking_root
-from shootdown.mm.world import INIT_MM, POKING_MM, World
+from shootdown.mm.world import World
 from shootdown.optimized.state import X86State
 from shootdown.optimized.switch import push_switch
 

@@ -16,7 +16,8 @@ from typing import Final
 
 from shootdown.machine.entry import PRESENT, PSE
 from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
-from shootdown.mm.world import MMS, POKING_MM, SWITCHING, WRITER, World
+from shootdown.mm.state import MMS, POKING_MM, SWITCHING, WRITER
+from shootdown.mm.world import World
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
 from shootdown.prove.alive import explaining
 from shootdown.prove.packing import CPU, ENTRY, FRAME, GENERATION, MM, TABLE, arguments_of, packed

@@ -4,7 +4,7 @@ from itertools import groupby
 
 from shootdown.machine.geometry import PAGES
 from shootdown.minimize.rewrite import without
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.prove.moves import EVICT, FILL, START, STEP, carry_out, moves_in
 from shootdown.prove.scope import Scope
 from shootdown.run.execute import boot, execute

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.pool import Pool
 from typing import Final, NamedTuple
 
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.prove.scope import Scope
 from shootdown.prove.search import Illegal, Search
 from shootdown.prove.visited import MOST, SLOT, Visited

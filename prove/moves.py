@@ -9,11 +9,10 @@ from typing import Final
 
 from shootdown.machine.caches import BOTH, OF_FETCHES, UPPER
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.operation import IDLE_OP
 from shootdown.mm.operations import begin
 from shootdown.mm.step import run_steps
-from shootdown.mm.world import World
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.prove.scope import Scope
 from shootdown.run.execute import OPERATION_OF, boot
 from shootdown.run.oracle import Oracle

@@ -21,12 +21,11 @@ from shootdown.minimize.rewrite import ACCESSES
 from shootdown.mm.access import user_access
 from shootdown.mm.deliver import access_ended
 from shootdown.mm.fault import fault_done
-from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.frames import OutOfMemoryError
 from shootdown.mm.locks import pmd_unlock, pte_unlock
 from shootdown.mm.madvise import madvise_end
 from shootdown.mm.operation import op_return, read_unlock_return, write_unlock_return
-from shootdown.mm.world import World
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.prove.canonical import key_of
 from shootdown.prove.hardware import (
     NO_WALKS,

@@ -8,11 +8,10 @@ scenario as it stands, and what is not found is not there.
 
 from collections.abc import Iterator
 
-from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.frames import OutOfMemoryError
 from shootdown.mm.operations import begin
 from shootdown.mm.step import POINTS, run_steps
-from shootdown.mm.world import World
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.prove.canonical import key_of
 from shootdown.prove.scope import Scope
 from shootdown.run.execute import OPERATION_OF, apply, boot, finish

@@ -1,7 +1,8 @@
 """What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, PKRU, what is put off."""
 
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.world import MMS, World
+from shootdown.mm.state import MMS
+from shootdown.mm.world import World
 from shootdown.optimized.state import X86State
 from shootdown.prove.names import Names
 from shootdown.run.oracle import Oracle

@@ -11,7 +11,7 @@ from shootdown.machine.caches import GLOBAL_TAG
 from shootdown.machine.geometry import FANOUT, FRAMES, PAGES
 from shootdown.machine.pkru import KEYS
 from shootdown.mm.observer import KEY_SHIFT
-from shootdown.mm.world import MMS, POKING_MM, SWITCHING
+from shootdown.mm.state import MMS, POKING_MM, SWITCHING
 from shootdown.optimized.global_asid import LAST_GLOBAL
 from shootdown.optimized.state import FIRST_GLOBAL
 from shootdown.reference.history import ONCE_MAPPED

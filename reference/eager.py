@@ -5,38 +5,27 @@ No window is ever open, nothing is batched, deferred or skipped, and a context s
 
 from shootdown.machine.entry import PRESENT
 from shootdown.machine.geometry import FANOUT, frame_of
+from shootdown.machine.plain import Plain
 from shootdown.machine.x86 import NO_ROOT
 from shootdown.mm.fault_handler import FaultHandler
 from shootdown.mm.flush import Walk
 from shootdown.mm.frames import free_table, put_page
 from shootdown.mm.mmdrop import mmdrop_gone
 from shootdown.mm.page_cache import remove_rmap
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, Step
+from shootdown.mm.step import push, step
 from shootdown.mm.tables import pmd_of
 from shootdown.mm.text_poke import poking_root
 from shootdown.mm.thp import mkinvalid
-from shootdown.mm.world import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, World
+from shootdown.mm.world import World
 
 
-class EagerState:
+class EagerState(Plain):
     """The gather's pages and tables of each CPU: already flushed, to be freed at the gather's end."""
-
-    __slots__ = ("pages", "tables")
 
     def __init__(self, cpus: int) -> None:
         self.pages: list[list[int]] = [[] for _ in range(cpus)]
         self.tables: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
-
-    def copy(self) -> "EagerState":
-        """Return an equal state that shares no list with this one."""
-        other = EagerState(0)
-        other.pages = [pages.copy() for pages in self.pages]
-        other.tables = [tables.copy() for tables in self.tables]
-        return other
-
-    def key(self) -> tuple[object, ...]:
-        """Return a hashable value, equal for equal states."""
-        return (tuple(map(tuple, self.pages)), tuple(map(tuple, self.tables)))
 
     def write(self, walk: Walk, cpus: int) -> None:
         """Write nothing: a proof is about optimized models."""

@@ -8,6 +8,7 @@ Its floor for a kind of access rises when an operation that denies this kind has
 A version is one integer (reference.version); 0 grants nothing. A slot is `mm * 8 + page`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from mypy_extensions import mypyc_attr
@@ -16,58 +17,37 @@ from shootdown.machine.entry import EXEC, NX, PKEY_SHIFT, PRESENT, READ, RW, UFF
 from shootdown.machine.geometry import FRAME_MASK, PAGES
 from shootdown.machine.tlb_entry import GENERATION_AT
 from shootdown.machine.x86 import Machine
-from shootdown.mm.world import MMS, ZERO_FRAME
+from shootdown.mm.state import MMS, ZERO_FRAME
 from shootdown.reference.objects import ZERO_OBJECT, Objects
 from shootdown.reference.version import INCARNATION, KEY_AT, OBJECT_AT, PLACE, PLACE_AT, grants
 
 SLOTS: Final = MMS * PAGES
+Visit = tuple[int, int, int]
+"""A slot that an operation has visited, the index of its version, and the kinds of access that this denies."""
+Drop = tuple[int, int]
+"""A slot that an operation has emptied, and the object that it has found there."""
 ONCE_MAPPED: Final = 8
 """Beside the kinds that a visit denies: only once the page has been mapped to other content than zeros again."""
 _ANY_KIND: Final = READ | WRITE | EXEC
 _NX: Final = NX >> PKEY_SHIFT
 _GENERATION_AT: Final = GENERATION_AT + PLACE_AT
 """Where the generation of a version begins."""
-_ABSENT: Final = [[0]] * SLOTS
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class History(Objects):
     """Keeps the history and answers which outcomes an access may show; never judges."""
 
-    __slots__ = (
-        "armed",
-        "dropped",
-        "emptied",
-        "floor",
-        "grabs",
-        "open_drop",
-        "open_free",
-        "open_tracking",
-        "promised",
-        "promotions",
-        "region_rights",
-        "tracked",
-        "versions",
-        "visits",
-        "walks",
-    )
-
-    def __init__(self, machine: Machine, cpus: int, known: "History | None" = None) -> None:
-        """Begin with no region, no mapping and no operation in flight; or with all that another history knows of the
-        machine that this one is a copy of.
-        """
-        super().__init__(machine, known)
-        if known is not None:
-            self._copy(known)
-            return
-        # A list of versions is replaced and never changed, so that a copy of the history can share it.
-        self.versions: list[list[int]] = _ABSENT.copy()
+    def __init__(self, machine: Machine, cpus: int) -> None:
+        """Begin with no region, no mapping and no operation in flight."""
+        super().__init__(machine)
+        self.versions: list[tuple[int, ...]] = [(0,)] * SLOTS
         self.floor: dict[int, list[int]] = {
             READ: [0] * SLOTS,
             WRITE: [0] * SLOTS,
             EXEC: [0] * SLOTS,
         }
-        self.visits: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
+        self.visits: list[list[Visit]] = [[] for _ in range(cpus)]
         self.region_rights: list[int] = [-1] * SLOTS
         self.armed: list[int] = [0] * SLOTS
         # By CPU: objects that an MADV_FREE in flight lets go.
@@ -81,30 +61,13 @@ class History(Objects):
         # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight by CPU.
         self.tracked: list[bool] = [False] * MMS
         self.open_tracking: dict[int, int] = {}
-        self.open_drop: dict[int, list[tuple[int, int]]] = {}
+        self.open_drop: dict[int, list[Drop]] = {}
         # By epoch: visits and drops that count when it has ended.
-        self.promised: dict[int, tuple[list[tuple[int, int, int]], list[tuple[int, int]]]] = {}
+        self.promised: dict[int, tuple[tuple[Visit, ...], tuple[Drop, ...]]] = {}
         # Lockless walks by CPU: the page table that each reads, and whether the page was mapped as it found it when it
         # took its reference, from there to its end.
         self.walks: dict[int, int] = {}
         self.grabs: dict[int, bool] = {}
-
-    def _copy(self, known: "History") -> None:
-        self.versions = known.versions.copy()
-        self.floor = {kind: floors.copy() for kind, floors in known.floor.items()}
-        self.visits = [visits.copy() for visits in known.visits]
-        self.region_rights = known.region_rights.copy()
-        self.armed = known.armed.copy()
-        self.open_free = {cpu: owners.copy() for cpu, owners in known.open_free.items()}
-        self.dropped = known.dropped.copy()
-        self.emptied = known.emptied.copy()
-        self.promotions = {cpu: slots.copy() for cpu, slots in known.promotions.items()}
-        self.tracked = known.tracked.copy()
-        self.open_tracking = known.open_tracking.copy()
-        self.open_drop = {cpu: drops.copy() for cpu, drops in known.open_drop.items()}
-        self.promised = {e: (v.copy(), drops.copy()) for e, (v, drops) in known.promised.items()}
-        self.walks = known.walks.copy()
-        self.grabs = known.grabs.copy()
 
     # Versions.
 
@@ -144,7 +107,7 @@ class History(Objects):
             self.appears(slot, owner, frame)
             self.home[owner] = frame
         self.armed[slot] = entry & UFFD_WP
-        self.versions[slot] = [*self.versions[slot], version]
+        self.versions[slot] = (*self.versions[slot], version)
         if owner and self.emptied:
             self._content_mapped(slot)
 
@@ -177,7 +140,7 @@ class History(Objects):
         if cpu in self.open_drop:
             self.dropped.update(self.open_drop.pop(cpu))
 
-    def _raise_floors(self, visits: list[tuple[int, int, int]]) -> None:
+    def _raise_floors(self, visits: Sequence[Visit]) -> None:
         for slot, index, deny in visits:
             if deny & ONCE_MAPPED and not self.shows_content(slot, index):
                 self.emptied[slot] = max(index, self.emptied.get(slot, 0))
@@ -194,7 +157,7 @@ class History(Objects):
         return any(version >> OBJECT_AT != ZERO_OBJECT for version in self.versions[slot][index:])
 
     def postponed(self, cpu: int, epoch: int) -> None:
-        self.promised[epoch] = (self.visits[cpu].copy(), self.open_drop.pop(cpu, []))
+        self.promised[epoch] = (tuple(self.visits[cpu]), tuple(self.open_drop.pop(cpu, ())))
         self.visits[cpu].clear()
 
     def epoch_ended(self, epoch: int) -> None:
@@ -283,8 +246,8 @@ class History(Objects):
         self.dropped.pop(slot, None)
         for drops in self.open_drop.values():
             drops[:] = [drop for drop in drops if drop[0] != slot]
-        for _, drops in self.promised.values():
-            drops[:] = [drop for drop in drops if drop[0] != slot]
+        for epoch, (visits, promised) in self.promised.items():
+            self.promised[epoch] = (visits, tuple(drop for drop in promised if drop[0] != slot))
 
     def dispensable(self, owner: int) -> bool:
         """Return whether every store to the object was given up by an MADV_FREE that came after it or is still open."""

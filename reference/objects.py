@@ -10,8 +10,9 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from shootdown.machine.geometry import FRAME_MASK, FRAMES
+from shootdown.machine.plain import Plain
 from shootdown.machine.x86 import Machine
-from shootdown.mm.world import MMS, ZERO_FRAME
+from shootdown.mm.state import MMS, ZERO_FRAME
 from shootdown.reference.version import OBJECT_AT, PLACE_AT
 
 ZERO_OBJECT: Final = 0
@@ -23,35 +24,16 @@ IN_SWAP: Final = -2
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Objects:
+class Objects(Plain):
     """Keeps each object's content and home; knows no page's versions.
 
     `generation` and `memory` are the machine's own lists: a frame's incarnation, and the content that a new mapping
     exposes.
     """
 
-    __slots__ = (
-        "being_cleaned",
-        "file_objects",
-        "freed_upto",
-        "generation",
-        "home",
-        "joined",
-        "last_store",
-        "memory",
-        "objects",
-        "shadow",
-        "shared_object",
-        "swapped",
-        "time",
-    )
-
-    def __init__(self, machine: Machine, known: "Objects | None") -> None:
+    def __init__(self, machine: Machine) -> None:
         self.generation = machine.generation
         self.memory = machine.memory
-        if known is not None:
-            self._copy_objects(known)
-            return
         self.time = 0
         # Which object each address space has in a frame, and what the object contains.
         self.objects: list[int] = [NO_OBJECT] * (FRAMES * MMS)
@@ -65,22 +47,9 @@ class Objects:
         self.swapped: dict[int, int] = {}
         self.last_store: list[int] = [0]
         self.freed_upto: list[int] = [0]
-        # The file: the object of each page of it, by place in World.shared, and the frames under writeback, a bit each.
+        # The file: the object of each page of it, by place in State.shared, and the frames under writeback, a bit each.
         self.file_objects: dict[int, int] = {}
         self.being_cleaned = 0
-
-    def _copy_objects(self, known: "Objects") -> None:
-        self.time = known.time
-        self.objects = known.objects.copy()
-        self.shared_object = known.shared_object.copy()
-        self.shadow = known.shadow.copy()
-        self.home = known.home.copy()
-        self.joined = known.joined.copy()
-        self.swapped = known.swapped.copy()
-        self.last_store = known.last_store.copy()
-        self.freed_upto = known.freed_upto.copy()
-        self.file_objects = known.file_objects.copy()
-        self.being_cleaned = known.being_cleaned
 
     def new_object(self, content: int) -> int:
         """Return a new object with the content."""

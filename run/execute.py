@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Final
 
 from shootdown.machine.x86 import Machine
-from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.frames import OutOfMemoryError
 from shootdown.mm.mmap import FILE, HUGE, PFNMAP, PRIVATE, SHARED, map_pages
 from shootdown.mm.operations import BY_NAME, begin
-from shootdown.mm.step import Watch, run_steps
+from shootdown.mm.state import HUGE_ZERO_FREE, NOBODY, VM_READ, VM_WRITE
+from shootdown.mm.step import run_steps
 from shootdown.mm.tables import new_table
-from shootdown.mm.world import HUGE_ZERO_FREE, NOBODY, VM_READ, VM_WRITE, World
+from shootdown.mm.watch import Watch
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.run.oracle import Oracle, Violation
 from shootdown.run.window import holds_table_lock, stale_elsewhere
 from shootdown.scenario import kinds
@@ -47,7 +48,7 @@ class StepLimitError(Exception):
 class Outcome:
     """What a run showed.
 
-    `reason` keys scenario.verdict.REASONS when the verdict is illegal; `costs` are the counters of mm.world.
+    `reason` keys scenario.verdict.REASONS when the verdict is illegal; `costs` are the counters of mm.state.
     """
 
     __slots__ = ("costs", "oracle", "reason", "steps", "verdict", "violation", "world")

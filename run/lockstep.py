@@ -10,8 +10,7 @@ from typing import Final, NamedTuple, TypeAlias, cast
 
 from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.flush import FlushStrategy
-from shootdown.mm.world import World
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.optimized.policy import Policy
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute

@@ -1,6 +1,6 @@
 """The oracle: holds every event of a run against the reference's history and stops at the first illegal one."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -14,8 +14,9 @@ from shootdown.machine.pkru import denies
 from shootdown.machine.tlb_entry import GENERATION_AT, INCARNATION_AT, tlb_grants
 from shootdown.mm.observer import KEY_SHIFT
 from shootdown.mm.page_cache import is_changing, to_be_written
+from shootdown.mm.state import INIT_MM, MMS, VM_SOFTDIRTY
 from shootdown.mm.tables import leaf_of
-from shootdown.mm.world import INIT_MM, MMS, VM_SOFTDIRTY, World
+from shootdown.mm.world import World
 from shootdown.reference.history import SLOTS, History
 from shootdown.reference.objects import NO_OBJECT, NOWHERE
 from shootdown.reference.version import OBJECT_AT, PLACE, PLACE_AT, SEEN, key_refuses, seen
@@ -48,7 +49,7 @@ class Oracle(History):
     here. Calls are kept by History, and told to the contract here.
     """
 
-    __slots__ = ("contract", "explained", "skips", "world")
+    SHARED: ClassVar[frozenset[str]] = frozenset({"contract", "generation", "memory", "world"})
     __deletable__ = ["world"]  # noqa: RUF012 - what mypyc reads to compile `del`, a literal list
 
     world: World
@@ -63,13 +64,13 @@ class Oracle(History):
 
     def fork(self) -> tuple[World, "Oracle"]:
         """Return a copy of the observed world with an oracle of its own that knows what this one does."""
-        w = self.world.copy(self)
-        other = Oracle(w.machine, w.cpus, self)
-        other.world = w
-        other.contract = self.contract.copy(w.steps)
-        other.skips = self.skips.copy()
-        other.explained = self.explained
+        w = self.world.copy()
+        other = self.copy()
         w.observer = other
+        other.world = w
+        other.memory = w.machine.memory
+        other.generation = w.machine.generation
+        other.contract = self.contract.copy_for(w.steps)
         return w, other
 
     def detach(self) -> None:

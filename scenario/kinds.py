@@ -27,8 +27,8 @@ from shootdown.mm.arguments import Argument
 from shootdown.mm.declaration import Pages
 from shootdown.mm.operations import BY_NAME
 from shootdown.mm.operations import OPERATIONS as DECLARED
+from shootdown.mm.state import MMS
 from shootdown.mm.step import STEP_POINTS
-from shootdown.mm.world import MMS
 
 # Choices of the schedule and of the hardware.
 RUN: Final = 18

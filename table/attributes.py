@@ -26,50 +26,10 @@ class AttributeMachine(Machine):
     To be watched only while no change is in flight: then no older attributes are allowed (SDM 4.10.4.4).
     """
 
-    __slots__ = ("attributes",)
-
-    def __init__(
-        self,
-        cpus: int,
-        known: "AttributeMachine | None" = None,
-        /,
-        *,
-        amd: bool = False,
-        stray_dirty: bool = False,
-        blind_dirty: bool = False,
-        invlpgb: bool = False,
-        split_tlb: bool = False,
-        fractured: bool = False,
-    ) -> None:
+    def __init__(self, cpus: int, **chosen: bool) -> None:
         """As Machine."""
-        super().__init__(
-            cpus,
-            known,
-            amd=amd,
-            stray_dirty=stray_dirty,
-            blind_dirty=blind_dirty,
-            invlpgb=invlpgb,
-            split_tlb=split_tlb,
-            fractured=fractured,
-        )
-        self.attributes: list[dict[int, int]] = (
-            [{} for _ in range(cpus)]
-            if known is None
-            else [held.copy() for held in known.attributes]
-        )
-
-    def copy(self) -> "AttributeMachine":
-        """Return an equal machine that shares no mutable state with this one."""
-        return AttributeMachine(
-            0,
-            self,
-            amd=self.amd,
-            stray_dirty=self.stray_dirty,
-            blind_dirty=self.blind_dirty,
-            invlpgb=self.has_invlpgb,
-            split_tlb=self.split_tlb,
-            fractured=self.fractured,
-        )
+        super().__init__(cpus, **chosen)
+        self.attributes: list[dict[int, int]] = [{} for _ in range(cpus)]
 
     def access(self, cpu: int, page: int, kind: int) -> int:
         """As Machine. Error: Violation, when the translation used has other attributes than the entry in memory."""

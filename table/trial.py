@@ -7,7 +7,7 @@ CPU or none, and after the place of the flush it does what must not be done earl
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from shootdown.contract.contract import FINE, Contract, Steps
+from shootdown.contract.contract import FINE, Contract
 from shootdown.machine.entry import (
     ACCESSED,
     DIRTY,
@@ -25,6 +25,7 @@ from shootdown.machine.entry import (
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, frame_of
 from shootdown.mm.fault_handler import FaultHandler
 from shootdown.mm.frames import put_page
+from shootdown.mm.state import MMS, SPURIOUS, VM_HUGE, VM_MAPPED
 from shootdown.mm.tables import (
     is_migration,
     is_swap,
@@ -36,7 +37,6 @@ from shootdown.mm.tables import (
     set_pmd_table,
     set_pte,
 )
-from shootdown.mm.world import MMS, SPURIOUS, VM_HUGE, VM_MAPPED
 from shootdown.optimized import rules
 from shootdown.optimized.policy import Policy
 from shootdown.run.execute import DeadlockError, apply, boot
@@ -63,10 +63,6 @@ class FaultHandling(NamedTuple):
 
 class NoCalls(Contract):
     """The change is made by hand and belongs to no call, so the calls allow whatever the history does."""
-
-    def copy(self, steps: Steps) -> Contract:
-        """Return one of its kind."""
-        return NoCalls(steps, self.spaces, self.pages, self)
 
     def access(self, cpu: int, slot: int, kind: int, value: int) -> str:
         """Allow it."""

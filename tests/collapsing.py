@@ -2,7 +2,7 @@
 
 from shootdown.machine.entry import PRESENT, PSE
 from shootdown.machine.geometry import FANOUT, frame_of
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from tests.kernel import Kernel
 
 

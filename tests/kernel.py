@@ -5,11 +5,12 @@ from typing import Any
 
 from shootdown.machine.entry import EXEC, READ, WRITE
 from shootdown.machine.geometry import FANOUT, frame_of
-from shootdown.mm.flush import FlushStrategy
 from shootdown.mm.operations import BY_NAME, begin
-from shootdown.mm.step import NAMES, Step, Watch, run_steps
+from shootdown.mm.state import State, Step
+from shootdown.mm.step import NAMES, run_steps
 from shootdown.mm.tables import pmd_of, pte_of
-from shootdown.mm.world import World
+from shootdown.mm.watch import Watch
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.state import X86State
 from shootdown.run.execute import boot, finish
@@ -75,10 +76,10 @@ class Journal(Recorder):
 class Told(Watch):
     """Calls a function after each step."""
 
-    def __init__(self, function: Callable[[World, int, Step], object]) -> None:
+    def __init__(self, function: Callable[[State, int, Step], object]) -> None:
         self.function = function
 
-    def executed(self, w: World, cpu: int, current: Step) -> None:
+    def executed(self, w: State, cpu: int, current: Step) -> None:
         """Pass the step on."""
         self.function(w, cpu, current)
 
@@ -105,7 +106,7 @@ class Kernel:
         self.names: list[list[str]] = [[] for _ in range(cpus)]
         self.w.watch = Told(self._note)
 
-    def _note(self, _w: World, cpu: int, s: Step) -> None:
+    def _note(self, _w: State, cpu: int, s: Step) -> None:
         self.names[cpu].append(NAMES[s[0]])
 
     # Driving a CPU.

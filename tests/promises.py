@@ -10,8 +10,7 @@ from pathlib import Path
 
 from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW
 from shootdown.machine.geometry import FANOUT, PAGES, frame_of
-from shootdown.mm.tables import is_swap, rights
-from shootdown.mm.world import (
+from shootdown.mm.state import (
     VM_FILE,
     VM_PFNMAP,
     VM_PGOFF_SHIFT,
@@ -20,6 +19,7 @@ from shootdown.mm.world import (
     VM_UFFD_WP,
     VM_WRITE,
 )
+from shootdown.mm.tables import is_swap, rights
 from tests.kernel import R, W, X
 
 ALL = R | W | X

@@ -3,8 +3,7 @@
 from functools import partial
 from unittest.mock import patch
 
-from shootdown.mm.flush import FlushStrategy
-from shootdown.mm.world import World
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.optimized.policies import REGISTRY
 from shootdown.prove.canonical import key_of
 from shootdown.prove.moves import carry_out, moves_in

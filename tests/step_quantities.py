@@ -118,7 +118,7 @@ def _of_operation(node: ast.BinOp) -> str:
 def _of_sum(node: ast.BinOp) -> str:
     """A position and a count are a position, and the difference of two positions is a count."""
     if isinstance(node.op, ast.Add) and dotted(node.left) == "PAGES":
-        # The first places of World.shared are those of shared memory, the others the file's.
+        # The first places of State.shared are those of shared memory, the others the file's.
         return "place" if kind_of(node.right) == "page" else ""
     signs: dict[str, int] = {}
     for kind, sign in _terms(node, 1):

@@ -1,6 +1,6 @@
 """Global ASIDs and broadcast flushes: who gets one, how stragglers come to it, and what is waited for."""
 
-from shootdown.mm.world import FLUSHES, IPIS
+from shootdown.mm.state import FLUSHES, IPIS
 from shootdown.optimized.global_asid import LAST_GLOBAL, assign
 from shootdown.optimized.state import FIRST_GLOBAL
 from shootdown.scenario import kinds

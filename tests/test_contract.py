@@ -19,7 +19,6 @@ from shootdown.contract.contract import (
     DENIED_INSIDE,
     FINE,
     FORK_FAILED,
-    Contract,
 )
 from shootdown.contract.effects import MAP_FILE, MAP_PFNMAP, MAP_SHARED
 from shootdown.scenario.kinds import KINDS
@@ -297,7 +296,7 @@ def test_a_copy_shares_nothing() -> None:
     program.store(value=1)
     program.open(0, DONTNEED)
     program.load(value=1)
-    other = Contract(program.steps, 3, 8, program.contract)
+    other = program.contract.copy_for(program.steps)
     other.access(0, 0, W, 5)
     other.closed(0)
     assert program.load(value=1) == FINE

@@ -7,8 +7,8 @@ import pytest
 from shootdown.contract.rest import at_rest
 from shootdown.machine.entry import NX, RW, UFFD_WP
 from shootdown.machine.geometry import FRAMES
+from shootdown.mm.state import VM_WRITE
 from shootdown.mm.swap import add_to_swap
-from shootdown.mm.world import VM_WRITE
 from tests.kernel import Kernel, prot
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from shootdown.machine.entry import ACCESSED, DIRTY, GLOBAL, NX, PRESENT, PROTNONE, RW, SOFTW1, USER
 from shootdown.machine.geometry import FRAME_BITS
-from shootdown.mm.world import FLUSHES, FULL, IPIS
+from shootdown.mm.state import FLUSHES, FULL, IPIS
 from shootdown.optimized import rules
 from shootdown.optimized.elsewhere import ELSEWHERE
 from shootdown.optimized.policies import REGISTRY

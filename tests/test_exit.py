@@ -4,7 +4,8 @@ import pytest
 
 from shootdown.machine.geometry import FRAMES
 from shootdown.mm.frames import free_table
-from shootdown.mm.world import GONE_MM, INIT_MM, ZERO_FRAME, World
+from shootdown.mm.state import GONE_MM, INIT_MM, ZERO_FRAME
+from shootdown.mm.world import World
 from shootdown.optimized.policies import REGISTRY
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.frames import alloc_frame
-from shootdown.mm.world import FLUSHES, World
+from shootdown.mm.state import FLUSHES
+from shootdown.mm.world import World
 from shootdown.optimized.state import Gather
 from tests.kernel import FLUSH, Kernel, R, written
 

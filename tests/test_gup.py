@@ -8,9 +8,9 @@ from shootdown.machine.entry import DIRTY
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.frames import alloc_frame, free_table, put_page
 from shootdown.mm.operations import BY_NAME, begin
+from shootdown.mm.state import NOBODY
 from shootdown.mm.step import run_steps
 from shootdown.mm.tables import set_pte
-from shootdown.mm.world import NOBODY
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import boot
 from shootdown.run.oracle import Oracle, Violation

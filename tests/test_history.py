@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shootdown.machine.entry import EXEC, PRESENT, READ, RW, USER, WRITE
 from shootdown.machine.geometry import FRAME_BITS
-from shootdown.mm.world import ZERO_FRAME
+from shootdown.mm.state import ZERO_FRAME
 from shootdown.reference.history import History
 from tests.histories import CPUS, A, B, entry, history
 

@@ -3,7 +3,7 @@
 import pytest
 
 from shootdown.machine.entry import READ
-from shootdown.mm.world import IPIS
+from shootdown.mm.state import IPIS
 from shootdown.optimized.policies import REGISTRY
 from shootdown.prove.counterexample import operations_in, scenario_of
 from shootdown.prove.scope import Scope

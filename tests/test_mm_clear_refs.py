@@ -3,8 +3,8 @@
 import pytest
 
 from shootdown.machine.entry import DIRTY, MIGRATION_WRITE, PRESENT, RW, SOFT_DIRTY, SWP_SOFT_DIRTY
+from shootdown.mm.state import FLUSHES, VM_SOFTDIRTY
 from shootdown.mm.tables import is_migration, leaf_of, pte_of, set_pte
-from shootdown.mm.world import FLUSHES, VM_SOFTDIRTY
 from shootdown.run.oracle import Violation
 from tests.kernel import FLUSH, Kernel, R, W, prot, written
 

@@ -1,7 +1,7 @@
 """Write faults on write-protected pages: reuse, and the break of copy-on-write."""
 
 from shootdown.machine.entry import ACCESSED, DIRTY, RW, SOFT_DIRTY
-from shootdown.mm.world import ZERO_FRAME
+from shootdown.mm.state import ZERO_FRAME
 from tests.kernel import FLUSH, Kernel, R, W, X, written
 
 

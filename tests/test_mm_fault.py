@@ -18,8 +18,8 @@ from shootdown.machine.entry import (
     WRITE,
 )
 from shootdown.mm.access import RETRIES
+from shootdown.mm.state import NOBODY, SPURIOUS, ZERO_FRAME
 from shootdown.mm.tables import set_pte
-from shootdown.mm.world import NOBODY, SPURIOUS, ZERO_FRAME
 from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, X, prot, written
 

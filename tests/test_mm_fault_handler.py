@@ -8,8 +8,8 @@ from shootdown.machine.entry import PRESENT
 from shootdown.machine.x86 import PF_INSTR, PF_PROT, PF_USER, PF_WRITE
 from shootdown.mm.fault import access_error
 from shootdown.mm.fault_handler import FaultHandler
-from shootdown.mm.flush import FlushStrategy
-from shootdown.mm.world import VM_MAPPED
+from shootdown.mm.state import VM_MAPPED
+from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, X, prot

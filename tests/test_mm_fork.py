@@ -4,7 +4,7 @@ import pytest
 
 from shootdown.machine.entry import ACCESSED, DIRTY, MIGRATION_WRITE, NX, PRESENT, PSE, RW, UFFD_WP
 from shootdown.machine.geometry import frame_of
-from shootdown.mm.world import MMS, VM_SHARED, VM_UFFD_WP, WRITER
+from shootdown.mm.state import MMS, VM_SHARED, VM_UFFD_WP, WRITER
 from shootdown.reference.objects import NO_OBJECT
 from tests.kernel import FLUSH, Kernel, R, W, cached_twice, written
 

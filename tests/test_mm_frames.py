@@ -13,7 +13,7 @@ from shootdown.mm.frames import (
     get_page,
     put_page,
 )
-from shootdown.mm.world import ZERO_FRAME
+from shootdown.mm.state import ZERO_FRAME
 from tests.kernel import Kernel
 
 

@@ -4,7 +4,7 @@ from shootdown.machine.entry import DIRTY, PRESENT, PSE, RW, SOFTW1, USER
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.machine.x86 import POISON_FREE
 from shootdown.mm.frames import alloc_huge
-from shootdown.mm.world import HUGE_ZERO_FREE, NO_HUGE_ZERO, ZERO_FRAME
+from shootdown.mm.state import HUGE_ZERO_FREE, NO_HUGE_ZERO, ZERO_FRAME
 from shootdown.scenario import kinds
 from tests.kernel import Kernel
 

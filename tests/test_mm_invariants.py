@@ -9,9 +9,7 @@ from hypothesis import find, given
 from shootdown.machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, UFFD_WP, USER
 from shootdown.machine.geometry import FANOUT, FRAMES, PAGES, TABLES, frame_of
 from shootdown.machine.x86 import POISON_FREE
-from shootdown.mm.flush import FlushStrategy
-from shootdown.mm.tables import is_migration, is_special, is_swap, pmd_of, pte_of
-from shootdown.mm.world import (
+from shootdown.mm.state import (
     GONE_MM,
     MMS,
     VM_EXEC,
@@ -22,8 +20,9 @@ from shootdown.mm.world import (
     VM_SHARED,
     VM_WRITE,
     ZERO_FRAME,
-    World,
 )
+from shootdown.mm.tables import is_migration, is_special, is_swap, pmd_of, pte_of
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.optimized.policies import REGISTRY
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute

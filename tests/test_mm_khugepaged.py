@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from shootdown.machine.entry import DIRTY, NX, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.mmap import HUGE
+from shootdown.mm.state import FLUSHES, VM_UFFD_WP
 from shootdown.mm.tables import is_migration, page_prot
-from shootdown.mm.world import FLUSHES, VM_UFFD_WP
 from tests.collapsing import split, table_of, values
 from tests.kernel import FLUSH, Kernel, R, W, X, prot, written
 

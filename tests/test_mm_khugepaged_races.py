@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shootdown.machine.geometry import FANOUT
-from shootdown.mm.world import INIT_MM, NOBODY, World
+from shootdown.mm.state import INIT_MM, NOBODY
+from shootdown.mm.world import World
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.rules import linux, linux_huge
 from shootdown.optimized.strategy import GatherFlush

@@ -19,9 +19,10 @@ from shootdown.mm.locks import (
 from shootdown.mm.munmap import free_pgtable
 from shootdown.mm.operation import pte_lock_batched, read_unlock_return, write_unlock_return
 from shootdown.mm.operations import BY_NAME, OPERATIONS
-from shootdown.mm.step import Step, run_steps
+from shootdown.mm.state import NOBODY, WRITER, State, Step
+from shootdown.mm.step import run_steps
 from shootdown.mm.swap_in import swap_in_install
-from shootdown.mm.world import NOBODY, WRITER, World
+from shootdown.mm.world import World
 from shootdown.mm.zap import zap_table_if_empty
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.strategy import GatherFlush
@@ -270,7 +271,7 @@ def test_every_store_to_an_entry_is_made_under_its_lock(scenario: Scenario) -> N
     assert isinstance(strategy, HeldLock)
     strategy.without = []
 
-    def check(_w: World, cpu: int, s: Step) -> None:
+    def check(_w: State, cpu: int, s: Step) -> None:
         if s[0] == free_pgtable:
             # No region is left above the table, and its lock is free: nobody can come to it any more.
             strategy.without.clear()

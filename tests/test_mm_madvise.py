@@ -5,7 +5,7 @@ import pytest
 from shootdown.machine.entry import ACCESSED, DIRTY
 from shootdown.machine.geometry import frame_of
 from shootdown.mm.mmap import SHARED
-from shootdown.mm.world import MMS
+from shootdown.mm.state import MMS
 from shootdown.reference.objects import NO_OBJECT
 from tests.kernel import FLUSH, Kernel, R, W, cached_twice, prot, written
 

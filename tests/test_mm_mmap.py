@@ -3,7 +3,7 @@
 import pytest
 
 from shootdown.mm.mmap import HUGE, PRIVATE, SHARED
-from shootdown.mm.world import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED, VM_SOFTDIRTY
+from shootdown.mm.state import VM_HUGE, VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED, VM_SOFTDIRTY
 from tests.kernel import Kernel, R, W, X, prot
 
 

@@ -15,8 +15,8 @@ from shootdown.machine.entry import (
     USER,
 )
 from shootdown.mm.change_protection import KEPT
+from shootdown.mm.state import VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY
 from shootdown.mm.tables import page_prot
-from shootdown.mm.world import VM_RIGHTS, VM_SHARED, VM_SOFTDIRTY
 from shootdown.run.oracle import Violation
 from tests.kernel import FLUSH, Kernel, R, W, X, prot, written
 

@@ -4,7 +4,7 @@ import pytest
 
 from shootdown.machine.entry import DIRTY, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
 from shootdown.machine.geometry import PAGES, frame_of
-from shootdown.mm.world import NOBODY, VM_UFFD_WP
+from shootdown.mm.state import NOBODY, VM_UFFD_WP
 from tests.kernel import FLUSH, Kernel, R, W, X, written
 
 

@@ -15,8 +15,8 @@ from shootdown.machine.entry import (
 )
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.numa_scan import MOVE, STAY
+from shootdown.mm.state import SPURIOUS
 from shootdown.mm.tables import is_migration
-from shootdown.mm.world import SPURIOUS
 from tests.kernel import Kernel, R, W, X, written
 
 ALL = 4

@@ -5,8 +5,8 @@ import pytest
 from shootdown.machine.entry import ACCESSED, DIRTY, PRESENT, RW, SOFTW1
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.numa_scan import MOVE
+from shootdown.mm.state import VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP
 from shootdown.mm.tables import is_special
-from shootdown.mm.world import VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP
 from shootdown.reference.eager import EagerFlush
 from tests.kernel import FLUSH, Kernel, R, W, written
 

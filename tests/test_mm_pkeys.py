@@ -7,8 +7,8 @@ import pytest
 from shootdown.machine.entry import ACCESSED, PKEY, PKEY_SHIFT, PRESENT, PROTNONE, PSE, READ, WRITE
 from shootdown.machine.pkru import NO_ACCESS, NO_WRITE
 from shootdown.mm.arguments import KEY_RIGHTS
+from shootdown.mm.state import VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT
 from shootdown.mm.tables import allowance, page_prot
-from shootdown.mm.world import VM_MAPPED, VM_PKEY, VM_PKEY_SHIFT
 from shootdown.run.lockstep import ACCERR
 from shootdown.scenario import kinds
 from tests.kernel import Kernel, R, W, X, written

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shootdown.mm.step import NAMES, TAKES, Step
-from shootdown.mm.world import World
+from shootdown.mm.state import State, Step
+from shootdown.mm.step import NAMES, TAKES
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario import Scenario
@@ -21,7 +21,7 @@ def pushed(scenario: Scenario, policy: str) -> set[Step]:
     """Every step that was executed or waited on a CPU in a run."""
     steps: set[Step] = set()
 
-    def watch(w: World, _cpu: int, executed: Step) -> None:
+    def watch(w: State, _cpu: int, executed: Step) -> None:
         steps.add(executed)
         for stack in w.steps:
             steps.update(stack)

@@ -5,8 +5,8 @@ import pytest
 from shootdown.machine.entry import ACCESSED, DIRTY, NX, PRESENT, PROTNONE, PSE, RW, USER
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.mm.mmap import HUGE
+from shootdown.mm.state import SPURIOUS
 from shootdown.mm.thp import mkinvalid
-from shootdown.mm.world import SPURIOUS
 from tests.kernel import FLUSH, Kernel, R, W, X, prot, written
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from shootdown.machine.entry import DIRTY, PSE, RW, UFFD_WP
 from shootdown.mm.mmap import FILE, SHARED
-from shootdown.mm.world import VM_UFFD_WP
+from shootdown.mm.state import VM_UFFD_WP
 from tests.kernel import Kernel, R, W, prot, written
 
 

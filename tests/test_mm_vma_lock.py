@@ -4,8 +4,8 @@ import pytest
 
 from shootdown.mm.arguments import MAP_TYPES
 from shootdown.mm.mmap import FILE, HUGE, SHARED
+from shootdown.mm.state import WRITER
 from shootdown.mm.vma import vmas_in, whole_vmas
-from shootdown.mm.world import WRITER
 from tests.kernel import Kernel, R, W, X, prot
 
 CALL, FIRST = "dontneed", "madvise_lock, madvise_walk_vmas"

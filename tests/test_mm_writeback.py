@@ -6,8 +6,8 @@ from shootdown.machine.entry import DIRTY, PRESENT, RW, UFFD_WP
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.mmap import FILE
 from shootdown.mm.page_cache import mapped_at, to_be_written
+from shootdown.mm.state import VM_UFFD_WP
 from shootdown.mm.tables import pte_of, set_pte
-from shootdown.mm.world import VM_UFFD_WP
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import Outcome, execute
 from shootdown.run.oracle import Violation

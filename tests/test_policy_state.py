@@ -42,20 +42,9 @@ cpu0 munmap p1
 class CountingState(X86State):
     """X86State, with `opened`: how many gathers were opened, counted from 0 to 2."""
 
-    __slots__ = ("opened",)
-
-    def __init__(self, cpus: int, asids: int, batch: int, known: X86State | None = None) -> None:
+    def __init__(self, cpus: int, asids: int, batch: int) -> None:
+        super().__init__(cpus, asids, batch)
         self.opened = 0
-        super().__init__(cpus, asids, batch, known)
-
-    def _copy(self, known: X86State) -> None:
-        assert isinstance(known, CountingState)
-        super()._copy(known)
-        self.opened = known.opened
-
-    def key(self) -> tuple[object, ...]:
-        """As X86State."""
-        return (*super().key(), self.opened)
 
     def write(self, walk: Walk, cpus: int) -> None:
         """Write the count."""

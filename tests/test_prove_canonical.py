@@ -6,9 +6,10 @@ import pytest
 
 from shootdown.machine.entry import ACCESSED, DIRTY, WRITE
 from shootdown.machine.geometry import FANOUT, PAGES, frame_of
+from shootdown.mm.state import MMS, NOBODY, VM_HUGE, WRITER
 from shootdown.mm.tables import pte_of
 from shootdown.mm.text_poke import poking_root
-from shootdown.mm.world import MMS, NOBODY, VM_HUGE, WRITER, World
+from shootdown.mm.world import World
 from shootdown.prove.canonical import key_of
 from shootdown.run.oracle import Oracle
 from tests.kernel import Kernel, R, W, prot

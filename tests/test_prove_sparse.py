@@ -8,7 +8,8 @@ import pytest
 
 from shootdown.machine.pkru import NO_ACCESS
 from shootdown.machine.tlb_entry import TLB_PKEY
-from shootdown.mm.world import VM_PKEY_SHIFT, World
+from shootdown.mm.state import VM_PKEY_SHIFT
+from shootdown.mm.world import World
 from shootdown.optimized.latr import WAITING
 from shootdown.prove.alive import explaining
 from shootdown.prove.canonical import key_of
@@ -108,7 +109,7 @@ def _swept_by_nobody(w: World, _oracle: Oracle) -> None:
 
 
 def _promised_nothing(_w: World, oracle: Oracle) -> None:
-    oracle.promised[0] = ([], [])
+    oracle.promised[0] = ((), ())
 
 
 @pytest.mark.parametrize("change", [_swept_by_nobody, _promised_nothing])
@@ -171,7 +172,7 @@ def _cached_key(w: World, _oracle: Oracle) -> None:
 
 
 def _version_of_a_key(_w: World, oracle: Oracle) -> None:
-    oracle.versions[0] = [*oracle.versions[0][:-1], oracle.versions[0][-1] | KEY]
+    oracle.versions[0] = (*oracle.versions[0][:-1], oracle.versions[0][-1] | KEY)
 
 
 def _explained_fault(_w: World, oracle: Oracle) -> None:

@@ -14,7 +14,7 @@ from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.machine.qemu import processors
 from shootdown.machine.qemu.machine import QemuMachine
 from shootdown.machine.x86 import Machine
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import Outcome, execute
 from shootdown.scenario import Expectation, Scenario

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shootdown.machine.geometry import PAGES
+from shootdown.mm.state import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
 from shootdown.mm.step import push
-from shootdown.mm.world import FLUSHES, FULL, INIT_MM, INVALIDATED, IPIS, SWITCHING
 from shootdown.optimized.flush_func import ANY_MM, NO_GENERATION, flush_tlb_func
 from shootdown.optimized.shootdown import flush_send, should_flush_tlb, targets_of
 from tests.kernel import Kernel, R, W, cached_twice, written

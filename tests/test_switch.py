@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shootdown.mm.world import FULL, INIT_MM, SWITCHING
+from shootdown.mm.state import FULL, INIT_MM, SWITCHING
 from shootdown.optimized.switch import push_switch
 from tests.kernel import Kernel, cached_twice, written
 

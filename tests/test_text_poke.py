@@ -4,8 +4,8 @@ import pytest
 
 from shootdown.machine.geometry import FRAMES
 from shootdown.mm.operations import BY_NAME, begin
+from shootdown.mm.state import INIT_MM, POKING_MM
 from shootdown.mm.step import run_steps
-from shootdown.mm.world import INIT_MM, POKING_MM
 from shootdown.optimized.switch import load_table
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import boot

@@ -12,7 +12,7 @@ from shootdown.conform.live.program import NotLegal, program_of
 from shootdown.conform.live.sequences import random_sequence
 from shootdown.conform.outcome import Figures, Found
 from shootdown.minimize import minimize
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.scenario import Scenario
 from shootdown.system.environment import draws
 

@@ -11,8 +11,8 @@ from shootdown.conform.live.commands import OPERATIONS, Command, Result
 from shootdown.conform.live.driver import Runs
 from shootdown.conform.live.left_out import is_driven
 from shootdown.conform.live.program import program_of
-from shootdown.mm.flush import FlushStrategy
-from shootdown.mm.world import FLUSHES, IPIS
+from shootdown.mm.state import FLUSHES, IPIS
+from shootdown.mm.world import FlushStrategy
 from shootdown.run.execute import apply, boot
 from shootdown.scenario import Header, Record, Scenario, kinds
 

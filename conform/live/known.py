@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from shootdown.conform.live.host import Host, Release
+from shootdown.mm.state import VM_MAPPED, VM_UFFD_WP
 from shootdown.mm.vma import vmas_in, whole_vmas
-from shootdown.mm.world import VM_MAPPED, VM_UFFD_WP, World
+from shootdown.mm.world import World
 from shootdown.scenario import Record, kinds
 
 MODELLED: Final = (7, 3)

@@ -11,10 +11,10 @@ from shootdown.conform.live.commands import Command
 from shootdown.conform.live.known import Known
 from shootdown.machine.entry import PRESENT, PROTNONE, SWP_UFFD_WP, UFFD_WP
 from shootdown.machine.geometry import PAGES
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.state import VM_FILE, VM_SHARED
 from shootdown.mm.tables import is_marker, is_special, leaf_of
 from shootdown.mm.thp import huge_possible
-from shootdown.mm.world import VM_FILE, VM_SHARED, World
+from shootdown.mm.world import FlushStrategy, World
 from shootdown.run.execute import apply, boot, finish
 from shootdown.run.lockstep import ACCERR, ACCESS, MAPERR, USERFAULTFD, Recorder, Shown
 from shootdown.run.oracle import Violation

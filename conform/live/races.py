@@ -14,7 +14,7 @@ from shootdown.conform.live.driver import Runs
 from shootdown.conform.live.left_out import is_driven
 from shootdown.conform.live.program import STATUS_OF, Planned, program_of
 from shootdown.machine.caches import BOTH
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.run.execute import apply, boot, finish
 from shootdown.run.lockstep import ACCESS, Recorder, Shown
 from shootdown.scenario import Header, Record, Scenario, kinds

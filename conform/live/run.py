@@ -14,7 +14,7 @@ from shootdown.conform.live.host import Host
 from shootdown.conform.live.known import known_on
 from shootdown.conform.live.left_out import driven_on
 from shootdown.conform.outcome import Figures, Found
-from shootdown.mm.flush import FlushStrategy
+from shootdown.mm.world import FlushStrategy
 from shootdown.scenario import Scenario
 
 

@@ -10,17 +10,9 @@ class LikeQemu(Machine):
     machine.qemu.machine). A scenario's switches choose nothing here but INVLPGB.
     """
 
-    def __init__(
-        self,
-        cpus: int,
-        known: Machine | None = None,
-        /,
-        *,
-        invlpgb: bool = False,
-        **_chosen: bool,
-    ) -> None:
+    def __init__(self, cpus: int, *, invlpgb: bool = False, **_chosen: bool) -> None:
         """Start as Machine does."""
-        super().__init__(cpus, known, amd=True, invlpgb=invlpgb, fractured=True)
+        super().__init__(cpus, amd=True, invlpgb=invlpgb, fractured=True)
 
     def access(self, cpu: int, page: int, kind: int) -> int:
         """Translate by walks that read both levels in memory."""

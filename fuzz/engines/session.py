@@ -9,7 +9,7 @@ from shootdown.fuzz.features import failure_feature, observe
 from shootdown.fuzz.inputs.draws import Draws
 from shootdown.fuzz.inputs.mutate import crossover, mutate, retype, vary
 from shootdown.machine.x86 import Machine
-from shootdown.mm.world import FLUSHES, INVALIDATED, IPIS
+from shootdown.mm.state import FLUSHES, INVALIDATED, IPIS
 from shootdown.optimized.policy import Policy
 from shootdown.run.execute import Observe, Outcome, execute
 from shootdown.run.oracle import Oracle

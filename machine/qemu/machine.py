@@ -27,17 +27,8 @@ class QemuMachine(Machine):
     Error: Unusable where there is no unicorn; MmuError when QEMU's MMU shows what no processor does.
     """
 
-    def __init__(
-        self,
-        cpus: int,
-        known: Machine | None = None,
-        /,
-        *,
-        invlpgb: bool = False,
-        **_chosen: bool,
-    ) -> None:
-        """Start processors with empty TLBs and no page table; `known` is nothing that QEMU could begin with."""
-        assert known is None  # noqa: S101 - only `copy` of Machine passes one
+    def __init__(self, cpus: int, *, invlpgb: bool = False, **_chosen: bool) -> None:
+        """Start processors with empty TLBs and no page table."""
         # The mirror is in pieces of 4 KiB, as QEMU's TLB is, and QEMU has one for loads and fetches.
         super().__init__(cpus, invlpgb=invlpgb, fractured=True)
         self._qemu = Processors(cpus)

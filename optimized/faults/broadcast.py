@@ -1,7 +1,8 @@
 """Faults in broadcast flushes: what is waited for, by whom, and who has to be interrupted besides."""
 
-from shootdown.mm.step import Step, push
-from shootdown.mm.world import INVALIDATED, World
+from shootdown.mm.state import INVALIDATED, Step
+from shootdown.mm.step import push
+from shootdown.mm.world import World
 from shootdown.optimized.arm64 import Arm64Flush
 from shootdown.optimized.broadcast import wait_tlbsync
 from shootdown.optimized.state import Gather, X86State

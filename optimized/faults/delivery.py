@@ -3,7 +3,8 @@
 from shootdown.machine.entry import PRESENT
 from shootdown.mm.flush import COPY, PAGEOUT, SUBMIT, UNLOCK
 from shootdown.mm.putback import keep_folio
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.world import World
 from shootdown.optimized.shootdown import flush_send, send, should_flush_tlb, targets_of
 from shootdown.optimized.state import Gather

@@ -4,7 +4,8 @@ from shootdown.machine.entry import DIRTY, PRESENT
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.frames import free_table
 from shootdown.mm.page_cache import drop_rmap, remove_rmap
-from shootdown.mm.step import Step, push, step
+from shootdown.mm.state import Step
+from shootdown.mm.step import push, step
 from shootdown.mm.world import World
 from shootdown.optimized.gather_end import free_of, gather_end
 from shootdown.optimized.state import Gather, X86State

@@ -1,9 +1,10 @@
 """Faults around temporary address spaces: what is saved and restored."""
 
 from shootdown.machine.x86 import NO_ROOT
-from shootdown.mm.step import Step, step
+from shootdown.mm.state import GONE_MM, Step
+from shootdown.mm.step import step
 from shootdown.mm.text_poke import poking_root
-from shootdown.mm.world import GONE_MM, World
+from shootdown.mm.world import World
 from shootdown.optimized.state import X86State
 from shootdown.optimized.strategy import GatherFlush
 from shootdown.optimized.switch import load_table, push_switch

@@ -9,9 +9,10 @@ from shootdown.mm import fork, migrate
 from shootdown.mm import step as engine
 from shootdown.mm.change_protection import change_pmd
 from shootdown.mm.fork import copy_pte
-from shootdown.mm.step import STEPS, Step, StepFunction
+from shootdown.mm.state import NOBODY, Step
+from shootdown.mm.step import STEPS, StepFunction
 from shootdown.mm.tables import is_swap, pmd_of, pte_of
-from shootdown.mm.world import NOBODY, World
+from shootdown.mm.world import World
 from shootdown.mm.zap import zap_huge_pmd
 from shootdown.optimized import gather_end
 from shootdown.optimized.policies import REGISTRY

@@ -17,7 +17,8 @@ from shootdown.machine.entry import NX, RW, WRITE
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.machine.tlb_entry import TLB_NX, TLB_PKEY
 from shootdown.machine.x86 import Machine
-from shootdown.mm.world import MMS, World
+from shootdown.mm.state import MMS, State
+from shootdown.mm.world import World
 from shootdown.reference.eager import EagerFlush
 from shootdown.reference.history import History
 from shootdown.run.execute import execute
@@ -128,13 +129,13 @@ def test_the_reference_keeps_its_own_rules(scenario: Scenario) -> None:
 def test_the_reference_has_no_window(scenario: Scenario) -> None:
     """After every step each entry of every TLB grants at most what the page table grants at that instant."""
 
-    def check(w: World, _cpu: int, _step: tuple[int, ...]) -> None:
+    def check(w: State, _cpu: int, _step: tuple[int, ...]) -> None:
         assert stale_entries(w) == []
 
     execute(scenario, EagerFlush(), watch=Told(check))
 
 
-def stale_entries(w: World) -> list[tuple[int, int]]:
+def stale_entries(w: State) -> list[tuple[int, int]]:
     """(CPU, TLB key) of each entry whose translation a walk would not give."""
     stale = []
     for cpu, entries in enumerate(w.machine.tlb):

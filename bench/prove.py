@@ -41,7 +41,7 @@ class Silent:
     """An observer that looks away."""
 
     def __init__(self) -> None:
-        for name in vars(Observer):
+        for name in dir(Observer):
             if not name.startswith("_"):
                 setattr(self, name, lambda *_: None)
 

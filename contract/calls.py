@@ -94,25 +94,35 @@ class Call(Plain):
     `depth`-th from the bottom.
     """
 
-    def __init__(self) -> None:
-        self.kind = NO_CALL
+    def __init__(self, known: "Call | None" = None) -> None:
+        self.kind: int = known.kind if known else NO_CALL
         # Of a fork the address space that it has returned, of an exit the one that has ended.
-        self.child = NO_CHILD
-        self.cpu = self.mm = self.page = self.count = self.arg = self.depth = self.sequence = 0
+        self.child: int = known.child if known else NO_CHILD
+        self.cpu: int = known.cpu if known else 0
+        self.mm: int = known.mm if known else 0
+        self.page: int = known.page if known else 0
+        self.count: int = known.count if known else 0
+        self.arg: int = known.arg if known else 0
+        self.depth: int = known.depth if known else 0
+        self.sequence: int = known.sequence if known else 0
         # Of a fork: an address space was free when it began, and no other fork has taken it since.
-        self.room = False
-        self.top: tuple[int, ...] = ()
+        self.room: bool = known.room if known else False
+        self.top: tuple[int, ...] = known.top if known else ()
         # Slots of which it has made a new region.
-        self.slots: list[int] = []
+        self.slots: list[int] = known.slots.copy() if known else []
         # Registers that it makes zeros of, and whether it promises so.
-        self.zeroed: list[tuple[int, bool]] = []
+        self.zeroed: list[tuple[int, bool]] = known.zeroed.copy() if known else []
         # Registers that it lets go (MADV_FREE).
-        self.free: list[int] = []
+        self.free: list[int] = known.free.copy() if known else []
         # Slots that it write-protects for userfaultfd or the contrary, and what they are when it has closed.
-        self.marks: list[tuple[int, int]] = []
+        self.marks: list[tuple[int, int]] = known.marks.copy() if known else []
         # Of a fork: the private pages of the parent with their registers; those of the child follow from `child_first`.
-        self.parents: list[tuple[int, int]] = []
-        self.child_first = 0
+        self.parents: list[tuple[int, int]] = known.parents.copy() if known else []
+        self.child_first: int = known.child_first if known else 0
+
+    def copy(self) -> "Call":
+        """As Plain."""
+        return Call(self)
 
     def begin(
         self,

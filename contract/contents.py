@@ -20,6 +20,7 @@ PRIVATE: Final = 24
 """The numbers of registers: of the shared object's pages, the file's, the driver's; from here on of private pages."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Unsettled(Plain):
     """A register that may show more than one value, or about which a call is in flight.
 
@@ -47,10 +48,12 @@ class Contents(Plain):
     `registers` is how many there are.
     """
 
-    def __init__(self) -> None:
-        self.registers = PRIVATE
-        self.value: dict[int, int] = {}
-        self.unsettled: dict[int, Unsettled] = {}
+    def __init__(self, known: "Contents | None" = None) -> None:
+        self.registers: int = known.registers if known else PRIVATE
+        self.value: dict[int, int] = known.value.copy() if known else {}
+        self.unsettled: dict[int, Unsettled] = (
+            {n: one.copy() for n, one in known.unsettled.items()} if known else {}
+        )
 
     def new_register(self) -> int:
         """Return a new private register of zeros."""

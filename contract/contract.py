@@ -49,34 +49,41 @@ class Contract(Effects):
 
     SHARED: ClassVar[frozenset[str]] = frozenset({"spare", "steps"})
 
-    def __init__(self, steps: Steps, spaces: int, pages: int) -> None:
-        """Begin with no region and no call in flight.
+    def __init__(
+        self, steps: Steps, spaces: int, pages: int, known: "Contract | None" = None
+    ) -> None:
+        """Begin with no region and no call in flight; or go on from `known`.
 
         `steps` are those of the world's CPUs, the list itself; an address space has `pages`.
         """
-        super().__init__(spaces, pages)
+        super().__init__(spaces, pages, known)
         self.steps = steps
         self.spaces = spaces
         # The call that has closed last, for the next one: to make a new one costs more than the rest.
         self.spare: Call | None = None
         # Calls in flight, by CPU.
-        self.calls: dict[int, Call] = {}
+        self.calls: dict[int, Call] = (
+            {cpu: call.copy() for cpu, call in known.calls.items()} if known else {}
+        )
         # CPUs, a bit each, whose call had not made a step when anybody looked last.
-        self.waiting = 0
+        self.waiting: int = known.waiting if known else 0
         # By epoch: calls that have returned and whose promises hold when the epoch has ended.
-        self.postponed: dict[int, Call] = {}
-        self.sequence = 0
+        self.postponed: dict[int, Call] = (
+            {epoch: call.copy() for epoch, call in known.postponed.items()} if known else {}
+        )
+        self.sequence: int = known.sequence if known else 0
         # CPUs, a bit each, whose fault in flight is a denial that a region explained when the hardware raised it.
-        self.explained = 0
+        self.explained: int = known.explained if known else 0
         # The address spaces that there are.
-        self.living = {0}
+        self.living: set[int] = known.living.copy() if known else {0}
 
     def copy_for(self, steps: Steps) -> "Contract":
         """Return a contract that knows what this one does, of a copy of its world with these steps."""
-        other = self.copy()
-        other.steps = steps
-        other.spare = None
-        return other
+        if type(self) is not Contract:
+            other = self.copy()
+            other.steps = steps
+            return other
+        return Contract(steps, self.spaces, self.pages, self)
 
     # Calls.
 

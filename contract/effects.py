@@ -56,8 +56,8 @@ _FIRST: Final = {MAP_SHARED: SHARED, MAP_FILE: FILE, MAP_PFNMAP: DRIVER}
 class Effects(Pages):
     """Carries calls out, and settles what they have promised; an address space has `pages`."""
 
-    def __init__(self, spaces: int, pages: int) -> None:
-        super().__init__(spaces)
+    def __init__(self, spaces: int, pages: int, known: "Effects | None" = None) -> None:
+        super().__init__(spaces, known)
         self.pages = pages
 
     def map_at_boot(self, pages: int, prot: int, kind: int) -> None:

@@ -25,19 +25,23 @@ class Pages(Contents):
     about to change that.
     """
 
-    def __init__(self, spaces: int) -> None:
-        super().__init__()
+    def __init__(self, spaces: int, known: "Pages | None" = None) -> None:
+        super().__init__(known)
         # A call is carried out with nobody looking on between its begin and its end.
         self.at_once = False
-        self.region: list[int] = [HOLE] * (spaces * PAGES)
-        self.register: list[int] = [NO_REGISTER] * (spaces * PAGES)
-        self.mark: dict[int, int] = {}
-        self.older: dict[int, list[Older]] = {}
-        self.marking: dict[int, int] = {}
+        self.region: list[int] = known.region.copy() if known else [HOLE] * (spaces * PAGES)
+        self.register: list[int] = (
+            known.register.copy() if known else [NO_REGISTER] * (spaces * PAGES)
+        )
+        self.mark: dict[int, int] = known.mark.copy() if known else {}
+        self.older: dict[int, list[Older]] = (
+            {slot: older.copy() for slot, older in known.older.items()} if known else {}
+        )
+        self.marking: dict[int, int] = known.marking.copy() if known else {}
         # Slots of `marking` that more than one call in flight is about to change.
-        self.overlapped: set[int] = set()
+        self.overlapped: set[int] = known.overlapped.copy() if known else set()
         # The PKRU of each thread that has written it, by CPU and address space.
-        self.pkru: dict[tuple[int, int], int] = {}
+        self.pkru: dict[tuple[int, int], int] = known.pkru.copy() if known else {}
 
     def _set_page(self, slot: int, region: int, register: int) -> None:
         """The page has this region and register from here on."""

@@ -61,15 +61,29 @@ class Caches(Plain):
     `pcid << ISSUED_AT | page` those who have issued it, a bit each.
     """
 
-    def __init__(self, cpus: int, *, split_tlb: bool = False, fractured: bool = False) -> None:
-        """Begin with nothing cached."""
+    def __init__(
+        self,
+        cpus: int,
+        known: "Caches | None" = None,
+        /,
+        *,
+        split_tlb: bool = False,
+        fractured: bool = False,
+    ) -> None:
+        """Begin with nothing cached; or go on from `known`."""
         self.split_tlb = split_tlb
         self.fractured = fractured
-        self.tlb: list[dict[int, int]] = [{} for _ in range(cpus)]
-        self.psc: list[dict[int, int]] = [{} for _ in range(cpus)]
-        self.pcid = [0] * cpus
-        self.issued: list[dict[int, int]] = [{} for _ in range(cpus)]
-        self.has_global = False
+        self.tlb: list[dict[int, int]] = (
+            [one.copy() for one in known.tlb] if known else [{} for _ in range(cpus)]
+        )
+        self.psc: list[dict[int, int]] = (
+            [one.copy() for one in known.psc] if known else [{} for _ in range(cpus)]
+        )
+        self.pcid: list[int] = known.pcid.copy() if known else [0] * cpus
+        self.issued: list[dict[int, int]] = (
+            [one.copy() for one in known.issued] if known else [{} for _ in range(cpus)]
+        )
+        self.has_global: bool = known.has_global if known else False
 
     # Eviction, and what a fault drops.
 

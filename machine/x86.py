@@ -64,6 +64,8 @@ class Machine(Caches):
     def __init__(
         self,
         cpus: int,
+        known: "Machine | None" = None,
+        /,
         *,
         amd: bool = False,
         stray_dirty: bool = False,
@@ -72,7 +74,7 @@ class Machine(Caches):
         split_tlb: bool = False,
         fractured: bool = False,
     ) -> None:
-        """Start `cpus` processors with empty TLBs and no page table loaded.
+        """Start `cpus` processors with empty TLBs and no page table loaded; or go on from `known`.
 
         `amd`: a denied access re-walks memory before it faults (APM vol. 2 section 5.5).
         `stray_dirty`: a write that races with the clearing of RW may leave DIRTY set (before CET, SDM 4.8).
@@ -82,16 +84,31 @@ class Machine(Caches):
         `split_tlb`: loads and stores have one TLB, instruction fetches another.
         `fractured`: a leaf of 2 MiB is cached in pieces of 4 KiB.
         """
-        super().__init__(cpus, split_tlb=split_tlb, fractured=fractured)
+        super().__init__(cpus, known, split_tlb=split_tlb, fractured=fractured)
         self.amd = amd
         self.has_invlpgb = invlpgb
         self.stray_dirty = stray_dirty
         self.blind_dirty = blind_dirty
-        self.memory: list[int] = [POISON_FREE] * (FRAMES * FANOUT)
-        self.generation: list[int] = [0] * FRAMES
-        self.cr3: list[int] = [NO_ROOT] * cpus
+        self.memory: list[int] = known.memory.copy() if known else [POISON_FREE] * (FRAMES * FANOUT)
+        self.generation: list[int] = known.generation.copy() if known else [0] * FRAMES
+        self.cr3: list[int] = known.cr3.copy() if known else [NO_ROOT] * cpus
         # All keys allow everything at first; Linux starts a thread with all but key 0 denied.
-        self.pkru: list[int] = [0] * cpus
+        self.pkru: list[int] = known.pkru.copy() if known else [0] * cpus
+
+    def copy(self) -> "Machine":
+        """As Plain."""
+        if type(self) is not Machine:
+            return super().copy()
+        return Machine(
+            0,
+            self,
+            amd=self.amd,
+            stray_dirty=self.stray_dirty,
+            blind_dirty=self.blind_dirty,
+            invlpgb=self.has_invlpgb,
+            split_tlb=self.split_tlb,
+            fractured=self.fractured,
+        )
 
     # Translation.
 

@@ -28,14 +28,34 @@ class World(State):
         pages: int,
         asids: int = 2,
         batch: int = 2,
+        known: "World | None" = None,
     ) -> None:
-        """Boot: one address space with no region, which no CPU has loaded yet, and zeros in the zero page."""
-        flush_state = flush.new_state(cpus, asids, batch)
-        super().__init__(machine, flush_state, cpus=cpus, pages=pages, batch=batch)
+        """Boot: one address space with no region, which no CPU has loaded; or go on from `known` beside a machine."""
+        super().__init__(
+            machine,
+            known.flush_state.copy() if known else flush.new_state(cpus, asids, batch),
+            cpus=cpus,
+            pages=pages,
+            batch=batch,
+            known=known,
+        )
         self.flush = flush
         self.observer = observer
-        self.watch: Watch | None = None
-        machine.memory[:FANOUT] = [0] * FANOUT
+        self.watch: Watch | None = known.watch if known else None
+        if not known:
+            machine.memory[:FANOUT] = [0] * FANOUT
+
+    def copy(self) -> "World":
+        """As Plain."""
+        return World(
+            self.machine.copy(),
+            self.flush,
+            self.observer,
+            cpus=self.cpus,
+            pages=self.pages,
+            batch=self.batch,
+            known=self,
+        )
 
 
 FlushStrategy = FlushStrategyOf["World"]

@@ -20,14 +20,18 @@ class Gather(Plain):
     `pages` are references to drop after the flush, `tables` are (PMD index, frame) of page tables to free after it.
     """
 
-    def __init__(self, mm: int) -> None:
+    def __init__(self, mm: int, known: "Gather | None" = None) -> None:
         self.mm = mm
-        self.start = 0
-        self.end = 0
-        self.freed_tables = False
-        self.strict = False
-        self.pages: list[int] = []
-        self.tables: list[tuple[int, int]] = []
+        self.start: int = known.start if known else 0
+        self.end: int = known.end if known else 0
+        self.freed_tables: bool = known.freed_tables if known else False
+        self.strict: bool = known.strict if known else False
+        self.pages: list[int] = known.pages.copy() if known else []
+        self.tables: list[tuple[int, int]] = known.tables.copy() if known else []
+
+    def copy(self) -> "Gather":
+        """As Plain."""
+        return Gather(self.mm, self)
 
     def record(self, first: int, count: int) -> None:
         """Widen the range to cover `count` pages from `first`, on every CPU."""
@@ -61,27 +65,41 @@ class X86State(Plain):
     broadcast that it has not waited for.
     """
 
-    def __init__(self, cpus: int, asids: int, batch: int) -> None:
-        """Begin with nothing loaded and no gather open."""
+    def __init__(self, cpus: int, asids: int, batch: int, known: "X86State | None" = None) -> None:
+        """Begin with nothing loaded and no gather open; or go on from `known`."""
         self.asids = asids
         self.batch = batch
-        self.tlb_gen = [1] * MMS
-        self.cpumask = [0] * MMS
-        self.pending = [0] * MMS
-        self.batched = [0] * MMS
-        self.batched_flushed = [0] * MMS
-        self.unmap_mask = [0] * cpus
-        self.asid = [0] * cpus
-        self.next_asid = [0] * cpus
-        self.ctx_mm = [[-1] * asids for _ in range(cpus)]
-        self.ctx_gen = [[0] * asids for _ in range(cpus)]
-        self.gathers: list[Gather | None] = [None] * cpus
-        self.deferred: list[list[tuple[int, int, int, int]]] = [[] for _ in range(cpus)]
-        self.global_asid = [-1] * MMS
-        self.last_global = FIRST_GLOBAL - 1
-        self.transition = 0
-        self.need_tlbsync = 0
-        self.trim_due = 0
+        self.tlb_gen: list[int] = known.tlb_gen.copy() if known else [1] * MMS
+        self.cpumask: list[int] = known.cpumask.copy() if known else [0] * MMS
+        self.pending: list[int] = known.pending.copy() if known else [0] * MMS
+        self.batched: list[int] = known.batched.copy() if known else [0] * MMS
+        self.batched_flushed: list[int] = known.batched_flushed.copy() if known else [0] * MMS
+        self.unmap_mask: list[int] = known.unmap_mask.copy() if known else [0] * cpus
+        self.asid: list[int] = known.asid.copy() if known else [0] * cpus
+        self.next_asid: list[int] = known.next_asid.copy() if known else [0] * cpus
+        self.ctx_mm: list[list[int]] = (
+            [one.copy() for one in known.ctx_mm] if known else [[-1] * asids for _ in range(cpus)]
+        )
+        self.ctx_gen: list[list[int]] = (
+            [one.copy() for one in known.ctx_gen] if known else [[0] * asids for _ in range(cpus)]
+        )
+        self.gathers: list[Gather | None] = (
+            [one.copy() if one else None for one in known.gathers] if known else [None] * cpus
+        )
+        self.deferred: list[list[tuple[int, int, int, int]]] = (
+            [one.copy() for one in known.deferred] if known else [[] for _ in range(cpus)]
+        )
+        self.global_asid: list[int] = known.global_asid.copy() if known else [-1] * MMS
+        self.last_global: int = known.last_global if known else FIRST_GLOBAL - 1
+        self.transition: int = known.transition if known else 0
+        self.need_tlbsync: int = known.need_tlbsync if known else 0
+        self.trim_due: int = known.trim_due if known else 0
+
+    def copy(self) -> "X86State":
+        """As Plain."""
+        if type(self) is not X86State:
+            return super().copy()
+        return X86State(0, self.asids, self.batch, self)
 
     def write(self, walk: Walk, cpus: int) -> None:
         """Write nothing: all of this state is known to the walk."""

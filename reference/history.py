@@ -38,36 +38,50 @@ _GENERATION_AT: Final = GENERATION_AT + PLACE_AT
 class History(Objects):
     """Keeps the history and answers which outcomes an access may show; never judges."""
 
-    def __init__(self, machine: Machine, cpus: int) -> None:
-        """Begin with no region, no mapping and no operation in flight."""
-        super().__init__(machine)
-        self.versions: list[tuple[int, ...]] = [(0,)] * SLOTS
-        self.floor: dict[int, list[int]] = {
-            READ: [0] * SLOTS,
-            WRITE: [0] * SLOTS,
-            EXEC: [0] * SLOTS,
-        }
-        self.visits: list[list[Visit]] = [[] for _ in range(cpus)]
-        self.region_rights: list[int] = [-1] * SLOTS
-        self.armed: list[int] = [0] * SLOTS
+    def __init__(self, machine: Machine, cpus: int, known: "History | None" = None) -> None:
+        """Begin with no region, no mapping and no operation in flight; or go on from `known`."""
+        super().__init__(machine, known)
+        self.versions: list[tuple[int, ...]] = known.versions.copy() if known else [(0,)] * SLOTS
+        self.floor: dict[int, list[int]] = (
+            {n: one.copy() for n, one in known.floor.items()}
+            if known
+            else {
+                READ: [0] * SLOTS,
+                WRITE: [0] * SLOTS,
+                EXEC: [0] * SLOTS,
+            }
+        )
+        self.visits: list[list[Visit]] = (
+            [one.copy() for one in known.visits] if known else [[] for _ in range(cpus)]
+        )
+        self.region_rights: list[int] = known.region_rights.copy() if known else [-1] * SLOTS
+        self.armed: list[int] = known.armed.copy() if known else [0] * SLOTS
         # By CPU: objects that an MADV_FREE in flight lets go.
-        self.open_free: dict[int, list[int]] = {}
+        self.open_free: dict[int, list[int]] = (
+            {n: one.copy() for n, one in known.open_free.items()} if known else {}
+        )
         # Content that must not come back: by slot, an object that the page's last zap found and that lives on.
-        self.dropped: dict[int, int] = {}
+        self.dropped: dict[int, int] = known.dropped.copy() if known else {}
         # Visits that have closed and deny ONCE_MAPPED: by slot, the index of the newest one.
-        self.emptied: dict[int, int] = {}
+        self.emptied: dict[int, int] = known.emptied.copy() if known else {}
         # By CPU: pages that the operation in flight allows to fetch from, and where a fetch was denied before.
-        self.promotions: dict[int, list[int]] = {}
+        self.promotions: dict[int, list[int]] = (
+            {n: one.copy() for n, one in known.promotions.items()} if known else {}
+        )
         # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight by CPU.
-        self.tracked: list[bool] = [False] * MMS
-        self.open_tracking: dict[int, int] = {}
-        self.open_drop: dict[int, list[Drop]] = {}
+        self.tracked: list[bool] = known.tracked.copy() if known else [False] * MMS
+        self.open_tracking: dict[int, int] = known.open_tracking.copy() if known else {}
+        self.open_drop: dict[int, list[Drop]] = (
+            {n: one.copy() for n, one in known.open_drop.items()} if known else {}
+        )
         # By epoch: visits and drops that count when it has ended.
-        self.promised: dict[int, tuple[tuple[Visit, ...], tuple[Drop, ...]]] = {}
+        self.promised: dict[int, tuple[tuple[Visit, ...], tuple[Drop, ...]]] = (
+            known.promised.copy() if known else {}
+        )
         # Lockless walks by CPU: the page table that each reads, and whether the page was mapped as it found it when it
         # took its reference, from there to its end.
-        self.walks: dict[int, int] = {}
-        self.grabs: dict[int, bool] = {}
+        self.walks: dict[int, int] = known.walks.copy() if known else {}
+        self.grabs: dict[int, bool] = known.grabs.copy() if known else {}
 
     # Versions.
 

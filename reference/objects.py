@@ -31,25 +31,27 @@ class Objects(Plain):
     exposes.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, known: "Objects | None" = None) -> None:
         self.generation = machine.generation
         self.memory = machine.memory
-        self.time = 0
+        self.time: int = known.time if known else 0
         # Which object each address space has in a frame, and what the object contains.
-        self.objects: list[int] = [NO_OBJECT] * (FRAMES * MMS)
-        self.shared_object: list[int] = [NO_OBJECT] * FRAMES
-        self.shadow: list[int] = [0]
-        self.home: list[int] = [ZERO_FRAME]
+        self.objects: list[int] = known.objects.copy() if known else [NO_OBJECT] * (FRAMES * MMS)
+        self.shared_object: list[int] = (
+            known.shared_object.copy() if known else [NO_OBJECT] * FRAMES
+        )
+        self.shadow: list[int] = known.shadow.copy() if known else [0]
+        self.home: list[int] = known.home.copy() if known else [ZERO_FRAME]
         # By frame * MMS + mm: at how many further pages the address space has the object, by merges with this one; 0 if
         # they are gone.
-        self.joined: dict[int, int] = {}
+        self.joined: dict[int, int] = known.joined.copy() if known else {}
         # By slot * MMS + mm: the object of an address space that lives in a swap slot and in no frame.
-        self.swapped: dict[int, int] = {}
-        self.last_store: list[int] = [0]
-        self.freed_upto: list[int] = [0]
+        self.swapped: dict[int, int] = known.swapped.copy() if known else {}
+        self.last_store: list[int] = known.last_store.copy() if known else [0]
+        self.freed_upto: list[int] = known.freed_upto.copy() if known else [0]
         # The file: the object of each page of it, by place in State.shared, and the frames under writeback, a bit each.
-        self.file_objects: dict[int, int] = {}
-        self.being_cleaned = 0
+        self.file_objects: dict[int, int] = known.file_objects.copy() if known else {}
+        self.being_cleaned: int = known.being_cleaned if known else 0
 
     def new_object(self, content: int) -> int:
         """Return a new object with the content."""

@@ -65,12 +65,12 @@ class Oracle(History):
     def fork(self) -> tuple[World, "Oracle"]:
         """Return a copy of the observed world with an oracle of its own that knows what this one does."""
         w = self.world.copy()
-        other = self.copy()
+        other = Oracle(w.machine, w.cpus, self)
         w.observer = other
         other.world = w
-        other.memory = w.machine.memory
-        other.generation = w.machine.generation
         other.contract = self.contract.copy_for(w.steps)
+        other.skips = self.skips.copy()
+        other.explained = self.explained
         return w, other
 
     def detach(self) -> None:

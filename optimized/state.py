@@ -4,6 +4,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from shootdown.machine.geometry import PAGES
 from shootdown.machine.plain import Plain
 from shootdown.mm.flush import Walk
 from shootdown.mm.state import MMS
@@ -37,6 +38,11 @@ class Gather(Plain):
         """Widen the range to cover `count` pages from `first`, on every CPU."""
         self.strict = True
         self.record_relaxed(first, count)
+
+    def record_all(self) -> None:
+        """Widen the range to everything, as with page tables freed: lazy CPUs are flushed as well."""
+        self.record(0, PAGES)
+        self.freed_tables = True
 
     def record_relaxed(self, first: int, count: int) -> None:
         """Widen the range, on the sender's CPU; others may go on with the old entries."""

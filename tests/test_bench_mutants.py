@@ -164,7 +164,7 @@ def named(beginning: str) -> str:
     return name
 
 
-FLUSH = named("optimized/strategy.py:GatherFlush.finish_steps drop-step *self.flush_of(gather)")
+FLUSH = named("optimized/gathers.py:GatherStrategy.finish_steps drop-step *self.flush_of(gather)")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ FLUSH = named("optimized/strategy.py:GatherFlush.finish_steps drop-step *self.fl
     [
         (FLUSH, "killed", ""),
         (
-            named("optimized/strategy.py:GatherFlush.finish_steps drop-step (gather_end,)"),
+            named("optimized/gathers.py:GatherStrategy.finish_steps drop-step (gather_end,)"),
             "killed",
             "pending-never-zero",
         ),

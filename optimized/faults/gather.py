@@ -7,7 +7,7 @@ from shootdown.mm.page_cache import drop_rmap, remove_rmap
 from shootdown.mm.state import Step
 from shootdown.mm.step import push, step
 from shootdown.mm.world import World
-from shootdown.optimized.gather_end import free_of, gather_end
+from shootdown.optimized.gathers import free_of, gather_end
 from shootdown.optimized.state import Gather, X86State
 from shootdown.optimized.strategy import GatherFlush
 

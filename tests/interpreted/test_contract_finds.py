@@ -14,7 +14,7 @@ from shootdown.mm.step import STEPS, StepFunction
 from shootdown.mm.tables import is_swap, pmd_of, pte_of
 from shootdown.mm.world import World
 from shootdown.mm.zap import zap_huge_pmd
-from shootdown.optimized import gather_end
+from shootdown.optimized import gathers
 from shootdown.optimized.policies import REGISTRY
 from shootdown.reference.eager import EagerFlush
 from shootdown.run.execute import execute
@@ -76,7 +76,7 @@ def keep_rmap(patch: Patch) -> None:
 
 def never_free(patch: Patch) -> None:
     """What a gather has queued is never put back."""
-    patch.setattr(gather_end, "put_page", nothing)
+    patch.setattr(gathers, "put_page", nothing)
 
 
 def keep_pkru(patch: Patch) -> None:

@@ -1,0 +1,109 @@
+"""Flushes outside a gather that are put off: ranges of an operation, and unmaps through the rmap in a task's batch.
+
+What others must know of them until then is tlb_flush_batched, and of gathers tlb_flush_pending.
+"""
+
+from mypy_extensions import mypyc_attr
+
+from shootdown.machine.entry import PRESENT
+from shootdown.machine.geometry import PAGES
+from shootdown.mm.state import INVALIDATED, Step
+from shootdown.mm.step import push, step
+from shootdown.mm.world import World
+from shootdown.optimized.broadcast import wait_tlbsync
+from shootdown.optimized.immediate import ImmediateStrategy
+from shootdown.optimized.shootdown import batch_flush, flush_send
+from shootdown.optimized.state import X86State
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class DeferralStrategy(ImmediateStrategy):
+    """Answers mm.flush.Deferral."""
+
+    def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
+        state: X86State = w.flush_state
+        state.deferred[cpu].append((mm, first, count, 1))
+
+    def defer_page(self, w: World, cpu: int, mm: int, page: int) -> None:
+        state: X86State = w.flush_state
+        state.deferred[cpu].append((mm, page, 1, 0))
+
+    def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
+        """arch_tlbbatch_add_pending: raise the generation now, and add the address space's CPUs to the task's batch.
+
+        With a global ASID issue a broadcast instead; in transition do both, for those that have not come to it yet.
+        """
+        state: X86State = w.flush_state
+        state.batched[mm] += 1
+        asid = state.global_asid[mm]
+        if asid >= 0:
+            w.machine.invlpgb(cpu, asid, page)
+            w.costs[INVALIDATED] += w.cpus
+            state.need_tlbsync |= 1 << cpu
+            if not state.transition >> mm & 1:
+                return
+        state.tlb_gen[mm] += 1
+        state.unmap_mask[cpu] |= state.cpumask[mm]
+
+    def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
+        self.defer(w, cpu, mm, 0, PAGES)
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        state: X86State = w.flush_state
+        ranges = state.deferred[cpu]
+        if ranges:
+            push(w, cpu, *merged(ranges))
+            state.deferred[cpu] = []
+        if state.unmap_mask[cpu] or state.need_tlbsync:
+            push(w, cpu, *self.unmap_flush(w, cpu))
+
+    def unmap_flush(self, w: World, cpu: int) -> list[Step]:
+        """arch_tlbbatch_flush: wait for what was broadcast, and interrupt those whose address space has no global ASID;
+        a batch may need both.
+        """
+        state: X86State = w.flush_state
+        wait: list[Step] = [(wait_tlbsync,)] if state.need_tlbsync >> cpu & 1 else []
+        return [*wait, (batch_flush,)] if state.unmap_mask[cpu] else wait
+
+    def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
+        state: X86State = w.flush_state
+        batched = state.batched[mm]
+        if batched != state.batched_flushed[mm]:
+            push(w, cpu, (flush_send, mm, 0, PAGES, 1), (batched_done, mm, batched))
+
+    def flush_pending(self, w: World, mm: int) -> bool:
+        state: X86State = w.flush_state
+        return state.pending[mm] > 0
+
+    def pte_accessible(self, w: World, mm: int, entry: int) -> bool:
+        """What made an entry PROTNONE counts as pending until it has flushed (20841405940e)."""
+        state: X86State = w.flush_state
+        return bool(entry & PRESENT) or state.pending[mm] > 0
+
+    def pending_before_merge(self, w: World, mm: int) -> bool:
+        state: X86State = w.flush_state
+        return state.pending[mm] > 0
+
+    def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
+        """Nothing: who has unmapped there has flushed."""
+
+
+def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
+    """Return one flush for each address space, over the hull of its ranges.
+
+    flush_tlb_range and flush_tlb_mm say that page tables may have been freed, and so reach lazy CPUs, since
+    3ef938c35035; flush_tlb_page and the batched unmap do not.
+    """
+    hull: dict[int, tuple[int, int, int]] = {}
+    for mm, first, count, freed in ranges:
+        start, end, any_freed = hull.get(mm, (first, first + count, 0))
+        hull[mm] = (min(start, first), max(end, first + count), any_freed | freed)
+    return [(flush_send, mm, start, end - start, freed) for mm, (start, end, freed) in hull.items()]
+
+
+@step("flush_tlb_batched_pending done", "check")
+def batched_done(w: World, _cpu: int, s: Step) -> None:
+    """Say what was flushed: the work that was pending before the flush, not what came since."""
+    _, mm, batched = s
+    state: X86State = w.flush_state
+    state.batched_flushed[mm] = max(state.batched_flushed[mm], batched)

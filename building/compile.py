@@ -42,7 +42,7 @@ HOT: Final = (
     "optimized/strategy.py",
     "optimized/switch.py",
     "run/execute.py",
-    "run/oracle.py",
+    "run/oracle/*.py",
     "run/window.py",
     "fuzz/features.py",
     "prove/alive.py",

@@ -45,11 +45,7 @@ class History(Objects):
         self.floor: dict[int, list[int]] = (
             {n: one.copy() for n, one in known.floor.items()}
             if known
-            else {
-                READ: [0] * SLOTS,
-                WRITE: [0] * SLOTS,
-                EXEC: [0] * SLOTS,
-            }
+            else {kind: [0] * SLOTS for kind in (READ, WRITE, EXEC)}
         )
         self.visits: list[list[Visit]] = (
             [one.copy() for one in known.visits] if known else [[] for _ in range(cpus)]

@@ -1,38 +1,43 @@
-"""Who answers the events of a run: each part of the observer has one class that a reader can name."""
+"""Who answers the events of a run: each part of the observer is judged in the file of its name, and nowhere else."""
+
+from importlib import import_module
 
 import pytest
 
-from shootdown.mm.observer import Accesses, Contents, Frames, Observer, Regions, Walkers
+from shootdown.mm.observer import Contents, Observer, Regions
 from shootdown.reference.history import History
 from shootdown.reference.objects import Objects
 from shootdown.run.oracle import Oracle
+from tests.parts import methods, parts_of, word
 
-ANSWERS = (
-    (Contents, Objects, {"merged"}),
-    (Regions, History, {"lock_missing", "skipped"}),
-    (Accesses, Oracle, set[str]()),
-    (Frames, Oracle, set[str]()),
-    (Walkers, Oracle, set[str]()),
+PARTS = parts_of(Observer)
+EVERY = set().union(*map(methods, PARTS))
+
+
+@pytest.mark.parametrize("part", PARTS, ids=word)
+def test_a_part_is_judged_in_the_file_of_its_name(part: type) -> None:
+    """The class in the file answers events of this part alone, and all that History and Objects do not keep."""
+    module = import_module(f"shootdown.run.oracle.{word(part)}")
+    (judge,) = (each for each in Oracle.__mro__ if each.__module__ == module.__name__)
+    judged = EVERY & vars(judge).keys()
+
+    assert judged
+    assert judged <= methods(part)
+    assert methods(part) - judged <= vars(History).keys() | vars(Objects).keys()
+
+
+@pytest.mark.parametrize(
+    ("part", "keeping", "elsewhere"),
+    [(Contents, Objects, {"merged"}), (Regions, History, {"lock_missing", "skipped"})],
 )
+def test_a_part_is_kept_by_one_class(part: type, keeping: type, elsewhere: set[str]) -> None:
+    """Objects knows what the frames contain and History what the pages are, but for what the oracle alone needs."""
+    assert methods(part) - vars(keeping).keys() == elsewhere
 
 
-def events(part: type) -> set[str]:
-    """The events that a part of the protocol declares."""
-    return {name for name in vars(part) if not name.startswith("_")}
+def test_nothing_is_judged_beside_the_parts() -> None:
+    """Every event is answered, none by the class that joins the judges."""
+    answered = {name for name in EVERY if any(name in vars(each) for each in Oracle.__mro__)}
 
-
-@pytest.mark.parametrize(("part", "answering", "elsewhere"), ANSWERS)
-def test_a_part_is_answered_by_one_class(part: type, answering: type, elsewhere: set[str]) -> None:
-    """Every event of the part is a method of the class itself, but for those that need what a deriving class knows."""
-    assert events(part)
-    assert events(part) - vars(answering).keys() == elsewhere
-
-
-def test_the_oracle_answers_every_event() -> None:
-    """No event of any part is left to the protocol's empty method."""
-    parts = [part for part in Observer.__mro__ if part.__module__ == Observer.__module__]
-    every = set().union(*map(events, parts))
-
-    assert len(every) > 40
-    classes = (Oracle, History, Objects)
-    assert {name for name in every if not any(name in vars(each) for each in classes)} == set()
+    assert answered == EVERY
+    assert not EVERY & vars(Oracle).keys()

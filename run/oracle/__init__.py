@@ -1,0 +1,11 @@
+"""The oracle: holds every event of a run against the reference's history and stops at the first illegal one.
+
+Each part of mm.observer.Observer is judged in the file of its name, and what holds with nothing in flight in `rest`.
+What is told and cannot be wrong by itself is kept by reference.history and reference.objects.
+"""
+
+from shootdown.run.oracle.oracle import Oracle
+from shootdown.run.oracle.regions import NO_SKIP
+from shootdown.run.oracle.violation import Violation
+
+__all__ = ["NO_SKIP", "Oracle", "Violation"]

@@ -1,0 +1,12 @@
+"""What the oracle raises."""
+
+
+class Violation(Exception):
+    """The run showed something that the reference does not allow."""
+
+    def __init__(self, reason: str, slot: int, cpu: int, kind: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.slot = slot
+        self.cpu = cpu
+        self.kind = kind

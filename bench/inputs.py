@@ -9,6 +9,7 @@ from shootdown.mm.world import FlushStrategy
 from shootdown.optimized.policies import REGISTRY
 from shootdown.run.execute import execute
 from shootdown.scenario import Header, Scenario, corpus, decode, encode, kinds
+from shootdown.scenario.switches import DRAWN
 
 RECORDS = 32
 TRIES = 200_000
@@ -90,7 +91,7 @@ def other_headers(name: str, scenario: Scenario) -> list[Scenario]:
     reason = execute(scenario, strategy).reason
     headers: set[Header] = set()
     headers |= {header._replace(layout=layout) for layout in range(len(kinds.LAYOUTS))}
-    headers |= {header._replace(machine=machine) for machine in range(kinds.NO_DIRTY_REWALK)}
+    headers |= {header._replace(machine=machine) for machine in (0, *DRAWN)}
     headers |= {header._replace(asids=asids) for asids in range(1, kinds.MAX_ASIDS + 1)}
     headers |= {header._replace(batch=batch) for batch in range(1, kinds.MAX_BATCH + 1)}
     variants = [Scenario(each, records) for each in sorted(headers - {header})]

@@ -24,6 +24,7 @@ from shootdown.prove.progress import ProofView, figures
 from shootdown.prove.scope import OPERATIONS, Scope, header_of, scope_of
 from shootdown.prove.visited import MOST
 from shootdown.scenario import Scenario, decode, kinds, render_record
+from shootdown.scenario.switches import names_of
 from shootdown.scenario.verdict import RULES, meaning_of
 from shootdown.store import open_store
 from shootdown.system.refusal import Refusal
@@ -192,7 +193,7 @@ def _bound(scope: Scope, rules: tuple[str, ...]) -> dict[str, object]:
         "ops": scope.ops,
         "operations": list(scope.names),
         "layout": kinds.LAYOUTS[header.layout],
-        "machine": [name for i, name in enumerate(kinds.SWITCHES) if header.machine >> i & 1],
+        "machine": names_of(header.machine),
         "asids": header.asids,
         "batch": header.batch,
         "rules": sorted(set(rules)),

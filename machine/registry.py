@@ -1,13 +1,27 @@
 """The processors that a scenario can run on, by name."""
 
+from collections.abc import Callable
 from typing import Final
 
 from shootdown.machine.x86 import Machine
 
-MODEL: Final = "model"
-QEMU: Final = "qemu"
-MACHINES: Final = (MODEL, QEMU)
-DEFAULT_MACHINE: Final = MODEL
+DEFAULT_MACHINE: Final = "model"
+
+
+def _qemu() -> type[Machine]:
+    # Imported late: who runs on the model need not have unicorn, nor wait for it.
+    from shootdown.machine.qemu.machine import QemuMachine  # noqa: PLC0415 - see above
+    from shootdown.machine.qemu.mmu import load_unicorn  # noqa: PLC0415 - see above
+
+    load_unicorn()
+    return QemuMachine
+
+
+_MACHINES: Final[dict[str, Callable[[], type[Machine]]]] = {
+    DEFAULT_MACHINE: lambda: Machine,
+    "qemu": _qemu,
+}
+MACHINES: Final = tuple(_MACHINES)
 
 
 def machine_named(name: str) -> type[Machine]:
@@ -15,11 +29,4 @@ def machine_named(name: str) -> type[Machine]:
 
     Error: Unusable, when it is QEMU's MMU and there is none here.
     """
-    if name == MODEL:
-        return Machine
-    # Imported late: who runs on the model need not have unicorn, nor wait for it.
-    from shootdown.machine.qemu.machine import QemuMachine  # noqa: PLC0415 - see above
-    from shootdown.machine.qemu.mmu import load_unicorn  # noqa: PLC0415 - see above
-
-    load_unicorn()
-    return QemuMachine
+    return _MACHINES[name]()

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from shootdown.prove.visited import MOST
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Header, Record
+from shootdown.scenario.switches import names_of
 from shootdown.scenario.verdict import RULES
 from shootdown.system.user_error import UserError
 
@@ -48,7 +49,7 @@ class Scope(NamedTuple):
         """Return the scope as a person would say it."""
         header = self.header
         layout = kinds.LAYOUTS[header.layout]
-        switches = [name for i, name in enumerate(kinds.SWITCHES) if header.machine >> i & 1]
+        switches = names_of(header.machine)
         machine = f", machine {' '.join(switches)}" if switches else ""
         return (
             f"{header.cpus} CPU{'s' * (header.cpus > 1)}, {header.pages} page{'s' * (header.pages > 1)}"

@@ -20,6 +20,7 @@ from shootdown.run.oracle import Oracle, Violation
 from shootdown.run.window import holds_table_lock, stale_elsewhere
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Header, Record, Scenario
+from shootdown.scenario.switches import keywords_of
 from shootdown.scenario.verdict import ILLEGAL, LEGAL, REASONS, UNDECIDED
 
 STEP_LIMIT = 20_000
@@ -75,16 +76,7 @@ def boot(
     machine_type: type[Machine] = Machine,
 ) -> tuple[World, Oracle]:
     """Return the world that a header describes, and the oracle that watches it."""
-    switches = header.machine
-    machine = machine_type(
-        header.cpus,
-        amd=bool(switches & kinds.AMD),
-        stray_dirty=bool(switches & kinds.STRAY_DIRTY),
-        blind_dirty=bool(switches & kinds.NO_DIRTY_REWALK),
-        invlpgb=bool(switches & kinds.INVLPGB),
-        split_tlb=bool(switches & kinds.SPLIT_TLB),
-        fractured=bool(switches & kinds.FRACTURED),
-    )
+    machine = machine_type(header.cpus, **keywords_of(header.machine))
     oracle = oracle_type(machine, header.cpus)
     w = World(
         machine,
@@ -95,7 +87,7 @@ def boot(
         asids=header.asids,
         batch=header.batch,
     )
-    if switches & kinds.HUGE_ZERO:
+    if header.machine & kinds.HUGE_ZERO:
         w.huge_zero = HUGE_ZERO_FREE
     oracle.attach(w)
     w.root[0] = new_table(w)

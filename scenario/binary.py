@@ -2,7 +2,7 @@
 
     header  0  bits 0-2 CPUs - 1, bits 3-5 pages - 1
             1  layout, modulo the number of layouts
-            2  bits 0-6 machine switches
+            2  machine switches, a bit each
             3  bits 0-2 (address-space identifiers - 1) modulo 6, bits 3-4 batch - 1
     record  0  kind, modulo the number of kinds
             1  bits 0-2 CPU modulo CPUs, bits 3-7 run

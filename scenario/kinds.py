@@ -1,7 +1,8 @@
 """The vocabulary of scenarios: every kind of record, pause point, layout and machine switch.
 
 The kinds are the operations, as each declares itself (mm/declaration.py), and the choices of the schedule and of the
-hardware, which are listed here. The binary form, the text form, the generator and the mutators read these tables.
+hardware, which are listed here; the switches are those of scenario/switches.py. The binary form, the text form, the
+generator and the mutators read these tables.
 Positions are part of the binary form: append, never reorder.
 """
 
@@ -29,6 +30,14 @@ from shootdown.mm.operations import BY_NAME
 from shootdown.mm.operations import OPERATIONS as DECLARED
 from shootdown.mm.state import MMS
 from shootdown.mm.step import STEP_POINTS
+from shootdown.scenario.switches import AMD as AMD
+from shootdown.scenario.switches import FRACTURED as FRACTURED
+from shootdown.scenario.switches import HUGE_ZERO as HUGE_ZERO
+from shootdown.scenario.switches import INVLPGB as INVLPGB
+from shootdown.scenario.switches import NO_DIRTY_REWALK as NO_DIRTY_REWALK
+from shootdown.scenario.switches import SPLIT_TLB as SPLIT_TLB
+from shootdown.scenario.switches import STRAY_DIRTY as STRAY_DIRTY
+from shootdown.scenario.switches import SWITCHES as SWITCHES
 
 # Choices of the schedule and of the hardware.
 RUN: Final = 18
@@ -169,32 +178,6 @@ HUGE: Final = 3
 READONLY: Final = 4
 FILE: Final = 5
 PFNMAP: Final = 6
-
-# Machine switches: bit i is SWITCHES[i].
-SWITCHES: Final = (
-    "amd",
-    "stray-dirty",
-    "no-dirty-rewalk",
-    "invlpgb",
-    "huge-zero",
-    "split-tlb",
-    "fractured",
-)
-AMD: Final = 1
-"""The CPU walks the page tables again before it delivers a fault that a TLB entry caused."""
-STRAY_DIRTY: Final = 2
-"""The dirty bit may appear in an entry that has just become read-only (CPUs before CET)."""
-NO_DIRTY_REWALK: Final = 4
-"""The CPU sets the dirty bit without checking the entry again. No known CPU does; only a scenario
-written by hand asks for it, and no generator or mutator of this package sets it."""
-INVLPGB: Final = 8
-"""The CPU has INVLPGB and TLBSYNC, and a kernel that knows them gives busy address spaces a global ASID."""
-HUGE_ZERO: Final = 16
-"""The kernel maps the huge zero page in read faults of huge regions (transparent_hugepage/use_zero_page)."""
-SPLIT_TLB: Final = 32
-"""The CPU has one TLB for loads and stores and one for instruction fetches."""
-FRACTURED: Final = 64
-"""The CPU caches a huge page in pieces of 4 KiB, each when it is used."""
 
 for _each in DECLARED:
     _unknown = set(_each.layouts) - set(LAYOUTS)

@@ -21,7 +21,7 @@ class Header(NamedTuple):
     layout: int = 0
     """Index into `kinds.LAYOUTS`: what address space 0 has mapped."""
     machine: int = 0
-    """Bit set of `kinds.SWITCHES`."""
+    """Bit set of `switches.SWITCHES`."""
     asids: int = 1
     """Number of dynamic address-space identifiers of each CPU, 1 to 6."""
     batch: int = 1

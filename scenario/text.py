@@ -35,6 +35,7 @@ from shootdown.scenario.kinds import (
     SWITCHES,
 )
 from shootdown.scenario.record import Header, Record, Scenario
+from shootdown.scenario.switches import names_of
 from shootdown.scenario.verdict import RULES as MEANINGS
 
 RULES: Final = tuple(MEANINGS)
@@ -139,8 +140,7 @@ def render(
     lines.append(f"pages {header.pages}")
     lines.append(f"layout {LAYOUTS[header.layout]}")
     if header.machine:
-        names = [name for bit, name in enumerate(SWITCHES) if header.machine >> bit & 1]
-        lines.append(f"machine {' '.join(names)}")
+        lines.append(f"machine {' '.join(names_of(header.machine))}")
     if header.asids != 1:
         lines.append(f"asids {header.asids}")
     if header.batch != 1:

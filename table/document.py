@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shootdown.optimized.policy import Policy
-from shootdown.scenario import kinds
+from shootdown.scenario.switches import names_of
 from shootdown.table.changes import describe
 from shootdown.table.rows import MISSING, Cell, Row
 from shootdown.table.words import events_of, gains_of, rule_of
@@ -55,7 +55,7 @@ def _cell(cell: Cell, policy: Policy, *, huge: bool) -> dict[str, object]:
             "events": events_of(found),
             "reason": found.reason,
             "rule": rule_of(found.reason),
-            "machine": [name for i, name in enumerate(kinds.SWITCHES) if found.machine >> i & 1],
+            "machine": names_of(found.machine),
         },
         "stories": list(cell.stories),
     }

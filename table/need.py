@@ -1,18 +1,21 @@
 """Whether a change needs a flush: derived by exhaustive search, not by what the flags mean.
 
 A flush is needed when some short sequence of events is illegal without it and legal with it.
-Both worlds, with the flush and without, see the same events; every processor of kinds.SWITCHES is tried.
+Both worlds, with the flush and without, see the same events; every processor is tried that can treat one stale entry in
+a way of its own: those of the switches about faults, and where a store may go through a clean entry about dirty bits.
 The rules are C1 to C5, on what the program can see: a stale entry that nobody can make use of needs no flush, so C6
 does not count here.
 """
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from typing import Final, NamedTuple, TypeAlias
 
 from shootdown.machine.entry import ACCESSED, DIRTY, GLOBAL, PRESENT, RW
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Record
+from shootdown.scenario.switches import DECLARED, Subject
 from shootdown.table.changes import SOFTWARE
 from shootdown.table.trial import CPUS, DISCARD, FaultHandling, Trial
 
@@ -33,7 +36,7 @@ ACCESSED_AGAIN: Final = "accessed-again"
 class Counterexample(NamedTuple):
     """Events that are illegal without the flush, the last of them for `reason`; none: the change itself is.
 
-    `machine` is the set of kinds.SWITCHES of the processor.
+    `machine` is the set of switches of the processor.
     """
 
     events: tuple[Record, ...]
@@ -65,8 +68,8 @@ def _need(old: int, new: int, huge: bool, handling: FaultHandling, depth: int) -
     search = _Search(old, new, huge=huge, handling=handling)
     # No other store goes through a clean writable entry.
     clean = any(entry & (PRESENT | RW | DIRTY) == PRESENT | RW for entry in (old, new))
-    strays = (0, kinds.STRAY_DIRTY) if clean else (0,)
-    processors = [amd | stray for stray in strays for amd in (0, kinds.AMD)]
+    stores = _machines(Subject.DIRTY) if clean else [0]
+    processors = [fault | store for store in stores for fault in _machines(Subject.FAULT)]
     found = search.run(processors, depth)
     if found:
         return Need(YES, found, frozenset())
@@ -74,6 +77,12 @@ def _need(old: int, new: int, huge: bool, handling: FaultHandling, depth: int) -
     if clean:
         found = search.run([switches | kinds.NO_DIRTY_REWALK for switches in processors], depth)
     return Need(WITHOUT_REWALK if found else NO, found, gains)
+
+
+def _machines(subject: Subject) -> list[int]:
+    """Return each set of the switches about a subject that are those of a real processor."""
+    bits = [each.bit for each in DECLARED if each.subject is subject and each.real]
+    return [sum(chosen) for chosen in product(*((0, bit) for bit in bits))]
 
 
 class _Search:

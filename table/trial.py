@@ -94,7 +94,7 @@ class Trial:
     ) -> None:
         """Boot, cache `old` on every CPU, and let CPU 0 replace it by `new`, with the flush or without it.
 
-        `machine` is a set of kinds.SWITCHES.
+        `machine` is a set of switches.
         """
         strategy = Policy("trial", rules.always, **handling._asdict()).make()
         self.pages = FANOUT if huge else 1

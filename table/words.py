@@ -7,6 +7,7 @@ from shootdown.mm.fault_handler import FETCHES
 from shootdown.optimized.policy import Policy
 from shootdown.scenario import kinds
 from shootdown.scenario.record import Record
+from shootdown.scenario.switches import names_of
 from shootdown.scenario.verdict import REASONS
 from shootdown.table.attributes import STALE_ATTRIBUTES
 from shootdown.table.changes import describe
@@ -122,7 +123,7 @@ def events_of(found: Counterexample) -> list[str]:
 
 def processor_of(found: Counterexample) -> str:
     """Return in words what is special about the processor, "" for nothing."""
-    switches = [name for i, name in enumerate(kinds.SWITCHES) if found.machine >> i & 1]
+    switches = names_of(found.machine)
     return f", machine {' '.join(switches)}" if switches else ""
 
 

@@ -39,6 +39,7 @@ from shootdown.machine.entry import (
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, FRAMES, PAGES
 from shootdown.machine.qemu.mmu import Mmu
 from shootdown.machine.x86 import Machine
+from shootdown.scenario.switches import AMD, FRACTURED, SPLIT_TLB
 
 ALL = PRESENT | RW | USER
 ROOT, TABLE, DATA = 0, 4, 8
@@ -233,7 +234,7 @@ def test_what_qemu_drops_has_its_name() -> None:
         f4[0] = f9 P US
         cpu0 read p0
     """
-    setting = Setting(MAY_DROP, Shape(cpus=1, keys=True), amd=False)
+    setting = Setting(MAY_DROP, Shape(cpus=1, keys=True), 0)
 
     assert compare(parse(denial), setting).explained == {WALKS_AGAIN: 1}
     assert compare(parse(drop), setting).explained == {WRPKRU_DROPS: 1}
@@ -274,10 +275,10 @@ def test_settings_can_be_compared() -> None:
     """
     for setting in (*SETTINGS[EXACT], *SETTINGS[MAY_DROP]):
         shape = setting.shape
-        assert not shape.huge or shape.whole or setting.fractured
-        assert shape.twice == setting.split_tlb
+        assert not shape.huge or shape.whole or setting.machine & FRACTURED
+        assert shape.twice == bool(setting.machine & SPLIT_TLB)
         if setting.mode == EXACT:
-            assert (shape.global_, setting.amd) == (shape.kept, True)
+            assert (shape.global_, setting.machine & AMD) == (shape.kept, AMD)
 
 
 def test_generated_leaves_have_every_bit() -> None:

@@ -16,6 +16,7 @@ from shootdown.machine import entry
 from shootdown.mm.operations import BY_NAME
 from shootdown.optimized.policies import REGISTRY
 from shootdown.scenario import kinds
+from shootdown.scenario.switches import DECLARED
 from shootdown.scenario.verdict import REASONS, UNDECIDED_REASONS
 from tests.test_repository import ROOT, repository_files
 
@@ -315,6 +316,8 @@ def test_every_word_of_scenarios_is_explained() -> None:
     others = {kind.name for kind in kinds.KINDS} - BY_NAME.keys()
     assert sorted(words) == sorted([*kinds.LAYOUTS, *kinds.SWITCHES, *others])
     assert [point for point in kinds.POINTS if f"`{point}`" not in text] == []
+    switches = [f"| `{each.name}` | {each.summary} |" for each in DECLARED]
+    assert [row for row in switches if row not in text] == []
 
 
 def test_every_engine_is_explained() -> None:

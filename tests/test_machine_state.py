@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from shootdown.machine.entry import GLOBAL, READ, WRITE
 from shootdown.machine.geometry import FANOUT, FRAME_BITS
 from shootdown.machine.x86 import POISON_ALLOC, POISON_FREE, Machine
+from shootdown.scenario.switches import DECLARED
+from shootdown.table.attributes import AttributeMachine
 from tests.paging import DATA, LEAF, OTHER, PCID, ROOT, frame_in, machine_with, set_leaf
 
 ACTIONS: list[Callable[[Machine, int], object]] = [
@@ -44,16 +46,16 @@ def test_a_copy_is_equal_and_independent(before: Program, after: Program) -> Non
     assert play(copy, after).key() == m.key()
 
 
-SWITCHES = ("amd", "stray_dirty", "blind_dirty", "split_tlb", "fractured")
-
-
-@pytest.mark.parametrize("switch", SWITCHES)
-def test_a_copy_keeps_the_switches(switch: str) -> None:
+@pytest.mark.parametrize("machine_type", [Machine, AttributeMachine])
+@pytest.mark.parametrize("switch", [each.keyword for each in DECLARED if each.keyword])
+def test_a_copy_keeps_the_switches(machine_type: type[Machine], switch: str) -> None:
     """The machine's switches are part of the copy."""
-    copy = Machine(1, **{switch: True}).copy()
+    machine = machine_type(1, **{switch: True})
+    copy = machine.copy()
+    slots = [name for base in Machine.__mro__ for name in getattr(base, "__slots__", ())]
 
-    assert [getattr(copy, name) for name in SWITCHES].count(True) == 1
-    assert getattr(copy, switch)
+    assert type(copy) is machine_type
+    assert {name for name in slots if getattr(copy, name) != getattr(machine, name)} == set()
 
 
 def test_a_copy_knows_of_global_entries() -> None:

@@ -24,6 +24,7 @@ from shootdown.conform.qemu.shorten import shorten
 from shootdown.conform.qemu.sides import EXACT, MAY_DROP, MODES, Setting
 from shootdown.machine.qemu.mmu import load_unicorn
 from shootdown.machine.x86 import Machine
+from shootdown.scenario.switches import AMD, DECLARED, FRACTURED, SPLIT_TLB
 
 LENGTH: Final = 60
 """Events of a sequence after those that make its page tables."""
@@ -38,18 +39,18 @@ SETTINGS: Final[dict[str, tuple[Setting, ...]]] = {
         Setting(EXACT, Shape()),
         Setting(EXACT, Shape(keys=True)),
         Setting(EXACT, Shape(cpus=1, keys=True)),
-        Setting(EXACT, Shape(huge=True, keys=True), fractured=True),
+        Setting(EXACT, Shape(huge=True, keys=True), AMD | FRACTURED),
         Setting(EXACT, Shape(huge=True, keys=True, whole=True)),
-        Setting(EXACT, Shape(huge=True, keys=True, global_=True, kept=True), fractured=True),
+        Setting(EXACT, Shape(huge=True, keys=True, global_=True, kept=True), AMD | FRACTURED),
     ),
     MAY_DROP: (
-        Setting(MAY_DROP, Shape(keys=True), amd=False),
-        Setting(MAY_DROP, _ALL, amd=False, fractured=True),
-        Setting(MAY_DROP, _ALL, amd=True, fractured=True),
+        Setting(MAY_DROP, Shape(keys=True), 0),
+        Setting(MAY_DROP, _ALL, FRACTURED),
+        Setting(MAY_DROP, _ALL, AMD | FRACTURED),
         # Without pieces a leaf of 2 MiB is one entry, as in QEMU if it is used at one page alone.
-        Setting(MAY_DROP, _ALL._replace(whole=True), amd=False),
-        Setting(MAY_DROP, Shape(twice=True), split_tlb=True),
-        Setting(MAY_DROP, _ALL._replace(twice=True), amd=False, split_tlb=True, fractured=True),
+        Setting(MAY_DROP, _ALL._replace(whole=True), 0),
+        Setting(MAY_DROP, Shape(twice=True), AMD | SPLIT_TLB),
+        Setting(MAY_DROP, _ALL._replace(twice=True), SPLIT_TLB | FRACTURED),
     ),
 }
 """What sequences are made of and compared with, drawn for each.
@@ -237,8 +238,8 @@ def parse_case(case: str) -> tuple[Setting, list[Event]]:
     head, _, rest = case.partition("\n")
     words, _, cpus = head.partition(", cpus ")
     mode, *switches = words.split() or [""]
-    known = {"amd", "split_tlb", "fractured"}
+    known = {each.keyword: each.bit for each in DECLARED if each.keyword}
     if mode not in MODES or not cpus.isdecimal() or not {"kept", *known}.issuperset(switches):
         raise EventError(f"'{head}' does not say how a sequence is compared.")
-    on = {switch: switch in switches for switch in known}
-    return Setting(mode, Shape(cpus=int(cpus), kept="kept" in switches), **on), parse(rest)
+    shape = Shape(cpus=int(cpus), kept="kept" in switches)
+    return Setting(mode, shape, sum(known[each] for each in set(switches) - {"kept"})), parse(rest)

@@ -21,6 +21,7 @@ from shootdown.conform.qemu.sides import EXACT, STRAY, Exact, Setting
 from shootdown.machine.geometry import FANOUT, FRAMES
 from shootdown.machine.qemu.processors import Processors
 from shootdown.machine.x86 import Machine
+from shootdown.scenario.switches import keywords_of
 
 
 class Difference(NamedTuple):
@@ -45,12 +46,7 @@ def compare(
     events: Sequence[Event], setting: Setting, machine_type: type[Machine] = Machine
 ) -> Compared:
     """Run events on both sides up to the first difference. Error: MmuError."""
-    machine = machine_type(
-        setting.shape.cpus,
-        amd=setting.amd,
-        split_tlb=setting.split_tlb,
-        fractured=setting.fractured,
-    )
+    machine = machine_type(setting.shape.cpus, **keywords_of(setting.machine))
     machine.memory = [0] * (FRAMES * FANOUT)
     qemu = Processors(setting.shape.cpus)
     try:

@@ -41,6 +41,7 @@ from shootdown.machine.pkru import denies
 from shootdown.machine.qemu.processors import Processors
 from shootdown.machine.tlb_entry import tlb_grants, tlb_key
 from shootdown.machine.x86 import Machine
+from shootdown.scenario.switches import SPLIT_TLB
 
 
 class _State(NamedTuple):
@@ -63,7 +64,7 @@ class MayDrop(Side):
 
     def __init__(self, machine: Machine, qemu: Processors, setting: Setting) -> None:
         super().__init__(machine, qemu)
-        self.split = setting.split_tlb
+        self.split = bool(setting.machine & SPLIT_TLB)
         self.states = [[_State({}, {})] for _ in range(setting.shape.cpus)]
         self.loose: list[dict[tuple[int, int], str]] = [{} for _ in self.states]
         """Of each processor the entries, by key, that QEMU has or may have dropped for a known reason, and which."""

@@ -302,33 +302,12 @@ class StrayDirty(Machine):
         return super().access(cpu, page, kind)
 
 
-SABOTAGES: Final[tuple[type[Machine], ...]] = (
-    InvlpgDropsNothing,
-    FaultKeepsEntry,
-    InvlpgSparesGlobals,
-    ErrorWithoutP,
-    ErrorWithoutWrite,
-    ErrorWithoutFetch,
-    ErrorWithoutKey,
-    AccessedNotSet,
-    DirtyOnRead,
-    DirtyNotSet,
-    WritableByLeaf,
-    WritableByUpper,
-    UserIgnored,
-    UpperNxIgnored,
-    NxIgnored,
-    PieceIsFirstFrame,
-    PcidIgnored,
-    NoflushInverted,
-    AlwaysNoflush,
-    InvpcidOfLoaded,
-    InvpcidDropsNothing,
-    ContextDropsGlobals,
-    KeysIgnored,
-    KeyDeniesFetch,
-    NothingCached,
-    EntrySharedByCpus,
-    DirtyWithoutWalk,
-    StrayDirty,
+SABOTAGES: Final[tuple[type[Machine], ...]] = tuple(
+    each
+    for each in list(globals().values())
+    if isinstance(each, type)
+    and issubclass(each, Machine)
+    and each.__module__ == __name__
+    and not each.__name__.startswith("_")
 )
+"""All of this module, by being in it; what several share begins with an underscore."""

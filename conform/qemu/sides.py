@@ -22,6 +22,7 @@ from shootdown.machine.entry import DIRTY, WRITE
 from shootdown.machine.geometry import FRAMES
 from shootdown.machine.qemu.processors import Processors
 from shootdown.machine.x86 import Machine
+from shootdown.scenario.switches import AMD, keywords_of
 
 EXACT: Final = "exact"
 MAY_DROP: Final = "may-drop"
@@ -35,17 +36,14 @@ STRAY: Final = "a store beside the tables"
 
 
 class Setting(NamedTuple):
-    """How a sequence is made and compared: the machine's switches, and what its events may use."""
+    """How a sequence is made and compared: what its events may use, and the set of the machine's switches."""
 
     mode: str
     shape: Shape
-    amd: bool = True
-    split_tlb: bool = False
-    fractured: bool = False
+    machine: int = AMD
 
     def __str__(self) -> str:
-        switches = ("amd", "split_tlb", "fractured")
-        return " ".join([self.mode, *(name for name in switches if getattr(self, name))])
+        return " ".join([self.mode, *keywords_of(self.machine)])
 
 
 Found = tuple[str, str, str]

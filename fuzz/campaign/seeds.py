@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection
 
 from shootdown.scenario import Scenario, corpus, encode
-from shootdown.scenario.kinds import NO_DIRTY_REWALK
+from shootdown.scenario.switches import UNREAL
 from shootdown.system.user_error import UserError
 
 
@@ -16,7 +16,7 @@ def seed_corpus(exclude: Collection[str] = ()) -> tuple[bytes, ...]:
     """Return the corpus in its binary form, in the order of the names, without those that are excluded.
 
     A name is that of a file, with or without its suffix. Error: UnknownSeed.
-    The switch `no-dirty-rewalk` is off in all of them: no CPU behaves so, and every policy fails on one that would.
+    The switches of machines that do not exist are off in all of them: every policy may fail on one.
     """
     scenarios = corpus.load()
     for name in exclude:
@@ -30,4 +30,4 @@ def seed_corpus(exclude: Collection[str] = ()) -> tuple[bytes, ...]:
 
 def _on_real_hardware(scenario: Scenario) -> Scenario:
     header = scenario.header
-    return Scenario(header._replace(machine=header.machine & ~NO_DIRTY_REWALK), scenario.records)
+    return Scenario(header._replace(machine=header.machine & ~UNREAL), scenario.records)

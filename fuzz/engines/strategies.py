@@ -3,12 +3,12 @@
 from hypothesis import strategies as st
 
 from shootdown.scenario.binary import WIDTH, decode
-from shootdown.scenario.kinds import NO_DIRTY_REWALK
 from shootdown.scenario.record import Scenario
+from shootdown.scenario.switches import UNREAL
 
 
 def scenarios(max_records: int = 32) -> st.SearchStrategy[Scenario]:
-    """Return a strategy for canonical scenarios without the switch ``no-dirty-rewalk``.
+    """Return a strategy for canonical scenarios on real machines.
 
     It draws one value for each record, so that Hypothesis deletes whole records when it shrinks; a
     scenario drawn as one byte string is not shrunk at all.
@@ -19,5 +19,4 @@ def scenarios(max_records: int = 32) -> st.SearchStrategy[Scenario]:
 
 def _scenario(header: bytes, records: list[bytes]) -> Scenario:
     sizes, layout, switches, tags = header
-    switches &= ~NO_DIRTY_REWALK
-    return decode(bytes((sizes, layout, switches, tags)) + b"".join(records))
+    return decode(bytes((sizes, layout, switches & ~UNREAL, tags)) + b"".join(records))

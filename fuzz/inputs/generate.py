@@ -19,6 +19,7 @@ from shootdown.mm.operations import OPERATIONS as DECLARED
 from shootdown.scenario import kinds
 from shootdown.scenario.binary import WIDTH, decode, encode
 from shootdown.scenario.record import Header, Scenario
+from shootdown.scenario.switches import DRAWN as DRAWN_MACHINES
 
 _HARDWARE_WEIGHTS: Final = {kinds.FILL: 6, kinds.EVICT: 4}
 _WEIGHTS: Final = dict(
@@ -52,16 +53,7 @@ _LAYOUTS: Final = (
     *(kinds.FILE,) * 2,
     kinds.PFNMAP,
 )
-_MACHINES: Final = (
-    *(0,) * 5,
-    kinds.AMD,
-    kinds.STRAY_DIRTY,
-    kinds.AMD | kinds.STRAY_DIRTY,
-    kinds.INVLPGB,
-    kinds.INVLPGB | kinds.AMD,
-    kinds.SPLIT_TLB,
-    kinds.FRACTURED,
-)
+_MACHINES: Final = (*(0,) * 5, *DRAWN_MACHINES)
 _ASIDS: Final = (1, 1, 1, 2, 2, 3, 6)
 _BATCHES: Final = (1, 1, 1, 2, 2, 3, 4)
 _DEPTHS: Final = (2, 3, 3, 4)
@@ -84,7 +76,7 @@ _RUNS: Final = (*(0,) * len(CUTS), *CUTS)
 
 
 def random_header(draws: Draws) -> Header:
-    """Return a header without the switch ``no-dirty-rewalk``, mostly of 2 or 3 CPUs."""
+    """Return a header of a real machine, mostly of 2 or 3 CPUs."""
     return Header(
         draws.choice(_CPUS),
         draws.choice(_PAGES),

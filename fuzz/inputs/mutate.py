@@ -2,8 +2,8 @@
 
 A byte mutator of libFuzzer that inserts or deletes one byte shifts all later records; these changes
 keep the width of a record, so that what made a scenario interesting mostly stays. Every result has
-a whole header, whole records, at most ``max_records`` of them, and the switch ``no-dirty-rewalk``
-off. Results need not be canonical: bytes that a record ignores may matter again after a change.
+the header of a real machine, whole records, and at most ``max_records`` of them. Results need not
+be canonical: bytes that a record ignores may matter again after a change.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,9 @@ from shootdown.fuzz.inputs.race_round import ALL_PAGES, ELSEWHERE, OPERATIONS
 from shootdown.fuzz.inputs.races import needs_of, race_scenario
 from shootdown.fuzz.inputs.schedule import CUTS
 from shootdown.scenario.binary import WIDTH, decode, encode
-from shootdown.scenario.kinds import EXEC, FILL, KINDS, MREMAP, NO_DIRTY_REWALK, READ, RUN, WRITE
+from shootdown.scenario.kinds import EXEC, FILL, KINDS, MREMAP, READ, RUN, WRITE
 from shootdown.scenario.record import Scenario
+from shootdown.scenario.switches import UNREAL
 
 _MAX_CHANGES: Final = 4
 _FRESH: Final = 0.6
@@ -103,7 +104,7 @@ def _whole(data: bytes | bytearray, max_records: int) -> bytearray:
     """Return a copy that keeps all the promises of this module about width, length and switches."""
     records = bytearray(data[: WIDTH * (max_records + 1)].ljust(WIDTH, b"\0"))
     del records[len(records) // WIDTH * WIDTH :]
-    records[2] &= ~NO_DIRTY_REWALK & 0xFF
+    records[2] &= ~UNREAL & 0xFF
     return records
 
 

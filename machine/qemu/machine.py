@@ -6,8 +6,8 @@ has no upper cache at all (conform.qemu.known), a processor may hold the entry. 
 form are judged by what a processor may still hold, and every access by what QEMU shows.
 
 QEMU has no spurious fault and no broadcast: INVLPGB is carried out at the wait, by an INVLPG on each processor. A
-scenario's switches AMD, STRAY_DIRTY, NO_DIRTY_REWALK, SPLIT_TLB and FRACTURED say what a processor may do; QEMU does
-what it does. A speculative fill is a load or a fetch whose result nobody sees.
+scenario's other switches say what a processor may do; QEMU does what it does. A speculative fill is a load or a fetch
+whose result nobody sees.
 """
 
 from typing import Never

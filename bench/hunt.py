@@ -11,13 +11,14 @@ import os
 import sys
 import time
 
-from shootdown.fuzz.engines.instrument import INSTRUMENTED, instrument_models
+from shootdown.fuzz.engines.instrument import instrument_models
+from shootdown.fuzz.engines.registry import ENGINES, drive
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("engine")
+    parser.add_argument("engine", choices=list(ENGINES))
     parser.add_argument("fault")
     parser.add_argument("seed", type=int)
     parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds")
@@ -27,11 +28,11 @@ def main() -> None:
         "--stages", action="store_true", help="tell also when the fault was reached and triggered"
     )
     options = parser.parse_args()
-    if options.engine in INSTRUMENTED:
+    engine = ENGINES[options.engine]
+    if engine.instrumented:
         instrument_models()
     # Behind the instrumentation, which must see the first import of the models.
     from bench.stages import Stages  # noqa: PLC0415
-    from shootdown.fuzz.engines.registry import FEEDBACK, drive  # noqa: PLC0415
     from shootdown.fuzz.engines.session import Session  # noqa: PLC0415
     from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415
     from shootdown.run.execute import Observe, Outcome, execute  # noqa: PLC0415
@@ -89,7 +90,7 @@ def main() -> None:
         corpus=seeds,
         report=Report(),
         stop=lambda: "seconds" in found or time.process_time() - start > options.limit,
-        feedback=options.engine in FEEDBACK,
+        feedback=engine.feedback,
     )
     real = os.dup(1)
     quiet = os.open(os.devnull, os.O_WRONLY)

@@ -18,7 +18,6 @@ from shootdown.fuzz.campaign.parent import run_campaign
 from shootdown.fuzz.campaign.plan import Limits, Plan, Result, View
 from shootdown.fuzz.campaign.progress import PlainView, live_view
 from shootdown.fuzz.campaign.seeds import seed_corpus
-from shootdown.fuzz.engines.instrument import INSTRUMENTED
 from shootdown.fuzz.engines.registry import DEFAULT_ENGINE, ENGINES
 from shootdown.optimized.policy_source import load_policy, policy_of_finding
 from shootdown.store import find_campaign, list_campaigns, load_corpus, open_store
@@ -147,7 +146,7 @@ def command(
 def _view(plan: Plan, db: str, *, quiet: bool, as_json: bool) -> Iterator[View]:
     """Show the campaign in place in a terminal, in lines elsewhere; with --json on standard error."""
     stream = sys.stderr if as_json else sys.stdout
-    remark = "" if plan.engine in INSTRUMENTED else form.advice()
+    remark = "" if ENGINES[plan.engine].instrumented else form.advice()
     if quiet or not stream.isatty():
 
         def write(line: str) -> None:

@@ -21,7 +21,7 @@ from shootdown.fuzz.campaign.in_process import fuzz_in_process
 from shootdown.fuzz.campaign.parent import run_campaign
 from shootdown.fuzz.campaign.plan import Limits, NoView, Plan, Sighted
 from shootdown.fuzz.campaign.seeds import seed_corpus
-from shootdown.fuzz.engines.registry import ENGINES, IN_PROCESS
+from shootdown.fuzz.engines.registry import ENGINES
 from shootdown.optimized.policy import Policy
 from shootdown.optimized.policy_source import (
     LoadedPolicy,
@@ -90,8 +90,8 @@ def fuzz_policy(
 ) -> FuzzResult:
     """Run a campaign up to a number of executions, a time, or with `until_finding` the first finding.
 
-    With one worker, no database and one of the engines loop, random and hypothesis it runs in this process: nothing is
-    written, and policy, seed and executions decide the result.
+    With one worker, no database and an engine that docs/campaigns.md has as one of the caller's process it runs in this
+    process: nothing is written, and policy, seed and executions decide the result.
     In every other case it is the campaign of `shootdown fuzz`: worker processes, and with `db` a findings database,
     which is made if it does not exist. These load the policy by its name or file, and a database keeps what a command
     can replay, so a `Policy` or rule that only this process has is refused there.
@@ -104,7 +104,7 @@ def fuzz_policy(
         seed = fresh_seed()
     elif seed < 0:
         raise UserError(f"seed must not be negative, and is {seed}.")
-    if db is None and workers == 1 and engine in IN_PROCESS:
+    if db is None and workers == 1 and ENGINES[engine].in_process:
         with _reproducible():
             ended = fuzz_in_process(
                 loaded,

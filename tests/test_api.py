@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import shootdown
+from shootdown.fuzz.engines.registry import ENGINES
 from shootdown.optimized.policies import REGISTRY
 from shootdown.store import list_findings, open_store
 from tests.command import NX
@@ -126,7 +127,7 @@ def test_a_quiet_policy() -> None:
     assert result.features > 0
 
 
-@pytest.mark.parametrize("engine", ["loop", "random", "hypothesis"])
+@pytest.mark.parametrize("engine", [each.name for each in ENGINES.values() if each.in_process])
 def test_the_seed_decides(engine: str) -> None:
     """The same seed gives the same campaign with every engine of this process, and another seed another one."""
 
@@ -136,7 +137,7 @@ def test_the_seed_decides(engine: str) -> None:
 
     assert figures(3) == figures(3)
     # Only with features do the figures show which scenarios were run.
-    if engine == "loop":
+    if ENGINES[engine].feedback:
         assert figures(3) != figures(4)
 
 

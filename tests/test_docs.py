@@ -11,7 +11,7 @@ import click
 import pytest
 
 from shootdown.cli.main import cli
-from shootdown.fuzz.engines.registry import ENGINES
+from shootdown.fuzz.engines.registry import DEFAULT_ENGINE, ENGINES
 from shootdown.machine import entry
 from shootdown.mm.operations import BY_NAME
 from shootdown.optimized.policies import REGISTRY
@@ -321,8 +321,19 @@ def test_every_word_of_scenarios_is_explained() -> None:
 
 
 def test_every_engine_is_explained() -> None:
-    """The table of docs/campaigns.md names each engine once."""
-    assert sorted(first_words("docs/campaigns.md")) == sorted(ENGINES)
+    """The table of docs/campaigns.md has each engine as it is declared."""
+    expected = [
+        [
+            f"`{each.name}`" + ", the default" * (each.name == DEFAULT_ENGINE),
+            each.summary,
+            "interpreted" if each.instrumented else "compiled",
+            "the caller's" if each.in_process else "a worker",
+        ]
+        for each in ENGINES.values()
+    ]
+
+    _, *table = rows(page("docs/campaigns.md"), 4)
+    assert table == expected
 
 
 def test_rooms_are_those_of_the_layers() -> None:

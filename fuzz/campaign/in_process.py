@@ -8,7 +8,7 @@ from shootdown.evidence.investigate import Found
 from shootdown.fuzz.campaign.messages import Message
 from shootdown.fuzz.campaign.plan import Limits, Sighted
 from shootdown.fuzz.campaign.triage import Triage
-from shootdown.fuzz.engines.registry import FEEDBACK, drive
+from shootdown.fuzz.engines.registry import ENGINES, drive
 from shootdown.fuzz.engines.session import Session
 from shootdown.optimized.policy_source import LoadedPolicy, blamed
 
@@ -34,7 +34,7 @@ def fuzz_in_process(
     limits: Limits,
     seeds: Sequence[bytes],
 ) -> Ended:
-    """Fuzz with one of the engines of IN_PROCESS until a limit; without one of time, the seed decides all of it.
+    """Fuzz until a limit, with an engine that leaves the process as it was; without one of time, the seed decides all.
 
     Error: PolicyError when the user's file raises, what any other policy raises, and NotReproducible.
     """
@@ -67,7 +67,7 @@ def fuzz_in_process(
         corpus=seeds,
         report=triage,
         stop=stop,
-        feedback=engine in FEEDBACK,
+        feedback=ENGINES[engine].feedback,
     )
     triage.execution = lambda: session.executions
     with blamed(loaded):

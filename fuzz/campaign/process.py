@@ -13,7 +13,7 @@ from typing import IO, Final, cast
 from shootdown import form
 from shootdown.fuzz.campaign.job import Job
 from shootdown.fuzz.campaign.messages import Message, Progress, decode_message
-from shootdown.fuzz.engines.instrument import INSTRUMENTED
+from shootdown.fuzz.engines.registry import ENGINES
 
 _READ_SIZE: Final = 1 << 16
 _LOG_TAIL: Final = 4096
@@ -94,7 +94,7 @@ class WorkerProcess:
 
 def _form_for(engine: str) -> dict[str, str]:
     """Return what the environment of a worker says of the form of the models: compiled ones have no bytecode."""
-    return {form.VARIABLE: "1"} if engine in INSTRUMENTED else {}
+    return {form.VARIABLE: "1"} if ENGINES[engine].instrumented else {}
 
 
 def start_worker(number: int, job: Job, scratch: Path) -> WorkerProcess:

@@ -11,7 +11,7 @@ from shootdown.fuzz.campaign.job import Job, read_corpus
 from shootdown.fuzz.campaign.messages import Broken, Bye, Hello, Message, Progress, encode_message
 from shootdown.fuzz.campaign.orphan import end_orphaned
 from shootdown.fuzz.campaign.triage import Triage
-from shootdown.fuzz.engines.registry import FEEDBACK, drive
+from shootdown.fuzz.engines.registry import ENGINES, drive
 from shootdown.fuzz.engines.session import Finished, Session
 from shootdown.machine.registry import machine_named
 from shootdown.optimized.policy_source import LoadedPolicy, PolicyError, blame, load_policy
@@ -68,7 +68,7 @@ class Work:
             corpus=read_corpus(self.job.corpus),
             report=self.triage,
             stop=self.stop,
-            feedback=self.job.engine in FEEDBACK,
+            feedback=ENGINES[self.job.engine].feedback,
             machine_type=machine_type,
         )
         self.triage.execution = lambda: self.session.executions

@@ -10,7 +10,8 @@ import sys
 
 from shootdown.fuzz.campaign.job import Job, parse_job
 from shootdown.fuzz.campaign.orphan import watch_parent
-from shootdown.fuzz.engines.instrument import INSTRUMENTED, instrument_models
+from shootdown.fuzz.engines.instrument import instrument_models
+from shootdown.fuzz.engines.registry import ENGINES
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def _first_line() -> bytes:
 
 def _work(job: Job, channel: int) -> None:
     # Imported late: some engines instrument the models before anything loads them.
-    if job.engine in INSTRUMENTED:
+    if ENGINES[job.engine].instrumented:
         instrument_models()
     from shootdown.fuzz.campaign.work import Work  # noqa: PLC0415 - see above
 

@@ -4,8 +4,6 @@ import importlib
 import sys
 from typing import Final
 
-INSTRUMENTED: Final = frozenset({"coverage", "stock"})
-"""Engines that want the models instrumented."""
 MODELS: Final = ("shootdown.machine", "shootdown.mm", "shootdown.optimized", "shootdown.reference")
 
 

@@ -1,41 +1,108 @@
-"""The engines by name. Each drives a session until the session is finished."""
+"""The engines, each declared once; this imports none of the models, which some engines instrument first.
 
-from collections.abc import Callable
+Everything else that concerns engines is computed from it: the choices of `shootdown fuzz --engine`, the form of the
+models that a worker loads, what runs in the caller's process (shootdown/api.py), and the table of docs/campaigns.md.
+"""
+
 from contextlib import suppress
-from typing import Final
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shootdown.fuzz.engines.atheris_engine import fuzz_atheris, fuzz_coverage, fuzz_stock
+import shootdown.fuzz.engines
 from shootdown.fuzz.engines.garbage import seldom_collected
-from shootdown.fuzz.engines.loop_engine import fuzz_loop
-from shootdown.fuzz.engines.random_engine import fuzz_random
-from shootdown.fuzz.engines.session import Finished, Session
 
-Engine = Callable[[Session], None]
+if TYPE_CHECKING:
+    from shootdown.fuzz.engines.session import Session
 
 
-def _hypothesis(session: Session) -> None:
-    # Imported late: Hypothesis takes as long as all else that a campaign imports.
-    from shootdown.fuzz.engines.hypothesis_engine import fuzz_hypothesis  # noqa: PLC0415 - see above
+class Engine(NamedTuple):
+    """One engine. A field that is not given is a TypeError when this module is imported.
 
-    fuzz_hypothesis(session)
+    name: what `--engine` takes. summary: what chooses the inputs, in one line.
+    module: where its function `fuzz_NAME` is, which drives a session until the session raises Finished; it is imported
+    when the engine runs.
+    feedback: it uses the features that Session.run returns; for the others they are not computed.
+    instrumented: it wants the models instrumented, and so interpreted.
+    in_process: it leaves a process as it was; libFuzzer, for one, can be run once in a process.
+    """
+
+    name: str
+    module: str
+    summary: str
+    feedback: bool
+    instrumented: bool
+    in_process: bool
 
 
 ENGINES: Final[dict[str, Engine]] = {
-    "atheris": fuzz_atheris,
-    "loop": fuzz_loop,
-    "random": fuzz_random,
-    "hypothesis": _hypothesis,
-    "coverage": fuzz_coverage,
-    "stock": fuzz_stock,
+    each.name: each
+    for each in (
+        Engine(
+            name="atheris",
+            module="atheris_engine",
+            summary="libFuzzer, guided by the semantic features",
+            feedback=True,
+            instrumented=False,
+            in_process=False,
+        ),
+        Engine(
+            name="loop",
+            module="loop_engine",
+            summary="a plain corpus loop, guided by the same features",
+            feedback=True,
+            instrumented=False,
+            in_process=True,
+        ),
+        Engine(
+            name="random",
+            module="random_engine",
+            summary="the generator alone, without feedback",
+            feedback=False,
+            instrumented=False,
+            in_process=True,
+        ),
+        Engine(
+            name="hypothesis",
+            module="hypothesis_engine",
+            summary="the strategies of Hypothesis; good for small scopes, slow for campaigns",
+            feedback=False,
+            instrumented=False,
+            in_process=True,
+        ),
+        Engine(
+            name="coverage",
+            module="atheris_engine",
+            summary="for comparison: libFuzzer, guided by code coverage of the models",
+            feedback=False,
+            instrumented=True,
+            in_process=False,
+        ),
+        Engine(
+            name="stock",
+            module="atheris_engine",
+            summary="for comparison: as `coverage`, with libFuzzer's own mutations of the bytes and nothing generated",
+            feedback=False,
+            instrumented=True,
+            in_process=False,
+        ),
+    )
 }
 DEFAULT_ENGINE: Final = "atheris"
-FEEDBACK: Final = frozenset({"atheris", "loop"})
-"""Engines that use the semantic features; the others are run without computing them."""
-IN_PROCESS: Final = frozenset({"loop", "random", "hypothesis"})
-"""Engines that leave a process as it was; the others are libFuzzer, which a process can run once."""
+
+_THERE = {each.name for each in iter_modules(shootdown.fuzz.engines.__path__)}
+_UNDECLARED = {name for name in _THERE if name.endswith("_engine")} ^ {
+    each.module for each in ENGINES.values()
+}
+if _UNDECLARED:
+    _message = f"{', '.join(sorted(_UNDECLARED))}: no such module, or no engine of fuzz/engines/registry.py is in it"
+    raise ValueError(_message)
 
 
-def drive(engine: str, session: Session) -> None:
+def drive(engine: str, session: "Session") -> None:
     """Run an engine of ENGINES until the session is finished."""
+    from shootdown.fuzz.engines.session import Finished  # noqa: PLC0415 - it imports the models
+
+    module = import_module(f"shootdown.fuzz.engines.{ENGINES[engine].module}")
     with suppress(Finished), seldom_collected():
-        ENGINES[engine](session)
+        getattr(module, f"fuzz_{engine}")(session)

@@ -1,49 +1,29 @@
 """`shootdown findings`: look into the findings database."""
 
 import sys
-from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, TextIO
 
 import click
 
 from shootdown.cli.finding_page import page, replay_line
 from shootdown.cli.options import db_option, json_option
-from shootdown.cli.output import output, print_json, print_table, write_json_items
+from shootdown.cli.output import output, print_json, print_table
 from shootdown.cli.rows import print_rows
 from shootdown.cli.selection import Selection, selection_options
 from shootdown.cli.settle import reading_store, settle
 from shootdown.store import (
+    FORMATS,
     VIEWS,
     SqlValue,
-    Store,
-    StoredFinding,
-    export_csv,
-    export_jsonl,
-    export_text,
     find_finding,
     finding_document,
     merge,
     open_store,
     reading,
     reading_view,
+    write_json_items,
 )
-
-Export = Callable[[Store, Iterable[StoredFinding], TextIO], None]
-
-
-def _export_json(store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
-    write_json_items((finding_document(store, each) for each in findings), out)
-
-
-FORMATS: Final[dict[str, Export]] = {
-    "text": lambda _store, findings, out: export_text(findings, out),
-    "json": _export_json,
-    "jsonl": export_jsonl,
-    "csv": lambda _store, findings, out: export_csv(findings, out),
-}
-"""What `findings export` writes; the first is what it writes if it is not told."""
 
 
 @click.group("findings")
@@ -141,7 +121,7 @@ def sql_command(statement: str, *, db: str, as_json: bool) -> None:
     "--format",
     "form",
     type=click.Choice(list(FORMATS)),
-    help="Scenarios as text (the default), all that is known as JSON or JSON lines, or a table.",
+    help=f"What is written; {next(iter(FORMATS))} if it is not given.",
 )
 @click.option("--output", "path", metavar="FILE", help="Write to a file, not standard output.")
 @selection_options

@@ -2,8 +2,7 @@
 
 import json
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
@@ -24,16 +23,6 @@ MANY_COLUMNS: Final = 9
 def print_json(value: object) -> None:
     """Print a value as indented JSON."""
     click.echo(json.dumps(value, indent=2))
-
-
-def write_json_items(values: Iterable[object], out: TextIO) -> None:
-    """Write an array as print_json prints it, each value as it comes."""
-    before = "[\n"
-    for value in values:
-        # A string in JSON has no line break of its own, so every one is layout.
-        out.write(before + textwrap.indent(json.dumps(value, indent=2), "  "))
-        before = ",\n"
-    out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
-from shootdown.cli.output import cell_text, print_table, write_json_items
-from shootdown.store import RowStream, jsonable
+from shootdown.cli.output import cell_text, print_table
+from shootdown.store import RowStream, jsonable, write_json_items
 
 TABLE_ROWS: Final = 1000
 """Rows that are laid out as a table: its columns fit all of them, so all must be there before the first is printed."""

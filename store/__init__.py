@@ -39,7 +39,7 @@ from shootdown.store.evidence import (
     load_trace,
     record_replay,
 )
-from shootdown.store.export import export_csv, export_jsonl, export_text, finding_document, jsonable
+from shootdown.store.export import FORMATS, finding_document, jsonable, write_json_items
 from shootdown.store.findings import (
     Minimum,
     Recorded,
@@ -61,6 +61,7 @@ from shootdown.store.views import VIEWS, View, reading_view, run_view
 from shootdown.store.workers import WorkerEvent, record_worker_event
 
 __all__ = [
+    "FORMATS",
     "VIEWS",
     "Campaign",
     "Comparison",
@@ -95,9 +96,6 @@ __all__ = [
     "add_series",
     "count_again",
     "end_campaign",
-    "export_csv",
-    "export_jsonl",
-    "export_text",
     "find_campaign",
     "find_finding",
     "finding_document",
@@ -127,4 +125,5 @@ __all__ = [
     "save_totals",
     "start_campaign",
     "start_comparison",
+    "write_json_items",
 ]

@@ -1,14 +1,18 @@
-"""Findings in forms that other programs and people read: JSON lines, CSV and scenario text."""
+"""Findings in forms that other programs and people read; a form is a function `export_NAME` of this module."""
 
 import csv
 import json
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Final, TextIO
 
 from shootdown.store.evidence import list_replays, load_trace
 from shootdown.store.findings import StoredFinding, list_sightings
 from shootdown.store.open import Store
+
+Export = Callable[[Store, Iterable[StoredFinding], TextIO], None]
+"""Writes findings to a text file, which is opened with newline=""."""
 
 CSV_COLUMNS: Final = (
     "id",
@@ -52,19 +56,17 @@ def finding_document(store: Store, finding: StoredFinding) -> dict[str, object]:
     }
 
 
-def export_jsonl(store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
-    """One line of JSON for each finding: its finding_document."""
-    out.writelines(f"{json.dumps(finding_document(store, finding))}\n" for finding in findings)
+def write_json_items(values: Iterable[object], out: TextIO) -> None:
+    """Write an indented array of JSON, each value as it comes."""
+    before = "[\n"
+    for value in values:
+        # A string in JSON has no line break of its own, so every one is layout.
+        out.write(before + textwrap.indent(json.dumps(value, indent=2), "  "))
+        before = ",\n"
+    out.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def export_csv(findings: Iterable[StoredFinding], out: TextIO) -> None:
-    """A line of CSV_COLUMNS and one for each finding; byte strings are hex digits. Open a file with newline=""."""
-    writer = csv.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_flat(finding) for finding in findings)
-
-
-def export_text(findings: Iterable[StoredFinding], out: TextIO) -> None:
+def export_text(_store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
     """Each finding's scenario in its text form, under a comment that says what it shows.
 
     The export of a single finding is a scenario file that can be replayed and kept in git.
@@ -81,7 +83,32 @@ def export_text(findings: Iterable[StoredFinding], out: TextIO) -> None:
         between = "\n"
 
 
+def export_json(store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
+    """One array of JSON: the finding_document of each finding."""
+    write_json_items((finding_document(store, finding) for finding in findings), out)
+
+
+def export_jsonl(store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
+    """One line of JSON for each finding: its finding_document."""
+    out.writelines(f"{json.dumps(finding_document(store, finding))}\n" for finding in findings)
+
+
+def export_csv(_store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
+    """A line of CSV_COLUMNS and one for each finding; byte strings are hex digits."""
+    writer = csv.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_flat(finding) for finding in findings)
+
+
 def _flat(finding: StoredFinding) -> dict[str, object]:
     row: dict[str, object] = {"id": finding.id} | asdict(finding.minimum) | asdict(finding)
     del row["minimum"]
     return {name: jsonable(value) for name, value in row.items()}
+
+
+FORMATS: Final[dict[str, Export]] = {
+    name.removeprefix("export_"): export
+    for name, export in list(globals().items())
+    if name.startswith("export_")
+}
+"""What `findings export` writes, by the word after `--format`: each function `export_NAME` above, the default first."""

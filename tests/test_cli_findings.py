@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shootdown.cli.findings import FORMATS
-from shootdown.store import VIEWS, end_campaign, hold_lease, open_store
+from shootdown.store import FORMATS, VIEWS, end_campaign, hold_lease, open_store
 from tests.command import SHOOTDOWN, complaint, document, inside, shootdown
 from tests.store_samples import CAMPAIGN, MINIMUM, instant, store_with_finding
 

@@ -7,11 +7,9 @@ import json
 import pytest
 
 from shootdown.store import (
+    FORMATS,
     Replay,
     Store,
-    export_csv,
-    export_jsonl,
-    export_text,
     jsonable,
     list_findings,
     record_finding,
@@ -47,7 +45,7 @@ def test_json_lines(store: Store) -> None:
     """Each line is one finding with all that is known of it; bytes are hex digits."""
     out = io.StringIO()
 
-    export_jsonl(store, list_findings(store), out)
+    FORMATS["jsonl"](store, list_findings(store), out)
 
     first, second = map(json.loads, out.getvalue().splitlines())
     assert bytes.fromhex(first["scenario"]) == MINIMUM.scenario
@@ -112,7 +110,7 @@ def test_csv(store: Store) -> None:
     """A header and one record for each finding, which a CSV reader gives back."""
     out = io.StringIO(newline="")
 
-    export_csv(list_findings(store), out)
+    FORMATS["csv"](store, list_findings(store), out)
 
     rows = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
     assert [*rows[0]] == [*CSV_COLUMNS]
@@ -120,11 +118,11 @@ def test_csv(store: Store) -> None:
     assert rows[0]["scenario"] == MINIMUM.scenario.hex()
 
 
-def test_csv_of_nothing() -> None:
+def test_csv_of_nothing(store: Store) -> None:
     """Without findings there is still the header."""
     out = io.StringIO(newline="")
 
-    export_csv([], out)
+    FORMATS["csv"](store, [], out)
 
     assert out.getvalue() == ",".join(CSV_COLUMNS) + "\n"
 
@@ -133,7 +131,7 @@ def test_text_of_one(store: Store) -> None:
     """One finding is its scenario's text below two lines of comment."""
     out = io.StringIO()
 
-    export_text(list_findings(store)[:1], out)
+    FORMATS["text"](store, list_findings(store)[:1], out)
 
     assert out.getvalue() == (
         f"# finding {MINIMUM.key[:16]}: v1 C2 denied-though-allowed, skip nx-cleared\n"
@@ -145,7 +143,7 @@ def test_text_of_several(store: Store) -> None:
     """An empty line stands between findings, and a finding without a guilty skip names none."""
     out = io.StringIO()
 
-    export_text(list_findings(store), out)
+    FORMATS["text"](store, list_findings(store), out)
 
     first, second = out.getvalue().split("\n\n# finding ")
     assert first.startswith("# finding ")

@@ -46,7 +46,7 @@ OTHER = minimum(2, policy="v3", rule="C1", reason="stale-grant", operations=2)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Two campaigns with three findings, open for reading only."""
+    """Two campaigns with three findings and a comparison that disagrees, open for reading only."""
     path = tmp_path / "findings.db"
     with open_store(path, create=True) as store:
         night, day = start_campaign(store, CAMPAIGN), start_campaign(store, DAY)
@@ -67,6 +67,7 @@ def store(tmp_path: Path) -> Store:
         record_worker_event(store, day, at=instant(105), worker=0, what="died")
         record_proof(store, replace(PROOF, finding=MINIMUM.key))
         record_proof(store, replace(PROOF, campaign=day, verdict="undecided", why="interrupted"))
+        record_disagreement(store, start_comparison(store, COMPARISON), DISAGREEMENT, instant(3))
         replay = Replay(
             MINIMUM.key, instant(20), "v1", "0.1.0", "illegal", "C2", "denied", reproduced=True
         )
@@ -91,7 +92,9 @@ def shown(
 
 
 def test_every_view_runs(store: Store, tmp_path: Path) -> None:
-    """Every view has a description in one line, different columns, and runs on a full and on an empty store."""
+    """Every view has a description in one line that names its parameters, different columns, and rows of a full store
+    and none of an empty one.
+    """
     open_store(tmp_path / "empty.db", create=True).close()
     empty = open_store(tmp_path / "empty.db", create=False, readonly=True)
 
@@ -101,6 +104,8 @@ def test_every_view_runs(store: Store, tmp_path: Path) -> None:
         assert view.description
         assert "\n" not in view.description
         assert len({*columns}) == len(columns)
+        assert all(f"{parameter}=" in view.description for parameter in view.parameters)
+        assert run_view(store, name).rows != []
         assert run_view(empty, name).columns == columns
         assert run_view(empty, name).rows == []
 

@@ -320,6 +320,13 @@ def test_every_word_of_scenarios_is_explained() -> None:
     assert [row for row in switches if row not in text] == []
 
 
+def test_every_switch_has_its_rule() -> None:
+    """docs/linux-tlb.md says of each switch what it does to the rules of the processor, or of the kernel."""
+    text = page("docs/linux-tlb.md")
+
+    assert [each for each in kinds.SWITCHES if not re.search(f"`(machine )?{each}`", text)] == []
+
+
 def test_every_engine_is_explained() -> None:
     """The table of docs/campaigns.md has each engine as it is declared."""
     expected = [

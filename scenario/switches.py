@@ -125,9 +125,10 @@ DECLARED: Final = (
 )
 """Every switch, in the order of the bits; the header has a byte for them."""
 
-if [each.bit for each in DECLARED] != [1 << bit for bit in range(len(DECLARED))]:
-    _message = f"the bits of the switches are 1, 2, 4, ... in order; the next free one is {1 << len(DECLARED)}"
-    raise ValueError(_message)
+for _at, _each in enumerate(DECLARED):
+    if _each.bit != 1 << _at:
+        _message = f"the bit of the switch {_each.name} must be {1 << _at}, and is {_each.bit}"
+        raise ValueError(_message)
 
 SWITCHES: Final = tuple(each.name for each in DECLARED)
 """Their words."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from inspect import isfunction, signature
 
 import pytest
 
@@ -10,6 +11,7 @@ from shootdown.store import (
     FORMATS,
     Replay,
     Store,
+    export,
     jsonable,
     list_findings,
     record_finding,
@@ -39,6 +41,17 @@ def store() -> Store:
     )
     record_replay(store, replay)
     return store
+
+
+def test_what_writes_findings_is_a_format() -> None:
+    """Each function of the module that writes findings to a file is one of the formats."""
+    writers = {
+        function
+        for function in vars(export).values()
+        if isfunction(function) and {"findings", "out"} <= signature(function).parameters.keys()
+    }
+
+    assert writers == {*FORMATS.values()}
 
 
 def test_json_lines(store: Store) -> None:

@@ -16,18 +16,22 @@ from shootdown.mm.world import FlushStrategy, World
 from shootdown.prove.scope import Scope
 from shootdown.run.execute import OPERATION_OF, boot
 from shootdown.run.oracle import Oracle
+from shootdown.scenario import kinds
 
 STEP: Final = 0
 FILL: Final = 1
 FILL_FETCH: Final = FILL + PAGES
-EVICT: Final = FILL + PAGES * 2
+EVICT: Final = FILL + PAGES * len(kinds.FILLED.names)
 EVICT_UPPER: Final = EVICT + PAGES * UPPER
 EVICT_BOTH: Final = EVICT + PAGES * BOTH
 EVICT_FETCH: Final = EVICT + PAGES * OF_FETCHES
-START: Final = EVICT + PAGES * (OF_FETCHES + 1)
+START: Final = EVICT + PAGES * len(kinds.EVICTED.names)
 """Actions: a step, a fill of page i (FILL + i, FILL_FETCH + i), an eviction (of what, as machine.caches has it, times
 PAGES), the start of operation i of the scope.
 """
+FILLS: Final = tuple(range(FILL, EVICT, PAGES))
+EVICTIONS: Final = tuple(range(EVICT, START, PAGES))
+"""The action on page 0 of each fill and of each eviction that a scenario can ask for."""
 
 
 def move_of(action: int, cpu: int) -> int:

@@ -37,12 +37,9 @@ from shootdown.prove.hardware import (
     walks_of,
 )
 from shootdown.prove.moves import (
-    EVICT,
-    EVICT_BOTH,
-    EVICT_FETCH,
-    EVICT_UPPER,
-    FILL,
+    EVICTIONS,
     FILL_FETCH,
+    FILLS,
     START,
     STEP,
     carry_out,
@@ -202,7 +199,7 @@ class Search:
                 fills.update((cpu, page) for cpu in self._cpus for page in self._pages)
             if not self._late_evictions:
                 for cpu in self._cpus:
-                    for what in (EVICT, EVICT_UPPER, EVICT_BOTH, EVICT_FETCH):
+                    for what in EVICTIONS:
                         for page in self._pages:
                             self._go(node, (move_of(what + page, cpu),), NO_WALKS, fills, stack)
             hardware = self._fills(w, fills)
@@ -218,8 +215,8 @@ class Search:
         """
         if self._late_evictions:
             return [moves for cpu, page in fills for moves in fills_of(w, cpu, page)]
-        sides = (FILL, FILL_FETCH) if w.machine.split_tlb else (FILL,)
-        return [(move_of(side + page, cpu),) for side in sides for cpu, page in fills]
+        fills_here = [each for each in FILLS if w.machine.split_tlb or each != FILL_FETCH]
+        return [(move_of(each + page, cpu),) for each in fills_here for cpu, page in fills]
 
     def _try(
         self,

@@ -12,7 +12,7 @@ from shootdown.prove.search import ALL, Node, Reductions, Search
 from shootdown.prove.visited import Visited
 from shootdown.run.execute import apply, boot
 from shootdown.run.oracle import Oracle
-from shootdown.scenario import Record, Scenario, parse
+from shootdown.scenario import Record, Scenario, kinds, parse
 
 Worlds = list[tuple[World, Oracle]]
 SLOTS = 1 << 16
@@ -97,9 +97,9 @@ def with_speculation(worlds: Worlds) -> set[int]:
         keys.add(key)
         for cpu in range(w.cpus):
             for page in range(w.pages):
-                for fetch in (0, 1):
+                for what in range(len(kinds.FILLED.names)):
                     copy, other = oracle.fork()
-                    copy.machine.fill(cpu, page, fetch)
+                    copy.machine.fill(cpu, page, what)
                     todo.append((copy, other))
             # Also of an address space that is not loaded: it was evicted before the switch.
             for cached in w.machine.tlb[cpu]:

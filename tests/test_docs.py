@@ -171,6 +171,15 @@ def test_seeded_faults_are_those_of_the_registry() -> None:
     }
 
 
+def test_policies_that_ship_have_their_facts() -> None:
+    """The facts or the criterion name each policy that is no seeded fault, between backticks."""
+    text = page(FACTS) + page(CRITERION)
+
+    assert [
+        name for name, policy in REGISTRY.items() if not policy.fault and f"`{name}`" not in text
+    ] == []
+
+
 COLUMNS = ("v1", "v3", "linux-5.19", "linux", "minimal-exec-check")
 
 

@@ -16,6 +16,7 @@ from shootdown.scenario import Scenario, corpus
 from shootdown.scenario.verdict import ILLEGAL
 from tests.kernel import Kernel, R, W, written
 from tests.strategies import any_scenario
+from tests.test_rules import ALL as LINUX_AND_MINIMAL
 
 Rule = Callable[[int, int], bool]
 GOOD = {n: p.scenario for n, p in corpus.load().items() if n.startswith("good_")}
@@ -59,6 +60,22 @@ def test_what_each_rule_says_of_a_change(change: str) -> None:
     old, new, expected = CHANGES[change]
 
     assert "".join(str(int(rule(old, new))) for rule in RULES) == expected
+
+
+def test_what_each_policy_asks_is_in_a_table() -> None:
+    """The rule of each policy, for both sizes of entry, is here or in the tables of Linux's versions."""
+    asked = {
+        rule
+        for policy in ELSEWHERE
+        for rule in (policy.needs_flush, policy.huge_needs_flush or policy.needs_flush)
+    }
+
+    assert asked - {*RULES, *LINUX_AND_MINIMAL} == set()
+
+
+def test_each_policy_says_what_it_trusts() -> None:
+    """None is only a rule: `shootdown policies NAME` prints what must hold outside it."""
+    assert [policy.name for policy in ELSEWHERE if not policy.trusts] == []
 
 
 @pytest.mark.parametrize("policy", NAMES)

@@ -89,6 +89,18 @@ def test_every_operation_stands_in_a_story() -> None:
     assert [kind.name for number, kind in enumerate(kinds.KINDS) if number not in told] == []
 
 
+def test_every_choice_of_the_hardware_stands_in_a_story() -> None:
+    """What a fill or an eviction may name is told somewhere, whichever it is."""
+    told = {(r[0], r[5]) for parsed in CORPUS.values() for r in parsed.scenario.records}
+    choices = {
+        (kind, arg)
+        for kind in (kinds.FILL, kinds.EVICT)
+        for arg in range(len(kinds.KINDS[kind].argument.names))
+    }
+
+    assert choices - told == set()
+
+
 @pytest.mark.parametrize("policy", FAULTS)
 def test_seeded_fault_has_a_bad_scenario(policy: str) -> None:
     """A bad_* scenario that catches the fault by the rule that it names is legal without the fault."""

@@ -336,6 +336,20 @@ def test_every_switch_has_its_rule() -> None:
     assert [each for each in kinds.SWITCHES if not re.search(f"`(machine )?{each}`", text)] == []
 
 
+def test_every_choice_of_the_hardware_is_explained() -> None:
+    """The row of a record that is no operation names each argument that the record may have."""
+    cells = dict(rows(page("docs/scenarios.md"), 2))
+    missing = [
+        (kind.name, name)
+        for kind in kinds.KINDS
+        if kind.name not in BY_NAME
+        for name in filter(None, kind.argument.names)
+        if f"`{name}`" not in cells[f"`{kind.name}`"]
+    ]
+
+    assert missing == []
+
+
 def test_every_engine_is_explained() -> None:
     """The table of docs/campaigns.md has each engine as it is declared."""
     expected = [

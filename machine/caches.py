@@ -90,6 +90,7 @@ class Caches(Plain):
     def evict(self, cpu: int, page: int, what: int = TRANSLATION) -> None:
         """Drop what is cached of a page of the loaded PCID: TRANSLATION, UPPER, BOTH or OF_FETCHES.
 
+        Any of it may go at any time, each without the others (linux-tlb D.3 rule 5).
         TRANSLATION drops the entry that an access would use: the 4 KiB one, else the 2 MiB one, else a global one.
         So where several match, a scenario makes the processor use any of them by evicting those before it.
         OF_FETCHES drops the one that a fetch would use, which is the same where there is one TLB.
@@ -125,7 +126,9 @@ class Caches(Plain):
             self._drop_others(cpu, GLOBAL_TAG, page)
 
     def _drop_others(self, cpu: int, tag: int, page: int) -> None:
-        """Drop what translates a page for fetches, and all pieces of the leaf of 2 MiB that it lies in."""
+        """Drop what translates a page for fetches, and all pieces of the leaf of 2 MiB that it lies in (linux-tlb D.3
+        rule 10).
+        """
         tlb = self.tlb[cpu]
         for key in self._others(cpu, tag, page):
             del tlb[key]
@@ -146,7 +149,9 @@ class Caches(Plain):
     # Instructions that invalidate (SDM 4.10.4.1).
 
     def invlpg(self, cpu: int, page: int) -> None:
-        """Drop the page's entries of the current PCID, global ones, and every upper entry of that PCID."""
+        """Drop the page's entries of the current PCID, global ones, and every upper entry of that PCID (linux-tlb D.3
+        rule 6).
+        """
         tlb = self.tlb[cpu]
         psc = self.psc[cpu]
         pcid = self.pcid[cpu]

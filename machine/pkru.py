@@ -2,7 +2,8 @@
 
 Bit 2i of PKRU denies loads and stores to pages of key i (AD), bit 2i + 1 denies stores (WD); a fetch is never denied.
 A translation is cached with its key, and each access holds the cached key against the register as it is then, so a
-write to the register needs no flush and takes effect at once; a change of the key in an entry needs one.
+write to the register needs no flush and takes effect at once; a change of the key in an entry needs one (linux-tlb D.3
+rule 8).
 
 Of the 16 keys the machine has four, of which mm gives three to regions.
 Key 0 is what every page has that nobody gave a key, and here no register denies it: so an access to such a page need

@@ -149,7 +149,8 @@ class Machine(Caches):
         return self._denied(cpu, page, kind, PF_PROT)
 
     def _denied(self, cpu: int, page: int, kind: int, why: int) -> int:
-        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it.
+        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it
+        (linux-tlb D.3 rule 4).
 
         Where there is no fault, other pieces of the leaf and the other TLB keep what they have.
         """
@@ -218,7 +219,7 @@ class Machine(Caches):
         self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int, side: int
     ) -> int:
         """Cache a translation of the loaded PCID, or a global one, for loads and stores or (`side` is FETCH) for
-        fetches; return the entry of the page of 4 KiB.
+        fetches (linux-tlb D.3 rule 9); return the entry of the page of 4 KiB.
         """
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if huge:
@@ -288,7 +289,8 @@ class Machine(Caches):
     # Speculation: what the hardware may do at any time.
 
     def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
-        """Fill speculatively, if the tables permit any access to the page; never sets D (APM 5.5), never faults.
+        """Fill speculatively, if the tables permit any access to the page; never sets D (APM 5.5), never faults
+        (linux-tlb D.3 rule 1).
 
         `fetch` is not 0 for the TLB of instruction fetches, if there are two.
 

@@ -96,6 +96,19 @@ def test_cited_facts_exist() -> None:
     assert [place for place in cited if place[1] not in known] == []
 
 
+def test_the_processor_cites_each_of_its_rules() -> None:
+    """A rule of the simulated processor (D.3) that `machine/` does not cite is one that nobody has written there."""
+    cited = {
+        reference
+        for path in sources()
+        if path.parts[0] == "machine"
+        for match in FACTS_CITED.finditer(prose(path))
+        for reference in re.findall(REFERENCE, match[1])
+    }
+
+    assert {anchor for anchor in anchors() if anchor.startswith("D.3 rule")} - cited == set()
+
+
 def test_citations_of_facts_are_understood() -> None:
     """A text that names linux-tlb without its ending .md also names what to read there."""
     vague = [

@@ -19,7 +19,7 @@ from shootdown.fuzz.campaign.plan import Limits, Plan, Result, View
 from shootdown.fuzz.campaign.progress import PlainView, live_view
 from shootdown.fuzz.campaign.seeds import seed_corpus
 from shootdown.fuzz.engines.registry import DEFAULT_ENGINE, ENGINES
-from shootdown.optimized.policy_source import load_policy, policy_of_finding
+from shootdown.policy.source import load_policy, policy_of_finding
 from shootdown.store import find_campaign, list_campaigns, load_corpus, open_store
 from shootdown.system.environment import default_name, fresh_seed
 

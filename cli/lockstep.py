@@ -9,7 +9,7 @@ from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import counted, json_option
 from shootdown.cli.output import print_json
 from shootdown.fuzz.inputs.generate import random_scenario
-from shootdown.optimized.policy_source import blamed, load_policy
+from shootdown.policy.source import blamed, load_policy
 from shootdown.run.lockstep import Difference, compare, in_lockstep, reference_for, words_of
 from shootdown.scenario import Scenario, render
 from shootdown.scenario.source import read_scenario

@@ -6,7 +6,7 @@ from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import json_option
 from shootdown.cli.output import print_json
 from shootdown.evidence.reduction import reduction_of
-from shootdown.optimized.policy_source import blamed, load_policy
+from shootdown.policy.source import blamed, load_policy
 from shootdown.scenario import Expectation, encode, render
 from shootdown.scenario.source import read_scenario
 

@@ -14,7 +14,7 @@ from shootdown.optimized.elsewhere import ELSEWHERE
 from shootdown.optimized.faults.catalogue import FAULTS
 from shootdown.optimized.policies import RULES
 from shootdown.optimized.policy import Policy
-from shootdown.optimized.policy_source import GROUP, load_policy
+from shootdown.policy.source import GROUP, load_policy
 
 
 @click.command("policies")

@@ -15,7 +15,7 @@ from shootdown.cli.options import Duration, Size, db_option, json_option, replay
 from shootdown.cli.output import WIDTH, print_json
 from shootdown.cli.settle import settle
 from shootdown.evidence.investigate import NotReproducible
-from shootdown.optimized.policy_source import blamed, load_policy
+from shootdown.policy.source import blamed, load_policy
 from shootdown.prove import checkpoint as files
 from shootdown.prove.counterexample import operations_in
 from shootdown.prove.driver import Prover, State

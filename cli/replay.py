@@ -19,7 +19,7 @@ from shootdown.cli.output import print_json
 from shootdown.evidence.explain import Explanation, explain
 from shootdown.evidence.report import missed_lines, report
 from shootdown.machine.registry import DEFAULT_MACHINE
-from shootdown.optimized.policy_source import LoadedPolicy, blamed, load_policy, policy_of_finding
+from shootdown.policy.source import LoadedPolicy, blamed, load_policy, policy_of_finding
 from shootdown.scenario import Expectation, Scenario, corpus, decode
 from shootdown.scenario.source import find_scenario
 from shootdown.scenario.verdict import ILLEGAL

@@ -8,7 +8,7 @@ from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import json_option
 from shootdown.cli.output import WIDTH, output, print_json
 from shootdown.optimized.policies import RULES
-from shootdown.optimized.policy_source import load_policy
+from shootdown.policy.source import load_policy
 from shootdown.table.document import document_of
 from shootdown.table.page import page_of
 from shootdown.table.rows import MISSING, table_of

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-from shootdown.optimized.policy_source import LoadedPolicy
+from shootdown.policy.source import LoadedPolicy
 from shootdown.prove.driver import Result
 from shootdown.prove.found import investigated
 from shootdown.prove.scope import Scope

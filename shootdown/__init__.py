@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from shootdown.machine import entry as entry
     from shootdown.mm.fault_handler import FaultHandler as FaultHandler
     from shootdown.optimized.policy import Policy as Policy
-    from shootdown.optimized.policy_source import LoadedPolicy as LoadedPolicy
-    from shootdown.optimized.policy_source import PolicyLike as PolicyLike
     from shootdown.optimized.strategy import GatherFlush as GatherFlush
+    from shootdown.policy.source import LoadedPolicy as LoadedPolicy
+    from shootdown.policy.source import PolicyLike as PolicyLike
     from shootdown.results import Counterexample as Counterexample
     from shootdown.results import Difference as Difference
     from shootdown.results import Finding as Finding
@@ -54,10 +54,10 @@ _HOMES: Final = {
     "Finding": "shootdown.results",
     "FuzzResult": "shootdown.results",
     "GatherFlush": "shootdown.optimized.strategy",
-    "LoadedPolicy": "shootdown.optimized.policy_source",
+    "LoadedPolicy": "shootdown.policy.source",
     "MinimizeResult": "shootdown.results",
     "Policy": "shootdown.optimized.policy",
-    "PolicyLike": "shootdown.optimized.policy_source",
+    "PolicyLike": "shootdown.policy.source",
     "ProofResult": "shootdown.results",
     "Refusal": "shootdown.system.refusal",
     "ReplayResult": "shootdown.results",

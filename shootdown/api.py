@@ -23,7 +23,7 @@ from shootdown.fuzz.campaign.plan import Limits, NoView, Plan, Sighted
 from shootdown.fuzz.campaign.seeds import seed_corpus
 from shootdown.fuzz.engines.registry import ENGINES
 from shootdown.optimized.policy import Policy
-from shootdown.optimized.policy_source import (
+from shootdown.policy.source import (
     LoadedPolicy,
     PolicyError,
     PolicyLike,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown.api import fuzz_policy, load_policy, replay
-from shootdown.optimized.policy_source import PolicyLike
+from shootdown.policy.source import PolicyLike
 from shootdown.results import ReplayResult
 from shootdown.scenario.verdict import RULES
 from shootdown.system.user_error import UserError

@@ -7,7 +7,7 @@ from typing import Final
 
 from shootdown.machine.entry import GLOBAL, PRESENT, PROTNONE, PSE
 from shootdown.optimized.policy import Policy
-from shootdown.optimized.policy_source import LoadedPolicy, blamed
+from shootdown.policy.source import LoadedPolicy, blamed
 from shootdown.table.changes import Change, all_changes, flag_name
 from shootdown.table.cubes import cubes_of, words_of
 from shootdown.table.need import YES, Need, need_of

@@ -4,7 +4,7 @@ from functools import cache
 
 from shootdown.evidence.skip import guilty_skip
 from shootdown.machine.entry import PFN_MASK, PSE
-from shootdown.optimized.policy_source import LoadedPolicy, blamed
+from shootdown.policy.source import LoadedPolicy, blamed
 from shootdown.run.execute import execute
 from shootdown.scenario.corpus import load
 from shootdown.table.changes import CONTEXT

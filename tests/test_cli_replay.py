@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shootdown.evidence.investigate import Investigation
-from shootdown.optimized.policy_source import load_policy
+from shootdown.policy.source import load_policy
 from shootdown.run.execute import execute
 from shootdown.scenario import encode, parse
 from shootdown.store import list_replays, open_store, record_finding, start_campaign

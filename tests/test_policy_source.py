@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from shootdown.optimized import policy_source, rules
+from shootdown.optimized import rules
 from shootdown.optimized.policies import REGISTRY
-from shootdown.optimized.policy_source import PolicyError, blamed, load_policy, policy_of_finding
+from shootdown.policy import source as policy_source
+from shootdown.policy.source import PolicyError, blamed, load_policy, policy_of_finding
 
 FUNCTION = '''"""Flush when the frame changes."""
 

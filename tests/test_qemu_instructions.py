@@ -7,6 +7,7 @@ from shootdown.conform.qemu.campaign import sequence_of
 from shootdown.conform.qemu.events import ACCESS, STORE
 from shootdown.conform.qemu.sides import MODES, on_machine
 from shootdown.machine.caches import Caches
+from shootdown.machine.plain import Plain
 from shootdown.machine.x86 import Machine
 
 BROADCASTS = {"invlpgb", "invlpgb_context", "invlpgb_nonglobals", "tlbsync"}
@@ -16,7 +17,7 @@ METHODS = {
     name
     for part in (Caches, Machine)
     for name, member in vars(part).items()
-    if inspect.isroutine(member) and name[0] != "_"
+    if inspect.isroutine(member) and name[0] != "_" and name not in vars(Plain)
 }
 
 

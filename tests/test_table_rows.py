@@ -9,7 +9,7 @@ from shootdown.cli.output import WIDTH
 from shootdown.mm.fault_handler import FaultHandler
 from shootdown.optimized.policies import RULES
 from shootdown.optimized.policy import Policy
-from shootdown.optimized.policy_source import LoadedPolicy, load_policy
+from shootdown.policy.source import LoadedPolicy, load_policy
 from shootdown.table.cubes import cubes_of, words_of
 from shootdown.table.need import YES
 from shootdown.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row, flushes, table_of

@@ -10,7 +10,7 @@ from shootdown.fuzz.campaign.plan import Limits, Sighted
 from shootdown.fuzz.campaign.triage import Triage
 from shootdown.fuzz.engines.registry import ENGINES, drive
 from shootdown.fuzz.engines.session import Session
-from shootdown.optimized.policy_source import LoadedPolicy, blamed
+from shootdown.policy.source import LoadedPolicy, blamed
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from shootdown.fuzz.campaign.messages import Broken
 from shootdown.machine.registry import DEFAULT_MACHINE
-from shootdown.optimized.policy_source import LoadedPolicy
+from shootdown.policy.source import LoadedPolicy
 from shootdown.store import Ending, Minimum, Totals
 
 

@@ -14,7 +14,7 @@ from shootdown.fuzz.campaign.triage import Triage
 from shootdown.fuzz.engines.registry import ENGINES, drive
 from shootdown.fuzz.engines.session import Finished, Session
 from shootdown.machine.registry import machine_named
-from shootdown.optimized.policy_source import LoadedPolicy, PolicyError, blame, load_policy
+from shootdown.policy.source import LoadedPolicy, PolicyError, blame, load_policy
 from shootdown.scenario import Scenario, render
 
 BEAT_SECONDS: Final = 0.1

@@ -14,9 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
 
+from shootdown.kernel.policy import is_kernel_text, kernel_policy
+from shootdown.kernel.text import KernelError
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import NeedFlush, Policy
-from shootdown.optimized.policy_check import what_is_wrong
+from shootdown.policy.check import what_is_wrong
 from shootdown.system.user_error import UserError
 
 GROUP: Final = "shootdown.policies"
@@ -50,7 +52,12 @@ PolicyLike: TypeAlias = str | Path | Policy | LoadedPolicy | NeedFlush
 
 
 def load_policy(spec: str) -> LoadedPolicy:
-    """Return the policy of that name, or that the Python file at that path defines. Error: PolicyError."""
+    """Return the policy of that name, or that the Python file or the kernel's text at that path defines.
+
+    Error: PolicyError.
+    """
+    if is_kernel_text(spec):
+        return _from_kernel(spec)
     if is_path(spec):
         return _from_file(spec)
     if spec in REGISTRY:
@@ -89,8 +96,8 @@ def policy_of(given: PolicyLike) -> LoadedPolicy:
 
 
 def is_path(spec: str) -> bool:
-    """Return whether the words name a file rather than a policy."""
-    return spec.endswith(".py") or "/" in spec
+    """Return whether the words name a Python file rather than a policy."""
+    return not is_kernel_text(spec) and (spec.endswith(".py") or "/" in spec)
 
 
 def policy_names() -> list[str]:
@@ -163,6 +170,14 @@ def _from_file(spec: str) -> LoadedPolicy:
             raise PolicyError(f"{spec} defines neither POLICY nor needs_flush(old, new).")
     policy = _as_policy(given, spec, path.stem, inspect.getdoc(module))
     return LoadedPolicy(_with_its_own_name(policy, spec), spec, f"{spec}@{digest}")
+
+
+def _from_kernel(spec: str) -> LoadedPolicy:
+    try:
+        policy, digest = kernel_policy(spec)
+    except KernelError as error:
+        raise PolicyError(str(error)) from error
+    return LoadedPolicy(_as_policy(policy, spec, policy.name, None), spec, f"{spec}@{digest}")
 
 
 def _with_its_own_name(policy: Policy, where: str) -> Policy:

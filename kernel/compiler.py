@@ -1,0 +1,120 @@
+"""The C compiler of the machine, asked in a folder of its own, and a cache of what it has made."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from shootdown.kernel.text import KernelError
+
+_SECONDS: Final = 60
+"""A rule compiles in a tenth of a second, mm/mmu_gather.c in one; a text that takes longer is none of a kernel."""
+_ERROR: Final = re.compile(r"^(.*?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
+_UNDEFINED: Final = re.compile(r"undefined (?:reference to|symbol:) [`']?(\w+)")
+
+
+def compiler() -> str:
+    """Return the path of gcc. Errors: KernelError, when there is none."""
+    found = shutil.which("gcc")
+    if not found:
+        raise KernelError("The kernel's C is compiled with gcc, and there is none on this machine.")
+    return found
+
+
+@cache
+def compiler_version() -> str:
+    """Return what gcc says of itself."""
+    return _run([compiler(), "--version"], Path("/")).partition("\n")[0]
+
+
+def run_compiler(arguments: list[str], folder: Path) -> str:
+    """Return what gcc prints, in a folder.
+
+    Errors: KernelError, with the compiler's first complaint, which names the tree's file and line.
+    """
+    return _run([compiler(), *arguments], folder)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    # No variable of the user's may add a path or an option.
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": str(folder)}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise KernelError(f"gcc has not finished after {_SECONDS} s.") from None
+    except OSError as error:
+        raise KernelError(f"gcc cannot run: {error.strerror}.") from None
+    if done.returncode:
+        raise KernelError(_complaint(done.stderr))
+    return done.stdout
+
+
+def _complaint(printed: str) -> str:
+    error = _ERROR.search(printed)
+    if error:
+        return f"{error[1]}:{error[2]}: {error[3]}."
+    missing = _UNDEFINED.search(printed)
+    if missing:
+        return f"The text uses {missing[1]}, which is defined nowhere in it."
+    return f"gcc fails: {printed.strip().partition(chr(10))[0] or 'it says nothing'}."
+
+
+def cached(key: Mapping[str, str], name: str, make: Callable[[Path], None]) -> Path:
+    """Return the path of a file that `make` has put into a folder, now or in an earlier run with an equal key.
+
+    A build is complete or not there, whatever interrupts it, and any number of processes may want the same one.
+    Errors: KernelError, of `make`, and when the folder cannot be written.
+    """
+    digest = digest_of(key)
+    try:
+        root = _root()
+        folder = root / digest
+        if not (folder / name).exists():
+            with tempfile.TemporaryDirectory(dir=root, prefix="unfinished-") as unfinished:
+                build = Path(unfinished, digest)
+                build.mkdir()
+                make(build)
+                try:
+                    build.rename(folder)
+                except OSError:
+                    # Another process was faster, and its build is the same.
+                    if not (folder / name).exists():
+                        raise
+    except OSError as error:
+        where = error.filename or "the cache"
+        raise KernelError(f"{where} cannot be written: {error.strerror}.") from None
+    return folder / name
+
+
+def digest_of(key: Mapping[str, str]) -> str:
+    """Return 16 hexadecimal digits that are the same for equal keys alone."""
+    digest = hashlib.sha256()
+    for name, content in sorted(key.items()):
+        for part in (name, content):
+            encoded = part.encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()[:16]
+
+
+def _root() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    root = base / "shootdown" / "kernel"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return root

@@ -1,0 +1,235 @@
+"""The need-flush rule of a kernel's text: the functions themselves, cut out with all that they use, and compiled.
+
+Nothing of the text is rewritten. What a function uses is looked up by its name: in kernel/shim/rule.h, then in the
+tree's headers, and, for a file that stands alone, in kernel/shim/bits.h.
+"""
+
+import ctypes
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from shootdown.kernel.compiler import cached, compiler_version, run_compiler
+from shootdown.kernel.directives import harmless, refuse_code
+from shootdown.kernel.items import Item, items_in
+from shootdown.kernel.text import MAKEFILE, RULE_HEADER, KernelError, Text, release_of
+
+HEADERS: Final = (
+    "include/uapi/linux/const.h",
+    "include/vdso/const.h",
+    "include/vdso/bits.h",
+    "include/vdso/page.h",
+    "arch/x86/include/asm/page_types.h",
+    "arch/x86/include/asm/page_64_types.h",
+    "arch/x86/include/asm/pgtable_64_types.h",
+    "arch/x86/include/asm/pgtable_types.h",
+    "arch/x86/include/asm/pgtable-invert.h",
+    "arch/x86/include/asm/pgtable.h",
+    RULE_HEADER,
+)
+"""Where a rule of x86-64 and what it uses are defined, in the order in which the kernel includes them."""
+
+CONFIGURATION: Final = (
+    "64BIT",
+    "X86",
+    "X86_64",
+    "X86_PAE_OFF",
+    "X86_5LEVEL",
+    "SMP",
+    "MMU",
+    "X86_INTEL_MEMORY_PROTECTION_KEYS",
+    "ARCH_HAS_PKEYS",
+    "MEM_SOFT_DIRTY",
+    "HAVE_ARCH_SOFT_DIRTY",
+    "HAVE_ARCH_USERFAULTFD_WP",
+    "PTE_MARKER_UFFD_WP",
+    "TRANSPARENT_HUGEPAGE",
+    "NUMA_BALANCING",
+    "X86_USER_SHADOW_STACK",
+    "PGTABLE_HAS_HUGE_LEAVES",
+)
+"""Options of a kernel's configuration that are set; all others are not, paravirtualization among them."""
+_VALUES: Final = {
+    "PGTABLE_LEVELS": "5",
+    "PAGE_SHIFT": "12",
+    "PHYSICAL_START": "0x1000000",
+    "PHYSICAL_ALIGN": "0x200000",
+}
+
+PTE_RULES: Final = ("pte_needs_flush", "pte_may_need_flush")
+PMD_RULES: Final = ("huge_pmd_needs_flush", "huge_pmd_may_need_flush")
+"""What kernels and patches call the rule for an entry of 4 KiB, and for a huge PMD."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A compiled rule.
+
+    `needs_flush` and `huge_needs_flush` are functions of two entries; the latter is None where the text has no rule for
+    a huge PMD. `places` has, for each function of the text that takes part, its file and line there.
+    `release` is the kernel's, as its Makefile has it, or else a word for where the text is.
+    `digest` is equal for equal text, configuration, shim and compiler.
+    """
+
+    needs_flush: "Function"
+    huge_needs_flush: "Function | None"
+    places: dict[str, str]
+    release: str
+    digest: str
+
+
+class Function:
+    """A function of the text, called with two entries."""
+
+    def __init__(self, library: ctypes.CDLL, name: str, text_name: str) -> None:
+        self.__name__ = text_name
+        self._call = getattr(library, name)
+        self._call.argtypes = (ctypes.c_uint64, ctypes.c_uint64)
+        self._call.restype = ctypes.c_bool
+
+    def __call__(self, old: int, new: int) -> bool:
+        """Return whether replacing the entry needs a flush."""
+        answer: bool = self._call(old, new)
+        return answer
+
+
+def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
+    """Return the rule of a text, compiled by gcc or taken from the cache.
+
+    `debug_vm`: as a kernel that is built with CONFIG_DEBUG_VM, where a bit that is in no list needs a flush.
+    Errors: KernelError, when the text has no rule, or one that does not compile, or that could do more than decide.
+    """
+    found = text.read([MAKEFILE, *HEADERS])
+    release = release_of(found.pop(MAKEFILE, "")) or text.word
+    if RULE_HEADER not in found:
+        raise KernelError(f"{text.word} has no {RULE_HEADER}, where the need-flush rule of x86 is.")
+    sources = {name: harmless(content, name) for name, content in found.items()}
+    shim = {
+        name: harmless(files("shootdown.kernel").joinpath("shim", name).read_text(), name)
+        for name in ("rule.h", "bits.h")
+    }
+    key = {
+        **sources,
+        **shim,
+        "debug_vm": str(debug_vm),
+        "compiler": compiler_version(),
+        "driver": _DRIVER,
+    }
+
+    def make(folder: Path) -> None:
+        _build(folder, sources, shim, debug_vm=debug_vm)
+
+    library = cached(key, "rule.so", make)
+    made = json.loads((library.parent / "rule.json").read_text())
+    loaded = ctypes.CDLL(str(library))
+    huge = Function(loaded, "shootdown_huge_pmd", made["pmd"]) if made["pmd"] else None
+    return Rule(
+        Function(loaded, "shootdown_pte", made["pte"]),
+        huge,
+        made["places"],
+        release,
+        library.parent.name,
+    )
+
+
+_DRIVER: Final = """
+__attribute__((visibility("default"))) _Bool {symbol}(unsigned long old, unsigned long new)
+{{
+	return {function}(({type}){{ old }}, ({type}){{ new }});
+}}
+"""
+_OPTIONS: Final = (
+    "-std=gnu11",
+    "-O2",
+    "-w",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-nostdinc",
+    "-nostdlib",
+    "-fno-builtin",
+)
+
+
+def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug_vm: bool) -> None:
+    ours = {
+        name
+        for item in _preprocessed(folder, {"rule.h": shim["rule.h"]}, debug_vm=debug_vm)
+        for name in item.names
+    }
+    tree = _preprocessed(
+        folder, {name: sources[name] for name in HEADERS if name in sources}, debug_vm=debug_vm
+    )
+    bits = _preprocessed(folder, {"bits.h": shim["bits.h"]}, debug_vm=debug_vm)
+    defined: dict[str, list[Item]] = {}
+    names = {name for item in tree for name in item.names}
+    for item in (*(item for item in bits if not names.intersection(item.names)), *tree):
+        for name in item.names:
+            if name not in ours:
+                defined.setdefault(name, []).append(item)
+    pte = next((name for name in PTE_RULES if name in defined), "")
+    pmd = next((name for name in PMD_RULES if name in defined), "")
+    if not pte:
+        raise KernelError(f"{RULE_HEADER} has none of the functions {' and '.join(PTE_RULES)}.")
+    needed = _needed(defined, [pte, *filter(None, [pmd])], [*bits, *tree])
+    unit = [shim["rule.h"]]
+    for item in needed:
+        if item.file != "bits.h":
+            refuse_code(item.text, f"{item.file}:{item.line}: {item.names[0]}")
+        unit.append(f'#line {item.line} "{item.file}"\n{item.text}')
+    unit.append(
+        '#line 1 "driver"\n' + _DRIVER.format(symbol="shootdown_pte", function=pte, type="pte_t")
+    )
+    if pmd:
+        unit.append(_DRIVER.format(symbol="shootdown_huge_pmd", function=pmd, type="pmd_t"))
+    (folder / "rule.c").write_text("".join(unit))
+    run_compiler(
+        [*_OPTIONS, *_options(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
+    )
+    places = {
+        item.names[0]: f"{item.file}:{item.line}"
+        for item in needed
+        if not item.macro
+        and "{" in item.text
+        and "typedef" not in item.text
+        and item.file != "bits.h"
+    }
+    (folder / "rule.json").write_text(json.dumps({"pte": pte, "pmd": pmd, "places": places}))
+    (folder / "rule.c").unlink()
+
+
+def _options(*, debug_vm: bool) -> list[str]:
+    chosen = [*CONFIGURATION, *(["DEBUG_VM"] if debug_vm else [])]
+    values = [f"-DCONFIG_{name}={value}" for name, value in _VALUES.items()]
+    return ["-undef", "-D__KERNEL__", *(f"-DCONFIG_{name}=1" for name in chosen), *values]
+
+
+def _preprocessed(folder: Path, sources: dict[str, str], *, debug_vm: bool) -> list[Item]:
+    """Return the items of files, one after the other, with the conditions decided by the configuration."""
+    unit = "".join(f'#line 1 "{name}"\n{content}\n' for name, content in sources.items())
+    (folder / "unit.c").write_text(unit)
+    printed = run_compiler(
+        ["-E", "-fdirectives-only", "-nostdinc", *_options(debug_vm=debug_vm), "unit.c"], folder
+    )
+    (folder / "unit.c").unlink()
+    return [item for item in items_in(printed) if item.file in sources]
+
+
+def _needed(defined: dict[str, list[Item]], wanted: list[str], order: Iterable[Item]) -> list[Item]:
+    """Return the items that the wanted names use, however indirectly, in the order of the text."""
+    taken: set[Item] = set()
+    seen: set[str] = set()
+    names = list(wanted)
+    while names:
+        name = names.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for item in defined.get(name, ()):
+            if item not in taken:
+                taken.add(item)
+                names.extend(item.uses())
+    return [item for item in order if item in taken]

@@ -1,0 +1,50 @@
+/*
+ * What a need-flush rule finds around it in a kernel, for a program: the configuration, types, and what is empty here.
+ * Each name of this file takes precedence over the tree's.
+ */
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef signed int s32;
+typedef signed long long s64;
+typedef unsigned long phys_addr_t;
+typedef unsigned long resource_size_t;
+typedef _Bool bool;
+enum { false, true };
+
+#define NULL ((void *)0)
+#define inline __inline__
+#define __always_inline __inline__
+#define __attribute_const__
+#define __pure
+#define __must_check
+#define __maybe_unused
+#define __force
+#define likely(x) (x)
+#define unlikely(x) (x)
+#define READ_ONCE(x) (x)
+#define __KERNEL_ENABLED_1 0,
+#define __KERNEL_SECOND(ignored, value, ...) value
+#define __KERNEL_IS(value) __KERNEL_IS_(value)
+#define __KERNEL_IS_(value) __KERNEL_IS__(__KERNEL_ENABLED_##value)
+#define __KERNEL_IS__(one_or_junk) __KERNEL_SECOND(one_or_junk 1, 0, 0)
+#define IS_ENABLED(option) __KERNEL_IS(option)
+#define IS_BUILTIN(option) __KERNEL_IS(option)
+extern void __shootdown_build_bug(void) __attribute__((error("a BUILD_BUG_ON of the tree")));
+#define BUILD_BUG_ON(condition) do { if (condition) __shootdown_build_bug(); } while (0)
+#define BUILD_BUG_ON_MSG(condition, message) BUILD_BUG_ON(condition)
+#define BUILD_BUG() __shootdown_build_bug()
+
+/* A warning says that the text has met what it does not expect; in a rule it decides nothing. */
+#define WARN_ON(condition) ({ (!!(condition)); })
+#define WARN_ON_ONCE(condition) WARN_ON(condition)
+#define VM_WARN_ON(condition) WARN_ON(condition)
+#define VM_WARN_ON_ONCE(condition) WARN_ON(condition)
+#define VM_BUG_ON(condition) ((void)(condition))
+
+/* Processors here have every feature that an entry may show. */
+#define cpu_feature_enabled(feature) 1
+#define boot_cpu_has(feature) 1
+#define static_cpu_has(feature) 1
+#define sme_me_mask 0UL

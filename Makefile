@@ -116,7 +116,7 @@ layers: venv ## import-linter: an import runs down only
 	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }; echo "$$report" | tail -n 1
 
 # The sources that are compiled; shootdown/form.py runs them as they are once they are newer than the compiled form.
-SOURCES := $(wildcard $(addsuffix /*.py,contract fuzz fuzz/* machine machine/* mm optimized optimized/* prove reference run scenario))
+SOURCES := $(wildcard $(addsuffix /*.py,contract fuzz fuzz/* machine machine/* mm optimized optimized/* prove reference run run/* scenario))
 
 .PHONY: compile
 compile: .compiled/sources.txt ## compile the models: twice as fast and more, from then on (a minute; needs a C compiler)
@@ -132,6 +132,10 @@ compiled-if-possible: venv
 	else \
 	    echo 'There is no C compiler: the models run interpreted, at about half the speed.' >&2; \
 	fi
+
+.PHONY: trees
+trees: venv ## kernel trees for the tests into .trees/, from Debian's linux-source packages (several minutes; needs apt)
+	@$(BIN)/python -m building.trees .trees
 
 .PHONY: wheel
 wheel: venv ## build a wheel into dist/

@@ -16,6 +16,7 @@ from shootdown.kernel.text import KernelError
 _SECONDS: Final = 60
 """A rule compiles in a tenth of a second, mm/mmu_gather.c in one; a text that takes longer is none of a kernel."""
 _ERROR: Final = re.compile(r"^(.*?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
+_EXPANSION: Final = re.compile(r"^(.*?):(\d+):(?:\d+:)? note: in expansion of macro", re.MULTILINE)
 _UNDEFINED: Final = re.compile(r"undefined (?:reference to|symbol:) [`']?(\w+)")
 
 
@@ -68,7 +69,10 @@ def _run(command: list[str], folder: Path) -> str:
 def _complaint(printed: str) -> str:
     error = _ERROR.search(printed)
     if error:
-        return f"{error[1]}:{error[2]}: {error[3]}."
+        # A macro of the shim is expanded somewhere in the tree, and that is the place.
+        outer = _EXPANSION.findall(printed[error.end() :].partition("error:")[0])
+        file, line = outer[-1] if outer else (error[1], error[2])
+        return f"{file}:{line}: {error[3]}."
     missing = _UNDEFINED.search(printed)
     if missing:
         return f"The text uses {missing[1]}, which is defined nowhere in it."

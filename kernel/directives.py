@@ -17,8 +17,9 @@ _READS: Final = re.compile(
     r"^[ \t]*(?:#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed|pragma|ident|line|\d)\b.*$",
     re.MULTILINE,
 )
+_ASKS: Final = re.compile(r"\b__has_(?:include(?:_next)?|embed)\b")
 _REFUSED: Final = re.compile(
-    r"\b(asm|__asm|__asm__|_Pragma|__has_include|__has_include_next|__has_embed|constructor|__constructor__"
+    r"\b(asm|__asm|__asm__|_Pragma|constructor|__constructor__"
     r"|destructor|__destructor__|ifunc|__ifunc__|section|__section__|alias|__alias__)\b"
 )
 
@@ -33,6 +34,9 @@ def harmless(content: str, name: str) -> str:
     content = _TOKENS.sub(_without_comment, content)
     if "/*" in _TOKENS.sub("", content):
         raise KernelError(f"{name}: a comment does not end.")
+    asks = _ASKS.search(content)
+    if asks:
+        raise KernelError(f"{name} uses {asks[0]}, which looks for files.")
     return _READS.sub("", content)
 
 
@@ -44,7 +48,7 @@ def refuse_code(text: str, where: str) -> None:
 
 
 def _joined(lines: str) -> str:
-    return _SPLICE.sub(" ", lines) + "\n" * len(_SPLICE.findall(lines))
+    return _SPLICE.sub("", lines) + "\n" * len(_SPLICE.findall(lines))
 
 
 def _without_comment(token: re.Match[str]) -> str:

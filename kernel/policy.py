@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown.kernel.rule import Rule, rule_of
-from shootdown.kernel.text import KernelError, text_at
+from shootdown.kernel.text import KernelError, shown, text_at
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import Policy
 
@@ -30,7 +30,9 @@ def rule_at(spec: str) -> Rule:
     try:
         where = Path(path).expanduser()
     except RuntimeError:
-        raise KernelError(f"{path} names the home of nobody who is known here.") from None
+        raise KernelError(
+            f"{shown(Path(path))} names the home of nobody who is known here."
+        ) from None
     return rule_of(text_at(where), debug_vm=debug_vm)
 
 

@@ -175,7 +175,7 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
     if not pte:
         raise KernelError(f"{RULE_HEADER} has none of the functions {' and '.join(PTE_RULES)}.")
     needed = _needed(defined, [pte, *filter(None, [pmd])], [*bits, *tree])
-    unit = [shim["rule.h"]]
+    unit = ['#line 1 "rule.h"\n' + shim["rule.h"]]
     for item in needed:
         if item.file != "bits.h":
             refuse_code(item.text, f"{item.file}:{item.line}: {item.names[0]}")
@@ -192,10 +192,8 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
     places = {
         item.names[0]: f"{item.file}:{item.line}"
         for item in needed
-        if not item.macro
-        and "{" in item.text
-        and "typedef" not in item.text
-        and item.file != "bits.h"
+        if item.file != "bits.h"
+        and (item.names[0] in (pte, pmd) or (not item.macro and "(" in item.text.partition("{")[0]))
     }
     (folder / "rule.json").write_text(json.dumps({"pte": pte, "pmd": pmd, "places": places}))
     (folder / "rule.c").unlink()

@@ -47,17 +47,22 @@ def text_at(path: Path) -> Text:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        raise KernelError(f"{path} cannot be read: {_reason(error)}.") from None
+        raise KernelError(f"{shown(path)} cannot be read: {_reason(error)}.") from None
     if stat.S_ISDIR(mode):
         return Tree(path)
     if not stat.S_ISREG(mode):
-        raise KernelError(f"{path} is neither a folder nor a file.")
+        raise KernelError(f"{shown(path)} is neither a folder nor a file.")
     try:
         if tarfile.is_tarfile(path):
             return Archive(path)
     except OSError as error:
-        raise KernelError(f"{path} cannot be read: {_reason(error)}.") from None
+        raise KernelError(f"{shown(path)} cannot be read: {_reason(error)}.") from None
     return File(path)
+
+
+def shown(path: Path) -> str:
+    """Return a path on one line."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(path))
 
 
 class Tree:
@@ -91,12 +96,12 @@ class Tree:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
             with open(os.open(last, flags, dir_fd=folders[-1]), "rb") as file:  # noqa: PTH123 - a descriptor
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise KernelError(f"{self.path}: {name} is no regular file.")
-                return _decoded(file.read(LARGEST_FILE + 1), f"{self.path}: {name}")
+                    raise KernelError(f"{shown(self.path)}: {name} is no regular file.")
+                return _decoded(file.read(LARGEST_FILE + 1), f"{shown(self.path)}: {name}")
         except FileNotFoundError:
             return None
         except OSError as error:
-            message = f"{self.path}: {name} cannot be read: {_reason(error)}."
+            message = f"{shown(self.path)}: {name} cannot be read: {_reason(error)}."
             raise KernelError(message) from None
         finally:
             for folder in folders:
@@ -120,12 +125,12 @@ class Archive:
                 for member in archive:
                     seen += member.size
                     if seen > LARGEST_ARCHIVE:
-                        raise KernelError(f"{self.path} unpacks to more than 4 GiB.")
+                        raise KernelError(f"{shown(self.path)} unpacks to more than 4 GiB.")
                     name = member.name.removeprefix("./")
                     inner = name if name in wanted else name.partition("/")[2]
                     if inner not in wanted or inner in found:
                         continue
-                    where = f"{self.path}: {member.name}"
+                    where = f"{shown(self.path)}: {member.name}"
                     file = archive.extractfile(member) if member.isreg() else None
                     if file is None:
                         raise KernelError(f"{where} is no regular file.")
@@ -133,7 +138,7 @@ class Archive:
                     if len(found) == len(wanted):
                         break
         except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-            raise KernelError(f"{self.path} cannot be unpacked: {_reason(error)}.") from None
+            raise KernelError(f"{shown(self.path)} cannot be unpacked: {_reason(error)}.") from None
         return found
 
 
@@ -152,7 +157,7 @@ class File:
             with self.path.open("rb") as file:
                 content = _decoded(file.read(LARGEST_FILE + 1), str(self.path))
         except OSError as error:
-            raise KernelError(f"{self.path} cannot be read: {_reason(error)}.") from None
+            raise KernelError(f"{shown(self.path)} cannot be read: {_reason(error)}.") from None
         return {RULE_HEADER: _new_side(content)}
 
 

@@ -80,24 +80,31 @@ def v3_huge(old: int, new: int) -> bool:
     return v3(old, new, ignore_accessed=False)
 
 
+LEAF_SIZE: Final = 1 << 21
+"""Bytes that a leaf of a PMD maps."""
 FLUSH_ON_CLEAR: Final = DIRTY | PRESENT | ACCESSED
 FLUSH_ON_CHANGE: Final = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY | NX
 
 
-def _upstream(old: int, new: int, software: int, *, ignore_accessed: bool) -> bool:
-    """pte_needs_flush as merged: flush on clearing D, P (A), and on any change of a right or attribute.
+def _upstream(old: int, new: int, software: int, *, huge: bool) -> bool:
+    """pte_needs_flush as merged: flush on clearing D, P (A of a huge PMD), and on any change of a right or attribute.
 
     A change of a bit that is in no list needs no flush in a production build and warns in a debug build
     (CONFIG_DEBUG_VM); the production build is modelled.
     """
     if not old & PRESENT:
         return False
-    if (old ^ new) & PFN_MASK:
+    if (old ^ new) & PFN_MASK and (not huge or _pmd_pfn(old) != _pmd_pfn(new)):
         return True
     difference = (old ^ new) & ~software
-    if ignore_accessed:
+    if not huge:
         difference &= ~ACCESSED
     return bool(difference & (old & FLUSH_ON_CLEAR | FLUSH_ON_CHANGE))
+
+
+def _pmd_pfn(pmd: int) -> int:
+    """Bits 13 to 20 of a leaf of 2 MiB are reserved, and no part of its frame number (pmd_pfn_mask)."""
+    return pmd & (PFN_MASK & -LEAF_SIZE if pmd & PSE else PFN_MASK)
 
 
 SOFTWARE_5_19: Final = SOFTWARE | BIT58
@@ -106,22 +113,22 @@ SOFTWARE_NEWEST: Final = SOFTWARE | BIT57 | BIT58
 
 def linux_5_19(old: int, new: int) -> bool:
     """pte_needs_flush of v5.19 (c9fe66560bf2): RW and NX flush in either direction, which avoids spurious faults."""
-    return _upstream(old, new, SOFTWARE_5_19, ignore_accessed=True)
+    return _upstream(old, new, SOFTWARE_5_19, huge=False)
 
 
 def linux_5_19_huge(old: int, new: int) -> bool:
     """huge_pmd_needs_flush of v5.19 (4f83145721f3): clearing ACCESSED counts."""
-    return _upstream(old, new, SOFTWARE_5_19, ignore_accessed=False)
+    return _upstream(old, new, SOFTWARE_5_19, huge=True)
 
 
 def linux(old: int, new: int) -> bool:
     """pte_needs_flush, newest text: as v5.19, with SAVED_DIRTY among the software bits (since v6.6)."""
-    return _upstream(old, new, SOFTWARE_NEWEST, ignore_accessed=True)
+    return _upstream(old, new, SOFTWARE_NEWEST, huge=False)
 
 
 def linux_huge(old: int, new: int) -> bool:
     """huge_pmd_needs_flush, newest text."""
-    return _upstream(old, new, SOFTWARE_NEWEST, ignore_accessed=False)
+    return _upstream(old, new, SOFTWARE_NEWEST, huge=True)
 
 
 def minimal_exec_check(old: int, new: int) -> bool:

@@ -237,7 +237,7 @@ def test_names_exist(name: str) -> None:
     known |= set(kinds.SWITCHES)
     slugs = {word for word in re.findall(r"`([^`\n]+)`", text) if SLUG.fullmatch(word)}
     verdicts = set(re.findall(r"\b(?:C[1-7]|cost) ([a-z]+(?:-[a-z]+)+)\b", text))
-    policies = set(re.findall(r"--policy[ =]([a-z][a-z0-9.-]*)(?![\w.])", text))
+    policies = set(re.findall(r"--policy[ =]([a-z][a-z0-9.-]*)(?![\w.:-])", text))
     policies |= set(re.findall(r"^expect (\S+)", text, re.MULTILINE))
     own = {word for word in policies if word.endswith(".py")}
 

@@ -1,7 +1,7 @@
 """`shootdown agree`: where two policies decide, flush and show differently."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import click
@@ -62,6 +62,9 @@ def command(one: str, other: str, *, number: int, seed: int, as_json: bool) -> i
     The exit code is 1 when they differ.
     """
     loaded = [load_policy(one), load_policy(other)]
+    if loaded[0].name == loaded[1].name:
+        # Two states of one tree, say.
+        loaded = [replace(each, policy=replace(each.policy, name=each.spec)) for each in loaded]
     with blamed(loaded[0]), blamed(loaded[1]):
         agreement = agreement_of(loaded[0].policy, loaded[1].policy)
         compared = _run(loaded, number, seed)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from shootdown.evidence.pauses import MissedPause
-from shootdown.evidence.skip import guilty_skip
+from shootdown.evidence.skip import branch_of, guilty_skip
 from shootdown.evidence.trace import Fill, Trace, TracedStep, pages_of
 from shootdown.evidence.trace_run import trace_run
 from shootdown.machine.caches import GLOBAL_TAG, TAG_MASK
@@ -77,6 +77,7 @@ class Explanation:
 
     Times are step numbers from 1; `operations[i]` is record i of the scenario without CPU and pause. A record that was
     to pause and did not is among `missed_pauses`.
+    `skipped_at` is the line of the rule that has decided about the skipped change, of a rule that can tell.
     The fields from `page` on are empty unless the run was illegal; the rule "cost" is about no page.
     """
 
@@ -94,6 +95,7 @@ class Explanation:
     page: str = ""
     access: str = ""
     skipped_change: str = ""
+    skipped_at: str = ""
     history: tuple[Version, ...] = ()
     cached: tuple[Cached, ...] = ()
     open_operations: tuple[OpenOperation, ...] = ()
@@ -153,6 +155,7 @@ def explain(
         skipped_change=f"{flags.describe_entry(old)} -> {flags.describe_entry(new)}"
         if told.skip
         else "",
+        skipped_at=branch_of(policy, old, new) if told.skip else "",
         history=_history(told, outcome, violation, trace),
         cached=_cached(told, outcome, violation, trace),
     )

@@ -93,6 +93,8 @@ def _evidence(told: Explanation) -> list[str]:
     lines = ["", f"Guilty skip: {told.skip or 'none'}"]
     if told.skipped_change:
         lines += _wrap(f"  {told.skipped_change}, left unflushed")
+    if told.skipped_at:
+        lines += _wrap(f"  decided at {told.skipped_at}")
     if told.history:
         lines += ["", f"Values of page {told.page}, and whether an access may still see them:"]
         lines += columns(

@@ -3,8 +3,11 @@
 Its slug is part of a finding's identity, so it is made of stable words only: the operation and the flags that changed.
 """
 
-from shootdown.machine.entry import DIRTY, NX, PFN_MASK, PKEY, PRESENT, RW, USER
+from collections.abc import Callable
+
+from shootdown.machine.entry import DIRTY, NX, PFN_MASK, PKEY, PRESENT, PSE, RW, USER
 from shootdown.mm import flags
+from shootdown.optimized.policy import Policy
 from shootdown.run.execute import Outcome
 from shootdown.run.oracle import NO_SKIP
 from shootdown.scenario import kinds
@@ -43,3 +46,10 @@ def takes_away(old: int, new: int) -> bool:
     if not new & PRESENT or (old ^ new) & (PFN_MASK | PKEY):
         return True
     return bool(old & ~new & (RW | USER | DIRTY) or new & ~old & NX)
+
+
+def branch_of(policy: Policy, old: int, new: int) -> str:
+    """Return the line of the policy's rule that decides about a change, "" for a rule that cannot tell."""
+    huge = policy.huge_needs_flush if old & PSE else None
+    branch: Callable[[int, int], str] | None = getattr(huge or policy.needs_flush, "branch", None)
+    return branch(old, new) if branch else ""

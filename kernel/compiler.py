@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -77,6 +77,17 @@ def _complaint(printed: str) -> str:
     if missing:
         return f"The text uses {missing[1]}, which is defined nowhere in it."
     return f"gcc fails: {printed.strip().partition(chr(10))[0] or 'it says nothing'}."
+
+
+def places_of(library: Path, addresses: Sequence[int]) -> list[tuple[str, str]]:
+    """Return the function and the place, as `file:line`, of addresses in a library; [] without addr2line."""
+    tool = shutil.which("addr2line")
+    if not tool or not addresses:
+        return []
+    command = [tool, "-f", "-e", str(library), *map(hex, addresses)]
+    printed = _run(command, library.parent).splitlines()
+    places = [line.partition(" ")[0].removeprefix("./") for line in printed[1::2]]
+    return list(zip(printed[::2], places, strict=True))
 
 
 def cached(key: Mapping[str, str], name: str, make: Callable[[Path], None]) -> Path:

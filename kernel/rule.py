@@ -4,7 +4,6 @@ Nothing of the text is rewritten. What a function uses is looked up by its name:
 tree's headers, and, for a file that stands alone, in kernel/shim/bits.h.
 """
 
-import ctypes
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 
 from shootdown.kernel.compiler import cached, compiler_version, run_compiler
 from shootdown.kernel.directives import harmless, refuse_code
+from shootdown.kernel.function import TRACE, TRACED, Function
 from shootdown.kernel.items import Item, items_in
 from shootdown.kernel.text import MAKEFILE, RULE_HEADER, KernelError, Text, release_of
 
@@ -74,26 +74,11 @@ class Rule:
     `digest` is equal for equal text, configuration, shim and compiler.
     """
 
-    needs_flush: "Function"
-    huge_needs_flush: "Function | None"
+    needs_flush: Function
+    huge_needs_flush: Function | None
     places: dict[str, str]
     release: str
     digest: str
-
-
-class Function:
-    """A function of the text, called with two entries."""
-
-    def __init__(self, library: ctypes.CDLL, name: str, text_name: str) -> None:
-        self.__name__ = text_name
-        self._call = getattr(library, name)
-        self._call.argtypes = (ctypes.c_uint64, ctypes.c_uint64)
-        self._call.restype = ctypes.c_bool
-
-    def __call__(self, old: int, new: int) -> bool:
-        """Return whether replacing the entry needs a flush."""
-        answer: bool = self._call(old, new)
-        return answer
 
 
 def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
@@ -116,18 +101,32 @@ def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
         **shim,
         "debug_vm": str(debug_vm),
         "compiler": compiler_version(),
-        "driver": _DRIVER,
+        # How it is cut and compiled.
+        "builder": Path(__file__).read_text() + TRACE,
     }
 
     def make(folder: Path) -> None:
         _build(folder, sources, shim, debug_vm=debug_vm)
 
+    def trace() -> Path:
+        return cached({**key, "traced": "yes"}, "traced.so", make_traced)
+
+    def make_traced(folder: Path) -> None:
+        unit = (library.parent / "rule.c").read_text() + TRACE
+        (folder / "traced.c").write_text(unit)
+        run_compiler(
+            [*_OPTIONS, *_options(debug_vm=debug_vm), f"-ffile-prefix-map={folder}=.", *TRACED],
+            folder,
+        )
+
     library = cached(key, "rule.so", make)
     made = json.loads((library.parent / "rule.json").read_text())
-    loaded = ctypes.CDLL(str(library))
-    huge = Function(loaded, "shootdown_huge_pmd", made["pmd"]) if made["pmd"] else None
+    header = sources[RULE_HEADER]
+    huge = None
+    if made["pmd"]:
+        huge = Function(library, "shootdown_huge_pmd", made["pmd"], header, trace)
     return Rule(
-        Function(loaded, "shootdown_pte", made["pte"]),
+        Function(library, "shootdown_pte", made["pte"], header, trace),
         huge,
         made["places"],
         release,
@@ -196,7 +195,6 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
         and (item.names[0] in (pte, pmd) or (not item.macro and "(" in item.text.partition("{")[0]))
     }
     (folder / "rule.json").write_text(json.dumps({"pte": pte, "pmd": pmd, "places": places}))
-    (folder / "rule.c").unlink()
 
 
 def _options(*, debug_vm: bool) -> list[str]:

@@ -143,6 +143,20 @@ def test_a_build_bug_is_an_error(tmp_path: Path) -> None:
         rule_of(text_at(tmp_path))
 
 
+def test_the_line_that_decides(tmp_path: Path) -> None:
+    """A decision is attributed to the line of the innermost function of the rule that has made it."""
+    rule = rule_of(text_at(tree(tmp_path))).needs_flush
+
+    assert rule.branch(0, PAGE) == f"{HEADER}:{rule_line('return false')}"
+    assert rule.branch(PAGE, PAGE) == f"{HEADER}:{rule_line('return (old ^ new)')}"
+
+
+def rule_line(words: str) -> int:
+    """The number of the rule's line that has the words."""
+    (number,) = [at for at, line in enumerate(RULE.splitlines(), 1) if words in line]
+    return number
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -32,9 +32,15 @@ enum { false, true };
 #define IS_ENABLED(option) __KERNEL_IS(option)
 #define IS_BUILTIN(option) __KERNEL_IS(option)
 extern void __shootdown_build_bug(void) __attribute__((error("a BUILD_BUG_ON of the tree")));
+#ifdef SHOOTDOWN_TRACED
+/* Without optimization no condition is known to be false; it has been checked before. */
+#define BUILD_BUG_ON(condition) do { } while (0)
+#define BUILD_BUG() do { } while (0)
+#else
 #define BUILD_BUG_ON(condition) do { if (condition) __shootdown_build_bug(); } while (0)
-#define BUILD_BUG_ON_MSG(condition, message) BUILD_BUG_ON(condition)
 #define BUILD_BUG() __shootdown_build_bug()
+#endif
+#define BUILD_BUG_ON_MSG(condition, message) BUILD_BUG_ON(condition)
 
 /* A warning says that the text has met what it does not expect; in a rule it decides nothing. */
 #define WARN_ON(condition) ({ (!!(condition)); })

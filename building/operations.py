@@ -5,11 +5,12 @@ from shootdown.mm.operations import OPERATIONS
 
 HEAD = """# Operations
 
-What a CPU can begin in a scenario, as each operation declares itself beside its steps (`mm/declaration.py`).
+This page lists what a CPU can begin in a scenario; each operation is declared beside its steps (`mm/declaration.py`).
 `python -m building.operations` prints this page anew.
-Two of them overlap as their locks allow: one that holds mmap_lock for writing meets only those that hold none of it.
+Two of them can overlap if their locks allow it.
+One that holds mmap_lock for writing meets only operations that do not hold it at all.
 
-| operation | what it does | its pages and argument | runs in | holds of mmap_lock | finds something in |
+| operation | what it does | its pages and argument | runs in | holds mmap_lock | finds something in |
 | --- | --- | --- | --- | --- | --- |
 """
 

@@ -32,7 +32,7 @@ from shootdown.system.pace import paced
 from shootdown.system.unusable import Unusable
 
 POLICY: Final = "linux"
-"""Whose flushes the kernel's are compared with; what accesses show does not depend on it."""
+"""The policy whose flushes are compared with the kernel's; what accesses show does not depend on it."""
 
 
 @click.command("conform")
@@ -47,7 +47,7 @@ POLICY: Final = "linux"
     "parts",
     type=click.Choice([part.value for part in Part]),
     multiple=True,
-    help="Of --live only this part; all if not given.",
+    help="With --live: only this part; all parts if not given.",
 )
 @click.option(
     "--for",
@@ -61,15 +61,15 @@ POLICY: Final = "linux"
 @click.option(
     "--rounds",
     type=click.IntRange(1),
-    help="Rounds of each race; a third of the time if not given.",
+    help="Rounds of each race; if not given, the races get a third of the time.",
 )
 @click.option(
     "--mode",
     type=click.Choice([*MODES, BOTH]),
-    help="Of --machine: all may have been dropped, exactly one outcome, or both (the default).",
+    help="With --machine: any entry may have been dropped, there is exactly one outcome, or both (the default).",
 )
 @click.option(
-    "--first", type=click.IntRange(0), help="Of --machine: the number of the first sequence."
+    "--first", type=click.IntRange(0), help="With --machine: the number of the first sequence."
 )
 @click.option("--seed", type=click.IntRange(0, 2**62), help="Repeats a comparison's choices.")
 @db_option
@@ -118,7 +118,7 @@ def command(
     stream = sys.stderr if as_json else sys.stdout
 
     def write(line: str) -> None:
-        # Without standard error there is nobody to tell; print() would take standard output.
+        # Without standard error nothing can be told; print() would use standard output.
         if not quiet and stream is not None:
             print(line, file=stream, flush=True)
 
@@ -199,7 +199,7 @@ def _qemu(
 def _live(
     parts: list[Part], limits: Limits, seed: int, db: str, write: Callable[[str], None]
 ) -> tuple[Result, StoreError | None]:
-    """Return what was compared, and why not all of it is in the database."""
+    """Return what was compared, and the reason why not all of it is in the database."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         raise Unusable(f"this is {platform.system()} on {platform.machine()}, not Linux on x86-64.")
     here = host()

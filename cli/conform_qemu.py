@@ -33,9 +33,10 @@ def conform_qemu(
 ) -> int:
     """Compare until a limit or `stop`, print the report, and return the exit code.
 
-    `mode` is "exact", "may-drop" or "both"; the sequences are `first`, `first` + 1, ... of the seed.
-    `store` is given each disagreement when it is found, and at the end the result. Error: Unusable, before anything is
-    printed, when there is no unicorn; MmuError.
+    `mode`: "exact", "may-drop" or "both".
+    `first`: the number of the first sequence of the seed; `first` + 1, ... follow.
+    `store`: it is called with each disagreement when it is found, and at the end with the result.
+    Errors: Unusable, before anything is printed, when there is no unicorn; MmuError.
     """
     stream = sys.stderr if as_json else sys.stdout
     comparison = run(seed, seconds=seconds, sequences=sequences, mode=mode, first=first)
@@ -89,7 +90,9 @@ def closing(result: Result) -> list[str]:
     for name, known in DROPS.items():
         if result.explained[name]:
             lines.append(_item(f"{name}, {result.explained[name]:,}: {_says(known)}"))
-    lines.append("What QEMU does less than the manual demands, made good before it is compared:")
+    lines.append(
+        "Where QEMU does less than the manual demands; the comparison makes up for it first:"
+    )
     lines += [
         _item(f"{name}: {_says(known)}") for name, known in REPAIRED.items() if not known.permitted
     ]

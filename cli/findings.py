@@ -121,7 +121,7 @@ def sql_command(statement: str, *, db: str, as_json: bool) -> None:
     "--format",
     "form",
     type=click.Choice(list(FORMATS)),
-    help=f"What is written; {next(iter(FORMATS))} if it is not given.",
+    help=f"The form that is written; {next(iter(FORMATS))} if it is not given.",
 )
 @click.option("--output", "path", metavar="FILE", help="Write to a file, not standard output.")
 @selection_options
@@ -138,7 +138,7 @@ def export_command(
 ) -> None:
     """Write findings in a form for other programs; a single one as text is a scenario file that can be replayed.
 
-    --json is --format json: one array, as of `findings list --json`.
+    --json means --format json: one array, as `findings list --json` prints it.
     """
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form} exclude each other.")

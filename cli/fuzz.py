@@ -46,7 +46,7 @@ from shootdown.system.environment import default_name, fresh_seed
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeats a campaign's choices.")
 @click.option("--name", help="A name for the campaign that the database does not have yet.")
-@click.option("--resume", metavar="NAME", help="Go on with the stored corpus of a campaign.")
+@click.option("--resume", metavar="NAME", help="Continue with the stored corpus of a campaign.")
 @click.option(
     "--records",
     type=click.IntRange(1, 1024),
@@ -88,8 +88,8 @@ def command(
 ) -> int:
     """Run a campaign against a policy; it goes on after a finding, until a limit or Ctrl-C.
 
-    Everything is stored as it comes, so a campaign that is stopped or killed has lost nothing that it announced.
-    The exit code is 1 when something illegal was found.
+    Everything is stored as soon as it is found, so a campaign that is stopped or killed loses nothing that it
+    announced. The exit code is 1 when something illegal was found.
     """
     if name is not None and not (name.isprintable() and name.strip()):
         raise click.UsageError("A campaign's name is printable and not empty.")

@@ -19,18 +19,22 @@ from shootdown.system.environment import draws
 @click.command("lockstep")
 @click.argument("file", required=False)
 @click.option(
-    "--random", "number", type=click.IntRange(1), help="That many random scenarios instead."
+    "--random", "number", type=click.IntRange(1), help="Run this many random scenarios instead."
 )
 @click.option("--policy", required=True, metavar="NAME|FILE", help="What to compare.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first one."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The seed of the first random scenario.",
 )
 @json_option
 def command(file: str | None, *, number: int | None, policy: str, seed: int, as_json: bool) -> int:
-    """Run every operation to completion under a policy and under the reference: both must show the same, and what the
-    calls allow by their arguments.
+    """Run every operation to completion under a policy and under the reference, and compare.
 
-    The exit code is 1 at the first scenario in which they do not.
+    Both must show the same, and it must be what the calls allow by their arguments.
+    The exit code is 1 at the first scenario that breaks this.
     """
     loaded = load_policy(policy)
     reference = reference_for(loaded.policy)

@@ -31,7 +31,7 @@ machine_option = click.option(
     type=click.Choice(MACHINES),
     default=DEFAULT_MACHINE,
     show_default=True,
-    help="What translates: the model of a processor, or QEMU's MMU (package unicorn).",
+    help="What translates addresses: the model of a processor, or QEMU's MMU (package unicorn).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -72,7 +72,7 @@ class Size(click.ParamType[int]):
 
 
 def chosen_machine(name: str) -> type[Machine]:
-    """Return the machine of --machine; one sentence and exit code 2 when it is not to be had here."""
+    """Return the machine of --machine; if it is not available here, print one sentence and exit with code 2."""
     try:
         return machine_named(name)
     except Unusable as error:
@@ -82,7 +82,7 @@ def chosen_machine(name: str) -> type[Machine]:
 def replay_command(
     target: str, *, policy: str = "", db: str = DEFAULT_DB, machine: str = DEFAULT_MACHINE
 ) -> str:
-    """Return the literal command that shows a finding or a file again; what is the default is left out."""
+    """Return the literal command that shows a finding or a file again; options with default values are left out."""
     words = ["shootdown", "replay", target]
     if policy:
         words += ["--policy", policy]
@@ -94,5 +94,5 @@ def replay_command(
 
 
 def counted(number: int, thing: str) -> str:
-    """Return ``1 finding`` or ``2,000 findings``."""
+    """Return `1 finding` or `2,000 findings`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -54,7 +54,7 @@ from shootdown.system.refusal import Refusal
     default=",".join(OPERATIONS),
     show_default=True,
     metavar="NAME,...",
-    help="Which operations can start.",
+    help="The operations that can start.",
 )
 @click.option(
     "--layout",
@@ -97,7 +97,7 @@ from shootdown.system.refusal import Refusal
     type=Size(),
     default="2G",
     show_default=True,
-    help="Stop undecided beyond this for worlds and paths.",
+    help="Stop undecided when worlds and paths need more memory than this.",
 )
 @click.option(
     "--workers", type=click.IntRange(1, 256), help="Processes; one for each core if not given."
@@ -105,7 +105,7 @@ from shootdown.system.refusal import Refusal
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Keep the proof in this file, and go on with what it holds.",
+    help="Keep the proof in this file, and continue with what the file holds.",
 )
 @db_option
 @click.option("--quiet", is_flag=True, help="Show the verdict only, no progress.")
@@ -132,9 +132,9 @@ def command(
 ) -> int:
     """Explore every interleaving of every sequence of operations within a bound.
 
-    Speculative fills and evictions are explored wherever they can make a difference. The verdict is "no illegal
-    outcome in this scope", or a counterexample with as few operations as there can be, or undecided at a limit.
-    The exit code is 0, 1 or 4.
+    Speculative fills and evictions are explored wherever they make a difference. The verdict is "no illegal outcome in
+    this scope", or a counterexample with the fewest operations that are possible, or undecided at a limit. The exit
+    code is 0, 1 or 4.
     """
     loaded = load_policy(policy)
     header = header_of(

@@ -39,7 +39,7 @@ from shootdown.system.environment import now
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One scenario under one policy: what was expected, what it showed, and the command that shows it again."""
+    """One scenario under one policy: what was expected, what the run showed, and the command that shows it again."""
 
     told: Explanation
     expected: Expectation | None
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def as_expected(self) -> bool:
-        """It showed what was expected of it, or nothing was."""
+        """Return whether the run showed what was expected of it; true when nothing was expected."""
         if self.expected is None:
             return True
         return (self.told.rule, self.told.reason) == (self.expected.rule, self.expected.reason)
@@ -57,7 +57,7 @@ class Run:
 @click.command("replay")
 @click.argument("target", metavar="FINDING|FILE")
 @click.option(
-    "--policy", metavar="NAME|FILE", help="Another policy than the one recorded or expected."
+    "--policy", metavar="NAME|FILE", help="A policy other than the recorded or the expected one."
 )
 @db_option
 @click.option(
@@ -76,10 +76,10 @@ def command(
 ) -> int:
     """Run a scenario again and explain what it shows.
 
-    FINDING is the beginning of a finding's id; its replay is recorded in the database. FILE is a scenario as text, the
+    FINDING is the beginning of a finding's id; the replay is recorded in the database. FILE is a scenario as text, the
     name of one of the corpus, or the binary input of a fuzzer; without --policy a text is run under every policy of its
     `expect` lines.
-    What QEMU's MMU shows of a finding is not recorded.
+    A replay on QEMU's MMU is not recorded.
     The exit code is 1 when a run is still illegal.
     """
     chosen_machine(machine)
@@ -100,7 +100,10 @@ def command(
 def explained(
     scenario: Scenario, loaded: LoadedPolicy, machine: str = DEFAULT_MACHINE
 ) -> Explanation:
-    """Explain a run of the policy. Error: PolicyError, when the user's file raises."""
+    """Explain a run of the policy.
+
+    Errors: PolicyError, when the user's file raises.
+    """
     with blamed(loaded):
         return explain(scenario, loaded.policy, chosen_machine(machine))
 
@@ -179,7 +182,10 @@ def _rerun(
 
 
 def recorded_policy(store: Store, finding: StoredFinding) -> LoadedPolicy:
-    """Return the policy of the finding, as the last campaign that saw it had it. Error: PolicyError."""
+    """Return the policy of the finding, as it was for the last campaign that saw the finding.
+
+    Errors: PolicyError.
+    """
     last = list_sightings(store, finding.key)[-1]
     campaign = find_campaign(store, last.campaign).campaign
     return policy_of_finding(finding.minimum.policy, campaign.policy_version)
@@ -190,7 +196,7 @@ def _on(machine: str) -> str:
 
 
 def _text(run: Run, *, trace: bool | None, brief: bool) -> str:
-    """Return the report of a run; of several runs, one that was legal as expected is a single line."""
+    """Return the report of a run; if there are several runs, one that was legal as expected becomes a single line."""
     legal = run.told.verdict == "legal"
     if brief and legal and run.as_expected and not trace:
         return "\n".join([f"{run.title}: legal, as expected.", *missed_lines(run.told), ""])

@@ -21,16 +21,16 @@ from shootdown.table.text import lines_of
     "specs",
     multiple=True,
     metavar="NAME|FILE",
-    help="What to judge; may be given again. Default: the rules of `shootdown policies`.",
+    help="The policy to judge; may be repeated. Default: the rules of `shootdown policies`.",
 )
 @click.option("--html", "html", metavar="FILE", help="Write a page for a browser to FILE instead.")
 @json_option
 def command(specs: Sequence[str], *, html: str | None, as_json: bool) -> int:
     """Tabulate need-flush rules: does a rule flush, and is a flush needed.
 
-    The rows are the classes of changes of a page-table entry. Whether one needs a flush is found by search: some short
-    execution is illegal without it, under the page-fault handler that the policy names. Only the rule is judged; how a
-    flush is batched and delivered is what `fuzz` and `prove` look at.
+    The rows are the classes of changes of a page-table entry. A search finds whether a class needs a flush: some short
+    execution is illegal without it, under the page-fault handler that the policy names. Only the rule is judged; `fuzz`
+    and `prove` look at how a flush is batched and delivered.
 
     The exit code is 1 when a needed flush is missing.
     """

@@ -1,7 +1,7 @@
 """The switches of the machine that a scenario boots, each declared once.
 
-Everything else that concerns switches is computed from this: their words and bits in both forms of a scenario, how a
-Machine is made (run/execute.py), which machines campaigns draw (fuzz/inputs/generate.py), which ones the table of
+Everything else about switches is computed from this module: their words and bits in both forms of a scenario, the
+parameters of Machine (run/execute.py), the machines that campaigns draw (fuzz/inputs/generate.py) and that the table of
 changes tries (table/need.py), the words of a comparison with QEMU (conform/qemu/sides.py), and the rows of
 docs/scenarios.md.
 """
@@ -21,29 +21,31 @@ FRACTURED: Final = 64
 
 
 class Subject(Enum):
-    """What a switch is about, which says who has to try it."""
+    """The subject of a switch, which says which comparisons have to try it."""
 
     FAULT = "what a CPU does before it faults"
-    """The table of changes tries both; so does the comparison with QEMU."""
+    """The table of changes tries both settings, and so does the comparison with QEMU."""
     DIRTY = "how a CPU sets the dirty bit"
-    """The table of changes tries both where a store may go through a clean entry; QEMU has only one."""
+    """The table of changes tries both settings if a store may go through a clean entry; QEMU has only one of them."""
     CACHES = "what a CPU caches"
-    """The comparison with QEMU tries both; an entry is as stale in either."""
+    """The comparison with QEMU tries both settings; an entry is equally stale under each."""
     BROADCAST = "how an invalidation reaches other CPUs"
-    """QEMU has none, and to the table of changes a flush is a flush."""
+    """QEMU has no broadcasts, and the table of changes does not distinguish between flushes."""
     KERNEL = "the kernel that boots"
-    """No parameter of Machine; run/execute.py acts upon it."""
+    """The switch is no parameter of Machine; run/execute.py handles it."""
 
 
 class Switch(NamedTuple):
-    """One switch. A field that is not given is a TypeError when this module is imported.
+    """The declaration of one switch; a missing field raises TypeError when this module is imported.
 
-    bit: its bit in the header; append, never reorder, or what is stored means something else.
-    name: the word in the text form. summary: one line for people.
-    keyword: the parameter of Machine that it sets, "" if it is the kernel's.
-    real: a processor or a kernel that is so exists. No generator or mutator sets what does not exist: only a scenario
-    written by hand asks for it, and every policy may fail on it.
-    drawn: beside which other switches a campaign draws it, 0 for by itself; () where it is not drawn.
+    `bit`: its bit in the header; append, never reorder, because stored scenarios would change their meaning.
+    `name`: the word in the text form.
+    `summary`: one line for people.
+    `keyword`: the parameter of Machine that the switch sets, "" if it belongs to the kernel.
+    `subject`: what it is about.
+    `real`: such a processor or kernel exists. No generator or mutator sets a switch of one that does not exist: only a
+    scenario that is written by hand has it, and every policy may fail on it.
+    `drawn`: the other switches beside which a campaign draws it, 0 for none; () if it is not drawn.
     """
 
     bit: int
@@ -106,8 +108,7 @@ DECLARED: Final = (
     Switch(
         bit=SPLIT_TLB,
         name="split-tlb",
-        summary="the CPU has a TLB of its own for instruction fetches, which `fill p0 fetch` and `evict p0 fetch`"
-        " are for",
+        summary="the CPU has a separate TLB for instruction fetches; `fill p0 fetch` and `evict p0 fetch` act on it",
         keyword="split_tlb",
         subject=Subject.CACHES,
         real=True,
@@ -123,7 +124,7 @@ DECLARED: Final = (
         drawn=(0,),
     ),
 )
-"""Every switch, in the order of the bits; the header has a byte for them."""
+"""Every switch, in the order of the bits; the header has one byte for them."""
 
 for _at, _each in enumerate(DECLARED):
     if _each.bit != 1 << _at:
@@ -131,11 +132,11 @@ for _at, _each in enumerate(DECLARED):
         raise ValueError(_message)
 
 SWITCHES: Final = tuple(each.name for each in DECLARED)
-"""Their words."""
+"""The words of the switches."""
 UNREAL: Final = sum(each.bit for each in DECLARED if not each.real)
-"""The switches of what does not exist."""
+"""The switches of processors that do not exist."""
 DRAWN: Final = tuple(each.bit | others for each in DECLARED for others in each.drawn)
-"""The sets of switches that a campaign draws, but for none at all."""
+"""The sets of switches that a campaign draws, except the empty set."""
 
 
 def names_of(machine: int) -> list[str]:
@@ -145,5 +146,5 @@ def names_of(machine: int) -> list[str]:
 
 @cache
 def keywords_of(machine: int) -> Mapping[str, bool]:
-    """Return the parameters of Machine that a set of switches stands for; those that are left out are off."""
+    """Return the parameters of Machine for a set of switches; parameters that are left out are off."""
     return {each.keyword: True for each in DECLARED if each.bit & machine and each.keyword}

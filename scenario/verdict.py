@@ -1,4 +1,6 @@
-"""The three verdicts and the closed list of reasons; the words are stable, they key the findings database."""
+"""The three verdicts and the closed list of reasons; the words are stable, because they are keys of the findings
+database.
+"""
 
 from typing import Final
 
@@ -50,10 +52,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "a lockless walker returned a page that was no longer mapped when it took its reference",
     ),
     "dirty-lost": ("C5", "a page was dropped as clean although it had been written"),
-    "write-untracked": ("C5", "a store behind clear_refs left no soft-dirty mark"),
+    "write-untracked": ("C5", "a store after clear_refs left no soft-dirty mark"),
     "store-not-written-back": (
         "C5",
-        "a store to the file left no dirty mark behind its writeback: it never reaches the backing store",
+        "a store to the file left no dirty mark after its writeback: it never reaches the backing store",
     ),
     "stale-entry-at-rest": (
         "C6",
@@ -85,7 +87,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "lock-not-held": (
         "C7",
-        "an entry was changed under somebody else's page-table lock, or a lock released that was not held",
+        "an entry was changed under another CPU's page-table lock, or a lock was released that was not held",
     ),
     "call-never-returns": (
         "C7",
@@ -101,23 +103,23 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "frame-leaked": (
         "C7",
-        "with nothing in flight a frame or swap slot is neither free nor reached by anything",
+        "with nothing in flight a frame or swap slot is neither free nor reachable",
     ),
     "free-frame-in-use": (
         "C7",
-        "with nothing in flight a free frame is still reached by something",
+        "with nothing in flight a free frame is still reachable",
     ),
     "reference-miscounted": (
         "C7",
-        "with nothing in flight a frame or swap slot has other references than are counted",
+        "with nothing in flight the references of a frame or swap slot differ from their count",
     ),
     "rmap-differs-from-tables": (
         "C7",
-        "with nothing in flight the reverse map names other entries than there are",
+        "with nothing in flight the reverse map names other entries than the page tables have",
     ),
     "pkru-not-of-thread": (
         "C7",
-        "with nothing in flight a thread has another PKRU than it has written",
+        "with nothing in flight the PKRU of a thread differs from what it has written",
     ),
     "lock-left-held": (
         "C7",
@@ -146,7 +148,7 @@ RULES: Final = {
     "C1": "An access uses only a translation that no completed operation has revoked.",
     "C2": "A fault reaches the program only if the region denies the access: a stale TLB may grant, never deny.",
     "C3": "No frame is freed while a TLB or a page walk can still reach it.",
-    "C4": "No store is lost, and none lands in a page that has become somebody else's.",
+    "C4": "No store is lost, and none reaches a page that has another owner by then.",
     "C5": "A written page is not taken for clean: neither dropped, nor missed by soft-dirty tracking or writeback.",
     "C6": "With nothing in flight, no TLB entry grants more than the page table does.",
     "C7": "Calls do what their arguments say, whatever the memory manager has stored, and leave nothing behind.",

@@ -84,7 +84,7 @@ def _key(rows: Sequence[Row], policies: Sequence[Policy]) -> str:
     gains = [f"<sup>{mark}</sup> {escape(words)}" for mark, words in GAINS.values()]
     return (
         f'<p class="key">{"".join(verdicts)}</p>\n'
-        f"<p>What a wasted flush gains: {'; '.join(gains)}. Nothing where there is no mark.</p>\n"
+        f"<p>What a wasted flush gains: {'; '.join(gains)}. A wasted flush without a mark gains nothing.</p>\n"
         f"<p>The marks behind a yes or no:<br>{'<br>'.join(map(escape, REMARKS))}</p>\n"
         f"<p>Judged under the page-fault handler<br>{'<br>'.join(map(escape, handlers_of(policies)))}</p>\n"
         f"<p>{'<br>'.join(map(escape, notes_of(rows)))}</p>"
@@ -92,7 +92,7 @@ def _key(rows: Sequence[Row], policies: Sequence[Policy]) -> str:
 
 
 def _row(row: Row, names: Sequence[str], found: list[str]) -> str:
-    """Return a row; the counterexamples of its missing cells are appended to `found`."""
+    """Return a row; append the counterexamples of its missing cells to `found`."""
     context = f' <span class="context">{escape(row.context)}</span>' if row.context else ""
     note = f' title="{escape(row.note)}"' if row.note else ""
     cells = []

@@ -28,34 +28,34 @@ from shootdown.conform.live.commands import (
 from shootdown.system.unusable import Unusable
 
 PATIENCE: Final = 60.0
-"""Seconds without a word after which the driver hangs: a program takes a thousandth of one."""
+"""Seconds of silence after which the driver counts as hung: a program takes a thousandth of a second."""
 
 
 LOOK_SECONDS: Final = 2.0
-"""How long nothing may come once the comparison is to stop."""
+"""Seconds that the driver may be silent after the comparison was told to stop."""
 
 
 class Runs(Protocol):
-    """Runs programs: a Driver, or what stands in for one."""
+    """Runs programs: a Driver, or something in its place."""
 
     @property
     def cpus(self) -> int:
-        """How many CPUs it may use."""
+        """Return how many CPUs it may use."""
 
     @property
     def features(self) -> int:
-        """A union of the HAS_ constants of commands."""
+        """Return a union of the HAS_ constants of commands."""
 
     def run(self, commands: Sequence[Command], *, large: bool) -> list[Result]:
-        """As Driver.run."""
+        """Run a program as Driver.run does."""
 
 
 class DriverFailed(Exception):
-    """The driver died or hangs; the message is a sentence's end that says how."""
+    """The driver died or hangs; the message ends a sentence and says how."""
 
 
 class ProcessKilled(DriverFailed):
-    """A process of the program ended that should not; `results` are those of the commands before."""
+    """A process of the program ended that should not; `results` are those of the commands before that."""
 
     def __init__(self, why: str, results: list[Result]) -> None:
         super().__init__(why)
@@ -63,10 +63,12 @@ class ProcessKilled(DriverFailed):
 
 
 class Driver:
-    """A running driver, killed with all that it has started when the context ends.
+    """A running driver; when the context ends, it is killed with everything that it has started.
 
-    `features` is a union of the HAS_ constants of commands, `cpus` how many it may use, `uffd_error` why there is no
-    userfaultfd. `stop` is asked while nothing comes from it: True gives it up.
+    `features`: a union of the HAS_ constants of commands.
+    `cpus`: how many CPUs it may use.
+    `uffd_error`: why there is no userfaultfd.
+    `stop`: it is called while the driver is silent; when it returns True, the driver is given up.
     """
 
     def __init__(
@@ -76,10 +78,11 @@ class Driver:
         tracefs: Path | None = None,
         patience: float = PATIENCE,
     ) -> None:
-        """Start the program; `file` is what mappings of a file map, it is written to; `tracefs` is an empty folder, for
-        the case that tracefs is mounted nowhere.
+        """Start the program.
 
-        Error: Unusable, when it does not start.
+        `file`: the file that mappings of a file map; it is written to.
+        `tracefs`: an empty folder, for the case that tracefs is mounted nowhere.
+        Errors: Unusable, when it does not start.
         """
         self.patience = patience
         self.stop: Callable[[], bool] = lambda: False
@@ -121,7 +124,7 @@ class Driver:
 
     @property
     def pid(self) -> int:
-        """The controller's process, whose session is that of all that it starts."""
+        """Return the process of the controller, whose session includes everything that it starts."""
         return self._process.pid
 
     def close(self) -> None:
@@ -136,8 +139,8 @@ class Driver:
     def run(self, commands: Sequence[Command], *, large: bool) -> list[Result]:
         """Return the results of a program, one for each command.
 
-        `large`: a page of the program is a quarter of 2 MiB, so that huge pages fit. Errors: ProcessKilled, when one
-        of its processes was; DriverFailed.
+        `large`: a page of the program is a quarter of 2 MiB, so that huge pages fit.
+        Errors: ProcessKilled, when one of its processes was killed; DriverFailed.
         """
         request = REQUEST.pack(len(commands), large) + b"".join(c.packed() for c in commands)
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
@@ -168,7 +171,7 @@ class Driver:
                 if left <= LOOK_SECONDS:
                     raise DriverFailed(f"it has said nothing for {self.patience:g} seconds")
                 if self.stop():
-                    raise DriverFailed("it did not answer any more when it was to stop")
+                    raise DriverFailed("it did not answer any more when it was told to stop")
                 continue
             part = os.read(descriptor, length - len(data))
             if not part:

@@ -1,4 +1,4 @@
-"""What cannot be driven from user space, and what this host does not let be driven: each with its reason."""
+"""What cannot be driven from user space, and what this host does not allow: each with its reason."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ NEVER: Final = {
     "fill": "the hardware chooses",
     "evict": "the hardware chooses",
 }
-"""Kinds of record that no program can ask for, or that have no one outcome."""
+"""Kinds of record that no program can ask for, or that have more than one outcome."""
 
 _UNDECIDED = (
     {kind.name for kind in kinds.KINDS} ^ NEVER.keys() ^ {kinds.KINDS[kind].name for kind in DRIVEN}
@@ -45,9 +45,7 @@ if _UNDECIDED:
 
 
 def is_driven(scenario: Scenario, driven: tuple[int, ...], features: int, cpus: int) -> bool:
-    """Return whether every operation can be driven on a host, on CPUs that there are, and runs to its end where it
-    starts.
-    """
+    """Return whether every operation can be driven on a host, on CPUs that exist, and runs to its end at once."""
     header, records = scenario
     if header.cpus > cpus or header.machine or header.layout == kinds.PFNMAP:
         return False
@@ -72,7 +70,7 @@ COLLAPSE_SINCE: Final = (6, 1)
 def driven_on(
     host: Host, cpus: int, features: int, uffd_error: int
 ) -> tuple[tuple[int, ...], list[str]]:
-    """Return the kinds that can be driven on a host, and a line for each thing that it lacks."""
+    """Return the kinds that can be driven on a host, and a line for each thing that the host lacks."""
     without: set[int] = set()
     lines: list[str] = []
     if not features & HAS_UFFD:
@@ -87,20 +85,20 @@ def driven_on(
     if not features & HAS_FILE:
         without |= set(FILE_KINDS)
         lines.append(
-            "the file: TMPDIR, /var/tmp and this folder are in memory, noexec, or not to be written."
+            "the file: TMPDIR, /var/tmp and this folder are in memory, noexec, or not writable."
         )
     if not features & HAS_EXEC:
         without.add(kinds.EXEC)
         lines.append("executable memory: the system refuses to make any (MDWE, SELinux or noexec).")
     if host.version < COLLAPSE_SINCE:
         without.add(kinds.COLLAPSE)
-        lines.append("collapse: MADV_COLLAPSE is there since 6.1.")
+        lines.append("collapse: MADV_COLLAPSE exists since 6.1.")
     if not features & HAS_PAGEMAP:
         lines.append("what is mapped: /proc/self/pagemap cannot be read.")
     if host.huge_pages not in ("always", "madvise"):
         lines.append(f"huge pages: transparent_hugepage/enabled is {host.huge_pages}.")
     if cpus == 1:
         lines.append(
-            "a second CPU: this process may use one only, so no thread runs beside another."
+            "a second CPU: this process may use only one, so no two threads run at the same time."
         )
     return tuple(kind for kind in DRIVEN if kind not in without), lines

@@ -27,16 +27,17 @@ class Part(StrEnum):
 
 
 RACING: Final = 1 / 3
-"""What part of the time races have at the most, if sequences come after them."""
+"""The largest part of the time that the races get, if sequences come after them."""
 ROUNDS: Final = 50
-"""Rounds of a race, at the most, that run before the next one has its turn: as many as it has had, so that all have
-some when there is little time."""
+"""The most rounds of a race that run before the next race has its turn: as many as it has had, so that every race has
+some rounds when time is short.
+"""
 FEWEST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What ends the comparison: seconds, and sequences and rounds of each race if they are given."""
+    """What ends the comparison: seconds; and sequences, and rounds of each race, if they are given."""
 
     seconds: float
     sequences: int | None = None
@@ -69,11 +70,11 @@ class Result:
 
     @property
     def compared(self) -> bool:
-        """Whether anything was."""
+        """Return whether anything was compared."""
         return bool(self.figures.sequences or self.requests or any(r.rounds for r in self.raced))
 
     def unreached(self) -> list[str]:
-        """Return a line for each part that had no time, or not enough of it."""
+        """Return a line for each part that got no time, or not enough."""
         lines = []
         idle = sum(not race.rounds for race in self.raced)
         if idle:
@@ -81,7 +82,7 @@ class Result:
                 f"races: {idle} of {len(self.raced)} had no round; give more time (--for)."
             )
         if self.wanted_sequences and not self.figures.sequences:
-            lines.append("sequences: none had time; give more (--for).")
+            lines.append("sequences: there was no time for any; give more (--for).")
         return lines
 
 
@@ -112,7 +113,7 @@ class Comparison:
 
     @property
     def counts(self) -> bool:
-        """Whether flush requests can be counted: with a second CPU that can be interrupted."""
+        """Return whether flush requests can be counted: with a second CPU that can be interrupted."""
         counters = bool(self.driver.features & HAS_COUNTERS)
         return counters and self.driver.cpus > 1 and "invlpgb" not in self.result.host.flags
 
@@ -124,7 +125,7 @@ class Comparison:
         tell: Callable[[str], None],
         store: Callable[[Found], None],
     ) -> Result:
-        """Run until a limit, or until `stop` says so; what was compared before an early end counts."""
+        """Run until a limit, or until `stop` says so; everything that was compared before an early end counts."""
         start = time.monotonic()
         self.driver.stop = stop
 
@@ -178,7 +179,7 @@ class Comparison:
         tell: Callable[[str], None],
         keep: Callable[[Found], None],
     ) -> None:
-        """Give each race a turn after the other, so that all have had as many rounds when the time is over."""
+        """Give each race a turn after the other, so that all have had equally many rounds when the time is over."""
         drivable = [
             race for race in races.races() if races.can_race(race, self.driven, self.driver)
         ]

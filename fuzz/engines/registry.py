@@ -1,7 +1,7 @@
-"""The engines, each declared once; this imports none of the models, which some engines instrument first.
+"""The engines, each declared once; this module imports none of the models, which some engines instrument first.
 
-Everything else that concerns engines is computed from it: the choices of `shootdown fuzz --engine`, the form of the
-models that a worker loads, what runs in the caller's process (shootdown/api.py), and the table of docs/campaigns.md.
+Everything else about engines is computed from it: the choices of `shootdown fuzz --engine`, the form of the models that
+a worker loads, the engines that run in the caller's process (shootdown/api.py), and the table of docs/campaigns.md.
 """
 
 from contextlib import suppress
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class Engine(NamedTuple):
-    """One engine. A field that is not given is a TypeError when this module is imported.
+    """The declaration of one engine; a missing field raises TypeError when this module is imported.
 
-    name: what `--engine` takes. summary: what chooses the inputs, in one line.
-    module: where its function `fuzz_NAME` is, which drives a session until the session raises Finished; it is imported
-    when the engine runs.
-    feedback: it uses the features that Session.run returns; for the others they are not computed.
-    instrumented: it wants the models instrumented, and so interpreted.
-    in_process: it leaves a process as it was; libFuzzer, for one, can be run once in a process.
+    `name`: the word that `--engine` accepts.
+    `module`: the module of its function `fuzz_NAME`, which drives a session until the session raises Finished; the
+    module is imported when the engine runs.
+    `summary`: what chooses the inputs, in one line.
+    `feedback`: it uses the features that Session.run returns; they are not computed for the other engines.
+    `instrumented`: it needs the models instrumented, and so interpreted.
+    `in_process`: it leaves a process unchanged; libFuzzer, for example, can run only once in a process.
     """
 
     name: str
@@ -81,7 +82,7 @@ ENGINES: Final[dict[str, Engine]] = {
         Engine(
             name="stock",
             module="atheris_engine",
-            summary="for comparison: as `coverage`, with libFuzzer's own mutations of the bytes and nothing generated",
+            summary="for comparison: as `coverage`, with libFuzzer's own mutations of the bytes, no generated inputs",
             feedback=False,
             instrumented=True,
             in_process=False,

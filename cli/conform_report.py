@@ -47,7 +47,7 @@ def closing(result: Result, db: str) -> list[str]:
 
 
 def _verdict(result: Result) -> str:
-    """Return the last word of a comparison without a disagreement."""
+    """Return the closing sentence of a comparison without a disagreement."""
     if not result.compared:
         return "Nothing was compared."
     early = result.failure or result.interrupted

@@ -15,4 +15,4 @@ UNDECIDED: Final = 4
 INTERRUPTED: Final = 130
 """Ctrl-C outside a campaign, by the convention of shells; a campaign ends with one of the codes above."""
 PIPE_CLOSED: Final = 141
-"""Nobody reads the output any more, by the same convention."""
+"""The reader of the output is gone, by the same convention."""

@@ -68,7 +68,7 @@ def replay_line(finding: StoredFinding, db: str) -> str:
 
 
 def _listed(heading: str, items: Sequence[Any]) -> list[str]:
-    """Return JSON objects as a table, other values as lines; what they are is up to the version that wrote them."""
+    """Return JSON objects as a table, and other values as lines; the version that wrote them decides what they are."""
     if not items:
         return [heading, "  none", ""]
     if not all(isinstance(item, dict) for item in items):

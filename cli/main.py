@@ -1,4 +1,4 @@
-"""The command `shootdown`: finds the subcommands, and turns every way to fail into one sentence and an exit code."""
+"""The command `shootdown`: it finds the subcommands, and turns every failure into one sentence and an exit code."""
 
 import contextlib
 import errno
@@ -31,7 +31,8 @@ COMMANDS: Final = {
 }
 """The commands in the order of the help text, each with the beginning of its own help.
 
-Each is the module of that name. To ask them for their summaries was to import all of them: three quarters of a second.
+Each is the module of that name. Asking the modules for their summaries would import all of them: three quarters of a
+second.
 """
 
 COMPLETE: Final = "_SHOOTDOWN_COMPLETE"
@@ -42,7 +43,7 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Commands(click.Group):
-    """The subcommands: where they are only listed, their summaries; the one that is wanted is imported."""
+    """The subcommands: a list shows the summaries from here, and only the wanted module is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the help text."""
@@ -50,7 +51,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return what a list says of the command: click asks for no more until it resolves one."""
+        """Return what a list shows of the command: click needs no more until it resolves one."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -74,12 +75,12 @@ def cli() -> None:
     """Tell whether a TLB flush may be skipped, or put off.
 
     A policy (a flush-skipping rule with its batching) runs beside a reference that flushes every CPU at each PTE
-    change. What it may not show becomes a finding: minimized, stored, and replayed by one command.
+    change. An outcome that is not allowed becomes a finding: minimized, stored, and replayed by one command.
     """
 
 
 def main() -> None:
-    """Run the command line, or what completes one in a shell, and exit."""
+    """Run the command line, or the completion of one in a shell, and exit."""
     instruction = os.environ.get(COMPLETE)
     if instruction:
         sys.exit(shell_complete(cli, {}, "shootdown", COMPLETE, instruction))
@@ -89,8 +90,9 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Return the exit code of a command line; whatever happens, the user reads a sentence and not a traceback.
 
-    The output has been written when it returns: a reader that is gone ends the command without a word, and output that
-    cannot be written is said.
+    The output is written when this function returns.
+    If the reader of the output is gone, the command ends without a message; if the output cannot be written, the user
+    is told.
     """
     if sys.stdout is None:
         return _complain("shootdown: standard output is closed.", HARNESS_FAILED)
@@ -112,13 +114,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        # Not cli.main(): it ends with 1 when nobody reads the output any more.
+        # Not cli.main(): it ends with 1 when the reader of the output is gone.
         with cli.make_context("shootdown", list(arguments)) as context:
             code = cli.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        # Its message is the help text, which is not one sentence.
+        # The message of this exception is the help text, which is not one sentence.
         return _complain(error.format_message(), UNUSABLE)
     except click.ClickException as error:
         return _complain(_usage_sentence(error), UNUSABLE)
@@ -132,7 +134,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _unwritten(code: int) -> int:
-    """Drop what is still buffered, which must not be written at exit, and return the exit code."""
+    """Drop what is still buffered, because it must not be written at exit, and return the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
@@ -146,7 +148,7 @@ def _usage_sentence(error: click.ClickException) -> str:
 
 
 def _defect(error: Exception) -> str:
-    # Imported late: a command that works need not wait for them.
+    # Imported late: a command that succeeds need not wait for them.
     import tempfile  # noqa: PLC0415 - see above
     import traceback  # noqa: PLC0415 - see above
 
@@ -168,7 +170,7 @@ def _defect(error: Exception) -> str:
 
 
 def _complain(sentence: str, code: int) -> int:
-    # Where nobody can be told, the exit code has to do.
+    # Where nothing can be printed, the exit code is all there is.
     with contextlib.suppress(OSError, AttributeError):
         click.echo(sentence, err=True)
     return code

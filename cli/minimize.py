@@ -1,4 +1,4 @@
-"""`shootdown minimize`: reduce a scenario of one's own to its canonical minimum."""
+"""`shootdown minimize`: reduce a scenario of the user to its canonical minimum."""
 
 import click
 

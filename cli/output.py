@@ -26,7 +26,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under bold headings: fitted to a terminal, and one line a row anywhere else.
+    """Print rows under bold headings: fitted to the width on a terminal, one line a row anywhere else.
 
     A table with more columns than a terminal can show is turned: one line for each field.
     """
@@ -62,7 +62,7 @@ def _grid() -> Table:
 
 
 def cell_text(value: object) -> str:
-    """Return a value as a table shows it."""
+    """Return a value in the form in which a table shows it."""
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -72,7 +72,7 @@ def cell_text(value: object) -> str:
 
 @contextmanager
 def output(path: str | None) -> Iterator[TextIO]:
-    """Open the file that the user named, or standard output."""
+    """Open the file that the user named, or standard output if none was named."""
     if path is None:
         yield sys.stdout
         return

@@ -83,7 +83,10 @@ def document(policy: Policy) -> dict[str, object]:
 
 
 def page(policy: Policy, spec: str) -> list[str]:
-    """Return everything about a policy as lines; `spec` is what the user calls it by."""
+    """Return everything about a policy as lines.
+
+    `spec`: the name that the user calls the policy by.
+    """
     lines = [policy.name, *_paragraph(policy.summary)]
     if policy.source:
         lines.append(f"  Source: {policy.source}")

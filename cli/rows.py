@@ -11,13 +11,17 @@ from shootdown.cli.output import cell_text, print_table
 from shootdown.store import RowStream, jsonable, write_json_items
 
 TABLE_ROWS: Final = 1000
-"""Rows that are laid out as a table: its columns fit all of them, so all must be there before the first is printed."""
+"""The most rows that are laid out as a table: its columns fit all rows, so all must be there before the first is
+printed.
+"""
 
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def print_rows(stream: RowStream, *, as_json: bool) -> None:
-    """Print the rows of a query as a table; more than TABLE_ROWS as they come, with tabs between the values."""
+    """Print the rows of a query as a table; if there are more than TABLE_ROWS, print each as it arrives, with tabs
+    between values.
+    """
     if as_json:
         documents = (jsonable(dict(zip(stream.columns, row, strict=True))) for row in stream.rows)
         write_json_items(documents, sys.stdout)

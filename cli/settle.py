@@ -1,4 +1,4 @@
-"""Campaigns that were killed: whoever looks into their database next says so."""
+"""Campaigns that were killed: the next command that opens their database says so."""
 
 import contextlib
 
@@ -8,7 +8,7 @@ from shootdown.store import Store, StoreError, abandoned, mark_abandoned, open_s
 
 
 def settle(store: Store) -> None:
-    """Mark the campaigns of which nobody is left to say that they have ended, and tell the user."""
+    """Mark the campaigns whose process is gone as interrupted, and tell the user."""
     found = abandoned(store)
     if not found:
         return
@@ -21,11 +21,11 @@ def settle(store: Store) -> None:
 
 
 def reading_store(db: str) -> Store:
-    """Open the findings database for reading, after its killed campaigns were marked if it can be written."""
+    """Open the findings database for reading; if it can be written, mark its killed campaigns first."""
     store = open_store(db, create=False, readonly=True)
     if abandoned(store):
         store.close()
-        # A disk that cannot be written, or a campaign that holds the database: reading needs neither.
+        # The disk cannot be written, or a campaign holds the database: reading works in spite of both.
         with contextlib.suppress(StoreError), open_store(db, create=False) as writable:
             settle(writable)
         store = open_store(db, create=False, readonly=True)

@@ -1,1 +1,1 @@
-"""Conformance: the same scenarios on the models and on machines that nobody here wrote."""
+"""Conformance: the same scenarios on the models and on machines that others wrote."""

@@ -27,7 +27,7 @@ SAVE_SECONDS: Final = 2.0
 class Ledger:
     """Keeps one comparison in the database, from its start to its end.
 
-    `broken`: why the database took no more, if it did not; the comparison goes on, and its report has everything.
+    `broken`: why the database accepts no more, if it does not; the comparison goes on, and its report has everything.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Ledger:
         self._next = time.monotonic() + SAVE_SECONDS
 
     def found(self, found: Found) -> bool:
-        """Store a disagreement, durably; return whether the database did not have it."""
+        """Store a disagreement durably; return whether it was new to the database."""
         text = found.text or render(found.scenario)
         stored = StoredDisagreement(found.kind, found.what, found.model, found.other, text)
         try:
@@ -65,7 +65,7 @@ class Ledger:
             return True
 
     def save(self, figures: Figures) -> None:
-        """Store the figures, if it is time."""
+        """Store the figures, if it is time to do so."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + SAVE_SECONDS
             self._save(figures, None)

@@ -1,4 +1,4 @@
-"""What a comparison of the models with another machine has shown, whichever machine that is."""
+"""What a comparison of the models with another machine has shown, whatever that machine is."""
 
 from dataclasses import dataclass, field
 
@@ -11,9 +11,11 @@ NO_SCENARIO = Scenario(Header(1, 1), ())
 class Found:
     """A disagreement that nothing explains, minimized.
 
-    `kind` is the comparison that found it, `what` differs, `model` and `other` say in words what each side shows.
-    `text` stands in the place of the scenario where there is none (a sequence of hardware events). `again`: it is there
-    each time the scenario runs; one that is not is kept as it was met.
+    `kind`: the comparison that found it.
+    `what`: what differs.
+    `model`, `other`: what each side shows, in words.
+    `text`: the text in place of the scenario where there is none (a sequence of hardware events).
+    `again`: it happens each time the scenario runs; a disagreement that does not is kept as it was met.
     """
 
     kind: str
@@ -28,7 +30,10 @@ class Found:
 
 @dataclass(slots=True)
 class Figures:
-    """How far a comparison got; `explained` counts by the name of a known difference the sequences that show it."""
+    """How far a comparison is.
+
+    `explained`: for the name of each known difference, how many sequences show it.
+    """
 
     sequences: int = 0
     operations: int = 0

@@ -4,9 +4,9 @@ Before each event each CPU may fill its TLB with what memory has for an address,
 The content of memory is sequentially consistent, an access is one step with its translation, and an access that
 faults is tried again, as after a handler that found nothing to do.
 At first every entry is accessed, and all of them are clean or all of them dirty; both are explored.
-What a CPU has cached of an address that none of its later events uses cannot matter, and is left alone.
-Nor can it for an address that nothing remaps, as far as the outcome does not ask who walks: all of its translations
-are one, whenever they are read.
+What a CPU has cached for an address does not matter if none of its later events uses the address, so it is left alone.
+The same holds for an address that nothing remaps, unless the outcome asks which access walks: its translation is the
+same whenever it is read.
 The upper entry of the walk never changes, so each walk reads it anew.
 """
 
@@ -27,21 +27,23 @@ _LEAF: Final = PRESENT | RW | USER
 _Cached = tuple[tuple[tuple[int, int], ...], ...]
 """The TLB of each CPU, sorted."""
 _Seen = tuple[int, int, int]
-"""Of an access: its frame, the number of the label that it read (0 for the first content), whether it walked."""
+"""The result of an access: its frame, the number of the label that it read (0 for the first content), whether it
+walked.
+"""
 
 
 class _World(NamedTuple):
     """All that a run has made so far."""
 
     done: tuple[int, ...]
-    """How many events of each CPU."""
+    """How many events each CPU has executed."""
     entries: tuple[int, ...]
     contents: tuple[int, ...]
     cached: _Cached
     seen: tuple[_Seen | None, ...]
-    """By the number of the label, minus one."""
+    """Indexed by the number of the label, minus one."""
     remapped: int
-    """A bit for each address that a remap has stored to."""
+    """One bit for each address that a remap has stored to."""
 
 
 class Shown(StrEnum):
@@ -53,7 +55,7 @@ class Shown(StrEnum):
 
     @property
     def verdict(self) -> Verdict:
-        """The outcome is permitted where any run shows it."""
+        """Return "permitted" if any run shows the outcome, otherwise "forbidden"."""
         return Verdict.FORBIDDEN if self == Shown.NONE else Verdict.PERMITTED
 
 
@@ -65,8 +67,8 @@ class Explorer:
     ) -> None:
         """Explore on a processor of Intel or of AMD.
 
-        Without `flush` an invalidation has its place among the events and drops nothing; without `reduced` the
-        hardware acts on every address.
+        `flush`: if false, an invalidation keeps its place among the events, but drops nothing.
+        `reduced`: if false, the hardware acts on every address.
         """
         self._flush = flush
         self._programs = litmus.programs
@@ -151,7 +153,7 @@ class Explorer:
             walks = int(page not in machine.tlb[cpu])
             entry = machine.access(cpu, page, WRITE if event.kind == Kind.WRITE else READ)
             if entry < 0:
-                # The processor has dropped what faulted; the event is still to come.
+                # The processor has dropped the entry that faulted; the event has yet to happen.
                 return self._saved(world)
             frame = entry >> 8 & 63
             number = self._labels[event.label]

@@ -5,8 +5,8 @@
     suite hand-written
     test ptwalk2 forbidden
     outcome-from axiom
-    unflushed permitted      only when the program invalidates: what it shows if that drops nothing
-    scenario bad_c1_published_ptwalk2    only when one in the corpus has the kernel do the same
+    unflushed permitted      only when the program invalidates: the verdict if the invalidations drop nothing
+    scenario bad_c1_published_ptwalk2    only when the kernel does the same in one of the corpus
 
     cpu0 remap x Z
     cpu0 invlpg x
@@ -15,11 +15,10 @@
     outcome r uses X
 
 An address x has the frame X at first, by an entry of its own; X has the content 0.
-`remap x Z` stores an entry by which x has frame Z, `invlpg x` invalidates on its own CPU, and `ipi x` does that in the
-interrupt by which a remap of x asks for it, so it comes after one.
-What a store writes is its own label.
-Several `outcome` lines are alternatives, and what `and` joins holds together.
-A test that cannot be expressed has `inexpressible REASON` in the place of all that follows its verdict.
+`remap x Z` stores an entry that gives x the frame Z. `invlpg x` invalidates on its own CPU. `ipi x` does the same in
+the interrupt that a remap of x sends, so it comes after a remap. A store writes its own label. Several `outcome` lines
+are alternatives; statements joined by `and` hold together. A test that cannot be expressed has `inexpressible REASON`
+in place of everything after its verdict.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,14 +45,14 @@ class Verdict(StrEnum):
 
 
 class Suite(StrEnum):
-    """Where tests are published; `conform.litmus.report` says what is read there."""
+    """The place where tests are published; `conform.litmus.report` says what is read there."""
 
     HAND_WRITTEN = "hand-written"
     SYNTHESIZED = "synthesized"
 
 
 class Basis(StrEnum):
-    """What an outcome is taken from, because neither suite states the values that are read."""
+    """The source from which an outcome is taken, because neither suite states the values that are read."""
 
     ENCODING = "encoding"
     USER_LEVEL = "user-level"
@@ -84,13 +83,13 @@ class Event(NamedTuple):
     kind: Kind
     address: str
     label: str = ""
-    """Of a load or a store; a store writes it."""
+    """The label of a load or a store; a store writes it."""
     frame: str = ""
-    """Of a remap: where it leads to."""
+    """The frame that a remap leads to."""
 
 
 class Is(StrEnum):
-    """What an atom of an outcome says of its subject: a label, an address or a frame."""
+    """What an atom of an outcome says about its subject: a label, an address or a frame."""
 
     READS = "reads"
     USES = "uses"
@@ -119,9 +118,9 @@ class Test(NamedTuple):
 
 
 class Litmus(NamedTuple):
-    """What a text says.
+    """The content of a text.
 
-    Several tests may have one program and one outcome; `programs` has the events of each CPU in their order.
+    Several tests may share one program and one outcome; `programs` has the events of each CPU in their order.
     """
 
     comments: tuple[str, ...]
@@ -136,17 +135,17 @@ class Litmus(NamedTuple):
 
     @property
     def events(self) -> Iterator[Event]:
-        """Every event, CPU by CPU."""
+        """Return every event, CPU by CPU."""
         return (event for program in self.programs for event in program)
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The virtual addresses of the program, sorted."""
+        """Return the virtual addresses of the program, sorted."""
         return tuple(sorted({event.address for event in self.events}))
 
     @property
     def invalidates(self) -> bool:
-        """Whether any event is an invalidation."""
+        """Return whether any event is an invalidation."""
         return any(event.kind in {Kind.INVLPG, Kind.IPI} for event in self.events)
 
 
@@ -177,7 +176,10 @@ _SUBJECTS: Final[Mapping[Is, str]] = {
 
 
 def parse(text: str) -> Litmus:
-    """Return what a text says; a LitmusError names the first line that is wrong."""
+    """Return the content of a text.
+
+    Errors: LitmusError, which names the first line that is wrong.
+    """
     comments: list[str] = []
     lines: list[tuple[int, list[str]]] = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,4 +1,4 @@
-"""What the published tests say beside what the machine shows: one row for each test, and the sums."""
+"""What the published tests say beside what the machine shows: one row for each test, and the totals."""
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -12,7 +12,7 @@ SUFFIX: Final = ".txt"
 
 
 class Agreement(StrEnum):
-    """What comes of the comparison for one test."""
+    """The result of the comparison for one test."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
@@ -20,7 +20,7 @@ class Agreement(StrEnum):
 
 
 class Row(NamedTuple):
-    """One published test; what is shown is None where the test cannot be expressed."""
+    """One published test; what the machine shows is None where the test cannot be expressed."""
 
     test: Test
     file: str
@@ -28,11 +28,11 @@ class Row(NamedTuple):
     shown: Shown | None
     """Which runs show the outcome, on both processors together."""
     unflushed: Shown | None
-    """The same where the invalidations drop nothing; None as well where the program has none."""
+    """The same where the invalidations drop nothing; None also where the program has none."""
 
     @property
     def agreement(self) -> Agreement:
-        """Whether the machine shows what is published."""
+        """Return whether the machine shows what is published."""
         if self.shown is None:
             return Agreement.INEXPRESSIBLE
         if self.shown.verdict == self.test.verdict:
@@ -57,7 +57,7 @@ def load() -> dict[str, Litmus]:
 
 
 def shown(litmus: Litmus, *, flush: bool = True) -> Shown:
-    """Return which runs show the outcome on a processor of Intel or AMD: all or none if that is so on both."""
+    """Return which runs show the outcome on a processor of Intel and on one of AMD: all or none only if both agree."""
     found = {Explorer(litmus, amd=amd, flush=flush).shown() for amd in (False, True)}
     return found.pop() if len(found) == 1 else Shown.SOME
 
@@ -98,7 +98,7 @@ _COLUMNS: Final = (
 
 
 def markdown(found: Iterable[Row]) -> str:
-    """Return the table and the sums as a page shows them."""
+    """Return the table and the totals as a page shows them."""
     lines = list(found)
     return "\n".join([*_table(lines), "", *_sums(lines)])
 

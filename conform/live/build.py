@@ -18,7 +18,8 @@ SECONDS: Final = 60
 def compile_driver(folder: Path) -> Path:
     """Compile the driver into the folder, and return the program.
 
-    CC of the environment names another compiler. Error: Unusable, when there is none, or it fails.
+    The environment variable CC names another compiler.
+    Errors: Unusable, when there is no compiler, or it fails.
     """
     try:
         named = shlex.split(os.environ.get("CC", ""))

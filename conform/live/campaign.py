@@ -18,14 +18,14 @@ from shootdown.system.environment import draws
 
 KIND: Final = "live"
 LENGTH: Final = 24
-"""Operations of a sequence before each page is looked at."""
+"""Operations of a sequence before each page is checked."""
 AGAIN: Final = 3
 BUDGET: Final = 600
-"""Runs for the minimization of one disagreement."""
+"""The most runs for the minimization of one disagreement."""
 
 
 class Campaign:
-    """Compares sequence after sequence; `figures` says how far it has got."""
+    """Compares sequence after sequence; `figures` says how far it is."""
 
     def __init__(
         self,
@@ -53,9 +53,10 @@ class Campaign:
         tell: Callable[[], None],
         store: Callable[[Found], None],
     ) -> None:
-        """Compare until the time, the number of sequences, or `stop` ends it; `store` is given each disagreement.
+        """Compare until the time, the number of sequences, or `stop` ends it.
 
-        Error: DriverFailed.
+        `store`: it is called with each disagreement.
+        Errors: DriverFailed.
         """
         last = time.monotonic() + seconds
         while not stop() and (sequences is None or self.figures.sequences < sequences):
@@ -93,7 +94,7 @@ class Campaign:
         return Found(KIND, shown.what, shown.model, shown.kernel, seed, scenario, again=again)
 
     def _disagrees(self, scenario: Scenario, what: str) -> Disagreement | None:
-        """Return the disagreement of a scenario if it is one about the same; None if it cannot be driven."""
+        """Return the disagreement of a scenario if it is about the same; None if the scenario cannot be driven."""
         if not is_driven(scenario, self.driven, self.driver.features, self.driver.cpus):
             return None
         try:

@@ -1,6 +1,6 @@
 """What the driver executes: one command for each operation of a scenario, and the result of each.
 
-The numbers are those of driver.c, which is read here so that they are written down once.
+The numbers come from driver.c, which is read here so that they are written down only once.
 """
 
 import errno
@@ -38,7 +38,7 @@ HAS_COUNTERS: Final = constant("HAS_COUNTERS")
 HAS_EXEC: Final = constant("HAS_EXEC")
 VERSION: Final = constant("VERSION")
 MOST_COMMANDS: Final = constant("MAX_COMMANDS")
-"""Of one program."""
+"""The limit for one program."""
 
 REFUSED: Final = frozenset(
     {
@@ -54,9 +54,9 @@ REFUSED: Final = frozenset(
         errno.ENOSYS,
     }
 )
-"""Errors of system calls that say nothing about page tables: this host does not let the program run."""
+"""Errors of system calls that say nothing about page tables, but that this host does not let the program run."""
 STARVED: Final = frozenset({"FORK", "MMAP", "RESET"})
-"""What ENOMEM says the same of; to mprotect and madvise it is a hole in the range."""
+"""The operations for which ENOMEM says the same; for mprotect and madvise it means a hole in the range."""
 
 COMMAND: Final = struct.Struct("=9B7xQ")
 RESULT: Final = struct.Struct("4BiQ")
@@ -66,7 +66,11 @@ ENDED: Final = struct.Struct("I124s")
 
 
 class Command(NamedTuple):
-    """One operation; `space` and `cpu` are who executes it, `value` is what a store stores."""
+    """One operation.
+
+    `space`, `cpu`: the address space and the CPU that execute it.
+    `value`: what a store stores.
+    """
 
     operation: str
     space: int
@@ -77,12 +81,12 @@ class Command(NamedTuple):
     target: int = 0
     value: int = 0
     races: bool = False
-    """Another thread repeats an access meanwhile."""
+    """Another thread repeats an access during this command."""
     counts: bool = False
-    """The result's value is to be what was flushed (`flushed`)."""
+    """The value of the result is what was flushed (`flushed`)."""
 
     def packed(self) -> bytes:
-        """Return the command as driver.c has it."""
+        """Return the command in the form that driver.c reads."""
         operation, *fields, value, races, counts = self
         return COMMAND.pack(OPERATIONS[operation], *fields, races, counts, value)
 
@@ -98,6 +102,6 @@ class Result(NamedTuple):
 
 
 def result_of(data: bytes) -> Result:
-    """Return a result of the driver."""
+    """Return the result in an answer of the driver."""
     status, present, protected, _, error, value = RESULT.unpack(data)
     return Result(STATUSES[status], value, error, present, protected)

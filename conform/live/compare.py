@@ -9,11 +9,13 @@ from shootdown.conform.live.program import Planned, Program
 from shootdown.mm.page_mask import mask_of
 
 PROCESS: Final = "process"
-"""What differs when a process of the program is killed: by the kernel if it comes again, else by anybody."""
+"""The name of the difference when a process of the program is killed: if it happens again, the kernel kills it;
+otherwise the killer is unknown.
+"""
 
 
 class Disagreement(NamedTuple):
-    """The first command of which the kernel shows something else than the models.
+    """The first command for which the kernel shows something other than the models.
 
     `record` is the position of its record in the scenario; `model` and `kernel` say in words what each shows.
     """
@@ -25,7 +27,7 @@ class Disagreement(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How many commands and accesses agreed, the names of known differences that were seen, and the first
+    """How many commands and accesses agreed, the names of the known differences that were seen, and the first
     disagreement.
     """
 
@@ -38,7 +40,7 @@ class Compared(NamedTuple):
 def compare(driver: Runs, program: Program) -> Compared:
     """Run a program on the kernel, and compare each access, and after each command what is mapped.
 
-    Error: DriverFailed.
+    Errors: DriverFailed.
     """
     killed = ""
     try:
@@ -48,7 +50,7 @@ def compare(driver: Runs, program: Program) -> Compared:
     looked = bool(driver.features & HAS_PAGEMAP) and not program.large
     explained = {program.cut} - {""}
     accesses = 0
-    # By address space the zero pages that a fork may have left out: nothing is there that could be write-protected.
+    # For each address space, the zero pages that a fork may have left out: nothing is there to write-protect.
     left: dict[int, int] = {}
     for number, (planned, result) in enumerate(zip(program.steps, results, strict=False)):
         if _protects(planned.command) & left.get(planned.command.space, 0):
@@ -73,7 +75,7 @@ def _protects(command: Command) -> int:
 
 
 def _note_left(left: dict[int, int], planned: Planned, result: Result | None) -> None:
-    """Note the pages that the models map to zeros and the kernel does not; `result` if that tells what is mapped."""
+    """Note the pages that the models map to zeros and the kernel does not, if `result` tells what is mapped."""
     command, _, expected = planned
     if result is None:
         left[command.space] = left.get(command.space, 0) & expected.zero
@@ -95,7 +97,7 @@ def _explained(planned: Planned, result: Result) -> set[str]:
 
 
 def difference(planned: Planned, result: Result, *, pagemap: bool) -> Disagreement | None:
-    """Return in what a command's result is not what the models show; None if it is."""
+    """Return in what way a command's result differs from what the models show; None if it does not."""
     command, record, expected = planned
     if expected.status:
         if result.status != expected.status:
@@ -108,7 +110,7 @@ def difference(planned: Planned, result: Result, *, pagemap: bool) -> Disagreeme
             )
     if not pagemap:
         return None
-    # Each in the direction alone in which it is known to differ (known.ALWAYS).
+    # Each only in the direction in which it is known to differ (known.ALWAYS).
     more = result.present & ~expected.present & ~expected.shared
     less = expected.present & ~result.present & ~expected.zero
     if more | less:

@@ -69,22 +69,22 @@ enum operation {
 };
 enum mapping { PRIVATE, SHARED, HUGE, ON_FILE };
 enum status { DONE, MAPERR, ACCERR, PKUERR, TRAPPED, OTHER_SIGNAL, FAILED };
-/* When an access ran: all of it before the operation began, some of it meanwhile, all of it after the return. */
+/* When an access ran: entirely before the operation began, partly during it, or entirely after its return. */
 enum phase { BEFORE = 1, MEANWHILE = 2, AFTER = 4 };
 enum feature {
 	HAS_PAGEMAP = 1, HAS_UFFD = 2, HAS_UFFD_SHMEM = 4, HAS_FILE = 8, HAS_COUNTERS = 16, HAS_EXEC = 32
 };
-/* What is counted of the tracepoint tlb:tlb_flush: on the own CPU, interrupts sent, and either of them of everything. */
+/* The counters of the tracepoint tlb:tlb_flush: own CPU, interrupts sent, and either of them for a flush of everything. */
 enum counter { LOCAL, SENT, FULL, COUNTERS };
 
 struct command {
 	uint8_t operation, space, cpu, page, count, argument, target;
-	/* Another thread repeats an access meanwhile; the result's value is to be what was flushed. */
+	/* Another thread repeats an access during this command; the value of the result is what was flushed. */
 	uint8_t races, counts, unused[7];
 	uint64_t value;
 };
 struct result {
-	/* `present` and `protected` have a bit for each page; of SHOWN the phases, and whether outcomes were dropped. */
+	/* `present`, `protected`: one bit for each page; for SHOWN, the phases, and whether outcomes were dropped. */
 	uint8_t status, present, protected, unused;
 	int32_t error;
 	uint64_t value;
@@ -100,12 +100,12 @@ struct ended {
 	uint32_t commands;
 	char why[124];
 };
-/* "shootdown", by its first letters, and the version of what goes over the pipe. */
+/* The first letters of "shootdown", and the version of the protocol on the pipe. */
 static const uint32_t VERSION = 0x73680001;
 
 /*
- * A thread that repeats one access, without the baton, until somebody stops it. `moment` is 0 before the operation that
- * it races with, 1 meanwhile, 2 after it.
+ * A thread that repeats one access, without the baton, until another thread stops it. `moment` is 0 before the operation
+ * that it races with, 1 during it, and 2 after it.
  */
 struct hammer {
 	uint32_t moment, active, stop, outcomes, overflow;
@@ -151,7 +151,7 @@ static void wake(uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-/* Return whether the controller is gone; nobody need have waited for it, so its number may still be there. */
+/* Return whether the controller is gone; if its parent has not waited for it, its number still exists. */
 static int is_orphan(void)
 {
 	struct pollfd end = { .fd = controller, .events = POLLIN };
@@ -161,7 +161,7 @@ static int is_orphan(void)
 	return kill(shared->controller, 0) && errno == ESRCH;
 }
 
-/* Wait until somebody wakes the word; a process whose controller is gone ends here. */
+/* Wait until another thread wakes the word; a process whose controller is gone ends here. */
 static void await(uint32_t *word)
 {
 	struct timespec second = { 1, 0 };
@@ -240,7 +240,7 @@ static void fetch(struct result *result, unsigned page)
 	self->fetched = 0;
 }
 
-/* One instruction that loads from one page and stores to another: a fault of either leaves nothing done. */
+/* One instruction that loads from one page and stores to another: if either faults, nothing is done. */
 static void copy(struct result *result, unsigned page, unsigned target)
 {
 	self->fetched = 0;
@@ -257,8 +257,8 @@ static void copy(struct result *result, unsigned page, unsigned target)
 /* Flushes. */
 
 /*
- * Return the number of the tracepoint, 0 without one. Where tracefs is not mounted it is, in a mount namespace of the
- * driver's own: others see nothing of it, and it goes with the driver.
+ * Return the number of the tracepoint, or 0 if there is none. Where tracefs is not mounted, it is mounted in a mount
+ * namespace of the driver's own: other processes do not see it, and it disappears with the driver.
  */
 static uint32_t find_tracepoint(const char *folder)
 {
@@ -299,7 +299,7 @@ static void open_counters(struct thread *thread)
 		attributes.size = sizeof(attributes);
 		attributes.config = shared->tracepoint;
 		thread->counter[i] = syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-		/* One that is not opened is -1, and so are all after it. */
+		/* A counter that cannot be opened is -1, and so are all after it. */
 		if (thread->counter[i] < 0 || ioctl(thread->counter[i], PERF_EVENT_IOC_SET_FILTER, filter[i])) {
 			shared->tracepoint = 0;
 			return;
@@ -324,8 +324,8 @@ static uint64_t counted(void)
 }
 
 /*
- * Write where an operation is about to write on this thread's stack and to its own data: after a fork the first store
- * to each page is a copy, and a flush, that is not the operation's.
+ * Write to the places on this thread's stack and in its own data where an operation is about to write: after a fork the
+ * first store to each page causes a copy and a flush, which are not the operation's.
  */
 static __attribute__((noinline)) void rehearse(void)
 {
@@ -397,7 +397,7 @@ static void let_repeat(void)
 			sched_yield();
 }
 
-/* Stop the other thread, and tell one of the different outcomes that it has seen, by its number. */
+/* Stop the other thread, and return one of the different outcomes that it has seen, by its number. */
 static void shown(struct result *result, const struct command *c)
 {
 	struct hammer *hammer = &shared->hammer;
@@ -504,7 +504,7 @@ static void clear_refs(struct result *result)
 		close(fd);
 }
 
-/* What the page tables of this process have of each page, as /proc/self/pagemap tells it. */
+/* What the page tables of this process have for each page, according to /proc/self/pagemap. */
 static void look(struct result *result)
 {
 	uint64_t entries[PAGES];
@@ -649,7 +649,7 @@ static void *worker(void *argument)
 	self = &own;
 	pin(cpu);
 	open_counters(self);
-	/* A thread that a fork has made need not wait for the parent: that one goes on. */
+	/* A thread that a fork has made does not wait for the parent, which goes on. */
 	for (;;) {
 turn:
 		await(&shared->turn[space][cpu]);
@@ -755,7 +755,7 @@ static void start_first(void)
 	/* The pipes are the controller's alone, so that its end is their end. */
 	dup2(nothing, 0);
 	dup2(nothing, 1);
-	/* Who is forked by a program ends without being waited for. */
+	/* No process waits for the children of a program. */
 	signal(SIGCHLD, SIG_IGN);
 	enter_process(0);
 	wake(&shared->ready);
@@ -766,7 +766,7 @@ static void start_first(void)
 /*
  * Kill all that a program has made; the first process is kept if it is still address space 0 and `intact`.
  *
- * Who is killed while he waits makes no step any more, so nobody waits for the end of that.
+ * A process that is killed while it waits makes no further step, so nothing has to wait for its end.
  */
 static void clear_away(int intact)
 {

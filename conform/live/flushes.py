@@ -1,7 +1,7 @@
-"""How many flushes an operation asks for: the kernel's, by the tracepoint tlb:tlb_flush, and the policy's.
+"""How many flushes an operation asks for: the kernel, by the tracepoint tlb:tlb_flush, and the policy.
 
-The driver counts on the CPU of the operation: a flush of the own TLB ("local MM shootdown") is made once for each
-request (flush_tlb_mm_range and what it calls, arch/x86/mm/tlb.c), whether others are interrupted or not.
+The driver counts on the CPU of the operation: each request (flush_tlb_mm_range and its callees, arch/x86/mm/tlb.c)
+flushes the own TLB once ("local MM shootdown"), whether it interrupts other CPUs or not.
 """
 
 from typing import Final, NamedTuple
@@ -23,7 +23,7 @@ _STATES: Final = {
     "none": "write p0; mprotect p0-p7 none",
     "executable": "write p0; mprotect p0-p7 rwx; exec p0",
 }
-"""What is done before, by name, for the changes of protection."""
+"""The operations before the changes of protection, by name."""
 _CHANGES: Final = ("none", "r", "rw", "rx", "rwx")
 _OTHERS: Final = """
 private | write p0 | munmap p0
@@ -76,11 +76,11 @@ huge | write p0 | age p0 mm0
 
 _BUSY_PAGE: Final = 7
 TRIES: Final = 8
-"""How often a case is counted again that differs."""
+"""How often a case that differs is counted again."""
 
 
 class Case(NamedTuple):
-    """One operation in one state; all is done on one CPU, and the other one has used the address space before."""
+    """One operation in one state; everything happens on one CPU, after the other one has used the address space."""
 
     name: str
     header: Header
@@ -89,14 +89,14 @@ class Case(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What one side asked for: flushes, and of them those that interrupt other CPUs."""
+    """What one side asked for: flushes, and how many of them interrupt other CPUs."""
 
     flushes: int
     interrupting: int
 
 
 class Compared(NamedTuple):
-    """Both sides of one case, and why they differ, if that is known."""
+    """Both sides of one case, and why they differ, if the reason is known."""
 
     case: Case
     model: Counts
@@ -120,7 +120,8 @@ def _case(line: str) -> Case:
     scenario = on_two_cpus(
         layout,
         [
-            # The other CPU is busy in the space, so that a flush has somebody to interrupt: one that sleeps is lazy.
+            # The other CPU is busy in the address space, so that a flush has a CPU to interrupt: a sleeping one is
+            # lazy.
             f"cpu1 read p{_BUSY_PAGE}",
             *(f"cpu0 {record}" for record in before),
             f"cpu0 {operation}",
@@ -150,7 +151,10 @@ def model_counts(case: Case, strategy: FlushStrategy) -> Counts:
 
 
 def kernel_counts(driver: Runs, case: Case, strategy: FlushStrategy) -> Counts:
-    """Return what the kernel asks for. Error: DriverFailed."""
+    """Return what the kernel asks for.
+
+    Errors: DriverFailed.
+    """
     program = program_of(Scenario(case.header, (*case.setup, case.operation)), strategy)
     *before, last = (planned.command for planned in program.steps)
     commands = [
@@ -183,23 +187,23 @@ WHY: Final = {
         "MADV_COLD stands for aging, and flushes in a gather; folio_referenced does not",
     ),
 }
-"""Operations of which the kernel asks for more flushes: a name, the kernel's function, and why."""
+"""Operations for which the kernel asks for more flushes: a name, the kernel's function, and the reason."""
 
 
 def compared(driver: Runs, case: Case, strategy: FlushStrategy) -> Compared:
-    """Return both sides of a case, of several tries the first that agrees; `why` names a known difference, and is ""
-    where both are equal or none is known.
+    """Return both sides of a case; of several tries, the first that agrees.
 
-    Error: DriverFailed.
+    `why`: the name of a known difference; "" where both sides are equal or no reason is known.
+    Errors: DriverFailed.
     """
     model, kernel = model_counts(case, strategy), kernel_counts(driver, case, strategy)
     for _ in range(TRIES):
-        # Where another program has taken the second CPU meanwhile, nobody is there to be interrupted.
+        # If another program has taken the second CPU in the meantime, there is nothing to interrupt.
         if kernel == model:
             break
         kernel = kernel_counts(driver, case, strategy)
     known = WHY.get(case.operation[0])
     differs = model != kernel
-    # What is known are flushes more, each with its interrupts: one that interrupts nobody is not.
+    # The known differences are additional flushes, each with its interrupts; a flush that interrupts no CPU is none.
     more = kernel.flushes > model.flushes and kernel.interrupting >= model.interrupting
     return Compared(case, model, kernel, known[0] if differs and known and more else "")

@@ -1,4 +1,4 @@
-"""The machine that the comparison runs on: its kernel, how that is configured, and its processor."""
+"""The machine that the comparison runs on: its kernel, the kernel's configuration, and its processor."""
 
 import gzip
 import os
@@ -20,7 +20,7 @@ OPTIONS: Final = (
     "CONFIG_USERFAULTFD",
     "CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS",
 )
-"""What of the configuration changes what the kernel does with page tables, by the names of 6.18."""
+"""The options of the configuration that change what the kernel does with page tables, by their names in 6.18."""
 THP: Final = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 FLAGS: Final = ("ospke", "invlpgb", "pcid")
@@ -38,17 +38,17 @@ class Host(NamedTuple):
     config: dict[str, str]
     huge_pages: str
     flags: tuple[str, ...] = ()
-    """Features of the processor that change what is compared, of FLAGS."""
+    """The features of the processor, out of FLAGS, that change what is compared."""
 
     @property
     def version(self) -> Release:
-        """Major and minor number of the kernel's release; (0, 0) when it is not one of Linux."""
+        """Return the major and minor number of the kernel's release; (0, 0) when it is not a release of Linux."""
         match = re.match(r"(\d+)\.(\d+)", self.release)
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def host() -> Host:
-    """Return what this machine is; what it does not tell is "unknown"."""
+    """Return what this machine is; anything that it does not tell is "unknown"."""
     return Host(
         release=platform.release(),
         cpu=_cpu(),
@@ -60,9 +60,10 @@ def host() -> Host:
 
 
 def file_folder(candidates: Sequence[str]) -> str:
-    """Return the first folder whose files are on a disk and can be executed, "" if there is none.
+    """Return the first folder whose files are on a disk and can be executed, or "" if there is none.
 
-    The file of a scenario is written back, and cannot be registered with userfaultfd; one in memory is otherwise.
+    The file of a scenario is written back, and cannot be registered with userfaultfd; for a file in memory neither
+    holds.
     """
     for folder in candidates:
         try:
@@ -77,7 +78,7 @@ def file_folder(candidates: Sequence[str]) -> str:
 
 
 def _filesystem(folder: str) -> str:
-    """Return the type of the file system of a folder, by the mount point that is nearest above it."""
+    """Return the type of the file system of a folder, from the nearest mount point above it."""
     real = os.path.realpath(folder)
     best, kind = "", IN_MEMORY[0]
     for line in _text(Path("/proc/self/mounts")).splitlines():

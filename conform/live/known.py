@@ -1,7 +1,7 @@
-"""Where Linux is known to do otherwise than the models: by release, with the kernel's function.
+"""Where Linux is known to behave differently from the models: by release, with the kernel's function.
 
-The models follow one text of Linux (MODELLED). A host whose kernel differs there is compared up to the operation that
-differs; what differs always, and is no outcome of an access, is not compared in the direction that it differs in.
+The models follow one text of Linux (MODELLED). If the kernel of a host differs, it is compared up to the operation that
+differs. A difference that always exists, and is no outcome of an access, is not compared in its direction.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ MODELLED: Final = (7, 3)
 FOR_EVER: Final = (999, 0)
 
 Applies = Callable[[World, Record], bool]
-"""Whether a record, about to begin in the world, is an operation that a kernel does otherwise."""
+"""Whether a record that is about to begin in the world is an operation that a kernel performs differently."""
 
 
 class Known(NamedTuple):
-    """One difference: where the kernels from `since` up to the one before `until` have it."""
+    """One difference; the kernels from `since` up to the one before `until` have it."""
 
     name: str
     since: Release
@@ -95,8 +95,9 @@ BY_RELEASE: Final = (
         _partly_registered,
     ),
 )
-"""Differences by release. When each began is by the texts of 6.1, 6.12 and 7.3 and what runs here (6.18); the numbers
-between are assumptions."""
+"""Differences by release. The releases come from the texts of 6.1, 6.12 and 7.3, and from the live kernel 6.18; the
+numbers between are assumptions.
+"""
 
 FAULT_AROUND: Final = "fault-around"
 ZERO_PAGE: Final = "fork-leaves-zero-pages"
@@ -117,6 +118,6 @@ ALWAYS: Final = {
 
 
 def known_on(host: Host) -> tuple[Known, ...]:
-    """Return the differences that a host has, by the release of its kernel and by its processor."""
+    """Return the differences that a host has, according to the release of its kernel and its processor."""
     all_known = (*BY_RELEASE, *([EXECUTE_ONLY] if "ospke" in host.flags else []))
     return tuple(known for known in all_known if known.since <= host.version < known.until)

@@ -1,7 +1,7 @@
 """A scenario as a program for the driver, beside what the models show of it.
 
 The models run first, one operation after the other: they say in which address space each operation runs, and which one
-a fork makes. So the driver needs no rule of its own for that.
+a fork creates. So the driver needs no rule of its own for this.
 """
 
 from collections.abc import Sequence
@@ -48,11 +48,11 @@ ON_RANGE: Final = {
     kinds.READ: "READ",
     kinds.EXEC: "EXEC",
 }
-"""Operations whose page and count are all there is to them."""
+"""Operations that have no argument besides page and count."""
 
 
 class Expected(NamedTuple):
-    """What the models show: of an access its outcome ("" of all else), and the pages that are mapped after it."""
+    """What the models show: the outcome of an access ("" for all else), and the pages that are mapped after it."""
 
     status: str
     value: int
@@ -65,7 +65,7 @@ class Expected(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A command, the position of the record that it is of (-1: before the first), and what the models show."""
+    """A command, the position of its record (-1: before the first), and what the models show."""
 
     command: Command
     record: int
@@ -73,9 +73,10 @@ class Planned(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A scenario for the driver; `large`: its pages are quarters of a page table's 2 MiB, so that huge pages fit.
+    """A scenario for the driver.
 
-    `cut`: the known difference for which it ends before its scenario does.
+    `large`: its pages are quarters of a page table's 2 MiB, so that huge pages fit.
+    `cut`: the known difference at which it ends, before its scenario does.
     """
 
     large: bool
@@ -88,10 +89,10 @@ class NotLegal(Exception):
 
 
 def program_of(scenario: Scenario, strategy: FlushStrategy, known: Sequence[Known] = ()) -> Program:
-    """Return the program of a scenario whose operations are all driven and run to their ends where they start, up to
-    the first that the kernel is `known` to do otherwise.
+    """Return the program of a scenario, up to the first operation that the kernel is `known` to perform differently.
 
-    Error: NotLegal.
+    All operations of the scenario are driven, and run to their ends without a pause.
+    Errors: NotLegal.
     """
     header = scenario.header
     w, booted = boot(header, strategy, Recorder)
@@ -142,7 +143,7 @@ def _step(w: World, oracle: Recorder, position: int, record: Record) -> Planned 
     live = w.live.copy()
     seen = len(oracle.shown)
     stamp = w.stamp
-    # Asked before: the collapse itself changes nothing of it, but its refusal is the models' own.
+    # Asked before the collapse: the collapse itself does not change the answer, but the models may refuse it.
     collapses = kind == kinds.COLLAPSE and live[argument] and huge_possible(w, argument, page // 4)
     apply(w, record)
     shown = oracle.shown[seen:]

@@ -1,8 +1,8 @@
-"""An access that one CPU repeats while another one performs an operation: what it shows before, meanwhile and after.
+"""An access that one CPU repeats while another one performs an operation: what it shows before, during and after.
 
-What is allowed comes from the models: the operation is paused at each of its steps, and the access, whole or paused as
-well, is made there, with its translation cached and without. What is shown after the return must be what the models
-show after it, and what is shown meanwhile any of all that.
+What is allowed comes from the models: the operation pauses at each of its steps, and the access, whole or paused as
+well, happens there, with its translation cached and without. After the return of the operation, the access must show
+what the models show after it; during the operation, any of the outcomes of the models is allowed.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from shootdown.run.lockstep import ACCESS, Recorder, Shown
 from shootdown.scenario import Header, Record, Scenario, kinds
 
 OUTCOMES: Final = constant("OUTCOMES")
-"""How many different outcomes of one round the driver keeps; more than that is a disagreement by itself."""
+"""How many different outcomes of one round the driver keeps; more than that count as a disagreement."""
 PAUSES_OF_ACCESS: Final = 10
 BEFORE: Final = constant("BEFORE")
 MEANWHILE: Final = constant("MEANWHILE")
@@ -29,7 +29,7 @@ MANY: Final = ("more outcomes than are kept", 0)
 PHASES: Final = {BEFORE: "before the operation", MEANWHILE: "meanwhile", AFTER: "after its return"}
 OPERATOR: Final = 0
 HAMMER: Final = 1
-"""CPUs: who performs the operation, and who repeats the access."""
+"""The CPU that performs the operation, and the CPU that repeats the access."""
 
 _TABLE: Final = """
 private | write p0 | mprotect p0 r | write p0
@@ -74,11 +74,11 @@ huge | write p0 | mremap p0-p3 to p4 | read p1
 huge | mprotect p0-p3 r; read p0; read p1 | collapse p0 mm0 | read p1
 huge | write p0 | fork | write p0
 """
-"""Layout, what is done before, the operation, and the access that is repeated."""
+"""The layout, the records before the operation, the operation, and the repeated access."""
 
 
 class Race(NamedTuple):
-    """One race: the records before it, the operation, the access, all run to their ends."""
+    """One race: the records before it, the operation, and the access; all run to their ends."""
 
     name: str
     header: Header
@@ -88,7 +88,7 @@ class Race(NamedTuple):
 
 
 class Allowed(NamedTuple):
-    """Outcomes by phase, each as a status and, of a load, its value."""
+    """Outcomes by phase; each is a status and, for a load, its value."""
 
     before: frozenset[tuple[str, int]]
     meanwhile: frozenset[tuple[str, int]]
@@ -155,7 +155,7 @@ def allowed(race: Race, strategy: FlushStrategy) -> Allowed:
 
 
 def _steps_of(race: Race, strategy: FlushStrategy) -> int:
-    """Return how many steps the operation has with nobody beside it."""
+    """Return how many steps the operation has when no other CPU does anything."""
     w, oracle = boot(race.header, strategy, Recorder)
     for record in (*race.setup, race.access):
         apply(w, record)
@@ -168,9 +168,7 @@ def _steps_of(race: Race, strategy: FlushStrategy) -> int:
 def _run(
     race: Race, strategy: FlushStrategy, steps: int, pause: int, dropped: tuple[Record, ...]
 ) -> tuple[set[tuple[str, int]], set[tuple[str, int]], set[tuple[str, int]]]:
-    """Return what the access shows before, within and after the operation, which pauses after some steps, as the access
-    does in its place.
-    """
+    """Return what the access shows before, during and after the operation; both pause after so many steps."""
     w, oracle = boot(race.header, strategy, Recorder)
     assert isinstance(oracle, Recorder)  # noqa: S101 - it is what was asked for
     for record in (*race.setup, race.access, race.access):
@@ -183,7 +181,7 @@ def _run(
     finish(w, OPERATOR)
     late = len(oracle.shown)
     finish(w, HAMMER)
-    # An access that began before the return ends after it: it is one of those that ran meanwhile.
+    # An access that began before the return and ends after it counts as one that ran during the operation.
     middle = max(late, early + 1)
     for _ in range(3):
         apply(w, race.access)
@@ -197,7 +195,7 @@ def _run(
 
 
 def _paused(record: Record, steps: int) -> Iterator[Record]:
-    """Yield records that begin an operation and make so many steps of it; 0 of them make all."""
+    """Yield records that begin an operation and make this many steps of it; 0 means all steps."""
     kind, cpu, _, page, count, arg = record
     first = min(steps, kinds.MAX_STEPS)
     yield (kind, cpu, first, page, count, arg)
@@ -235,7 +233,7 @@ def rounds_of(race: Race, strategy: FlushStrategy) -> tuple[bool, list[Command]]
 
 
 def _gone(last: Planned) -> list[Command]:
-    """Return what ends the child that a fork has made: the next round makes another one."""
+    """Return what ends the child that a fork has made: the next round makes another child."""
     if last.command.operation != "FORK":
         return []
     return [Command("EXIT", last.command.target, OPERATOR)]
@@ -252,9 +250,9 @@ def can_race(race: Race, driven: tuple[int, ...], driver: Runs) -> bool:
 
 
 def run_race(driver: Runs, race: Race, rounds: int, strategy: FlushStrategy, may: Allowed) -> Raced:
-    """Run rounds of a race, as many as fit one program at the most, and judge what they show.
+    """Run as many rounds of a race as one program can hold, at most `rounds`, and judge what they show.
 
-    Error: DriverFailed.
+    Errors: DriverFailed.
     """
     large, commands = rounds_of(race, strategy)
     number = min(rounds, MOST_COMMANDS // len(commands))

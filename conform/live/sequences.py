@@ -33,7 +33,7 @@ DRIVEN: Final = (
 
 _WEIGHTS: Final = {kinds.READ: 12, kinds.WRITE: 12, kinds.EXEC: 5, kinds.MPROTECT: 5, kinds.MMAP: 4}
 _LARGE: Final = 0.1
-"""How many sequences are of huge pages: to clear 2 MiB takes as long as a hundred operations."""
+"""The share of sequences with huge pages: clearing 2 MiB takes as long as a hundred operations."""
 _LAYOUTS: Final = (
     *(kinds.PRIVATE,) * 5,
     *(kinds.SHARED,) * 3,
@@ -45,7 +45,7 @@ _COUNTS: Final = (1, 1, 1, 2, 2, 3, 4, 8)
 
 
 def random_sequence(draws: Draws, cpus: int, driven: tuple[int, ...], length: int) -> Scenario:
-    """Return a scenario of `length` operations of kinds that are driven, and an access of each kind to each page."""
+    """Return a scenario of `length` operations of driven kinds, followed by each kind of access to each page."""
     large = draws.random() < _LARGE
     pages = kinds.MAX_PAGES if large else draws.randrange(1, kinds.MAX_PAGES + 1)
     layout = kinds.HUGE if large else draws.choice(_LAYOUTS)
@@ -89,7 +89,7 @@ def _record(
 
 
 def _audit(draws: Draws, cpus: int, pages: int) -> list[Record]:
-    """Return what makes a program look at everything that it has, on each CPU: loads twice, before and after stores."""
+    """Return records that look at everything the program has, on each CPU: loads twice, before and after stores."""
     loads = [(kinds.READ, cpu, 0, page, 1, 0) for cpu in range(cpus) for page in range(pages)]
     fetches = [(kinds.EXEC, draws.randrange(0, cpus), 0, page, 1, 0) for page in range(pages)]
     stores = [(kinds.WRITE, draws.randrange(0, cpus), 0, page, 1, 0) for page in range(pages)]

@@ -31,7 +31,7 @@ LENGTH: Final = 60
 BOTH: Final = "both"
 PROGRESS_SECONDS: Final = 0.5
 MOST_DISAGREEMENTS: Final = 20
-"""A campaign ends there: what is wrong so often is one thing."""
+"""A campaign ends after this many disagreements: so many have one cause."""
 
 _ALL: Final = Shape(huge=True, global_=True, keys=True)
 SETTINGS: Final[dict[str, tuple[Setting, ...]]] = {
@@ -47,25 +47,26 @@ SETTINGS: Final[dict[str, tuple[Setting, ...]]] = {
         Setting(MAY_DROP, Shape(keys=True), 0),
         Setting(MAY_DROP, _ALL, FRACTURED),
         Setting(MAY_DROP, _ALL, AMD | FRACTURED),
-        # Without pieces a leaf of 2 MiB is one entry, as in QEMU if it is used at one page alone.
+        # Without pieces a leaf of 2 MiB is one entry, as in QEMU if only one of its pages is used.
         Setting(MAY_DROP, _ALL._replace(whole=True), 0),
         Setting(MAY_DROP, Shape(twice=True), AMD | SPLIT_TLB),
         Setting(MAY_DROP, _ALL._replace(twice=True), SPLIT_TLB | FRACTURED),
     ),
 }
-"""What sequences are made of and compared with, drawn for each.
+"""What sequences are made of and compared with; one is drawn for each sequence.
 
-QEMU caches a leaf of 2 MiB in pieces, and its one TLB with the memory of translated code is two TLBs for who fetches
+QEMU caches a leaf of 2 MiB in pieces. Its one TLB and its memory of translated code act as two TLBs when a CPU fetches
 twice from one address.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A sequence of which QEMU's MMU shows what no state of the machine does, and no known deviation explains.
+    """A sequence for which QEMU's MMU shows what no state of the machine does, and no known deviation explains.
 
-    `case` is the minimized sequence as text (`parse_case`), its last event the one that differs; `machine` and `qemu`
-    are what each shows of it. `seed` and `sequence` made it.
+    `case`: the minimized sequence as text (`parse_case`); its last event is the one that differs.
+    `machine`, `qemu`: what each shows for that event.
+    `seed`, `sequence`: what the sequence was made from.
     """
 
     case: str
@@ -77,7 +78,7 @@ class Disagreement:
     sequence: int
 
     def document(self) -> dict[str, object]:
-        """Return it for JSON."""
+        """Return it as JSON values."""
         return {
             "case": self.case,
             "class": "finding",
@@ -94,8 +95,8 @@ class Disagreement:
 class Result:
     """How far a comparison is, or how it ended.
 
-    `explained` counts, for each name of known.DROPS, the accesses that agree only because QEMU may do so; `seconds` is
-    wall time.
+    `explained`: for each name of known.DROPS, how many accesses agree only because QEMU may deviate.
+    `seconds`: wall time.
     """
 
     seed: int
@@ -108,7 +109,7 @@ class Result:
     disagreements: list[Disagreement] = field(default_factory=list)
 
     def document(self) -> dict[str, object]:
-        """Return it for JSON, with the manual section of each known deviation."""
+        """Return it as JSON values, with the manual section of each known deviation."""
         return {
             "machine": "qemu",
             "mode": self.mode,
@@ -137,10 +138,12 @@ def run(
     machine_type: type[Machine] = Machine,
     most: int = MOST_DISAGREEMENTS,
 ) -> Generator[Result, None, Result]:
-    """Compare sequences `first`, `first` + 1, ... of a seed until a limit; None is no limit, `most` always is one.
+    """Compare sequences `first`, `first` + 1, ... of a seed until a limit; yield the result now and then, and return it
+    at the end.
 
-    The same seed, mode and sequence number give the same sequence. Yields the same result now and then, and returns it.
-    Error: Unusable, when there is no unicorn; MmuError.
+    None means no limit, except that `most` always is one. The same seed, mode and sequence number give the same
+    sequence.
+    Errors: Unusable, when there is no unicorn; MmuError.
     """
     load_unicorn()
     result = Result(seed, mode)
@@ -183,7 +186,7 @@ def finished(progress: Generator[Result, None, Result]) -> Result:
 
 
 def sequence_of(seed: int, number: int, mode: str) -> tuple[Setting, list[Event]]:
-    """Return a sequence of a seed, and how it is compared."""
+    """Return a sequence of a seed, and the setting in which it is compared."""
     draws = random.Random(f"{seed} {number} {mode}")
     modes = MODES if mode == BOTH else (mode,)
     setting = draws.choice(SETTINGS[modes[number % len(modes)]])
@@ -228,13 +231,16 @@ def _minimized(
 
 
 def case_text(setting: Setting, events: list[Event]) -> str:
-    """Return a sequence with how it is compared, as text that `parse_case` reads."""
+    """Return a sequence with its setting, as text that `parse_case` reads."""
     kept = " kept" if setting.shape.kept else ""
     return f"{setting}{kept}, cpus {setting.shape.cpus}\n{render(events)}"
 
 
 def parse_case(case: str) -> tuple[Setting, list[Event]]:
-    """Return what `case_text` made a text from. Error: EventError."""
+    """Return the setting and the sequence in a text of `case_text`.
+
+    Errors: EventError.
+    """
     head, _, rest = case.partition("\n")
     words, _, cpus = head.partition(", cpus ")
     mode, *switches = words.split() or [""]

@@ -1,14 +1,14 @@
 """One sequence of events on the machine and on QEMU's MMU, event by event, until they differ.
 
-EXACT: the sequence has one outcome. The machine gets what QEMU is: AMD's walk before a fault, no upper cache, leaves of
-2 MiB in pieces, WRPKRU and INVLPG of such a leaf that drop everything; there are global entries only where all is of
-one PCID. Each access must have that outcome, so this finds what the machine wrongly allows too.
+EXACT: the sequence has one outcome. The machine is made like QEMU: AMD's walk before a fault, no upper cache, leaves of
+2 MiB in pieces, WRPKRU and INVLPG of such a leaf that drop everything; there are global entries only where everything
+has one PCID. Each access must have that outcome, so this mode also finds what the machine wrongly allows.
 
 MAY_DROP: any entry may have been dropped at any time, as on every processor (SDM vol. 3A 4.10.2.3), and QEMU drops more
-than the machine, which drops nothing by itself. What is held are all states of the caches that fit what was seen, each
-standing for itself and for what is left when some of its entries are dropped. So an access is tried from each state,
-with each part of the entries that it can meet dropped before; what shows the same as QEMU goes on. If nothing is left,
-the two disagree.
+than the machine, which drops nothing by itself. The comparison keeps all states of the caches that fit what was seen;
+each stands for itself and for what is left when some of its entries are dropped. So an access is tried from each state,
+with each subset of the entries that it can meet dropped first. A state that shows the same as QEMU is kept. If no state
+is left, the two disagree.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from shootdown.scenario.switches import keywords_of
 
 
 class Difference(NamedTuple):
-    """The first event of which QEMU's MMU shows something else: its position, and what each shows."""
+    """The first event for which QEMU's MMU shows something else: its position, and what each shows."""
 
     at: int
     what: str
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How many events and accesses agreed, what QEMU's known deviations explain of these, and the first difference."""
+    """How many events and accesses agreed, how many of them QEMU's known deviations explain, and what differed."""
 
     events: int
     accesses: int
@@ -45,7 +45,10 @@ class Compared(NamedTuple):
 def compare(
     events: Sequence[Event], setting: Setting, machine_type: type[Machine] = Machine
 ) -> Compared:
-    """Run events on both sides up to the first difference. Error: MmuError."""
+    """Run events on both sides up to the first difference.
+
+    Errors: MmuError.
+    """
     machine = machine_type(setting.shape.cpus, **keywords_of(setting.machine))
     machine.memory = [0] * (FRAMES * FANOUT)
     qemu = Processors(setting.shape.cpus)

@@ -49,12 +49,12 @@ KIND_NAMES: Final = {READ: "read", WRITE: "write", EXEC: "exec"}
 
 
 _CHANGED: Final = 0.4
-"""How many stores change one bit of what is there, as mprotect and aging do; the others put something new there."""
+"""The share of stores that change one bit of the entry, as mprotect and aging do; the others store a new entry."""
 _CHANGES: Final = (PRESENT, RW, RW, USER, ACCESSED, DIRTY, NX)
 
 
 class Event(NamedTuple):
-    """One event; what `first`, `second` and `third` are is at its kind. Of a store to memory `cpu` is 0."""
+    """One event; the name of its kind says what `first`, `second` and `third` are. For a store to memory `cpu` is 0."""
 
     kind: int
     cpu: int
@@ -66,8 +66,9 @@ class Event(NamedTuple):
 class Shape(NamedTuple):
     """What the events of a sequence may use.
 
-    `whole`: of each 2 MiB one page alone is used. `kept`: nothing drops what is not global alone, and all is of one
-    PCID, so that QEMU keeps global entries as a processor does.
+    `whole`: only one page of each 2 MiB is used.
+    `kept`: nothing drops only the entries that are not global, and everything has one PCID, so that QEMU keeps global
+    entries as a processor does.
     """
 
     cpus: int = 2
@@ -80,7 +81,7 @@ class Shape(NamedTuple):
 
 
 def random_events(draws: Draws, shape: Shape, length: int) -> list[Event]:
-    """Return page tables and page tables loaded, and `length` events after them."""
+    """Return events that build page tables and load them, and `length` events after these."""
     made = [
         Event(STORE, 0, root, index, _upper(draws, shape))
         for root in ROOTS
@@ -95,7 +96,7 @@ def random_events(draws: Draws, shape: Shape, length: int) -> list[Event]:
     made += [
         Event(LOAD_CR3, cpu, draws.choice(ROOTS), draws.choice(pcids)) for cpu in range(shape.cpus)
     ]
-    # Few pages, so that what is cached is met again.
+    # Few pages, so that cached entries are used again.
     pages = [0, 4] if shape.whole else draws.sample(range(PAGES), 3)
     words = {(event.first, event.second): event.third for event in made if event.kind == STORE}
     for _ in range(length):
@@ -171,7 +172,7 @@ def _upper(draws: Draws, shape: Shape) -> int:
 
 
 def simpler(event: Event) -> list[Event]:
-    """Return events that say less than this one: one bit less of an entry, or no exception from the rule."""
+    """Return events that say less than this one: an entry with one bit less, or without the exception from the rule."""
     kind, _, _, _, third = event
     if kind == STORE:
         fewer = [third & ~bit for bit in (NX, GLOBAL, PKEY, DIRTY, ACCESSED)]
@@ -230,11 +231,14 @@ def render(events: Sequence[Event]) -> str:
 
 
 class EventError(ValueError):
-    """A line is no event; the message says which."""
+    """A line is not an event; the message says which."""
 
 
 def parse(lines: str) -> list[Event]:
-    """Return the events of a text that `render` made; empty lines count for nothing. Error: EventError."""
+    """Return the events of a text that `render` made; empty lines are skipped.
+
+    Errors: EventError.
+    """
     events = []
     for line in lines.splitlines():
         if line.strip():

@@ -1,15 +1,15 @@
-"""Where QEMU's MMU is not the machine, and what the manuals say of it; nothing else is forgiven.
+"""Where QEMU's MMU is not like the machine, and what the manuals say about it; nothing else is forgiven.
 
-Each outcome that the machine shows only after it has dropped something is put down to one of DROPS, by what had to be
-dropped; what no name covers is a disagreement.
-REPAIRED is what the comparison makes good by an instruction of its own.
+An outcome that the machine shows only after it has dropped something is assigned to one of DROPS, according to what had
+to be dropped; if no name covers it, it is a disagreement. For the deviations in REPAIRED the comparison executes an
+instruction that makes up for them.
 """
 
 from typing import Final, NamedTuple
 
 
 class Known(NamedTuple):
-    """A deviation of QEMU: what it does, where a manual permits or contradicts it, and how it is recognised."""
+    """A deviation of QEMU: what it does, where a manual permits or contradicts it, and how it is recognized."""
 
     does: str
     manual: str

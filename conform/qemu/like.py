@@ -1,4 +1,4 @@
-"""The machine restricted to what QEMU's MMU is, so that a scenario shows on it what it shows on QemuMachine."""
+"""The machine restricted to what QEMU's MMU does, so that a scenario shows the same on it as on QemuMachine."""
 
 from shootdown.machine.x86 import Machine
 
@@ -6,8 +6,8 @@ from shootdown.machine.x86 import Machine
 class LikeQemu(Machine):
     """A processor that walks again before it faults, has no upper cache, and caches leaves of 2 MiB in pieces.
 
-    The upper entries that walks have read stay in `psc`, for the oracle, and no walk uses them (as in
-    machine.qemu.machine). A scenario's switches choose nothing here but INVLPGB.
+    The upper entries that walks have read stay in `psc` for the oracle, but no walk uses them (as in
+    machine.qemu.machine). Of a scenario's switches only INVLPGB has an effect here.
     """
 
     def __init__(self, cpus: int, *, invlpgb: bool = False, **_chosen: bool) -> None:

@@ -1,4 +1,4 @@
-"""The mode of a comparison in which everything may have been dropped (conform.qemu.compare)."""
+"""The mode of a comparison in which any entry may have been dropped (conform.qemu.compare)."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -45,21 +45,21 @@ from shootdown.scenario.switches import SPLIT_TLB
 
 
 class _State(NamedTuple):
-    """What a processor may have cached, or any part of it."""
+    """What a processor may have cached; it stands for any part of that."""
 
     tlb: dict[int, int]
     psc: dict[int, int]
 
     def within(self, other: "_State") -> bool:
-        """Return whether dropping entries makes this one of the other."""
+        """Return whether dropping entries turns the other state into this one."""
         return self.tlb.items() <= other.tlb.items() and self.psc.items() <= other.psc.items()
 
 
 class MayDrop(Side):
-    """Everything may have been dropped.
+    """The mode in which any entry may have been dropped.
 
-    The memory is the same in all states that are left, because it was compared; so they differ in the caches, and those
-    of one processor have nothing to do with those of another: `states` has them for each.
+    The memory is the same in all states that are left, because it was compared. So the states differ in the caches, and
+    the caches of one processor are independent of those of another: `states` has a list for each processor.
     """
 
     def __init__(self, machine: Machine, qemu: Processors, setting: Setting) -> None:
@@ -67,14 +67,16 @@ class MayDrop(Side):
         self.split = bool(setting.machine & SPLIT_TLB)
         self.states = [[_State({}, {})] for _ in range(setting.shape.cpus)]
         self.loose: list[dict[tuple[int, int], str]] = [{} for _ in self.states]
-        """Of each processor the entries, by key, that QEMU has or may have dropped for a known reason, and which."""
+        """For each processor the entries, by key, that QEMU has dropped, or may have dropped, for a known reason, and
+        the reason.
+        """
         self.remembered: list[set[tuple[int, int, int]]] = [set() for _ in self.states]
-        """Of each processor what its fetches have met since anything was dropped: PCID, page and frame."""
-        # Where no state has a global entry yet, to look for one changes nothing.
+        """For each processor what its fetches have met since the last drop: PCID, page and frame."""
+        # As long as no state has a global entry, a search for one changes nothing.
         machine.has_global = True
 
     def apply(self, event: Event) -> Found | None:
-        """As Side.apply."""
+        """Execute an event on both sides, as Side.apply says."""
         if event.kind == ACCESS:
             return self._access(event)
         machine = self.machine
@@ -141,7 +143,8 @@ class MayDrop(Side):
         met = (machine.pcid[cpu], page, shown)
         if self.split and event.second == EXEC and shown >= 0:
             if met in self.remembered[cpu] and before == self.memory:
-                # Remembered code asks no TLB, so that may have cached something else, which another fetch will use.
+                # Remembered code does not look into the TLB, so the TLB may have cached something else, which another
+                # fetch will use.
                 left += self.states[cpu]
             self.remembered[cpu].add(met)
         elif shown < 0:
@@ -154,7 +157,7 @@ class MayDrop(Side):
         return None
 
     def _forget_flushed(self, event: Event) -> None:
-        """Forget what fetches have met where the event makes QEMU drop it; at least that."""
+        """Forget what fetches have met where the event makes QEMU drop it; it may forget more."""
         cpu = event.cpu
         if event.kind == STORE or (event.kind == LOAD_CR3 and event.third):
             return
@@ -170,7 +173,7 @@ class MayDrop(Side):
         self.remembered[cpu] = {met for met in self.remembered[cpu] if met[1] != page}
 
     def _parts(self, state: _State, event: Event) -> Iterator[tuple[int, ...]]:
-        """Return the parts of what the access can meet in the caches, the smallest first; an upper entry as ~key."""
+        """Return the subsets of what the access can meet in the caches, the smallest first; an upper entry is ~key."""
         cpu, page = event.cpu, event.first
         pcid = self.machine.pcid[cpu]
         side = FETCH if event.second == EXEC and self.split else 0
@@ -187,7 +190,7 @@ class MayDrop(Side):
             yield from combinations(met, count)
 
     def _reason(self, state: _State, event: Event, key: int) -> str | None:
-        """Return why QEMU does not have an entry any more; None if nothing that is known explains it."""
+        """Return why QEMU has lost an entry; None if no known deviation explains it."""
         if key < 0:
             return NO_UPPER_CACHE
         entry = state.tlb[key]
@@ -204,7 +207,7 @@ class MayDrop(Side):
         return self.loose[event.cpu].get((key, entry))
 
     def _other_side(self, event: Event) -> Iterator[_State]:
-        """Return the state in which the other TLB was filled as well: QEMU's own serves fetches and loads."""
+        """Return the state in which the other TLB was filled as well: QEMU's only TLB serves fetches and loads."""
         machine = self.machine
         cpu, page, kind = event.cpu, event.first, event.second
         side = 0 if kind == EXEC else FETCH
@@ -218,15 +221,15 @@ class MayDrop(Side):
         if machine.memory == self.memory:
             yield _State(machine.tlb[cpu], machine.psc[cpu])
 
-    # What QEMU drops beyond what it was told to.
+    # What QEMU drops in addition to what it was told to drop.
 
     def _note(self, event: Event) -> None:
-        """Note what an access has made QEMU drop beyond what the machine does."""
+        """Note what an access has made QEMU drop in addition to what the machine drops."""
         cpu, page = event.cpu, event.first
         self._loosen_flushed(cpu)
         self._loosen_elsewhere(cpu, page)
         if self.split and event.second == EXEC:
-            # QEMU's one TLB serves loads too, and what is remembered of the code may have spared it this walk.
+            # QEMU's only TLB serves loads too, and the remembered code may have saved it this walk.
             self._loosen_page(cpu, page, CODE_MEMORY)
 
     def _loosen_elsewhere(self, cpu: int, page: int) -> None:
@@ -258,7 +261,7 @@ def _fewest(names: frozenset[str]) -> tuple[int, list[str]]:
 
 
 def _widest(states: list[_State]) -> list[_State]:
-    """Return the states that no other one stands for."""
+    """Return the states that no other state covers."""
     if len(states) == 1:
         return states
     kept: list[_State] = []

@@ -1,7 +1,7 @@
-"""Machines with one rule of the architecture broken each: a comparison that has teeth finds every one of them.
+"""Machines that each break one rule of the architecture: a comparison that works finds every one of them.
 
-What keeps more than it must is found where the sequence has one outcome, and in the other mode only because QEMU has no
-reason to drop it: where everything may be dropped, all that is kept may be.
+A machine that keeps too much is found where the sequence has one outcome. In the other mode any entry may be dropped,
+so it is found only because QEMU has no reason to drop the entry.
 """
 
 from typing import Final
@@ -86,7 +86,9 @@ class _OtherMarks(Machine):
         return result
 
     def written(self, old: int, new: int, kind: int) -> int:
-        """Return what the walk leaves where it has found `old` and written `new`: that, if no subclass says other."""
+        """Return what the walk leaves where it has found `old` and written `new`: `new`, unless a subclass says
+        otherwise.
+        """
         del old, kind
         return new
 
@@ -95,7 +97,7 @@ class AccessedNotSet(_OtherMarks):
     """A is set nowhere."""
 
     def written(self, old: int, new: int, kind: int) -> int:
-        """As AccessedNotSet."""
+        """Return what the walk leaves: A stays as it was."""
         del kind
         return new & ~ACCESSED | old & ACCESSED
 
@@ -104,7 +106,7 @@ class DirtyOnRead(_OtherMarks):
     """A walk for a load sets D with A."""
 
     def written(self, old: int, new: int, kind: int) -> int:
-        """As DirtyOnRead."""
+        """Return what the walk leaves: a load sets D too."""
         del old
         return new | DIRTY if kind == READ else new
 
@@ -113,7 +115,7 @@ class DirtyNotSet(_OtherMarks):
     """D is set nowhere."""
 
     def written(self, old: int, new: int, kind: int) -> int:
-        """As DirtyNotSet."""
+        """Return what the walk leaves: D stays as it was."""
         del kind
         return new & ~DIRTY | old & DIRTY
 
@@ -144,31 +146,31 @@ class _OtherEntries(Machine):
 
 
 class WritableByLeaf(_OtherEntries):
-    """R/W of the upper entry counts for nothing."""
+    """R/W of the upper entry has no effect."""
 
     upper_set = RW
 
 
 class WritableByUpper(_OtherEntries):
-    """R/W of the leaf counts for nothing."""
+    """R/W of the leaf has no effect."""
 
     leaf_set = RW
 
 
 class UserIgnored(_OtherEntries):
-    """U/S counts for nothing."""
+    """U/S has no effect."""
 
     upper_set = leaf_set = USER
 
 
 class UpperNxIgnored(_OtherEntries):
-    """XD of the upper entry counts for nothing."""
+    """XD of the upper entry has no effect."""
 
     upper_clear = NX
 
 
 class NxIgnored(Machine):
-    """XD counts for nothing."""
+    """XD has no effect."""
 
     def access(self, cpu: int, page: int, kind: int) -> int:
         """Translate a fetch as a load."""
@@ -213,7 +215,7 @@ class AlwaysNoflush(Machine):
 
 
 class InvpcidOfLoaded(Machine):
-    """INVPCID type 1 drops the loaded PCID's entries, whichever it is told."""
+    """INVPCID type 1 drops the entries of the loaded PCID, whatever PCID it is given."""
 
     def invpcid_context(self, cpu: int, pcid: int) -> None:
         """Drop everything of a PCID."""
@@ -240,7 +242,7 @@ class ContextDropsGlobals(Machine):
 
 
 class KeysIgnored(Machine):
-    """PKRU counts for nothing."""
+    """PKRU has no effect."""
 
     def access(self, cpu: int, page: int, kind: int) -> int:
         """Translate with all keys allowed."""
@@ -285,19 +287,19 @@ class EntrySharedByCpus(Machine):
 
 
 class DirtyWithoutWalk(Machine):
-    """A store that hits a clean entry asks the entry in memory nothing."""
+    """A store that hits a clean entry does not check the entry in memory."""
 
     def access(self, cpu: int, page: int, kind: int) -> int:
-        """Translate as a processor that no x86 is."""
+        """Translate as no x86 processor does."""
         self.blind_dirty = True
         return super().access(cpu, page, kind)
 
 
 class StrayDirty(Machine):
-    """A store that is refused sets D (before CET processors might, SDM vol. 3A 4.8)."""
+    """A store that is refused sets D (processors before CET might do so, SDM vol. 3A 4.8)."""
 
     def access(self, cpu: int, page: int, kind: int) -> int:
-        """Translate as an old processor may."""
+        """Translate as an old processor may do."""
         self.stray_dirty = True
         return super().access(cpu, page, kind)
 
@@ -310,4 +312,4 @@ SABOTAGES: Final[tuple[type[Machine], ...]] = tuple(
     and each.__module__ == __name__
     and not each.__name__.startswith("_")
 )
-"""All of this module, by being in it; what several share begins with an underscore."""
+"""Every class of this module except the shared bases, whose names begin with an underscore."""

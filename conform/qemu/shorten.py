@@ -1,6 +1,6 @@
-"""Fewer elements of a sequence that still show the same, by asking a predicate (delta debugging, ddmin).
+"""Fewer elements of a sequence that still show the same, found by asking a predicate (delta debugging, ddmin).
 
-minimize does this for scenarios, whose records it knows how to simplify; a sequence of events is only cut.
+minimize does this for scenarios, whose records it can simplify; a sequence of events is only cut.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ T = TypeVar("T")
 def shorten(
     elements: Sequence[T], interesting: Callable[[list[T]], bool], *, budget: int = 2000
 ) -> list[T]:
-    """Return elements, in order, of which none can be left out, if the budget of calls is enough for that.
+    """Return elements, in order, such that none can be left out, if the budget of calls is enough for that.
 
     `interesting` is true of `elements`, and a pure function.
     """
@@ -33,7 +33,7 @@ def shorten(
             else:
                 at += size
         size = min(size, len(best))
-        # At size 1 again until nothing can go: what one removal makes superfluous may lie before it.
+        # At size 1, repeat until nothing can be removed: one removal may make an earlier element superfluous.
         if not (taken and size == 1):
             size //= 2
     return best

@@ -1,4 +1,4 @@
-"""What both modes of a comparison have, and the one in which a sequence has one outcome."""
+"""What both modes of a comparison share, and the mode in which a sequence has one outcome."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -51,7 +51,7 @@ Found = tuple[str, str, str]
 
 
 def on_machine(machine: Machine, event: Event) -> None:
-    """Execute an event that is no access."""
+    """Execute an event that is not an access."""
     kind, cpu, first, second, third = event
     if kind == INVLPG:
         machine.invlpg(cpu, first)
@@ -70,7 +70,7 @@ def on_machine(machine: Machine, event: Event) -> None:
 
 
 def on_qemu(qemu: Processors, event: Event) -> None:
-    """Execute an event that is no access."""
+    """Execute an event that is not an access."""
     kind, cpu, first, second, third = event
     if kind == INVLPG:
         qemu.invlpg(cpu, first)
@@ -121,14 +121,14 @@ class Side(ABC):
 
 
 class Exact(Side):
-    """The sequence has one outcome."""
+    """The mode in which the sequence has one outcome."""
 
     def __init__(self, machine: Machine, qemu: Processors, setting: Setting) -> None:
         super().__init__(machine, qemu)
         self.kept = setting.shape.kept
 
     def apply(self, event: Event) -> Found | None:
-        """As Side.apply."""
+        """Execute an event on both sides, as Side.apply says."""
         machine = self.machine
         cpu = event.cpu
         if event.kind == ACCESS:
@@ -137,7 +137,7 @@ class Exact(Side):
             clean = self._meets_clean(cpu, event.first)
             entry = machine.access(cpu, event.first, event.second)
             if event.second == WRITE and entry >= 0 and clean:
-                # The walk that sets D has made QEMU's entry anew (known.REPAIRED).
+                # The walk that sets D has replaced QEMU's entry (known.REPAIRED).
                 machine.evict(cpu, event.first)
                 machine.fill(cpu, event.first)
             mine = entry >> 8 & FRAMES - 1 if entry >= 0 else entry
@@ -183,7 +183,7 @@ def words(shown: int) -> str:
 
 
 def different_words(mine: Sequence[int], theirs: Sequence[int]) -> tuple[str, str]:
-    """Return the first word of two memories that differs, as each has it, in words."""
+    """Return the first word in which two memories differ, in words, as each has it."""
     at = next(i for i, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other)
     name = f"f{at >> 2}[{at & 3}] = "
     return name + entry_text(mine[at]), name + entry_text(theirs[at])

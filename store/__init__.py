@@ -1,7 +1,8 @@
 """The findings database: what campaigns found and how to find it again, in one SQLite file.
 
 A finding is its canonical minimum, so the same bug is one row whichever campaign or machine saw it; databases merge
-in any order. What has been announced is on the disk. The store has no clock: every time is given by its caller.
+in any order. A finding is on the disk before it is announced. The store has no clock: every time is given by its
+caller.
 """
 
 from shootdown.store.campaigns import (

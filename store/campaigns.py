@@ -19,7 +19,11 @@ _LARGEST_SEED: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What is known when a campaign starts; limits is what is to stop it, started an ISO-8601 time in UTC."""
+    """What is known when a campaign starts.
+
+    `limits`: what is to stop it.
+    `started`: an ISO-8601 time in UTC.
+    """
 
     name: str
     policy: str
@@ -34,7 +38,7 @@ class Campaign:
 
     @property
     def id(self) -> str:
-        """32 hex digits made from name, policy, seed and start, so that it is the same in every database."""
+        """Return 32 hex digits made from name, policy, seed and start; they are the same in every database."""
         parts = [self.name, self.policy, str(self.seed), canonical(self.started)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -57,7 +61,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a campaign's time series; at counts seconds since its start, rate is executions per second."""
+    """One point of a campaign's time series.
+
+    `at`: seconds since the start of the campaign.
+    `rate`: executions per second.
+    """
 
     at: float
     executions: int
@@ -70,7 +78,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class StoredCampaign:
-    """A campaign as the store has it; findings counts the different ones that it saw, and is always up to date.
+    """A campaign as the store has it; `findings` counts the different ones that it saw, and is always up to date.
 
     A campaign whose process was killed stays "running" until a later command asks store.leases.
     """
@@ -84,10 +92,10 @@ class StoredCampaign:
 
 
 def start_campaign(store: Store, campaign: Campaign, *, unique: bool = False) -> str:
-    """The campaign is stored durably as running; its id is returned.
+    """Store the campaign durably as running, and return its id.
 
-    Error: CampaignExists, with unique, when the store has a campaign of that name. ValueError for a seed that SQLite's
-    64-bit signed integers do not hold.
+    Errors: CampaignExists, with `unique`, when the store has a campaign of that name; ValueError for a seed that
+    SQLite's 64-bit signed integers cannot hold.
     """
     if not 0 <= campaign.seed <= _LARGEST_SEED:
         raise ValueError(f"a seed lies between 0 and {_LARGEST_SEED}")
@@ -109,7 +117,10 @@ def start_campaign(store: Store, campaign: Campaign, *, unique: bool = False) ->
 
 
 def save_totals(store: Store, campaign: str, totals: Totals) -> None:
-    """The campaign's totals are these. A power cut may take back the last calls."""
+    """Store the totals of the campaign.
+
+    A power cut may take back the last calls.
+    """
     with store.transaction(durable=False) as db:
         db.table("campaigns").update(campaign, asdict(totals))
 
@@ -117,14 +128,17 @@ def save_totals(store: Store, campaign: str, totals: Totals) -> None:
 def end_campaign(
     store: Store, campaign: str, *, status: Ending, ended: str, totals: Totals | None = None
 ) -> None:
-    """The campaign is stored durably as ended; without totals the last saved ones stay, as for one that was killed."""
+    """Store the campaign durably as ended.
+
+    Without `totals` the last saved ones stay, as for a campaign that was killed.
+    """
     row = {"status": status, "ended": canonical(ended)} | (asdict(totals) if totals else {})
     with store.transaction() as db:
         db.table("campaigns").update(campaign, row)
 
 
 def add_series(store: Store, campaign: str, points: Iterable[Point]) -> None:
-    """All the points are stored, a second one for the same instant in place of the first.
+    """Store all the points; a second point for the same instant replaces the first.
 
     A power cut may take back the last calls.
     """
@@ -134,7 +148,10 @@ def add_series(store: Store, campaign: str, points: Iterable[Point]) -> None:
 
 
 def find_campaign(store: Store, name: str) -> StoredCampaign:
-    """The campaign with that id, or else the last one started under that name. Error: UnknownCampaign."""
+    """Return the campaign with that id, or else the last one started under that name.
+
+    Errors: UnknownCampaign.
+    """
     campaigns = list_campaigns(store)
     for stored in campaigns:
         if stored.id == name:
@@ -146,7 +163,7 @@ def find_campaign(store: Store, name: str) -> StoredCampaign:
 
 
 def list_campaigns(store: Store) -> list[StoredCampaign]:
-    """All campaigns, the last started first."""
+    """Return all campaigns, the last started first."""
     rows = store.select("""
         SELECT campaigns.*,
                (SELECT count(*) FROM sightings WHERE campaign = campaigns.id) AS findings

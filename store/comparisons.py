@@ -24,14 +24,17 @@ class Comparison:
 
     @property
     def id(self) -> str:
-        """32 hex digits made from kind, seed, machine and start, so that it is the same in every database."""
+        """Return 32 hex digits made from kind, seed, machine and start; they are the same in every database."""
         parts = [self.kind, str(self.seed), _json(self.machine), canonical(self.started)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far a comparison got; `explained` has by the name of each known difference how many sequences show it."""
+    """How far a comparison got.
+
+    `explained`: for the name of each known difference, how many sequences show it.
+    """
 
     sequences: int = 0
     operations: int = 0
@@ -53,7 +56,7 @@ class StoredComparison:
 
 @dataclass(frozen=True, slots=True)
 class StoredDisagreement:
-    """What two machines showed of one minimized scenario; `text` is the scenario as people read it."""
+    """What two machines showed for one minimized scenario; `text` is the scenario as people read it."""
 
     kind: str
     what: str
@@ -63,12 +66,12 @@ class StoredDisagreement:
 
     @property
     def key(self) -> str:
-        """64 hex digits, equal exactly for equal disagreements."""
+        """Return 64 hex digits, which are equal exactly for equal disagreements."""
         return hashlib.sha256(json.dumps([*asdict(self).values()]).encode()).hexdigest()
 
 
 def start_comparison(store: Store, comparison: Comparison) -> str:
-    """The comparison is stored durably, without an end; its id is returned."""
+    """Store the comparison durably, without an end, and return its id."""
     row = {
         "id": comparison.id,
         "kind": comparison.kind,
@@ -86,16 +89,16 @@ def start_comparison(store: Store, comparison: Comparison) -> str:
 
 
 def save_reach(store: Store, comparison: str, reach: Reach, ended: str | None = None) -> None:
-    """The figures are on the disk, and with `ended` the end of the comparison."""
+    """Store the figures durably, and with `ended` the end of the comparison."""
     row = asdict(reach) | {"ended": canonical(ended) if ended else None}
     with store.transaction() as db:
         db.table("comparisons").update(comparison, row)
 
 
 def record_disagreement(store: Store, comparison: str, found: StoredDisagreement, at: str) -> bool:
-    """The disagreement is on the disk, seen once more by the comparison; return whether the store did not have it.
+    """Store durably that the comparison saw the disagreement once more; return whether the disagreement was new.
 
-    Only now may it be announced.
+    It may be announced only after this returns.
     """
     key, at = found.key, canonical(at)
     with store.transaction() as db:
@@ -115,7 +118,7 @@ def record_disagreement(store: Store, comparison: str, found: StoredDisagreement
 
 
 def list_comparisons(store: Store) -> list[StoredComparison]:
-    """All comparisons, the last begun first."""
+    """Return all comparisons, the last begun first."""
     rows = store.select("""
         SELECT comparisons.*,
                (SELECT count(*) FROM disagreement_sightings AS seen WHERE seen.comparison = comparisons.id)

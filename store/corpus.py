@@ -7,7 +7,7 @@ from shootdown.store.open import Store
 
 
 def add_corpus(store: Store, campaign: str, scenarios: Iterable[bytes]) -> None:
-    """Every scenario is in the campaign's corpus, once, in order of arrival.
+    """Add every scenario to the campaign's corpus, once, in order of arrival.
 
     A power cut may take back the last calls.
     """
@@ -27,7 +27,7 @@ def add_corpus(store: Store, campaign: str, scenarios: Iterable[bytes]) -> None:
 
 
 def load_corpus(store: Store, campaign: str) -> list[bytes]:
-    """The scenarios of the campaign in order of arrival, each once."""
+    """Return the scenarios of the campaign in order of arrival, each once."""
     rows = store.select(
         """
         SELECT scenario FROM campaign_corpus

@@ -1,6 +1,6 @@
 """What can go wrong with a findings database: one class per cause, whose text is the sentence the user reads.
 
-They stand in a module of their own because every other module of the store raises some of them.
+They have a module of their own because every other module of the store raises some of them.
 """
 
 import sqlite3
@@ -30,7 +30,7 @@ class StoreNewer(StoreError):
 
 
 class StoreOlder(StoreError):
-    """The findings database has an older schema, and was opened in a way that forbids to update it."""
+    """The findings database has an older schema, and was opened in a way that forbids an update."""
 
 
 class StoreLocked(StoreError):
@@ -86,7 +86,7 @@ class MergeConflict(StoreError):
 
 
 def from_sqlite(error: sqlite3.Error, path: Path) -> StoreError | None:
-    """Every failure that a user can cause or cure has a sentence; None means a defect of this program.
+    """Return a sentence for every failure that a user can cause or cure; None means a defect of this program.
 
     The low byte of SQLite's extended result code names the cause (sqlite.org/rescode.html).
     """

@@ -1,4 +1,4 @@
-"""What shows a finding: the trace of its first run, and the outcome of each replay."""
+"""The evidence of a finding: the trace of its first run, and the outcome of each replay."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Verdict = Literal["legal", "illegal", "undecided"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why an outcome is illegal: its steps as lines, and as JSON values the page's history and what was open."""
+    """Why an outcome is illegal: its steps as lines; as JSON values the page's history and the operations in flight."""
 
     steps: Sequence[str]
     history: Sequence[Any]
@@ -24,7 +24,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class StoredTrace:
-    """The evidence of a finding as the run showed it that was recorded first."""
+    """The evidence of a finding, from the run that was recorded first."""
 
     at: str
     tool_version: str
@@ -33,7 +33,7 @@ class StoredTrace:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One replay of a finding (by its key), against a policy that need not be the one it was found with."""
+    """One replay of a finding (by its key), under a policy that need not be the one that it was found with."""
 
     finding: str
     at: str
@@ -46,7 +46,7 @@ class Replay:
 
 
 def insert_trace(db: Database, key: str, trace: StoredTrace) -> None:
-    """The finding has this trace, unless it already had one; the caller's transaction stores it."""
+    """Give the finding this trace, unless it already has one; the caller's transaction stores it."""
     db.execute(
         """
         INSERT INTO traces (finding, at, tool_version, steps, history, open_operations)
@@ -65,7 +65,7 @@ def insert_trace(db: Database, key: str, trace: StoredTrace) -> None:
 
 
 def load_trace(store: Store, key: str) -> StoredTrace | None:
-    """The trace of the finding with this full key, if it has one."""
+    """Return the trace of the finding with this full key, or None if it has none."""
     rows = store.select("SELECT * FROM traces WHERE finding = ?", [key])
     if not rows:
         return None
@@ -79,14 +79,14 @@ def load_trace(store: Store, key: str) -> StoredTrace | None:
 
 
 def record_replay(store: Store, replay: Replay) -> None:
-    """The replay is stored durably, once, however often it is recorded."""
+    """Store the replay durably, once, however often it is recorded."""
     row = asdict(replay) | {"at": canonical(replay.at), "reproduced": int(replay.reproduced)}
     with store.transaction() as db:
         db.table("replays").upsert(row)
 
 
 def list_replays(store: Store, key: str) -> list[Replay]:
-    """The replays of the finding with this full key, the last one first."""
+    """Return the replays of the finding with this full key, the last one first."""
     rows = store.select(
         "SELECT * FROM replays WHERE finding = ? ORDER BY at DESC, reproduced DESC", [key]
     )

@@ -12,7 +12,7 @@ from shootdown.store.findings import StoredFinding, list_sightings
 from shootdown.store.open import Store
 
 Export = Callable[[Store, Iterable[StoredFinding], TextIO], None]
-"""Writes findings to a text file, which is opened with newline=""."""
+"""A function that writes findings to a text file, which must be open with newline=""."""
 
 CSV_COLUMNS: Final = (
     "id",
@@ -36,7 +36,7 @@ CSV_COLUMNS: Final = (
 
 
 def jsonable(value: object) -> object:
-    """The same value with every byte string in it as hex digits, which is how JSON and CSV carry scenarios here."""
+    """Return the same value with every byte string in it as hex digits, as JSON and CSV carry scenarios here."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
@@ -47,7 +47,7 @@ def jsonable(value: object) -> object:
 
 
 def finding_document(store: Store, finding: StoredFinding) -> dict[str, object]:
-    """All that the store knows of a finding, ready for JSON: its minimum, sightings, trace and replays."""
+    """Return all that the store knows of a finding, ready for JSON: its minimum, sightings, trace and replays."""
     trace = load_trace(store, finding.key)
     return _flat(finding) | {
         "sightings": jsonable([asdict(seen) for seen in list_sightings(store, finding.key)]),
@@ -57,7 +57,7 @@ def finding_document(store: Store, finding: StoredFinding) -> dict[str, object]:
 
 
 def write_json_items(values: Iterable[object], out: TextIO) -> None:
-    """Write an indented array of JSON, each value as it comes."""
+    """Write an indented array of JSON, each value as soon as it arrives."""
     before = "[\n"
     for value in values:
         # A string in JSON has no line break of its own, so every one is layout.
@@ -67,9 +67,9 @@ def write_json_items(values: Iterable[object], out: TextIO) -> None:
 
 
 def export_text(_store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
-    """Each finding's scenario in its text form, under a comment that says what it shows.
+    """Write the scenario of each finding in its text form, under a comment that says what it shows.
 
-    The export of a single finding is a scenario file that can be replayed and kept in git.
+    The export of a single finding is a scenario file that can be replayed, and kept in git.
     """
     between = ""
     for finding in findings:
@@ -84,17 +84,17 @@ def export_text(_store: Store, findings: Iterable[StoredFinding], out: TextIO) -
 
 
 def export_json(store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
-    """One array of JSON: the finding_document of each finding."""
+    """Write one array of JSON: the finding_document of each finding."""
     write_json_items((finding_document(store, finding) for finding in findings), out)
 
 
 def export_jsonl(store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
-    """One line of JSON for each finding: its finding_document."""
+    """Write one line of JSON for each finding: its finding_document."""
     out.writelines(f"{json.dumps(finding_document(store, finding))}\n" for finding in findings)
 
 
 def export_csv(_store: Store, findings: Iterable[StoredFinding], out: TextIO) -> None:
-    """A line of CSV_COLUMNS and one for each finding; byte strings are hex digits."""
+    """Write a line of CSV_COLUMNS, and one line for each finding; byte strings become hex digits."""
     writer = csv.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_flat(finding) for finding in findings)
@@ -111,4 +111,6 @@ FORMATS: Final[dict[str, Export]] = {
     for name, export in list(globals().items())
     if name.startswith("export_")
 }
-"""What `findings export` writes, by the word after `--format`: each function `export_NAME` above, the default first."""
+"""The forms that `findings export` writes, by the word after `--format`: each function `export_NAME`; the first is the
+default.
+"""

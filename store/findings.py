@@ -16,7 +16,11 @@ SHORT: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Minimum:
-    """A canonical minimum: all that a finding is. scenario holds its canonical bytes, skip the guilty skip or ""."""
+    """A canonical minimum, which is all that a finding is.
+
+    `scenario`: the canonical bytes.
+    `skip`: the guilty skip, or "".
+    """
 
     policy: str
     rule: str
@@ -30,9 +34,9 @@ class Minimum:
 
     @property
     def key(self) -> str:
-        """64 hex digits: SHA-256 over policy, rule, reason, skip and scenario, each with its length before it.
+        """Return 64 hex digits: SHA-256 over policy, rule, reason, skip and scenario, each preceded by its length.
 
-        Two minima have one key exactly when these five are equal; the text form and the counts follow from them.
+        Two minima have the same key exactly when these five are equal; the text form and the counts follow from them.
         """
         digest = hashlib.sha256()
         for part in (self.policy, self.rule, self.reason, self.skip):
@@ -44,7 +48,11 @@ class Minimum:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """How a campaign came to see a finding: original is the input of that execution, runs what its minimizer took."""
+    """How a campaign came to see a finding.
+
+    `original`: the input of that execution.
+    `runs`: how many runs the minimizer took.
+    """
 
     campaign: str
     at: str
@@ -56,7 +64,10 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """new: the store did not have this finding before, from any campaign."""
+    """The result of recording a finding.
+
+    `new`: no campaign had brought this finding into the store before.
+    """
 
     key: str
     new: bool
@@ -64,7 +75,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class StoredFinding:
-    """A finding with what all its sightings say together; original, runs and tool_version are those of the first."""
+    """A finding with the sum of all its sightings; `original`, `runs` and `tool_version` are those of the first."""
 
     key: str
     minimum: Minimum
@@ -78,13 +89,13 @@ class StoredFinding:
 
     @property
     def id(self) -> str:
-        """The part of the key that people see and type; commands take any unique beginning of it."""
+        """Return the part of the key that people see and type; commands accept any unique beginning of it."""
         return self.key[:SHORT]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSighting:
-    """All sightings of a finding by one campaign; execution is the number of the campaign's first."""
+    """All sightings of a finding by one campaign; `execution` is the number of the campaign's first."""
 
     campaign: str
     name: str
@@ -100,7 +111,7 @@ class StoredSighting:
 def record_finding(
     store: Store, minimum: Minimum, sighting: Sighting, evidence: Evidence
 ) -> Recorded:
-    """On return the finding, one sighting more and its trace are on the disk: only now may it be announced.
+    """Store the finding, one more sighting and its trace durably; only after that may the finding be announced.
 
     Neither `kill -9` nor a power cut takes it back. The sighting's campaign must have been started in this store.
     """
@@ -126,10 +137,11 @@ def record_finding(
 
 
 def count_again(store: Store, campaign: str, counts: Mapping[str, int], *, at: str) -> None:
-    """Each finding, by its full key, was seen that many times more by a campaign that has already recorded it.
+    """For each finding, given by its full key, store how many times more its campaign saw it.
 
-    A power cut may take back the last calls: only a first sighting is announced. ValueError for a finding that this
-    campaign has not recorded; then none of them is counted.
+    The campaign has already recorded each of the findings. A power cut may take back the last calls: only a first
+    sighting is announced.
+    Errors: ValueError for a finding that this campaign has not recorded; then none of them is counted.
     """
     seen = canonical(at)
     with store.transaction(durable=False) as db:
@@ -147,7 +159,10 @@ def count_again(store: Store, campaign: str, counts: Mapping[str, int], *, at: s
 
 
 def find_finding(store: Store, prefix: str) -> StoredFinding:
-    """The only finding whose key starts like that. Errors: UnknownFinding, AmbiguousFinding."""
+    """Return the only finding whose key starts with `prefix`.
+
+    Errors: UnknownFinding, AmbiguousFinding.
+    """
     typed = prefix.lower()
     found = [finding for finding in list_findings(store) if finding.key.startswith(typed)]
     if not found or not typed:
@@ -162,7 +177,7 @@ def find_finding(store: Store, prefix: str) -> StoredFinding:
 def list_findings(
     store: Store, *, policy: str | None = None, rule: str | None = None, campaign: str | None = None
 ) -> list[StoredFinding]:
-    """All findings of that policy, that rule and that campaign (by its id), the first seen first."""
+    """Return all findings of that policy, that rule and that campaign (by its id), the first seen first."""
     rows = store.select(
         """
         SELECT * FROM findings
@@ -177,7 +192,7 @@ def list_findings(
 
 
 def list_sightings(store: Store, key: str) -> list[StoredSighting]:
-    """One row for each campaign that saw the finding with this full key, the first to see it first."""
+    """Return one row for each campaign that saw the finding with this full key, the first to see it first."""
     rows = store.select(
         """
         SELECT campaign, name, count, first_seen, last_seen, execution, original, runs, sightings.tool_version

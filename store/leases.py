@@ -1,7 +1,8 @@
 """Whether a campaign that is stored as running still runs.
 
 Its process holds a lock on a file beside the database from before the campaign is stored until after it is stored as
-ended. So a running campaign without that lock was killed, or belongs to a database that this one is a copy of.
+ended. So a running campaign without that lock was killed, or this database is a copy of the one that the campaign
+writes to.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from shootdown.system.lock import HeldLock, is_held
 def hold_lease(store: Store, campaign: str) -> HeldLock | None:
     """Say that this process runs the campaign with that id, which is not stored yet.
 
-    None where there can be no lock: such a campaign may be taken for killed, until it says that it has ended.
+    Return None where no lock is possible: such a campaign may be taken for killed, until it says that it has ended.
     """
     if store.path == MEMORY:
         return None
@@ -28,7 +29,7 @@ def hold_lease(store: Store, campaign: str) -> HeldLock | None:
 
 
 def abandoned(store: Store) -> list[StoredCampaign]:
-    """The campaigns that are stored as running and that no process runs; nothing is written."""
+    """Return the campaigns that are stored as running but have no process; nothing is written."""
     return [
         stored
         for stored in list_campaigns(store)
@@ -37,9 +38,9 @@ def abandoned(store: Store) -> list[StoredCampaign]:
 
 
 def mark_abandoned(store: Store, campaigns: Sequence[StoredCampaign]) -> None:
-    """The abandoned campaigns are stored as interrupted at the last moment of which their totals know.
+    """Store the abandoned campaigns as interrupted, at the last moment that their totals record.
 
-    That moment is the same in every copy of the database. One that has ended after all stays as it is.
+    That moment is the same in every copy of the database. A campaign that has ended after all stays as it is.
     """
     with store.transaction() as db:
         for stored in campaigns:

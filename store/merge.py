@@ -1,8 +1,8 @@
 """Merging one findings database into another.
 
-Every table is a join-semilattice: rows are united by their key, and where both databases have a key there is one
-order in which the greater row wins. So merging is idempotent, commutative and associative on content: databases may
-be copied about and merged in any order and any number of times, and all end up the same.
+Every table is a join-semilattice: the union of the rows is taken by their key, and where both databases have a key, the
+greater row of one fixed order wins. So merging is idempotent, commutative and associative on content: databases may be
+copied about and merged in any order and any number of times, and all end with the same content.
 """
 
 import sqlite3
@@ -15,8 +15,8 @@ from shootdown.store.findings import Minimum
 from shootdown.store.open import Store, sentences
 from shootdown.store.schema import TABLES
 
-# In the order of the foreign keys. A campaign's figures only grow, so the row that is further on wins; the rest of
-# the comparison only makes it total, so that the order of merging cannot matter.
+# In the order of the foreign keys. A campaign's figures only grow, so the more advanced row wins; the rest of the
+# comparison only makes the order total, so that the order of merging cannot matter.
 _UNITE: Final = {
     "campaigns": """
         INSERT INTO campaigns VALUES (
@@ -119,7 +119,7 @@ _UNITE: Final = {
             > (proofs.transitions, proofs.seconds, proofs.worlds, proofs.complete, proofs.verdict,
                proofs.why, coalesce(proofs.finding, ''), proofs.scope, proofs.bound)
     """,
-    # As with campaigns.
+    # The same holds here as for campaigns.
     "comparisons": """
         INSERT INTO comparisons VALUES (
             :id, :kind, :seed, :tool_version, :python, :machine, :left_out, :started, :ended,
@@ -154,7 +154,7 @@ _UNITE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """How many rows the merge added; a finding that both databases had is not among them."""
+    """How many rows the merge added; a finding that both databases had is not counted."""
 
     campaigns: int
     findings: int
@@ -163,10 +163,10 @@ class Merged:
 
 
 def merge(into: Store, source: Store) -> Merged:
-    """On return `into` holds, durably, all that either store held; source is only read, and as of one instant.
+    """Store durably in `into` everything that either store held; source is only read, and as of one instant.
 
-    It happens as a whole or not at all. Errors: MergeConflict, StoreDamaged (source's content contradicts itself),
-    and whatever stands in the way of a write.
+    The merge happens as a whole or not at all.
+    Errors: MergeConflict, StoreDamaged (the content of the source contradicts itself), and any error of a write.
     """
     rows = _read(source)
     _refuse_damaged(source, rows["minima"])
@@ -179,7 +179,7 @@ def merge(into: Store, source: Store) -> Merged:
                     db.execute(sql, row)
             after = _sizes(into)
     except sqlite3.IntegrityError as error:
-        # Every row was checked when it was written, so somebody has edited the file with foreign keys off.
+        # Every row was checked when it was written, so the file was edited with foreign keys off.
         raise StoreDamaged(
             f"{source.path} contradicts itself ({error}); nothing was merged."
         ) from error
@@ -192,9 +192,9 @@ def merge(into: Store, source: Store) -> Merged:
 
 
 def _read(source: Store) -> dict[str, list[dict[str, Any]]]:
-    """All rows of one instant, although a campaign may be writing the source.
+    """Return all rows of one instant, although a campaign may be writing the source.
 
-    Read whole before the target is locked: in a file system without WAL the two may be one file.
+    The source is read completely before the target is locked: in a file system without WAL the two may be one file.
     """
     with sentences(source.path):
         source.db.execute("BEGIN")

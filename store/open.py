@@ -1,4 +1,4 @@
-"""Opening a findings database: the one place that decides whether a file is ours, and that a connection is made."""
+"""Opening a findings database: the one place that decides whether a file is ours, and that makes a connection."""
 
 import sqlite3
 import stat
@@ -32,7 +32,8 @@ from shootdown.store.snapshot import private_copy
 
 MEMORY: Final = Path(":memory:")
 
-# Another campaign on the same file writes for milliseconds at a time; who holds it for longer is stuck or a person.
+# Another campaign on the same file writes for milliseconds at a time; a process that holds it for longer is stuck, or
+# waits for a person.
 BUSY_SECONDS: Final = 5.0
 
 WAL_ATTEMPTS: Final = 100
@@ -66,9 +67,10 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Closing twice is closing once; the last to close, if it could write, leaves no -wal and -shm beside the file.
+        """Close the connection; a second close does nothing.
 
-        SQLite lets a reader make these two and not remove them. They are empty then, and the next writer does it.
+        The last connection to close leaves no -wal and -shm beside the file, if it could write. SQLite lets a reader
+        make these two but not remove them. They are empty then, and the next writer removes them.
         """
         self.db.close()
         if self._copy is not None:
@@ -76,16 +78,16 @@ class Store:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Database]:
-        """All writes of the block are stored, or none; when the block ends they survive `kill -9` of this process.
+        """Store all writes of the block, or none; when the block ends they survive `kill -9` of this process.
 
-        With durable, the default, they survive a power cut too; without it one may lose the last transactions,
-        but never half of one, and a later durable transaction makes the earlier ones durable as well.
+        With `durable`, the default, they survive a power cut too; without it a power cut may lose the last
+        transactions, but never half of one, and a later durable transaction makes the earlier ones durable as well.
         Transactions do not nest: an inner one could not keep its promise.
         """
         if self.readonly:
             raise StoreReadOnly(f"{self.path} was opened for reading only.")
         with sentences(self.path):
-            # Every commit is synced with FULL; with NORMAL only a checkpoint is. It cannot change inside a transaction.
+            # FULL syncs every commit, NORMAL only a checkpoint. The setting cannot change inside a transaction.
             self.db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             # Immediate: a transaction that starts as a reader may find at its first write that it is too late to wait.
             self.db.execute("BEGIN IMMEDIATE")
@@ -99,7 +101,7 @@ class Store:
     def select(
         self, sql: str, parameters: Sequence[SqlValue] | dict[str, SqlValue] = ()
     ) -> list[dict[str, Any]]:
-        """All rows, of one instant, as dictionaries in column order."""
+        """Return all rows, of one instant, as dictionaries in column order."""
         with sentences(self.path):
             cursor = self.db.execute(sql, parameters)
             names = [column[0] for column in cursor.description]
@@ -108,7 +110,7 @@ class Store:
 
 @contextmanager
 def sentences(path: Path) -> Iterator[None]:
-    """An SQLite failure that a user can cause leaves the block as the StoreError with its sentence."""
+    """Turn an SQLite failure that a user can cause into the StoreError with its sentence."""
     try:
         yield
     except sqlite3.Error as error:
@@ -119,10 +121,12 @@ def sentences(path: Path) -> Iterator[None]:
 
 
 def open_store(path: str | Path, *, create: bool, readonly: bool = False) -> Store:
-    """The store at a path, with the schema of this program; a file that is not ours is not touched, not even by a lock.
+    """Return the store at a path, with the schema of this program.
 
-    create: a missing or empty file becomes a new store. readonly: nothing is written, not even a newer schema, and
-    a read-only disk will do. ":memory:" with create is a store that ends with its connection.
+    A file that is not ours is not touched, not even by a lock.
+    `create`: a missing or empty file becomes a new store. `path` ":memory:" with `create` is a store that ends with its
+    connection.
+    `readonly`: nothing is written, not even a newer schema, so a read-only disk is enough.
     Errors: StoreMissing, StoreUnreadable, StoreForeign, StoreNewer, StoreOlder (readonly only), StoreLocked,
     StoreReadOnly, StoreDamaged, StoreUnsupported.
     """
@@ -147,11 +151,11 @@ def open_store(path: str | Path, *, create: bool, readonly: bool = False) -> Sto
 
 
 def _identify(path: Path, *, create: bool) -> None:
-    """Returns for a file of ours, and with create for one that is missing or empty; everything else raises.
+    """Return for a file of ours, and with `create` for one that is missing or empty; raise for everything else.
 
-    The header is read by SQLite in immutable mode: no lock, no -wal or -shm file, no recovery of another
-    application's journal. Opening and closing the file by ourselves would drop the POSIX locks that this process
-    holds on it through another Store (sqlite.org/howtocorrupt.html, 2.2).
+    SQLite reads the header in immutable mode: no lock, no -wal or -shm file, no recovery of another application's
+    journal. If this process opened and closed the file itself, it would drop the POSIX locks that it holds on it
+    through another Store (sqlite.org/howtocorrupt.html, 2.2).
     """
     try:
         status = path.stat()
@@ -172,7 +176,7 @@ def _identify(path: Path, *, create: bool) -> None:
             raise StoreUnreadable(f"{path} is empty, not a findings database.")
         return
     if status.st_size < SMALLEST_DATABASE:
-        # SQLite takes a file of one byte for an empty database.
+        # SQLite treats a file of one byte as an empty database.
         raise StoreUnreadable(f"{path} is not a SQLite database.")
     header = _connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
     try:
@@ -183,7 +187,7 @@ def _identify(path: Path, *, create: bool) -> None:
 
 
 def _connect(uri: str) -> Database:
-    # A plugin of sqlite-utils that a user has installed for other work must not run inside a campaign.
+    # A plugin of sqlite-utils that a user installed for other work must not run inside a campaign.
     return Database(
         sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS),
         recursive_triggers=False,
@@ -196,9 +200,10 @@ def _application_id(db: Database) -> int:
 
 
 def _writable(uri: str, path: Path, *, create: bool) -> Store:
-    """The store with its schema up to date; the schema and the mark that the file is ours come in one transaction.
+    """Return the store with its schema up to date; one transaction writes the schema and the mark that the file is
+    ours.
 
-    Write-ahead logging is switched on only after that: so the mark is in the file itself and not in its log, where
+    Write-ahead logging is switched on only after that. So the mark is in the file itself and not in its log, where
     _identify could not see it.
     """
     db = _connect(uri)
@@ -207,7 +212,7 @@ def _writable(uri: str, path: Path, *, create: bool) -> Store:
         db.execute("PRAGMA foreign_keys = ON")
         with store.transaction():
             if _application_id(db) != APPLICATION_ID:
-                # A process that was killed while it made the file leaves one that SQLite rolls back to nothing.
+                # If a process is killed while it makes the file, SQLite rolls the file back to nothing.
                 if db.table_names():
                     raise StoreForeign(f"{path} is not one of shootdown's findings databases.")
                 if not create:
@@ -225,9 +230,9 @@ def _writable(uri: str, path: Path, *, create: bool) -> Store:
 
 
 def _enable_wal(store: Store) -> None:
-    """The store is in WAL mode, also when several processes have just made it together.
+    """Put the store into WAL mode, also when several processes have just made it together.
 
-    SQLite does not wait for others when it changes the journal mode, as it does for a transaction: so this waits for
+    For a transaction SQLite waits for others; for a change of the journal mode it does not. So this function waits for
     a transaction that excludes all others, and tries again.
     """
     for attempt in range(1, WAL_ATTEMPTS + 1):
@@ -243,7 +248,7 @@ def _enable_wal(store: Store) -> None:
 
 
 def _readable(path: Path) -> Store:
-    """A store that cannot write, from the file itself or, where its folder cannot hold a -shm file, from a copy."""
+    """Return a store that cannot write: from the file, or from a copy where the folder cannot hold a -shm file."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         return _checked(Store(_connect(uri), path, readonly=True))

@@ -13,8 +13,9 @@ from shootdown.store.open import Store
 class Proof:
     """The outcome of the campaign of that id: everything was explored up to `complete` operations.
 
-    `scope` is in words and `bound` the same as options; `why` is the limit that an undecided one met, `finding` the key
-    of the counterexample of an illegal one.
+    `scope`: the scope in words; `bound`: the same as options.
+    `why`: the limit that an undecided proof met.
+    `finding`: the key of the counterexample of an illegal proof.
     """
 
     campaign: str
@@ -30,14 +31,14 @@ class Proof:
 
 
 def record_proof(store: Store, proof: Proof) -> None:
-    """The outcome is on the disk. Its campaign, and its finding, must be in this store."""
+    """Store the outcome durably. Its campaign and its finding must be in this store."""
     row = asdict(proof) | {"bound": json.dumps(dict(proof.bound), sort_keys=True)}
     with store.transaction() as db:
         db.table("proofs").upsert(row)
 
 
 def list_proofs(store: Store) -> list[Proof]:
-    """All proofs, the last begun first."""
+    """Return all proofs, the last begun first."""
     rows = store.select("""
         SELECT proofs.* FROM proofs JOIN campaigns ON campaigns.id = proofs.campaign
         ORDER BY campaigns.started DESC, campaigns.id

@@ -1,8 +1,8 @@
 """Raw SQL that can only read.
 
 Three things stand between the statement and the file: the connection is open for reading only, `query_only` is on,
-and an authorizer refuses everything that is not part of a SELECT. The last is needed: on such a connection ATTACH
-still creates the file that it names, and VACUUM INTO writes one.
+and an authorizer refuses everything that is not part of a SELECT. The authorizer is needed: without it ATTACH still
+creates the file that it names, and VACUUM INTO writes one.
 """
 
 import sqlite3
@@ -33,13 +33,13 @@ _READING_PRAGMAS: Final = frozenset(
     }
 )
 
-# Of SQLite's virtual machine: some milliseconds.
+# Instructions of SQLite's virtual machine: some milliseconds.
 _STEPS_BETWEEN_SIGNALS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table of values; there may be no rows, and two columns may share a name."""
+    """A table of values; it may have no rows, and two columns may have the same name."""
 
     columns: tuple[str, ...]
     rows: list[tuple[SqlValue, ...]]
@@ -47,7 +47,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class RowStream:
-    """The same, but a row is computed only when it is asked for: no result is too long for the memory."""
+    """The same as Rows, but a row is computed only when it is asked for: no result is too large for the memory."""
 
     columns: tuple[str, ...]
     rows: Iterator[tuple[SqlValue, ...]]
@@ -56,7 +56,7 @@ class RowStream:
 def query(
     store: Store, sql: str, parameters: Sequence[SqlValue] | dict[str, SqlValue] = ()
 ) -> Rows:
-    """All rows of one SELECT, as `reading` has them one after the other."""
+    """Return all rows of one SELECT, as `reading` yields them one after the other."""
     with reading(store, sql, parameters) as stream:
         return Rows(stream.columns, list(stream.rows))
 
@@ -65,10 +65,10 @@ def query(
 def reading(
     store: Store, sql: str, parameters: Sequence[SqlValue] | dict[str, SqlValue] = ()
 ) -> Iterator[RowStream]:
-    """The rows of one SELECT (or EXPLAIN, or PRAGMA that shows the schema); no statement can change any file.
+    """Yield the rows of one SELECT (or EXPLAIN, or a PRAGMA that shows the schema); no statement can change any file.
 
-    Errors, at the start or with any row: QueryRefused for everything else, QueryFailed with SQLite's own words for SQL
-    that it does not accept. ValueError when the store is not open for reading only.
+    Errors, at the start or with any row: QueryRefused for every other statement; QueryFailed with SQLite's own words
+    for SQL that it does not accept; ValueError when the store is not open for reading only.
     """
     if not store.readonly:
         raise ValueError("raw SQL needs a store that is open for reading only")
@@ -86,7 +86,7 @@ def reading(
 
     connection = store.db.conn
     connection.set_authorizer(authorize)
-    # A callback now and then is where Python notices Ctrl-C; without it an endless SELECT could only be killed.
+    # Python notices Ctrl-C in this callback; without it an endless SELECT could only be killed.
     connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_SIGNALS)
     try:
         cursor = connection.execute(sql, parameters)

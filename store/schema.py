@@ -1,8 +1,8 @@
 """The tables, as ordered migrations.
 
 Everything that is stored is either content (a minimum, a scenario), an event (a replay, a worker that died), or a
-figure that only grows (executions of a campaign, sightings of a finding). So two databases merge without a loss and
-in any order. What can be computed from the rest is not stored: the count and the dates of a finding are those of its
+figure that only grows (executions of a campaign, sightings of a finding). So two databases merge without loss and in
+any order. What can be computed from the rest is not stored: the count and the dates of a finding are those of its
 sightings, through the view `findings`, and cannot drift from them.
 
 A migration that has been released is never edited; a change of the schema is a further function at the end.
@@ -39,7 +39,7 @@ MIGRATIONS: Final = Migrations("shootdown")
 
 @MIGRATIONS()
 def campaigns(db: Database) -> None:
-    """A campaign, its time series, its corpus and what happened to its workers."""
+    """Create the tables of a campaign, its time series, its corpus and what happened to its workers."""
     db.execute("""
         CREATE TABLE campaigns (
             id TEXT NOT NULL PRIMARY KEY,     -- made from name, policy, seed and start: the same in every database
@@ -105,7 +105,10 @@ def campaigns(db: Database) -> None:
 
 @MIGRATIONS()
 def findings(db: Database) -> None:
-    """A finding is its canonical minimum; everything about when and how often is in its sightings."""
+    """Create the tables of findings and sightings.
+
+    A finding is its canonical minimum; when and how often it was seen is in its sightings.
+    """
     db.execute("""
         CREATE TABLE minima (
             key TEXT NOT NULL PRIMARY KEY CHECK (length(key) = 64),
@@ -167,7 +170,7 @@ def findings(db: Database) -> None:
 
 @MIGRATIONS()
 def evidence(db: Database) -> None:
-    """What a finding's first run showed, and what each replay of it showed."""
+    """Create the tables of what the first run of a finding showed, and of what each replay showed."""
     db.execute("""
         CREATE TABLE traces (
             finding TEXT NOT NULL PRIMARY KEY REFERENCES minima (key),
@@ -195,7 +198,7 @@ def evidence(db: Database) -> None:
 
 @MIGRATIONS()
 def proofs(db: Database) -> None:
-    """What a campaign that searched exhaustively covered, and how that ended."""
+    """Create the table of campaigns that searched exhaustively: what each covered, and how it ended."""
     db.execute("""
         CREATE TABLE proofs (
             campaign TEXT NOT NULL PRIMARY KEY REFERENCES campaigns (id),
@@ -214,7 +217,7 @@ def proofs(db: Database) -> None:
 
 @MIGRATIONS()
 def comparisons(db: Database) -> None:
-    """A comparison of the models with another machine, and what the two did not agree about."""
+    """Create the tables of comparisons with another machine, and of their disagreements."""
     db.execute("""
         CREATE TABLE comparisons (
             id TEXT NOT NULL PRIMARY KEY,     -- made from kind, seed, machine and start
@@ -256,6 +259,6 @@ def comparisons(db: Database) -> None:
 
 
 def known_migrations() -> set[str]:
-    """The names of all migrations of this program: those that an empty database still lacks."""
+    """Return the names of all migrations of this program; an empty database lacks all of them."""
     with closing(Database(memory=True, execute_plugins=False)) as empty:
         return {migration.name for migration in MIGRATIONS.pending(empty)}

@@ -1,4 +1,4 @@
-"""A private copy of a store that lies where nothing can be written.
+"""A private copy of a store in a place where nothing can be written.
 
 A database in WAL mode needs its -shm file even to be read, and a log that a killed campaign left behind must be
 replayed; on a read-only disk neither is possible in place. SQLite's immutable mode would do without both, but it
@@ -13,7 +13,7 @@ from shootdown.store.errors import StoreLocked, StoreUnreadable
 
 
 def private_copy(path: Path) -> TemporaryDirectory[str]:
-    """The folder holds the database and its log as they were at one instant; it goes when it is cleaned up."""
+    """Return a folder that holds the database and its log as they were at one instant; cleaning it up removes it."""
     files = [path, path.with_name(f"{path.name}-wal")]
     folder = TemporaryDirectory(prefix="shootdown-")
     try:

@@ -1,14 +1,15 @@
-"""One form for every instant in the store, so that the order of the texts is the order of time."""
+"""One form for every instant in the store, so that texts sort in the order of time."""
 
 from datetime import UTC, datetime
 
 
 def canonical(at: str) -> str:
-    """Any ISO-8601 text with an offset of zero becomes YYYY-MM-DDTHH:MM:SS.ffffffZ, and that form stays as it is.
+    """Return an ISO-8601 text with an offset of zero as YYYY-MM-DDTHH:MM:SS.ffffffZ; that form stays as it is.
 
     Python's isoformat() leaves out microseconds that are 0, and "Z" sorts after ".": without one form the earlier of
-    two sightings could not be found by comparing texts. ValueError for a time without an offset or with another one:
-    the store has no clock of its own, so a local time could not be put right later.
+    two sightings could not be found by comparing texts.
+    Errors: ValueError for a time without an offset or with another offset: the store has no clock of its own, so a
+    local time could not be corrected later.
     """
     moment = datetime.fromisoformat(at)
     offset = moment.utcoffset()

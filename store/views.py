@@ -183,7 +183,7 @@ VIEWS: Final[dict[str, View]] = {
 
 
 def run_view(store: Store, name: str, parameters: dict[str, SqlValue] | None = None) -> Rows:
-    """All rows of a named view, as `reading_view` has them one after the other."""
+    """Return all rows of a named view, as `reading_view` yields them one after the other."""
     with reading_view(store, name, parameters) as stream:
         return Rows(stream.columns, list(stream.rows))
 
@@ -192,9 +192,10 @@ def run_view(store: Store, name: str, parameters: dict[str, SqlValue] | None = N
 def reading_view(
     store: Store, name: str, parameters: dict[str, SqlValue] | None = None
 ) -> Iterator[RowStream]:
-    """The rows of a named view; a parameter that is not given has the view's default.
+    """Yield the rows of a named view; a parameter that is not given has the view's default.
 
-    Errors: UnknownView, for a parameter too, with the names that there are; QueryFailed for a bad value.
+    Errors: UnknownView for a name or a parameter that does not exist, with the ones that do; QueryFailed for a bad
+    value.
     """
     view = VIEWS.get(name)
     if view is None:

@@ -11,7 +11,11 @@ WorkerEvent = Literal["started", "died", "hung", "replaced"]
 def record_worker_event(
     store: Store, campaign: str, *, at: str, worker: int, what: WorkerEvent, detail: str = ""
 ) -> None:
-    """The event is stored durably; worker is its number in the campaign, detail a sentence for a person."""
+    """Store the event durably.
+
+    `worker`: its number in the campaign.
+    `detail`: a sentence for a person.
+    """
     row = {
         "campaign": campaign,
         "at": canonical(at),

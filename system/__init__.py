@@ -1,1 +1,1 @@
-"""What lies outside a scenario: the time, seeds, signals, locks between processes, and what a machine refuses."""
+"""What lies outside a scenario: the time, seeds, signals, locks between processes, and what the system refuses."""

@@ -1,4 +1,4 @@
-"""The world outside a scenario: the time, and chance where the user left a choice open."""
+"""The world outside a scenario: the time, and random choices that the user left open."""
 
 import time
 from collections.abc import Collection
@@ -8,14 +8,14 @@ from random import Random, SystemRandom
 
 
 def now() -> str:
-    """Return the time as the findings database keeps it."""
+    """Return the time in the form in which the findings database keeps it."""
     return datetime.now(UTC).isoformat()
 
 
 def default_name(policy: str, taken: Collection[str]) -> str:
-    """Return a campaign's name when the user gave none: its policy and the second of its start, in UTC.
+    """Return a name for a campaign to which the user gave none: its policy and the second of its start, in UTC.
 
-    A name that is taken gets a number.
+    If the name is taken, a number is added.
     """
     name = f"{policy}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     names = chain([name], (f"{name}-{number}" for number in count(2)))

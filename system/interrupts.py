@@ -11,7 +11,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """How often Ctrl-C, SIGTERM or a closed terminal has asked for an end; who loops looks at `count`."""
+    """How often Ctrl-C, SIGTERM or a closed terminal has asked for an end; a loop looks at `count`."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -20,7 +20,7 @@ class Interrupts:
     def counted(self) -> Iterator[None]:
         """Count while the block runs; afterwards the signals mean what they did before.
 
-        In another thread than the main one nothing is counted: Python handles signals in the main thread alone.
+        Outside the main thread nothing is counted: Python handles signals in the main thread alone.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -1,6 +1,6 @@
-"""A lock that says whether a process is still there: the kernel takes it away however the process ends.
+"""A lock that says whether a process is still alive: the kernel releases it however the process ends.
 
-No clock and no process id is asked: the one may stand still, the other belong to a stranger by now.
+The lock uses no clock and no process id: a clock may stand still, and an id may belong to another process by now.
 """
 
 import contextlib
@@ -10,14 +10,15 @@ from pathlib import Path
 
 
 class HeldLock:
-    """A file that appears locked and stays locked until `release`, or until this process is gone.
+    """A file that appears locked and stays locked until `release`, or until this process ends.
 
-    The processes that this one starts do not hold it. Error: OSError.
+    The processes that this one starts do not hold the lock.
+    Errors: OSError.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Nobody can meet the file before it is locked.
+        # No other process can open the file before it is locked.
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         self._descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -29,7 +30,7 @@ class HeldLock:
             raise
 
     def release(self) -> None:
-        """Remove the file, then unlock it; releasing twice is releasing once."""
+        """Remove the file, then unlock it; a second release does nothing."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -38,7 +39,7 @@ class HeldLock:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process holds the lock; one that cannot be asked is taken for held."""
+    """Return whether a process holds the lock; a lock that cannot be asked counts as held."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Why work cannot begin or go on."""
+"""The reason why work cannot begin or go on."""
 
 
 class Refusal(Exception):

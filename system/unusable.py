@@ -1,5 +1,5 @@
-"""Why a comparison cannot run."""
+"""The reason why a comparison cannot run."""
 
 
 class Unusable(Exception):
-    """The comparison cannot run on this machine; the message is the end of a sentence that says why."""
+    """The comparison cannot run on this machine; the message ends a sentence and gives the reason."""

@@ -1,4 +1,4 @@
-"""Why what the user gave cannot be used."""
+"""The reason why the user's input cannot be used."""
 
 
 class UserError(Exception):

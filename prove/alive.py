@@ -9,14 +9,14 @@ from shootdown.reference.version import GRANTS, INCARNATION, PLACE_AT, SEEN
 from shootdown.run.oracle import Oracle
 
 _PLACE: Final = SEEN >> PLACE_AT
-"""The bits of an incarnation and a key, in the place of the incarnation."""
+"""The bits of an incarnation and a key; a key has them in the place of the incarnation."""
 
 
 def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
     """Return the older versions that explain something, with their positions, the newest first.
 
-    A version explains nothing that its frame's present incarnation, a newer version of the same key or a floor takes
-    from it.
+    A version explains nothing that is ruled out by the present incarnation of its frame, by a newer version of the same
+    key, or by a floor.
     """
     versions = oracle.versions[slot]
     readable = oracle.floor[READ][slot]
@@ -29,7 +29,7 @@ def explaining(oracle: Oracle, slot: int) -> list[tuple[int, int]]:
         return found
     generation = oracle.generation
     last = versions[index]
-    # By incarnation and key: what newer versions explain.
+    # For each incarnation and key: what newer versions explain.
     covered = {last >> PLACE_AT & _PLACE: last & GRANTS}
     while index > lowest:
         index -= 1

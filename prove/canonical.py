@@ -1,14 +1,14 @@
-"""One key for all worlds that differ only in names, and for all that no run can tell apart.
+"""One key for all worlds that differ only in names, or that no run can tell apart.
 
-Two worlds of one key have the same future, up to the names, which a walk over a world gives its parts as it meets them.
-Renamed are: frames, objects and stored values; generations, by how far they are behind the newest; CPUs, by rotation,
-because acknowledgements begin at the sender and go round.
-Left out is what no run can show: costs, time, versions that no access may show any more, the age of a dead incarnation.
-Not renamed are pages and address spaces: a range is worked through upwards and fork takes the lowest free space, so an
-exchange of two of them is another world. Neither are swap slots: the lowest free one is taken.
+Two worlds with the same key have the same future, up to the names. A walk over a world gives names to its parts as it
+meets them. The key renames frames, objects and stored values; generations, by their distance from the newest; and CPUs,
+by rotation, because acknowledgements begin at the sender and go round. The key leaves out what no run can show: costs,
+time, versions that no access may show any more, the age of a dead incarnation. The key does not rename pages and
+address spaces: an operation goes through a range upwards and fork takes the lowest free space, so exchanging two of
+them gives another world. The same holds for swap slots, because the lowest free slot is taken.
 
-A frame is free to be renamed because the allocator knows none by its number (mm.frames).
-With huge pages it does, by blocks; then frames keep their numbers.
+A frame can be renamed because the allocator knows no frame by its number (mm.frames). With huge pages the allocator
+knows blocks by number, so frames keep their numbers.
 """
 
 from hashlib import blake2b
@@ -52,9 +52,9 @@ _IS_FREE: Final = -1 << 31
 
 
 class Canonical(Sparse):
-    """A walk over one world, from one CPU on.
+    """A walk over one world, starting at one CPU.
 
-    `out` holds the world as small integers: facts that have few values share one, and a list comes after its length.
+    `out`: the world as small integers; facts with few values share one integer, and the length of a list precedes it.
     """
 
     __slots__ = ("_alive", "memory", "unhooked")
@@ -62,7 +62,7 @@ class Canonical(Sparse):
     def __init__(self, w: World, oracle: Oracle, first: int, *, names: bool, huge: bool) -> None:
         super().__init__(w, oracle, first, names=names, number_frames=huge or not names)
         self.memory = w.machine.memory
-        # Frames of page tables that only their operation still names, a bit each.
+        # Frames of page tables that only their operation still names, one bit each.
         self.unhooked = 0
         self._alive: dict[int, list[tuple[int, int]]] = {}
         state: X86State = w.flush_state
@@ -101,7 +101,7 @@ class Canonical(Sparse):
         self._contents(w, oracle, tables)
         self._free(w)
         if not names:
-            # The names that will be given next.
+            # The names that are given next.
             self.out += (w.stamp, len(oracle.shadow), *state.tlb_gen)
 
     def _cpu(self, w: World, state: X86State, cpu: int) -> None:
@@ -186,7 +186,7 @@ class Canonical(Sparse):
             elif what == MM:
                 mm = value
             elif what == TABLE:
-                # Its entries are read by the operation, and by walks through a cached upper entry.
+                # The operation reads its entries, and so do walks through a cached upper entry.
                 if not self.unhooked >> value & 1:
                     self.unhooked |= 1 << value
                     out += map(self.entry, self.memory[value << 2 : (value << 2) + FANOUT])
@@ -194,7 +194,7 @@ class Canonical(Sparse):
             out.append(value)
 
     def _spaces(self, w: World, oracle: Oracle, state: X86State) -> int:
-        """Write the address spaces and return the frames that are page tables, a bit each."""
+        """Write the address spaces, and return the frames that are page tables, one bit each."""
         out = self.out
         memory = self.memory
         first, cpus = self.first, w.cpus
@@ -293,7 +293,7 @@ class Canonical(Sparse):
         out.append(-1)
 
     def _contents(self, w: World, oracle: Oracle, tables: int) -> None:
-        """Write what is known of each named frame and object; each may name further ones."""
+        """Write what is known of each named frame and object; each may lead to further names."""
         out = self.out
         frames, owners = self.frames, self.owners
         free, lazy_free, page_lock = w.free_frames, w.lazy_free, w.page_lock
@@ -345,7 +345,7 @@ class Canonical(Sparse):
                 return
 
     def _free(self, w: World) -> None:
-        """Write the freed frames in the order of their reuse; one that nothing names is as good as a fresh one."""
+        """Write the freed frames in the order of their reuse; a frame without a name counts as a fresh one."""
         last = len(self.out)
         for frame in reversed(w.freed):
             name = self.named[frame]
@@ -358,11 +358,11 @@ class Canonical(Sparse):
 def key_of(
     w: World, oracle: Oracle, *, names: bool = True, rename_cpus: bool = True, huge: bool = False
 ) -> int:
-    """Return a hash of 64 bits, of which the highest 59 count, of a world between two steps and its history; renamings
-    leave it as it is.
+    """Return a hash of 64 bits, of which the highest 59 count, for a world between two steps and its history.
 
-    `names`, `rename_cpus`: what may be renamed, all but the CPUs and the CPUs. `huge`: there may be huge pages, so
-    frames keep their numbers.
+    Renaming does not change the hash.
+    `names`, `rename_cpus`: whether everything except CPUs, and whether CPUs, may be renamed.
+    `huge`: huge pages are possible, so frames keep their numbers.
     """
     if oracle.contract.waiting:
         oracle.contract.start_waiting()

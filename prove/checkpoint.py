@@ -1,4 +1,4 @@
-"""An interrupted proof in a file, to go on with."""
+"""An interrupted proof in a file, from which it can go on."""
 
 import json
 import os
@@ -12,19 +12,20 @@ from shootdown.prove.driver import State
 from shootdown.system.user_error import UserError
 
 MAGIC: Final = b"shootdown-proof 2\n"
-"""The number is another one when the hash of a world is another one (prove.canonical)."""
+"""The number changes when the hash of a world changes (prove.canonical)."""
 _COUNTERS: Final = ("level", "position", "worlds", "transitions", "cut", "seconds")
 _LISTS: Final = ("frontier", "following")
 
 
 class CheckpointError(UserError):
-    """A checkpoint cannot be written, or is not one of this proof."""
+    """A checkpoint cannot be written, or does not belong to this proof."""
 
 
 def save(path: Path, identity: Mapping[str, object], state: State, keys: Iterable[int]) -> None:
-    """The file holds this state, or what it held before: it is replaced in one step.
+    """Replace the file by this state in one step: it holds either the new state or what it held before.
 
-    `identity` is all that must be the same for a proof to go on. Error: CheckpointError.
+    `identity`: everything that must be the same for a proof to go on.
+    Errors: CheckpointError.
     """
     head: dict[str, object] = {"identity": dict(identity)}
     head |= {name: getattr(state, name) for name in _COUNTERS}
@@ -48,7 +49,10 @@ def save(path: Path, identity: Mapping[str, object], state: State, keys: Iterabl
 
 
 def refuse_no_folder(path: Path) -> None:
-    """Return if there is a folder for the file. Error: CheckpointError."""
+    """Return if the folder for the file exists.
+
+    Errors: CheckpointError.
+    """
     if not path.parent.is_dir():
         message = (
             f"The checkpoint {path} cannot be written: the folder {path.parent} does not exist."
@@ -57,7 +61,10 @@ def refuse_no_folder(path: Path) -> None:
 
 
 def load(path: Path, identity: Mapping[str, object]) -> tuple[State, Sequence[int]]:
-    """Return the state and the hashes in the file. Error: CheckpointError."""
+    """Return the state and the hashes in the file.
+
+    Errors: CheckpointError.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

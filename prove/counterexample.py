@@ -1,4 +1,4 @@
-"""From a path of the search to the scenario that shows the same."""
+"""The way from a path of the search to a scenario that shows the same."""
 
 from itertools import groupby
 
@@ -52,9 +52,9 @@ def scenario_of(path: bytes, scope: Scope, strategy: FlushStrategy) -> Scenario:
 
 
 def without_idle_hardware(scenario: Scenario, strategy: FlushStrategy) -> Scenario:
-    """Return the scenario without each fill and eviction, the last first, that its violation does not need.
+    """Return the scenario without each fill and eviction that its violation does not need; the last one goes first.
 
-    The search takes the first path that it finds, not the one with the fewest choices of the hardware.
+    The search takes the first path that it finds, not the path with the fewest choices of the hardware.
     """
     reason = execute(scenario, strategy).reason
     for at in reversed(range(len(scenario.records))):
@@ -66,5 +66,5 @@ def without_idle_hardware(scenario: Scenario, strategy: FlushStrategy) -> Scenar
 
 
 def operations_in(scenario: Scenario) -> int:
-    """Return how many operations a scenario starts: its length, without the choices of schedule and hardware."""
+    """Return how many operations a scenario starts: its length without the choices of schedule and hardware."""
     return sum(record[0] in kinds.OPERATIONS for record in scenario.records)

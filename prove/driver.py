@@ -1,7 +1,7 @@
 """A proof from beginning to end: level by level, over worker processes, within its limits, with checkpoints.
 
-The work goes in rounds of a few seconds, and a round is always finished: between two rounds the paths and the set of
-worlds agree, and a stored state can be gone on with.
+The work is done in rounds of a few seconds, and a round is always finished: between two rounds the paths and the set of
+worlds agree, and a proof can go on from a stored state.
 """
 
 import multiprocessing
@@ -22,22 +22,22 @@ from shootdown.system.refusal import Refusal
 
 FIRST_SLOTS: Final = 1 << 20
 LOAD: Final = 0.4
-"""The table of worlds grows between two rounds when it is fuller than this."""
+"""Between two rounds the table of worlds grows if it is fuller than this."""
 ROUND_SECONDS: Final = 2.0
 SAVE_SECONDS: Final = 30.0
 CHUNK: Final = 16
 LOST_SECONDS: Final = 1.0
-"""After so long without an answer it is seen whether all workers are there."""
+"""After so long without an answer the parent checks whether all workers are alive."""
 PATH_BYTES: Final = 160
-"""What a path costs in memory, the list and the object included."""
+"""The memory that a path needs, including its place in the list and its object."""
 
 
 @dataclass(slots=True)
 class State:
     """How far a proof is: enough to go on with it in another process.
 
-    `level` is the number of operations that every path of `frontier` starts; those before `position` are expanded, into
-    `following`.
+    `level`: the number of operations that every path of `frontier` starts.
+    `position`: the paths before it are expanded, into `following`.
     """
 
     level: int = 0
@@ -54,7 +54,8 @@ class State:
 class Result:
     """How a proof ended: everything was explored up to `state.level` operations.
 
-    `why` is the limit of an undecided one, `path` and `reason` are the counterexample of an illegal one.
+    `why`: the limit of an undecided proof.
+    `path`, `reason`: the counterexample of an illegal proof.
     """
 
     verdict: Verdict
@@ -65,7 +66,7 @@ class Result:
 
 
 class Answer(NamedTuple):
-    """What a worker made of a chunk of paths."""
+    """What a worker made from a chunk of paths."""
 
     found: list[bytes]
     worlds: int
@@ -76,7 +77,7 @@ class Answer(NamedTuple):
 
 View = Callable[[State], None]
 Save = Callable[[State, Iterable[int]], None]
-"""Told of a state that can be gone on with, and of all hashes seen."""
+"""A function that gets a state from which a proof can go on, and all hashes seen."""
 
 
 class Limit(Exception):
@@ -86,7 +87,8 @@ class Limit(Exception):
 class Prover:
     """Explores one scope with some worker processes, within limits.
 
-    `seconds` is for this process, `memory` in bytes for the table of worlds and the paths.
+    `seconds`: the time limit of this process.
+    `memory`: the limit for the table of worlds and the paths, in bytes.
     """
 
     def __init__(
@@ -116,16 +118,16 @@ class Prover:
         self.state = State()
 
     def run(self, state: State | None = None, keys: Iterable[int] = ()) -> Result:
-        """Explore the scope, or what is left of it after a stored state and its hashes, which are taken over.
+        """Explore the scope, or the rest of it after a stored state and its hashes, which this object takes over.
 
-        Error: Refusal when a worker is lost.
+        Errors: Refusal when a worker is lost.
         """
         try:
             with self.interrupts.counted():
                 try:
                     self._begin(state, keys)
                 except Limit as limit:
-                    # Not stored: the table does not hold the hashes that belong to this state.
+                    # The state is not stored: the table lacks the hashes that belong to it.
                     return Result("undecided", self.state, why=str(limit))
                 self._levels()
         except Illegal as illegal:
@@ -184,14 +186,17 @@ class Prover:
             self.view(s)
 
     def _round(self, size: int) -> None:
-        """Expand the next paths of the frontier. Error: Illegal, the shortest of those that the round has met."""
+        """Expand the next paths of the frontier.
+
+        Errors: Illegal, with the shortest path of those that the round has met.
+        """
         s = self.state
         paths = s.frontier[s.position : s.position + size]
         chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
         illegal: list[tuple[int, bytes, str]] = []
         for answer in self._answers(chunks):
             if self.interrupts.count > 1:
-                # Not even to the end of the round: what was stored last is what is kept.
+                # The round is not finished: the state that was stored last is kept.
                 raise KeyboardInterrupt
             s.following += answer.found
             self._count(answer.worlds, answer.transitions, answer.cut)
@@ -210,7 +215,7 @@ class Prover:
         if self.pool is None:
             _of_this_process.clear()
             _of_this_process.append(self._search())
-            # Forked, so that a policy from a user's file and the table of worlds are there.
+            # Workers are forked, so that they have a policy from a user's file and the table of worlds.
             others = _children()
             self.pool = _pool(self.workers)
             self.processes = _children() - others
@@ -219,9 +224,9 @@ class Prover:
     def _answers_of_workers(
         self, pool: Pool, chunks: list[list[bytes]], *, last: bool
     ) -> Iterator[Answer]:
-        """Yield the answers as they come.
+        """Yield the answers as they arrive.
 
-        Error: Refusal when a worker is lost, for its worlds are in the table and their paths are nowhere.
+        Errors: Refusal when a worker is lost, because its worlds are in the table and their paths are nowhere.
         """
         answers = pool.imap_unordered(_expand_here, [(chunk, last) for chunk in chunks])
         while True:
@@ -232,12 +237,12 @@ class Prover:
             except multiprocessing.TimeoutError:
                 if not self.processes <= _children():
                     if self.interrupts.count:
-                        # A SIGTERM to the whole group has ended them: the round cannot be finished.
+                        # A SIGTERM to the whole group has ended the workers: the round cannot be finished.
                         raise KeyboardInterrupt from None
                     message = "A worker of the proof was lost; is there too little memory for it?"
                     raise Refusal(message) from None
             except Exception:
-                # Only an error of this process has a traceback, by which a user's policy can be blamed.
+                # Only an error of this process has a traceback, which is needed to blame a user's policy.
                 search = Search(self.scope, self.strategy, Visited(FIRST_SLOTS), rules=self.rules)
                 for chunk in chunks:
                     expand(search, chunk, last=last)
@@ -261,7 +266,7 @@ class Prover:
             raise Limit(message)
 
     def _grow(self, worlds: int) -> None:
-        """Move to a table that is less than half as full as allowed. The workers see it when they are forked again."""
+        """Move to a table that is less than half as full as allowed; the workers see it when they are forked again."""
         slots = self.visited.slots
         while worlds > LOAD / 2 * slots:
             slots *= 2
@@ -285,7 +290,7 @@ class Prover:
 
 
 _of_this_process: list[Search] = []
-"""The search of a worker process, put here before the fork."""
+"""The search of a worker process; it is stored here before the fork."""
 
 
 def expand(search: Search, chunk: list[bytes], *, last: bool) -> Answer:
@@ -317,10 +322,10 @@ def _expand_here(job: tuple[list[bytes], bool]) -> Answer:
 
 
 def _pool(workers: int) -> Pool:
-    """Fork the workers with SIGTERM held off until each has given up this process's handlers.
+    """Fork the workers; SIGTERM is blocked until each has given up the handlers of this process.
 
-    A pool that ends as soon as it began, at a violation in its first chunk, would send it before: the handler that is
-    inherited takes note of it and returns, and the pool waits for ever for the worker.
+    A pool that ends at once, at a violation in its first chunk, would send SIGTERM earlier than that: the inherited
+    handler would only note the signal and return, and the pool would wait for the worker for ever.
     """
     fork = multiprocessing.get_context("fork")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -331,7 +336,7 @@ def _pool(workers: int) -> Pool:
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C and a closed terminal reach the whole group; SIGTERM is how the pool ends its processes."""
+    """Ignore Ctrl-C and a closed terminal, which reach the whole group; the pool ends its processes with SIGTERM."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

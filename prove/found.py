@@ -1,4 +1,4 @@
-"""From the path of a proof to a finding."""
+"""The way from the path of a proof to a finding."""
 
 from shootdown.evidence.investigate import Found, Investigation
 from shootdown.optimized.policy import Policy
@@ -11,7 +11,7 @@ from shootdown.scenario import Scenario, encode
 def investigated(path: bytes, scope: Scope, policy: Policy) -> tuple[Scenario, Found]:
     """Return the scenario as the search met it, which has the fewest operations, and the finding that it becomes.
 
-    Error: NotReproducible when it does not show the same again.
+    Errors: NotReproducible when the scenario does not show the same again.
     """
     strategy = policy.make()
     met = without_idle_hardware(scenario_of(path, scope, strategy), strategy)

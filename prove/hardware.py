@@ -1,6 +1,6 @@
-"""When the hardware's choices make a difference: evictions before an access or a fill, fills before a change.
+"""When the hardware's choices make a difference: evictions before an access or a fill, and fills before a change.
 
-docs/correctness.md section 7 says why the others may be left out.
+docs/correctness.md section 7 says why all other choices may be left out.
 """
 
 from typing import Final, NamedTuple
@@ -25,17 +25,17 @@ class Walks(NamedTuple):
     """What a fill of each page by each CPU would read."""
 
     cached: list[int]
-    """By CPU and page the upper entry, from the paging-structure cache if it is there, and the leaf below it."""
+    """For each CPU and page the upper entry, from the paging-structure cache if it is there, and the leaf below it."""
     direct: dict[tuple[int, int], tuple[int, int]]
-    """The same as if the cached upper entry were evicted, where that makes a difference."""
+    """The same after an eviction of the cached upper entry, where that makes a difference."""
 
 
 NO_WALKS: Final = Walks([], {})
-"""Of a move after which nobody asks."""
+"""The walks of a move after which they are not needed."""
 
 
 def evictions_before(w: World, cpu: int, page: int, kind: int) -> list[tuple[int, ...]]:
-    """Return the evictions, one or more moves each, that make a difference to an access of the page by the CPU."""
+    """Return the evictions that make a difference to an access of the page by the CPU, each as one or more moves."""
     side = FETCH if kind == EXEC and w.machine.split_tlb else 0
     found = _translations(w, cpu, page, side)
     if _has_stale_upper(w, cpu, page):
@@ -45,8 +45,10 @@ def evictions_before(w: World, cpu: int, page: int, kind: int) -> list[tuple[int
 
 
 def fills_of(w: World, cpu: int, page: int) -> list[tuple[int, ...]]:
-    """Return the moves that leave the page cached as the tables are, in each TLB, by way of each upper entry that there
-    is, and with nothing that is still to be carried out.
+    """Return the moves that leave the page cached as the tables are, in each TLB, through each upper entry
+    that exists.
+
+    After the moves no flush is waiting to be carried out.
     """
     stale = _has_stale_upper(w, cpu, page)
     awaited = w.machine.pcid[cpu] << ISSUED_AT | page in w.machine.issued[cpu]
@@ -64,8 +66,8 @@ def fills_of(w: World, cpu: int, page: int) -> list[tuple[int, ...]]:
 
 
 def _translations(w: World, cpu: int, page: int, side: int) -> list[tuple[int, ...]]:
-    """Return the moves that evict none, one, ... of the translations of the page that a CPU has cached under its PCID
-    in one TLB.
+    """Return the moves that evict none, one, or more of the translations of a page that a CPU has in one TLB under its
+    PCID.
     """
     tag = side | w.machine.pcid[cpu] << TAG_AT
     tlb = w.machine.tlb[cpu]
@@ -75,7 +77,7 @@ def _translations(w: World, cpu: int, page: int, side: int) -> list[tuple[int, .
 
 
 def _has_stale_upper(w: World, cpu: int, page: int) -> bool:
-    """Return whether a walk would do otherwise without the cached upper entry, because memory has another one."""
+    """Return whether a walk would differ without the cached upper entry, because memory has another one."""
     machine = w.machine
     upper = machine.psc[cpu].get(machine.pcid[cpu] << UPPER_AT | page >> 2, -1)
     root = machine.cr3[cpu]
@@ -115,10 +117,10 @@ def walks_of(w: World) -> Walks:
 
 
 def visible(w: World, walks: Walks) -> set[tuple[int, int]]:
-    """Return each CPU and page of which a fill would set the accessed bit, which others can see at once.
+    """Return each CPU and page for which a fill would set the accessed bit, which others can see at once.
 
-    Such a fill cannot wait: to age a page that was not accessed, or to look whether an entry is still what it was,
-    changes no walk and shows the bit.
+    Such a fill cannot wait: an operation that ages the page, or that checks whether an entry is unchanged, changes no
+    walk but shows the bit.
     """
     cached = walks.cached
     found = {
@@ -133,7 +135,7 @@ def visible(w: World, walks: Walks) -> set[tuple[int, int]]:
 
 
 def compare(w: World, walks: Walks, fills: set[tuple[int, int]]) -> None:
-    """Add each CPU and page of which a fill reads something else than before."""
+    """Add each CPU and page for which a fill reads something else than before."""
     before, after = walks.cached, walks_of(w)
     if after.cached != before:
         for i in range(0, len(before), 2):
@@ -143,7 +145,7 @@ def compare(w: World, walks: Walks, fills: set[tuple[int, int]]) -> None:
         if after.direct.get(place) != read:
             fills.add(place)
     for place in after.direct.keys() - walks.direct.keys():
-        # Behind the move the old tables can only be read through an upper entry that is to go.
+        # After the move the old tables can be read only through an upper entry that is to be dropped.
         cpu, page = place
         if w.machine.pcid[cpu] << ISSUED_AT | page in w.machine.issued[cpu]:
             fills.add(place)

@@ -41,7 +41,7 @@ class Filed:
 
 
 class ProofLedger:
-    """Keeps one proof in the database: from the start as a campaign that runs, at the end with its verdict."""
+    """Keeps one proof in the database: from its start as a running campaign, and at its end with its verdict."""
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class ProofLedger:
         self.campaign = start_campaign(store, campaign)
 
     def close(self, result: Result) -> Filed:
-        """Store how the proof ended; when this returns it may be announced.
+        """Store how the proof ended; it may be announced after this returns.
 
-        Error: NotReproducible when the counterexample does not show the same again.
+        Errors: NotReproducible when the counterexample does not show the same again.
         """
         state = result.state
         proof = Proof(
@@ -100,7 +100,7 @@ class ProofLedger:
         return filed
 
     def release(self) -> None:
-        """Let others see that nobody works on the campaign any more."""
+        """Let others see that no process works on the campaign any more."""
         if self._lease is not None:
             self._lease.release()
 

@@ -1,7 +1,7 @@
 """The moves of a search: one step of a CPU, a choice of the hardware, or the start of an operation.
 
-A move is an integer below 65,536 and a path is their bytes, two each: so a frontier of millions is kept as paths, and a
-world is made of a path again by running it.
+A move is an integer below 65,536, and a path is the bytes of its moves, two each. So a frontier of millions is kept as
+paths, and running a path makes its world again.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ EVICT_UPPER: Final = EVICT + PAGES * UPPER
 EVICT_BOTH: Final = EVICT + PAGES * BOTH
 EVICT_FETCH: Final = EVICT + PAGES * OF_FETCHES
 START: Final = EVICT + PAGES * len(kinds.EVICTED.names)
-"""Actions: a step, a fill of page i (FILL + i, FILL_FETCH + i), an eviction (of what, as machine.caches has it, times
-PAGES), the start of operation i of the scope.
+"""Actions: a step, a fill of page i (FILL + i, FILL_FETCH + i), an eviction (the number in machine.caches of what is
+evicted, times PAGES), and the start of operation i of the scope.
 """
 FILLS: Final = tuple(range(FILL, EVICT, PAGES))
 EVICTIONS: Final = tuple(range(EVICT, START, PAGES))
@@ -35,12 +35,12 @@ EVICTIONS: Final = tuple(range(EVICT, START, PAGES))
 
 
 def move_of(action: int, cpu: int) -> int:
-    """Return the move that is an action of a CPU."""
+    """Return the move for an action of a CPU."""
     return action << 3 | cpu
 
 
 def path_of(moves: Sequence[int]) -> bytes:
-    """Return the path that the moves are."""
+    """Return the path that consists of the moves."""
     return b"".join([move.to_bytes(2, "little") for move in moves])
 
 
@@ -52,8 +52,9 @@ def moves_in(path: bytes) -> list[int]:
 def carry_out(w: World, scope: Scope, move: int) -> bool:
     """Carry out a move. Return False when it changed nothing because the CPU is blocked.
 
-    An operation starts with its first step; if that is blocked, it does not start, and the CPU stays idle.
-    Error: Violation, or OutOfMemoryError.
+    An operation starts with its first step; if that step is blocked, the operation does not start and the CPU stays
+    idle.
+    Errors: Violation, or OutOfMemoryError.
     """
     cpu = move & 7
     action = move >> 3

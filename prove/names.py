@@ -13,9 +13,9 @@ _UNNAMED: Final = -1
 
 
 class Names:
-    """Gives names; `frames` and `owners` are what was named, in order.
+    """Gives names; `frames` and `owners` list what was named, in order.
 
-    Without `names` objects and values keep their own, and frames with `number_frames`.
+    Without `names`, objects and values keep their own names; with `number_frames`, frames keep their numbers.
     """
 
     __slots__ = ("frames", "named", "names", "owner_names", "owners", "values")
@@ -34,7 +34,7 @@ class Names:
         self.owner(0)
 
     def frame(self, frame: int) -> int:
-        """Return the name of a frame, a new one when it has none."""
+        """Return the name of a frame, a new one if it has none."""
         name = self.named[frame]
         if name < 0:
             name = self.named[frame] = len(self.frames)
@@ -42,7 +42,7 @@ class Names:
         return name
 
     def owner(self, owner: int) -> int:
-        """Return the name of an object, a new one when it has none; that of no object is -1."""
+        """Return the name of an object, a new one if it has none; the name of no object is -1."""
         if owner < 0:
             return -1
         name = self.owner_names.get(owner, -1)
@@ -53,7 +53,7 @@ class Names:
         return name
 
     def value(self, value: int) -> int:
-        """Return the name of a stored value: only whether two are equal matters."""
+        """Return the name of a stored value: it matters only whether two values are equal."""
         if not self.names:
             return value
         name = self.values.get(value, -1)
@@ -71,7 +71,7 @@ class Names:
         return known & ~FRAME_MASK | self.frame(known & FRAME_MASK)
 
     def version(self, version: int) -> int:
-        """Return a version of a page with its names."""
+        """Return a version of a page in the new names."""
         frame = self.frame(version >> PLACE_AT & FRAME_MASK)
         return (
             (self.owner(version >> OBJECT_AT) << 2 | key_of(version)) << 6 | frame

@@ -1,4 +1,4 @@
-"""The small integers that the key of a world is made of, and the bytes that they become."""
+"""The small integers from which the key of a world is made, and their form in bytes."""
 
 from struct import Struct, error
 from typing import Final
@@ -8,7 +8,7 @@ from shootdown.mm.step import TAKES
 
 _NO_FRAME: Final = ~FRAME_BITS[FRAMES - 1]
 _FLAGS: Final[dict[int, int]] = {}
-"""What `_flags_of` has returned: to look it up is faster than arithmetic beyond 63 bits."""
+"""The results of `_flags_of`: a look-up is faster than arithmetic beyond 63 bits."""
 
 AS_IT_IS: Final = 0
 MM: Final = 1
@@ -26,13 +26,13 @@ RENAMED: Final = {
     "table": TABLE,
 }
 _ARGUMENTS: Final[list[list[int]]] = []
-"""By the code of a step, what its arguments are; [] when all are written as they are."""
+"""For the code of a step, the kinds of its arguments; [] when all are written as they are."""
 _PACKED: Final = [Struct(f"<{count}i") for count in range(1024)]
-"""By their number, how integers become bytes."""
+"""For a number of integers, how they become bytes."""
 
 
 def arguments_of(code: int) -> list[int]:
-    """Return what the arguments of a step are."""
+    """Return the kinds of the arguments of a step."""
     while len(_ARGUMENTS) <= code:
         words = TAKES[len(_ARGUMENTS)]
         _ARGUMENTS.append([RENAMED.get(word, AS_IT_IS) for word in words])
@@ -40,8 +40,9 @@ def arguments_of(code: int) -> list[int]:
 
 
 def flags_of(entry: int) -> int:
-    """Return an entry that is not 0 as its flags, a mark, and its frame in the lowest 6 bits: never 0, and other
-    integers for other entries. There are 26 bits if the entry has no strange flag.
+    """Return an entry that is not 0 as its flags, a mark, and its frame in the lowest 6 bits.
+
+    The result is never 0, and differs for different entries. It has 26 bits if the entry has no unusual flag.
     """
     known = _FLAGS.get(entry, -1)
     if known < 0:
@@ -58,7 +59,7 @@ def _flags_of(entry: int) -> int:
 
 
 def packed(facts: list[int]) -> bytes:
-    """Return integers as bytes: other bytes for other integers."""
+    """Return integers as bytes; different integers give different bytes."""
     count = len(facts)
     try:
         return _PACKED[count].pack(*facts) if count < len(_PACKED) else _wide(facts)

@@ -1,4 +1,4 @@
-"""A proof in words while it runs."""
+"""The progress of a proof in words."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ from shootdown.system.pace import Pace, duration
 
 
 class ProofView:
-    """Writes a line when an operation more is explored, and every few seconds how far the next one is.
+    """Writes a line when one more operation is explored, and every few seconds how far the next one is.
 
-    The estimate is for the present number of operations alone: nobody knows how many worlds the next one has.
+    The estimate is for the present number of operations only: the number of worlds of the next one is unknown.
     """
 
     def __init__(self, write: Callable[[str], None], ops: int) -> None:

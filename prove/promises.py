@@ -7,14 +7,14 @@ from shootdown.mm.world import World
 from shootdown.prove.sparse import Sparse
 
 _OLDER, _CALL, _POSTPONED, _UNSETTLED, _OVERLAPPED, _PKRU = range(-206, -200)
-"""Marks that no other part of a key has."""
+"""Marks that no other part of a key uses."""
 
 
 class Promises:
     """Writes a contract to `out`, in the names that a walk over its world has given.
 
-    The walk knows the CPU that it began at, and the place of what is postponed to the end of an epoch.
-    Registers get names of their own, in the order in which they are met.
+    The walk knows the CPU at which it began, and the place of everything that is postponed to the end of an epoch.
+    Registers get their own names, in the order in which they are met.
     """
 
     __slots__ = (
@@ -38,7 +38,7 @@ class Promises:
         self.cpus = cpus
         self.known: dict[int, int] = {}
         self.registers: list[int] = []
-        # By the sequence number of a call: what it is called in the key.
+        # For the sequence number of a call: its name in the key.
         self.sequences: dict[int, int] = {}
 
     def write(self, w: World) -> None:
@@ -82,7 +82,7 @@ class Promises:
         return self.sequences[call.sequence]
 
     def register(self, register: int) -> int:
-        """Return the name of a register; -1 of none."""
+        """Return the name of a register; -1 for none."""
         if register < 0:
             return -1
         name = self.known.get(register, -1)
@@ -105,7 +105,7 @@ class Promises:
             out += (page, self.register(register), self.register(call.child_first + i))
 
     def _contents(self) -> None:
-        """Write what each register that was met may show; each may name further ones."""
+        """Write what each register that was met may show; each may lead to further names."""
         out, names, contract = self.out, self.names, self.contract
         unsettled = contract.unsettled
         for register in self.registers:
@@ -126,7 +126,9 @@ class Promises:
             out.append(-1)
 
     def _values(self, values: set[int]) -> list[int]:
-        """Return the names of a set of values, the lowest first; those without one yet get theirs by their age."""
+        """Return the names of a set of values, the lowest first; values without a name get one in the order of their
+        age.
+        """
         known = self.names.values
         named = sorted(known[value] for value in values if value in known)
         return named + [self.names.value(value) for value in sorted(values) if value not in known]

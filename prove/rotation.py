@@ -1,15 +1,15 @@
-"""From which CPU on a world may be walked, so that all rotations of it come to the same walk."""
+"""The CPUs at which a walk over a world may begin, so that all its rotations give the same walk."""
 
 from typing import Final
 
 from shootdown.mm.world import World
 
 FIRST: Final = [0]
-"""The CPU that every walk begins at if none is renamed."""
+"""The CPU at which every walk begins if no CPU is renamed."""
 
 
 def starts_of(w: World) -> list[int]:
-    """Return the CPUs from which a walk may begin: those whose rotation of some cheap facts is the least."""
+    """Return the CPUs at which a walk may begin: those for which the rotation of some cheap facts is the smallest."""
     cpus = w.cpus
     if cpus == 1:
         return FIRST
@@ -24,7 +24,7 @@ def starts_of(w: World) -> list[int]:
 
 
 def _facts(w: World, cpu: int) -> list[int]:
-    """Return facts of a CPU that have no names in them."""
+    """Return facts about a CPU that contain no names."""
     stack = w.steps[cpu]
     facts = [len(stack), w.task_mm[cpu]]
     facts += [s[0] for s in stack]

@@ -21,12 +21,12 @@ OPERATIONS: Final = (
     "fork",
     "munmap",
 )
-"""What is explored if nothing else is asked for."""
+"""The default scope."""
 _BY_NAME: Final = {kinds.KINDS[number].name: number for number in kinds.OPERATIONS}
 
 
 class UnusableScope(UserError):
-    """A bound that there is not: a number beyond its limit, or a name of nothing."""
+    """An impossible bound: a number beyond its limit, or an unknown name."""
 
 
 class Scope(NamedTuple):
@@ -36,17 +36,17 @@ class Scope(NamedTuple):
     ops: int
     names: tuple[str, ...]
     alphabet: tuple[Record, ...]
-    """What can start on a CPU: records of CPU 0 that run to completion."""
+    """The operations that can start on a CPU, as records of CPU 0 that run to completion."""
 
     def huge(self) -> bool:
-        """Return whether there may be huge pages."""
+        """Return whether huge pages are possible."""
         return self.header.layout == kinds.HUGE or any(
             record[0] == kinds.MMAP and record[5] >> kinds.MAP_SHIFT == kinds.MAP_HUGE
             for record in self.alphabet
         )
 
     def words(self) -> str:
-        """Return the scope as a person would say it."""
+        """Return the scope in words."""
         header = self.header
         layout = kinds.LAYOUTS[header.layout]
         switches = names_of(header.machine)
@@ -62,7 +62,10 @@ class Scope(NamedTuple):
 def header_of(
     *, cpus: int, pages: int, layout: str, machine: Iterable[str], asids: int, batch: int
 ) -> Header:
-    """Return the header of a scenario with these numbers and names. Error: UnusableScope."""
+    """Return the header of a scenario with these numbers and names.
+
+    Errors: UnusableScope.
+    """
     _within("cpus", cpus, kinds.MAX_CPUS)
     _within("pages", pages, kinds.MAX_PAGES)
     _within("asids", asids, kinds.MAX_ASIDS)
@@ -72,7 +75,10 @@ def header_of(
 
 
 def rules_of(names: Iterable[str]) -> frozenset[str]:
-    """Return the rules of these names. Error: UnusableScope."""
+    """Return the rules of these names.
+
+    Errors: UnusableScope.
+    """
     return frozenset(tuple(RULES)[_index("rule", name, tuple(RULES))] for name in names)
 
 
@@ -90,9 +96,9 @@ def _index(what: str, name: str, names: Sequence[str]) -> int:
 
 
 def scope_of(header: Header, ops: int, names: Sequence[str]) -> Scope:
-    """Return the scope over the named operations, each with every range and argument that makes a difference.
+    """Return the scope of the named operations, each with every range and argument that makes a difference.
 
-    Error: UnusableScope.
+    Errors: UnusableScope.
     """
     _within("ops", ops, MOST)
     alphabet: list[Record] = []
@@ -107,7 +113,7 @@ def scope_of(header: Header, ops: int, names: Sequence[str]) -> Scope:
 
 
 def _ranges(pages: str, limit: int) -> list[tuple[int, int]]:
-    """Return the ranges of a record: each page, and for a range that may be longer all pages at once."""
+    """Return the ranges of a record: each single page, and all pages at once if a range may be longer."""
     if pages == "none":
         return [(0, 1)]
     single = [(page, 1) for page in range(limit)]

@@ -1,17 +1,16 @@
 """Exhaustive search, operation by operation.
 
-A level is all worlds that k operations can lead to, whatever the interleaving and whatever the hardware does; the next
-level starts one more operation in each.
-So the first violation has as few operations as one can have.
+A level has all worlds that k operations can lead to, with any interleaving and any choice of the hardware; the next
+level starts one more operation in each world. So the first violation has the fewest operations that are possible.
 
 Reductions, each checked against the plain search in tests/test_prove_search.py and tests/test_prove_hardware.py:
 
-* worlds that differ only in names are one, and so are rotations of the CPUs (prove.canonical);
+* worlds that differ only in names count as one, and so do rotations of the CPUs (prove.canonical);
 * the release of a page-table lock, and the return of an operation, are carried out at once: they are left movers, and a
-  return only makes the oracle stricter (mm.locks);
-* an eviction happens right before the CPU's own access or fill of that page, for until then nobody can tell;
-* a fill happens right before the move that changes what it would fill, for until then it can wait; one that sets the
-  accessed bit happens at any time, for others see that.
+  return can only make the oracle stricter (mm.locks);
+* an eviction happens right before the CPU's own access or fill of that page, because no effect is visible before that;
+* a fill happens right before the move that changes what it would fill, because it can wait until then; a fill that sets
+  the accessed bit happens at any time, because others see the bit.
 """
 
 from collections.abc import Sequence
@@ -62,12 +61,12 @@ Node = tuple[World, Oracle, bytes]
 
 
 class Reductions(NamedTuple):
-    """What a search leaves out because it can show nothing that is not shown without it; each by itself."""
+    """What a search leaves out because the rest shows the same; each reduction can be switched off."""
 
     names: bool = True
-    """Worlds that differ in frames, generations, objects and values alone are one."""
+    """Worlds that differ only in the names of frames, generations, objects and values count as one."""
     cpus: bool = True
-    """Worlds that are rotations of one another are one."""
+    """Worlds that are rotations of one another count as one."""
     movers: bool = True
     """Left movers are carried out at once."""
     evictions: bool = True
@@ -92,8 +91,9 @@ class Illegal(Exception):
 class Search:
     """The search of one process.
 
-    `transitions` counts the worlds that were made, `worlds` those that nobody had seen with as few operations, `cut`
-    the runs that ended because no frame was left.
+    `transitions`: the number of worlds that were made.
+    `worlds`: how many of these were new, or had been seen only with more operations.
+    `cut`: the number of runs that ended because no frame was left.
     """
 
     def __init__(
@@ -105,7 +105,10 @@ class Search:
         rules: frozenset[str] = frozenset(),
         reductions: Reductions = ALL,
     ) -> None:
-        """`rules` are those of which a violation counts, all if it is empty; a run ends with a violation of any."""
+        """Search with these rules; a run ends with a violation of any rule.
+
+        `rules`: the rules whose violations count; all if it is empty.
+        """
         self.scope = scope
         self.strategy = strategy
         self.visited = visited
@@ -120,11 +123,11 @@ class Search:
         self._cpus = range(scope.header.cpus)
         self._pages = range(scope.header.pages)
         self._huge = scope.huge()
-        # Of the node that is being explored: a world like its own that nobody needs any more, to carry out a move on.
+        # A world equal to that of the node being explored; it is no longer needed, so a move can be carried out on it.
         self._spare: Oracle | None = None
 
     def begin(self) -> list[bytes]:
-        """Return level 0: what the hardware can make of the first world."""
+        """Return level 0: the first world, and what the hardware can make of it."""
         w, oracle = world_of(b"", self.scope, self.strategy)
         self.visited.add(self._key(w, oracle))
         self.worlds += 1
@@ -133,11 +136,10 @@ class Search:
         return found
 
     def expand(self, paths: Sequence[bytes], *, last: bool = False) -> list[bytes]:
-        """Return what one more operation makes of some paths of a level: the paths of the next that were not seen.
+        """Return the paths of the next level that one more operation makes of some paths of a level, and that are new.
 
-        On the last level nobody needs them, and none is returned.
-
-        Error: Illegal.
+        On the last level the paths are not needed, and none is returned.
+        Errors: Illegal.
         """
         found: list[bytes] = []
         for path in paths:
@@ -151,7 +153,10 @@ class Search:
         return [] if last else found
 
     def _start(self, node: Node, found: list[bytes], late: list[bytes]) -> None:
-        """Start each operation on each idle CPU; `late` gets the worlds of this level that only a start asks for."""
+        """Start each operation on each idle CPU.
+
+        `late`: it gets the worlds of this level that only a start needs.
+        """
         w, oracle, path = node
         walks = walks_of(w) if self._late_fills else NO_WALKS
         fills: set[tuple[int, int]] = set()
@@ -172,7 +177,7 @@ class Search:
         self._forget(oracle)
 
     def _close(self, first: Node, found: list[bytes]) -> None:
-        """Explore what steps and hardware make of a new world without starting an operation."""
+        """Explore what steps and hardware make of a new world, without starting an operation."""
         stack = [first]
         while stack:
             node = stack.pop()
@@ -185,7 +190,7 @@ class Search:
             fills = visible(w, walks)
             if not busy:
                 if self._late_fills and self._late_evictions and not fills:
-                    # Nothing else follows from here.
+                    # Nothing else can follow from here.
                     self._spare, own = own, None
                 self._rest(node)
             for cpu in busy:
@@ -210,8 +215,9 @@ class Search:
             self._forget(own)
 
     def _fills(self, w: World, fills: set[tuple[int, int]]) -> list[tuple[int, ...]]:
-        """Return the moves that leave each page cached as the tables are now, in every way; nothing is evicted if that
-        is a move of its own.
+        """Return the moves that leave each page cached as the tables are now, in every way.
+
+        Nothing is evicted if an eviction is a move of its own.
         """
         if self._late_evictions:
             return [moves for cpu, page in fills for moves in fills_of(w, cpu, page)]
@@ -226,7 +232,7 @@ class Search:
         fills: set[tuple[int, int]],
         found: list[bytes],
     ) -> None:
-        """Carry out moves, and explore what that leads to without starting an operation."""
+        """Carry out moves, and explore what they lead to, without starting an operation."""
         stack: list[Node] = []
         self._go(node, moves, walks, fills, stack)
         for new in stack:
@@ -240,10 +246,10 @@ class Search:
         fills: set[tuple[int, int]],
         stack: list[Node],
     ) -> None:
-        """Carry out moves on a copy, and the left movers behind them.
+        """Carry out moves on a copy, and then the left movers that follow.
 
-        A new world goes on the stack, and what could be filled before the moves into `fills`: where a walk is another
-        than the one in `walks`, if this is not empty.
+        A new world goes on the stack. `fills` gets what could be filled before the moves: the places where a walk
+        differs from `walks`, if `walks` is not empty.
         """
         self.transitions += 1
         oracle = self._copy(node[1])
@@ -284,7 +290,7 @@ class Search:
             oracle.detach()
 
     def _copy(self, oracle: Oracle) -> Oracle:
-        """Return an oracle, and with it a world, that knows what this one does and may be changed."""
+        """Return a copy of an oracle, with its world, that may be changed."""
         spare = self._spare
         if spare is None:
             return oracle.fork()[1]
@@ -292,9 +298,10 @@ class Search:
         return spare
 
     def _forget(self, oracle: Oracle | None) -> None:
-        """End the exploration of a node, whose own oracle this is, unless a move was carried out on it.
+        """End the exploration of the node that owns this oracle, unless a move was carried out on it.
 
-        A world and its oracle that name each other wait for the garbage collector, which took a third of the time.
+        A world and its oracle refer to each other, so they would wait for the garbage collector, which took a third of
+        the time.
         """
         spare = self._spare
         if spare is not None:
@@ -321,12 +328,12 @@ class Search:
             raise Illegal(path, reason) from None
 
     def _left_mover(self, w: World, oracle: Oracle) -> int:
-        """Return a CPU whose next step commutes to the left of what the others do, -1 for none."""
+        """Return a CPU whose next step commutes to the left of the steps of other CPUs, or -1 if there is none."""
         for cpu in self._cpus:
             stack = w.steps[cpu]
             if stack and stack[-1][0] in _LEFT_MOVERS:
                 code = stack[-1][0]
-                # An MADV_FREE that returns makes a difference to the stores around it.
+                # The return of an MADV_FREE makes a difference to the stores around it.
                 if code in _UNLOCKS or cpu not in oracle.open_free:
                     return cpu
         return -1

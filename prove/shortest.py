@@ -1,9 +1,9 @@
-"""The shortest scenario that breaks a rule, by search over records in the order of their scenarios' length.
+"""The shortest scenario that breaks a rule, by a search over records in the order of the length of their scenarios.
 
-The length is the minimizer's (minimize.order): a record costs one, whether it starts an operation, goes on with
-one or is a choice of the hardware, and a pause one more; prove.search counts operations alone.
-Every record that has a binary form is tried, with every pause that it can name and with no other, so what is found is a
-scenario as it stands, and what is not found is not there.
+The length is the minimizer's (minimize.order): a record costs one, whether it starts an operation, goes on with one, or
+is a choice of the hardware; a pause costs one more. prove.search counts operations only. The search tries every record
+that has a binary form, with every pause that it can name and with no other. So what it finds is already a scenario, and
+what it does not find does not exist.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,8 @@ class _Broken(Exception):
 class Shortest:
     """Searches a scope for the shortest scenario that breaks a rule; `scope.ops` bounds its length.
 
-    `complete` is the length up to which there is none, `worlds` counts the worlds seen.
+    `complete`: the length up to which there is no such scenario.
+    `worlds`: the number of worlds seen.
     """
 
     def __init__(self, scope: Scope, strategy: FlushStrategy, rule: str) -> None:
@@ -47,8 +48,10 @@ class Shortest:
         self._seen: set[int] = set()
 
     def levels(self) -> Iterator[Scenario | None]:
-        """Yield, for each length, the scenario of that length that breaks the rule, and end; or None, and go on."""
-        # A record that pauses costs two: it leads from the worlds before the last to the next ones.
+        """Yield, for each length, the scenario of that length that breaks the rule, and then end; or None, and then go
+        on.
+        """
+        # A record that pauses costs two: it leads from the worlds of the level before the last to those of the next.
         before: list[Path] = []
         last: list[Path] = [()]
         for _ in range(self.scope.ops):
@@ -72,7 +75,7 @@ class Shortest:
         return w, oracle
 
     def _expand(self, path: Path, following: list[Path], *, paused: bool) -> None:
-        """Carry out every record after a path: each of those that pause, or each of those that do not."""
+        """Carry out every record after a path: only those that pause, or only those that do not."""
         w, oracle = self._world(path)
         carry_out = self._pause if paused else self._run
         for cpu in range(self.scope.header.cpus):
@@ -99,7 +102,7 @@ class Shortest:
     def _pause(self, record: Record, path: Path, oracle: Oracle, following: list[Path]) -> None:
         """Carry out a record with every pause that leaves something in flight.
 
-        A violation on the way needs no pause, so it was judged in a shorter scenario.
+        A violation on the way needs no pause, so a shorter scenario has shown it before.
         """
         kind, cpu, _, page, count, arg = record
         w, copy = oracle.fork()
@@ -121,7 +124,7 @@ class Shortest:
                 if blocked:
                     break
             else:
-                # Behind the last step that has a number, only those that have a name can be waited for.
+                # After the last numbered step, a pause can name only a step that has a name.
                 self._named_pauses(record, path, oracle, following)
         except (Violation, OutOfMemoryError):
             return
@@ -141,7 +144,7 @@ class Shortest:
                 continue
 
     def _reach(self, oracle: Oracle, path: Path, following: list[Path]) -> None:
-        """Note a world that was not seen before, and judge how a run would end there."""
+        """Note a world that was not seen before, and judge how a run would end in it."""
         key = key_of(oracle.world, oracle, rename_cpus=False, huge=self._huge)
         if key in self._seen:
             return

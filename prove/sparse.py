@@ -1,4 +1,4 @@
-"""What few worlds have any of, as part of the key of a world: the file, swap, broadcasts, PKRU, what is put off."""
+"""The part of the key for what few worlds have: the file, swap, broadcasts, PKRU, postponed work."""
 
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.state import MMS
@@ -8,13 +8,14 @@ from shootdown.prove.names import Names
 from shootdown.run.oracle import Oracle
 
 _HUGE_ZERO, _DRIVER, _PKEYS, _FILE, _BROADCASTS, _TRIM_DUE, _OWN, _SWAP = range(-108, -100)
-"""Marks that no other part of a key has."""
+"""Marks that no other part of a key uses."""
 
 
 class Sparse(Names):
-    """Writes it to `out`; each method only where there is some, after a mark of its own.
+    """Writes these parts to `out`; each method writes a mark first, and nothing if the world has none of its part.
 
-    `first` is the CPU that the walk began at, `newest` the newest generation of each address space.
+    `first`: the CPU at which the walk began.
+    `newest`: the newest generation of each address space.
     """
 
     __slots__ = ("epochs", "first", "newest", "oracle", "out")
@@ -28,11 +29,11 @@ class Sparse(Names):
         self.out: list[int] = []
         state: X86State = w.flush_state
         self.newest = state.tlb_gen
-        # What has been postponed to an epoch: its place in the key.
+        # The place in the key of what was postponed to an epoch.
         self.epochs: dict[int, int] = {}
 
     def turned(self, mask: int, cpus: int) -> int:
-        """Return a mask of CPUs whose lowest bit is the CPU that the walk began at."""
+        """Return a mask of CPUs rotated, so that its lowest bit is the CPU at which the walk began."""
         return (mask >> self.first | mask << cpus - self.first) & (1 << cpus) - 1
 
     def file(self, w: World, oracle: Oracle) -> None:
@@ -60,7 +61,7 @@ class Sparse(Names):
             self.out.append(self.frame(w.driver[place]) if place in w.driver else -1)
 
     def broadcasts(self, w: World, state: X86State) -> None:
-        """Write the global ASIDs, and what has been issued for each CPU and is not carried out."""
+        """Write the global ASIDs, and what has been issued for each CPU but is not carried out."""
         self.out += (_BROADCASTS, *state.global_asid, state.last_global, state.transition)
         cpus = w.cpus
         self.out.append(self.turned(state.need_tlbsync, cpus))
@@ -71,15 +72,15 @@ class Sparse(Names):
                 self.out += (place, self.turned(issued[place], cpus))
 
     def write(self, *facts: int) -> None:
-        """Append numbers to the key: mm.flush.Walk."""
+        """Append numbers to the key, as mm.flush.Walk demands."""
         self.out += facts
 
     def generation(self, mm: int, generation: int) -> int:
-        """Return a generation by its distance from the newest one: mm.flush.Walk."""
+        """Return a generation as its distance from the newest one, as mm.flush.Walk demands."""
         return self.newest[mm] - generation if self.names else generation
 
     def epoch(self, epoch: int) -> None:
-        """Write what was postponed to the end of an epoch: mm.flush.Walk."""
+        """Write what was postponed to the end of an epoch, as mm.flush.Walk demands."""
         out, oracle = self.out, self.oracle
         self.epochs[epoch] = len(self.epochs)
         visits, drops = oracle.promised[epoch]
@@ -92,7 +93,7 @@ class Sparse(Names):
     def own_state(self, w: World, state: X86State) -> None:
         """Write which masks are to be trimmed, and what the strategy has added to the state.
 
-        Error: ValueError if it leaves out an epoch: two worlds that differ would be one.
+        Errors: ValueError if the strategy leaves out an epoch: two different worlds would become one.
         """
         out = self.out
         if state.trim_due:
@@ -109,7 +110,9 @@ class Sparse(Names):
             raise ValueError(message)
 
     def swap(self, w: World, oracle: Oracle) -> None:
-        """Write the swap slots in use, which keep their numbers: who names one, where its content is, whose it is."""
+        """Write the swap slots in use, which keep their numbers: which entries name one, where its content is, whose it
+        is.
+        """
         self.out.append(_SWAP)
         for slot in sorted(w.swap_map.keys() | w.swap_cache.keys()):
             frame = w.swap_cache.get(slot, -1)
@@ -120,7 +123,7 @@ class Sparse(Names):
         self.out.append(-1)
 
     def pkeys(self, w: World) -> None:
-        """Write the PKRU of each thread; the CPUs have those of the threads that they run."""
+        """Write the PKRU of each thread; a CPU has that of the thread that it runs."""
         self.out.append(_PKEYS)
         for distance in range(w.cpus):
             thread = (self.first + distance) % w.cpus * MMS

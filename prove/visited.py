@@ -1,9 +1,9 @@
-"""The worlds seen and with how few operations each, in memory that all worker processes share.
+"""The worlds that were seen, and with how few operations each, in memory that all worker processes share.
 
 Open addressing, 8 bytes a slot: the hash of a world without its lowest 4 bits, which are the number of operations.
-A world that is met again with fewer operations is new again, because more can still follow.
-Two processes that write to one slot at once lose one of the hashes, and its world is explored twice: work, not truth.
-Two worlds of one hash are taken for one: with n worlds that has happened with a probability of about n^2 / 2^60.
+A world that is met again with fewer operations counts as new, because more operations can still follow. If two
+processes write to one slot at once, one hash is lost and its world is explored twice: that costs work, not correctness.
+Two worlds with one hash are taken for one: with n worlds the probability of this is about n^2 / 2^60.
 """
 
 from collections.abc import Iterator
@@ -17,19 +17,22 @@ MOST: Final = 15
 
 
 class Visited:
-    """A map from hashes to the fewest operations, with room for a fixed number."""
+    """A map from hashes to the fewest operations, with a fixed number of slots."""
 
     def __init__(self, slots: int) -> None:
-        """`slots` is a power of two."""
+        """Make an empty map.
+
+        `slots`: a power of two.
+        """
         self.slots = slots
         self._mask = slots - 1
         self._map = mmap(-1, slots * SLOT)
         self._table = memoryview(self._map).cast("Q")
 
     def add(self, key: int, operations: int = 0) -> bool:
-        """Note a world of that hash; return whether it was not known with as few operations.
+        """Note a world with that hash; return whether it was new, or known only with more operations.
 
-        The lowest 4 bits of a hash are not looked at, and the others are not all 0.
+        The lowest 4 bits of a hash are ignored, and the others must not all be 0.
         """
         table = self._table
         entry = key & ~MOST | operations
@@ -44,7 +47,7 @@ class Visited:
             at = at + 1 & self._mask
 
     def __iter__(self) -> Iterator[int]:
-        """Yield each hash with its number of operations as the lowest 4 bits, in no order that means anything."""
+        """Yield each hash with its number of operations in the lowest 4 bits, in no particular order."""
         for key in self._table:
             if key:
                 yield key

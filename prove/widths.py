@@ -1,8 +1,8 @@
 """How many bits each part of a packed fact has in the key of a world.
 
-A part that does not fit runs into the one above it: two worlds get one key, one of them is never explored, and the
-proof is unsound without a word. So each width is stated once, with how many values there are, and one that is too small
-for them fails at import. It is a number in the source because a computed one would cost the walk a lookup.
+A part that is too wide runs into the part above it: two worlds get one key, one of them is never explored, and the
+proof is silently unsound. So each width is stated once, with the number of its values, and a width that is too small
+fails at import. A width is a number in the source because a computed one would cost the walk a look-up.
 """
 
 from typing import Final
@@ -20,9 +20,9 @@ from shootdown.scenario.kinds import MAX_ASIDS, MAX_CPUS
 FRAME: Final = 6
 FRAME_OR_NONE: Final = 7
 LOADED: Final = 3
-"""Address spaces that a CPU can have loaded, from POKING_MM on."""
+"""Address spaces that a CPU can have loaded, counted from POKING_MM."""
 TASK: Final = 3
-"""Address spaces of a thread, from SWITCHING on."""
+"""Address spaces of a thread, counted from SWITCHING."""
 FLAG: Final = 1
 PCID: Final = 6
 ASID: Final = 4
@@ -35,21 +35,21 @@ DEFERRED: Final = 7
 """Ranges of a deferred flush."""
 TLB_FLAGS: Final = 8
 HOLDER: Final = 4
-"""The CPU that holds a lock, from 1 on, or nobody."""
+"""The CPU that holds a lock, counted from 1, or none."""
 MASK: Final = 8
-"""CPUs, a bit each."""
+"""CPUs, one bit each."""
 MM: Final = 2
 SLOT: Final = 5
 ACCESS: Final = 4
 READERS: Final = 4
 """CPUs that hold the lock of a VMA for reading."""
 RIGHTS: Final = 6
-"""The rights of a region by the history, from -1 on."""
+"""The rights of a region in the history, counted from -1."""
 OWNERS: Final = 3
-"""Address spaces that an object is mapped in, a bit each."""
+"""Address spaces in which an object is mapped, one bit each."""
 
 _TAGS: Final = MAX_ASIDS + LAST_GLOBAL + 1 - FIRST_GLOBAL + 1
-"""Identifiers that a CPU can have entries under: the dynamic ones, the global ones, and that of global entries."""
+"""Identifiers under which a CPU can have entries: the dynamic ones, the global ones, and the one of global entries."""
 _VALUES: Final = {
     "FRAME": (FRAME, FRAMES),
     "FRAME_OR_NONE": (FRAME_OR_NONE, FRAMES + 1),
@@ -59,7 +59,7 @@ _VALUES: Final = {
     "PCID": (PCID, GLOBAL_TAG + 1),
     "ASID": (ASID, LAST_GLOBAL + 1),
     "NEXT_ASID": (NEXT_ASID, MAX_ASIDS + 1),
-    # A page or a huge page, for loads and for fetches, under each identifier.
+    # A page or a huge page, for loads and for fetches, for each identifier.
     "COUNT": (COUNT, 2 * _TAGS * (PAGES + PAGES // FANOUT) + 1),
     "UPPERS": (UPPERS, _TAGS * (PAGES // FANOUT) + 1),
     "HOLDER": (HOLDER, MAX_CPUS + 1),
@@ -70,7 +70,8 @@ _VALUES: Final = {
     "RIGHTS": (RIGHTS, (KEYS + 1 << KEY_SHIFT) + 1),
     # All kinds of access, and ONCE_MAPPED.
     "ACCESS": (ACCESS, 2 * ONCE_MAPPED),
-    # A range for each page of a space, twice where a fault comes between; an assumption, as no bound is enforced.
+    # One range for each page of a space, two where a fault comes between; this is an assumption, because no bound is
+    # enforced.
     "DEFERRED": (DEFERRED, 2 * MMS * PAGES + 1),
     "OWNERS": (OWNERS, 1 << MMS),
     "TLB_FLAGS": (TLB_FLAGS, 1 << 8),

@@ -1,7 +1,7 @@
-"""The classes of changes of an entry that a need-flush rule may be asked about: the rows of the table.
+"""The classes of changes of an entry about which a need-flush rule may be asked: the rows of the table.
 
-A class is one change in every context: with each of RW, D, A and NX, as far as the change itself leaves it alone, set
-and clear.
+A class is one change in every context: each of RW, D, A and NX that the change itself leaves alone is once set and once
+clear.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ from shootdown.mm.thp import mkinvalid
 
 OLD_FRAME: Final = 40
 NEW_FRAME: Final = 44
-"""Both begin a block of 2 MiB, so they serve entries of either size."""
+"""Both frames begin a block of 2 MiB, so they fit entries of either size."""
 
 CONTEXT: Final = (RW, DIRTY, ACCESSED, NX)
 """Flags that decide what a cached translation grants, and how the processor uses it."""
@@ -54,10 +54,11 @@ PRESENCE: Final = "present, or not"
 
 
 class Change(NamedTuple):
-    """One class of changes, of an entry of 4 KiB or 2 MiB (`huge`).
+    """One class of changes, for an entry of 4 KiB or 2 MiB (`huge`).
 
-    `free` are the flags of CONTEXT that the change leaves alone; `cases[i]` has those set whose bits are set in i.
-    Neighbours with the same `family` that nothing tells apart may be shown as one, under its name.
+    `free`: the flags of CONTEXT that the change leaves alone.
+    `cases`: `cases[i]` has the flags set whose bits are set in i.
+    `family`: neighbours with the same family and the same cells may be shown as one row, under this name.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Change(NamedTuple):
 
 
 def all_changes() -> list[Change]:
-    """Return every class of changes, those of 4 KiB first, in the order of the table."""
+    """Return every class of changes in the order of the table; those of 4 KiB come first."""
     return [
         change
         for huge in (False, True)
@@ -79,7 +80,7 @@ def all_changes() -> list[Change]:
 
 
 def flag_name(bit: int, *, huge: bool) -> str:
-    """Return the name of a bit of a leaf entry; bits without one are numbered."""
+    """Return the name of a bit of a leaf entry; a bit without a name gets its number."""
     if bit == (PAT_LARGE if huge else PAT):
         return "PAT"
     if bit & PKEY:
@@ -89,7 +90,7 @@ def flag_name(bit: int, *, huge: bool) -> str:
 
 
 def describe(entry: int, *, huge: bool) -> str:
-    """Return an entry of the table in words: none, what stands in for a page, or P and its flags."""
+    """Return an entry of the table in words: none, what replaces a page, or P and its flags."""
     if not entry:
         return "none"
     frame = "" if entry & PFN_MASK & ~PAT_LARGE == FRAME_BITS[OLD_FRAME] else "new PFN"
@@ -130,7 +131,7 @@ def _flags(
     moved: bool = False,
     family: str = "",
 ) -> Change:
-    """Return the class in which the bits `set_` and `cleared` change, and the frame if the page is `moved`."""
+    """Return the class in which the bits `set_` and `cleared` change, and the frame too if the page is `moved`."""
     free = tuple(bit for bit in CONTEXT if not bit & (set_ | cleared))
     base = _page(huge)
     cases = []
@@ -144,7 +145,7 @@ def _flags(
 
 
 def _one_flag(*, huge: bool) -> Iterator[Change]:
-    """Every bit of a present leaf that is no frame number: alone, set and cleared."""
+    """Return the classes for every bit of a present leaf outside the frame number: one bit alone, set or cleared."""
     pat = PAT_LARGE if huge else PAT
     pkeys = [1 << bit for bit in range(59, 63)]
     numbered = [1 << bit for bit in range(52, 57)]
@@ -218,7 +219,7 @@ def _moved(page: int) -> int:
 
 
 def _protnone(page: int) -> int:
-    """PAGE_NONE, with what pte_modify keeps of the page (linux-tlb A.1)."""
+    """Return PAGE_NONE with the bits of the page that pte_modify keeps (linux-tlb A.1)."""
     return page & (PFN_MASK | PSE | DIRTY) | ACCESSED | PROTNONE
 
 

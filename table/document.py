@@ -10,7 +10,7 @@ from shootdown.table.words import events_of, gains_of, rule_of
 
 
 def document_of(rows: Sequence[Row], policies: Sequence[Policy]) -> dict[str, object]:
-    """Return the policies with their fault handlers, the rows, and how many cells are missing."""
+    """Return the policies with their fault handlers, the rows, and the number of missing cells."""
     return {
         "policies": [
             {

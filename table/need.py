@@ -1,9 +1,10 @@
-"""Whether a change needs a flush: derived by exhaustive search, not by what the flags mean.
+"""Whether a change needs a flush: an exhaustive search decides it, not the meaning of the flags.
 
 A flush is needed when some short sequence of events is illegal without it and legal with it.
-Both worlds, with the flush and without, see the same events; every processor is tried that can treat one stale entry in
-a way of its own: those of the switches about faults, and where a store may go through a clean entry about dirty bits.
-The rules are C1 to C5, on what the program can see: a stale entry that nobody can make use of needs no flush, so C6
+Both worlds, with the flush and without it, see the same events; the search tries every processor that can treat one
+stale entry differently: those of the switches about faults, and, where a store may go through a clean entry, those of
+the switches about dirty bits. The rules are C1 to C5, which concern what the program can see: a stale entry that no
+access can use needs no flush, so C6
 does not count here.
 """
 
@@ -20,12 +21,16 @@ from shootdown.table.changes import SOFTWARE
 from shootdown.table.trial import CPUS, DISCARD, FaultHandling, Trial
 
 DEPTH: Final = 2
-"""Events that a search tries in a row; tests/test_table_need.py shows that one more finds nothing else."""
+"""The number of events that a search tries in a row; tests/test_table_need.py shows that one more finds
+nothing else.
+"""
 
 YES: Final = "yes"
 NO: Final = "no"
 WITHOUT_REWALK: Final = "without-rewalk"
-"""Needed only by a processor whose store through a clean entry does not check the entry in memory again."""
+"""The flush is needed only by a processor whose store through a clean entry does not check the entry in
+memory again.
+"""
 
 SPURIOUS_FAULT: Final = "spurious-fault"
 """The flush saves a spurious fault."""
@@ -34,9 +39,10 @@ ACCESSED_AGAIN: Final = "accessed-again"
 
 
 class Counterexample(NamedTuple):
-    """Events that are illegal without the flush, the last of them for `reason`; none: the change itself is.
+    """Events that are illegal without the flush; the last of them violates for `reason`.
 
-    `machine` is the set of switches of the processor.
+    `events`: empty if the change itself is illegal.
+    `machine`: the set of switches of the processor.
     """
 
     events: tuple[Record, ...]
@@ -53,12 +59,13 @@ class Need(NamedTuple):
 
 
 _Node: TypeAlias = tuple[int, tuple[Record, ...], Trial]
-"""A processor, events, and what they make of the trial without the flush."""
+"""A processor, events, and the trial without the flush after these events."""
 
 
 def need_of(old: int, new: int, *, huge: bool, handling: FaultHandling, depth: int = DEPTH) -> Need:
     """Return whether replacing `old` by `new` needs a flush under a fault handler."""
-    # What the processor ignores makes no difference to it, nor to the handler of a region without userfaultfd.
+    # Bits that the processor ignores make no difference to it, nor to the fault handler in a region without
+    # userfaultfd.
     old, new = (entry & ~SOFTWARE if entry & PRESENT else entry for entry in (old, new))
     return _need(old, new, huge, handling, depth)
 
@@ -66,7 +73,7 @@ def need_of(old: int, new: int, *, huge: bool, handling: FaultHandling, depth: i
 @cache
 def _need(old: int, new: int, huge: bool, handling: FaultHandling, depth: int) -> Need:  # noqa: FBT001 - a key
     search = _Search(old, new, huge=huge, handling=handling)
-    # No other store goes through a clean writable entry.
+    # Only such a store goes through a clean writable entry.
     clean = any(entry & (PRESENT | RW | DIRTY) == PRESENT | RW for entry in (old, new))
     stores = _machines(Subject.DIRTY) if clean else [0]
     processors = [fault | store for store in stores for fault in _machines(Subject.FAULT)]
@@ -80,13 +87,13 @@ def _need(old: int, new: int, huge: bool, handling: FaultHandling, depth: int) -
 
 
 def _machines(subject: Subject) -> list[int]:
-    """Return each set of the switches about a subject that are those of a real processor."""
+    """Return each set of the switches about a subject that real processors have."""
     bits = [each.bit for each in DECLARED if each.subject is subject and each.real]
     return [sum(chosen) for chosen in product(*((0, bit) for bit in bits))]
 
 
 class _Search:
-    """The search for an execution in which the flush of one change is missed, and what the flush gains elsewhere."""
+    """The search for an execution that misses the flush of one change, and for what the flush gains elsewhere."""
 
     def __init__(self, old: int, new: int, *, huge: bool, handling: FaultHandling) -> None:
         self.old = old
@@ -97,7 +104,9 @@ class _Search:
         self.switches = bool(old & new & PRESENT and (old | new) & GLOBAL)
 
     def run(self, processors: list[int], depth: int) -> Counterexample | None:
-        """Return a shortest counterexample of the processors, the first of them first; None when there is none."""
+        """Return the shortest counterexample of the first processor that has one of that length; None when there is
+        none.
+        """
         level: list[_Node] = [
             (machine, (), self._trial(machine, flush=False)) for machine in processors
         ]
@@ -113,14 +122,16 @@ class _Search:
         return None
 
     def _next(self, machine: int, events: tuple[Record, ...], bare: Trial) -> Iterator[_Node]:
-        """Yield what one more event makes of a trial, unless it is over; it is, where the event leaves no trace."""
+        """Yield the trials that one more event makes of a trial, unless the trial is over or the event
+        leaves no trace.
+        """
         if bare.over:
             return
         before = bare.world.key()
         for event in _events(first=not events, switches=self.switches):
             after = bare.copy()
             after.apply(event)
-            # A load or a fetch that finds its translation cached is nothing that a later event could tell.
+            # A load or a fetch that finds its translation cached leaves nothing that a later event could notice.
             if event[0] != kinds.WRITE and not after.over and after.world.key() == before:
                 after.over = True
             yield machine, (*events, event), after
@@ -154,7 +165,7 @@ class _Search:
 def _events(*, first: bool, switches: bool) -> list[Record]:
     """Return the events that may come next.
 
-    Both CPUs are in the same state until the first one, which is CPU 1's without loss.
+    Both CPUs are in the same state until the first event, so it is enough that CPU 1 executes it.
     """
     cpus = range(1, CPUS) if first else range(CPUS)
     accesses = (kinds.READ, kinds.WRITE, kinds.EXEC)

@@ -18,8 +18,9 @@ DONE: Final = "done"
 MISSING: Final = "missing"
 WASTED: Final = "wasted"
 SKIPPED: Final = "skipped"
-"""Needed and flushed; needed and not; not needed and flushed; neither. Needed means: by a processor that checks the
-entry in memory before it sets its dirty bit, as every known x86 does."""
+"""Needed and flushed; needed and not flushed; not needed and flushed; neither. Needed means needed by a processor that
+checks the entry in memory before it sets the dirty bit, as every known x86 does.
+"""
 
 _NOT_ASKED: Final = "Linux flushes here without asking the rule"
 _NOTHING_CACHED: Final = "Linux neither asks the rule nor flushes here"
@@ -34,8 +35,9 @@ _NO_GLOBAL: Final = "no user entry of Linux has G while it is present"
 class Cell:
     """What one policy does about one row.
 
-    `need` is under the policy's own fault handler. `old` and `new` are the entries of its shortest counterexample.
-    `stories` are the scenarios of the corpus that the policy fails for want of this flush.
+    `need`: whether a flush is needed under the policy's own fault handler.
+    `old`, `new`: the entries of the shortest counterexample.
+    `stories`: the scenarios of the corpus that the policy fails because this flush is missing.
     """
 
     verdict: str
@@ -47,9 +49,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A class of changes in those contexts in which every policy's cell is the same.
+    """A class of changes in those contexts in which the cells of every policy are the same.
 
-    `context` names them, "" for all; `needed` is under Linux's fault handler; `cells` are in the policies' order.
+    `context`: the names of the contexts, "" for all.
+    `needed`: whether a flush is needed under Linux's fault handler.
+    `cells`: one for each policy, in their order.
     """
 
     name: str
@@ -62,14 +66,17 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The change with its contexts."""
+        """Return the change with its contexts."""
         return f"{self.name} ({self.context})" if self.context else self.name
 
 
 def table_of(
     policies: Sequence[LoadedPolicy], changes: Iterable[Change] | None = None
 ) -> list[Row]:
-    """Return the rows of all changes, or of those given. Error: PolicyError, when a user's rule raises."""
+    """Return the rows of all changes, or of the given ones.
+
+    Errors: PolicyError, when a user's rule raises.
+    """
     rows = []
     for family, members in groupby(all_changes() if changes is None else changes, key=_family):
         split = [_rows_of(change, policies) for change in members]
@@ -81,12 +88,14 @@ def table_of(
 
 
 def handling_of(policy: Policy) -> FaultHandling:
-    """Return the page-fault handler that a policy lives with."""
+    """Return the page-fault handler that belongs to a policy."""
     return FaultHandling(policy.handler, policy.report_spurious)
 
 
 def flushes(policy: Policy, old: int, new: int, *, huge: bool) -> bool:
-    """Return whether the policy's rule flushes for the change; a huge PMD that is flushed inline always is."""
+    """Return whether the policy's rule flushes for the change; a huge PMD that is flushed inline always counts as
+    flushed.
+    """
     if not huge:
         return policy.needs_flush(old, new)
     if policy.huge_inline:
@@ -95,7 +104,7 @@ def flushes(policy: Policy, old: int, new: int, *, huge: bool) -> bool:
 
 
 def _rows_of(change: Change, policies: Sequence[LoadedPolicy]) -> list[Row]:
-    """Split the contexts of a change by what the policies' cells are."""
+    """Split the contexts of a change into rows, so that the cells within a row are the same."""
     split: dict[tuple[tuple[str, str], ...], list[int]] = {}
     needs: list[list[Need]] = []
     for number, (old, new) in enumerate(change.cases):
@@ -141,7 +150,7 @@ def _verdict(need: Need, *, flushed: bool) -> str:
 
 
 def _cell(change: Change, verdict: str, numbers: Sequence[int], needs: Sequence[Need]) -> Cell:
-    """Return the cell of the contexts `numbers`, with the shortest of their counterexamples and all of their gains."""
+    """Return the cell of the contexts `numbers`, with the shortest of their counterexamples and all their gains."""
     gains = frozenset(gain for need in needs for gain in need.gains)
     best = min(range(len(needs)), key=lambda at: _length(needs[at]))
     return Cell(verdict, needs[best]._replace(gains=gains), *change.cases[numbers[best]])
@@ -165,12 +174,12 @@ def _with_stories(
 
 
 def _family(change: Change) -> tuple[str, str]:
-    """Return what neighbours that may be one row have in common: the family, and nothing else outside of one."""
+    """Return what neighbours that may be one row have in common: the family, or nothing if there is none."""
     return change.family, "" if change.family else change.name
 
 
 def _alike(split: Sequence[Sequence[Row]]) -> bool:
-    """Return whether the changes differ in nothing but their name: one row each, with the same cells."""
+    """Return whether the changes differ only in their names: then there is one row for each, with the same cells."""
     seen = {
         tuple((cell.verdict, cell.need.needed) for cell in row.cells)
         for rows in split

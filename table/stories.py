@@ -1,4 +1,4 @@
-"""The scenarios of the corpus that a policy fails, by the change of an entry that it left unflushed."""
+"""The scenarios of the corpus that a policy fails, for each change of an entry that it left unflushed."""
 
 from functools import cache
 
@@ -13,7 +13,7 @@ ChangeKey = tuple[bool, int, int, bool, int]
 
 
 def change_key(old: int, new: int, *, huge: bool) -> ChangeKey:
-    """Return what a change is apart from its frames: what is set, cleared and moved, and in which context."""
+    """Return the parts of a change without its frames: what is set, cleared and moved, and in which context."""
     changed = (old ^ new) & ~PFN_MASK
     moved = bool((old ^ new) & PFN_MASK)
     context = old & ~changed & sum(CONTEXT)
@@ -22,7 +22,7 @@ def change_key(old: int, new: int, *, huge: bool) -> ChangeKey:
 
 @cache
 def stories_by_change(loaded: LoadedPolicy) -> dict[ChangeKey, list[str]]:
-    """Return the names of the bad scenarios that the policy fails because of a skipped flush, by the change skipped."""
+    """Return, for each skipped change, the names of the bad scenarios that the policy fails because of the skip."""
     found: dict[ChangeKey, list[str]] = {}
     for name, parsed in load().items():
         if not name.startswith("bad_"):

@@ -25,8 +25,9 @@ _CELL: Final = 9
 
 
 def lines_of(rows: Sequence[Row], policies: Sequence[Policy], width: int) -> Iterator[str]:
-    """Yield the lines of the table of these policies, none longer than `width` columns: all of them side by side, or
-    as many as there is room for.
+    """Yield the lines of the table of these policies, none longer than `width` columns.
+
+    All policies are side by side, or as many as fit.
     """
     names = [policy.name for policy in policies]
     for first, last in _blocks(names, width):
@@ -47,7 +48,7 @@ def lines_of(rows: Sequence[Row], policies: Sequence[Policy], width: int) -> Ite
 
 
 def _blocks(names: Sequence[str], width: int) -> Iterator[tuple[int, int]]:
-    """Yield which policies fit beside each other, as ranges of their positions."""
+    """Yield which policies fit side by side, as ranges of their positions."""
     first = 0
     used = start = _LABEL + 1 + _NEED
     for last, name in enumerate(names):
@@ -98,7 +99,7 @@ def _entry(mark: str, words: str, width: int) -> list[str]:
 
 
 def _missing(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[str]:
-    """Yield the counterexample of each missing cell; policies that share one share it here."""
+    """Yield the counterexample of each missing cell; policies with the same one share one line."""
     yield ""
     told: dict[tuple[str, ...], list[str]] = {}
     for row in rows:

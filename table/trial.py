@@ -1,7 +1,8 @@
 """One change of an entry, made by an operation on CPU 0 while both CPUs have the old entry cached.
 
-The operation is the smallest that makes the change as the kernel does: what it takes away it denies, it flushes every
-CPU or none, and after the place of the flush it does what must not be done earlier (it copies or frees the old frame).
+The operation is the smallest one that makes the change as the kernel does. It denies what it takes away; it flushes
+every CPU or none; and after the place of the flush it does what must not be done earlier (it copies or frees the old
+frame).
 """
 
 from collections.abc import Callable
@@ -48,21 +49,26 @@ from shootdown.table.changes import NEW_FRAME, OLD_FRAME
 
 CPUS: Final = 2
 SPACE_FRAME: Final = 48
-"""What the page is in the second address space."""
+"""The content of the page in the second address space."""
 
 DISCARD: Final[Record] = (kinds.RECLAIM, 0, 0, 0, 1, 0)
 """The event that reclaim drops the page if its entry is clean; every other event is a record of a scenario."""
 
 
 class FaultHandling(NamedTuple):
-    """The page-fault handler around a rule, and what a fault puts into it: see mm.flush.FlushStrategy."""
+    """The page-fault handler that accompanies a rule, and the entries that a fault installs: see
+    mm.flush.FlushStrategy.
+    """
 
     handler: FaultHandler = FaultHandler.LINUX
     report_spurious: bool = False
 
 
 class NoCalls(Contract):
-    """The change is made by hand and belongs to no call, so the calls allow whatever the history does."""
+    """A contract that allows everything: the change is made by hand and belongs to no call.
+
+    So the calls allow whatever the history allows.
+    """
 
     def access(self, cpu: int, slot: int, kind: int, value: int) -> str:
         """Allow it."""
@@ -83,7 +89,7 @@ class NoCalls(Contract):
 class Trial:
     """A world in which the change has been made, and what has happened since.
 
-    `reason` is the reason of the violation that ended it, "" while there is none.
+    `reason`: the reason of the violation that ended the trial, "" while there is none.
     `over`: no event can follow, because of a violation, a discard, or an access that waits for ever.
     """
 
@@ -92,9 +98,9 @@ class Trial:
     def __init__(
         self, old: int, new: int, *, huge: bool, machine: int, handling: FaultHandling, flush: bool
     ) -> None:
-        """Boot, cache `old` on every CPU, and let CPU 0 replace it by `new`, with the flush or without it.
+        """Boot, cache `old` on every CPU, and let CPU 0 replace it by `new`, with or without the flush.
 
-        `machine` is a set of switches.
+        `machine`: a set of switches.
         """
         strategy = Policy("trial", rules.always, **handling._asdict()).make()
         self.pages = FANOUT if huge else 1
@@ -116,7 +122,7 @@ class Trial:
         return other
 
     def apply(self, event: Record) -> None:
-        """Let an event happen; nothing more does once the trial is over."""
+        """Let an event happen; if the trial is over, do nothing."""
         if self.over:
             return
         if event == DISCARD:
@@ -127,12 +133,12 @@ class Trial:
 
     @property
     def entry(self) -> int:
-        """The entry in memory now."""
+        """Return the entry that is in memory now."""
         return self.world.machine.memory[self._at()]
 
     @property
     def spurious_faults(self) -> int:
-        """How many faults found nothing to do."""
+        """Return how many faults found nothing to do."""
         return self.world.costs[SPURIOUS]
 
     def _try(self, what: Callable[[], None]) -> None:
@@ -142,7 +148,7 @@ class Trial:
             self.reason = violation.reason
             self.over = True
         except DeadlockError:
-            # The access waits for somebody who is not modelled here, as for the end of a migration.
+            # The access waits for an operation that is not modelled here, such as the end of a migration.
             self.over = True
 
     def _at(self) -> int:
@@ -167,7 +173,7 @@ class Trial:
             self._second_space()
         for cpu in range(CPUS):
             w.machine.fill(cpu, 0)
-        # A fill sets A; the entry may have lost it again since, and stay cached.
+        # A fill sets A; the entry may have lost A again since then, and stay cached.
         w.machine.memory[self._at()] = old
 
     def _operation(self, old: int, new: int, *, flush: bool) -> None:
@@ -193,11 +199,11 @@ class Trial:
         oracle.close(0)
 
     def _consequences(self, old: int, new: int, *, moved: bool) -> None:
-        """Do what an operation does after its flush to the frame that it has unmapped."""
+        """Do to the unmapped frame what an operation does after its flush."""
         w = self.world
         frames = range(OLD_FRAME, OLD_FRAME + self.pages)
         if new & PSE and not new & (PRESENT | PROTNONE):
-            # pmdp_invalidate: whoever wants the page waits for the lock.
+            # pmdp_invalidate: an operation that wants the page waits for the lock.
             w.pmd_lock[0] = 0
         elif moved or (old and not new and not is_swap(old)):
             self._leave()
@@ -212,7 +218,7 @@ class Trial:
             self._leave()
 
     def _frame(self, entry: int) -> int:
-        """Return the first frame of an entry; in one of 2 MiB bit 0 of the frame number is PAT."""
+        """Return the first frame of an entry; in an entry of 2 MiB, bit 0 of the frame number is PAT."""
         return frame_of(entry) & ~(self.pages - 1)
 
     def _store(self, entry: int) -> None:
@@ -227,7 +233,7 @@ class Trial:
             self.oracle.region(0, 0, page, rights(vma))
 
     def _fresh(self, first: int) -> None:
-        """Let the page begin, in a frame of zeros."""
+        """Give the page its first content, in a frame of zeros."""
         for page in range(self.pages):
             self.world.refs[first + page] = 1
             self.world.machine.poison(first + page, 0)
@@ -246,7 +252,7 @@ class Trial:
             put_page(self.world, frame)
 
     def _write_content(self) -> None:
-        """The program has stored to the page: that is why its entry is dirty."""
+        """Record a store of the program to the page, which explains why its entry is dirty."""
         w, oracle = self.world, self.oracle
         for page in range(self.pages):
             w.stamp += 1
@@ -254,7 +260,7 @@ class Trial:
             oracle.store(oracle.versions[page][-1], w.stamp)
 
     def _second_space(self) -> None:
-        """Another address space maps another frame at the same page."""
+        """Map another frame at the same page in another address space."""
         w = self.world
         w.root[1] = new_table(w)
         w.live[1] = True
@@ -280,7 +286,7 @@ def _granted(entry: int) -> int:
 
 
 def _region_rights(old: int, new: int) -> int:
-    """Return what the region allows before the change: what its entry says, or the one that it gets."""
+    """Return what the region allows before the change: the rights of its old entry, or of the new one."""
     if old & (PRESENT | PROTNONE):
         return _granted(old)
     return _granted(new) or READ

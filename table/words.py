@@ -69,7 +69,7 @@ def need_words(row: Row) -> str:
 
 
 def handlers_of(policies: Sequence[Policy]) -> list[str]:
-    """Return the page-fault handlers under which policies are judged, each with what it does and whose it is."""
+    """Return the page-fault handlers under which policies are judged; each with what it does, and its policies."""
     return [
         f"{handler}, which {does}: {', '.join(names)}."
         for handler, does in FETCHES.items()
@@ -78,7 +78,7 @@ def handlers_of(policies: Sequence[Policy]) -> list[str]:
 
 
 def notes_of(rows: Sequence[Row]) -> list[str]:
-    """Return what is to be known about some rows, with their names, in the order of the table."""
+    """Return the notes about some rows, with the names of the rows, in the order of the table."""
     names: dict[str, list[str]] = {}
     for row in rows:
         if row.note and row.name not in names.setdefault(row.note, []):
@@ -87,7 +87,7 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
 
 
 def gains_of(cell: Cell) -> list[str]:
-    """Return what a wasted flush gains, keys of GAINS; [] for every other cell."""
+    """Return what a wasted flush gains, as keys of GAINS; [] for every other cell."""
     if cell.verdict != WASTED:
         return []
     found = {*cell.need.gains, *([WITHOUT_REWALK] if cell.need.needed == WITHOUT_REWALK else [])}
@@ -100,7 +100,7 @@ def rule_of(reason: str) -> str:
 
 
 def story_of(cell: Cell, *, huge: bool) -> str:
-    """Return the counterexample of a cell that has one as a sentence: the change, the events, the reason."""
+    """Return the counterexample of a cell as a sentence: the change, the events, the reason."""
     found = cell.need.counterexample
     if found is None:
         return ""
@@ -110,7 +110,7 @@ def story_of(cell: Cell, *, huge: bool) -> str:
 
 
 def events_of(found: Counterexample) -> list[str]:
-    """Return the events of a counterexample in words; where there are none, what the operation itself does next."""
+    """Return the events of a counterexample in words; if there are none, what the operation itself does next."""
     if not found.events:
         return ["its frame is freed" if found.reason in _FREED else "its frame is copied"]
     words = [_event(event) for event in found.events]

@@ -1,1 +1,1 @@
-"""A fuzzer: campaigns with their workers, engines, the inputs that they make and the features that steer them."""
+"""A fuzzer: campaigns with their workers, engines, the inputs that they make, and the features that guide them."""

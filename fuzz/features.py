@@ -1,20 +1,20 @@
-"""Semantic feedback: the kind of situation that a record led to.
+"""Semantic feedback: the kind of situation to which a record led.
 
-A feature is local to one page and one CPU, because a hash of the whole state is new nearly every time and floods the
-corpus.
-Six families, computed here and nowhere else. The first three are taken x the worst that another CPU's TLB holds for the
-page:
+A feature is local to one page and one CPU, because a hash of the whole state would be new nearly every time and flood
+the corpus. There are six families, computed here and nowhere else. The first three are combined with the worst that
+another CPU's TLB holds for the page ("x" means combined with):
 
 * the page: class of its entry x what this CPU's TLB holds for it;
 * the policy: flushes on their way x the state variable that the flush strategy declares;
-* the debt: how many flushes a context that a CPU keeps for later has missed;
+* the debt: how many flushes were missed by a context that a CPU keeps for later;
 * the flight: the point of the operation in flight x flushes on their way x the worst that a TLB holds for its page;
 * the meeting: the points of two operations in flight x whether on one page x the worst that a TLB holds for it;
 * the failure, by itself: the reason why a run ended as illegal.
 
-Few and coarse, because every input that shows a new one is kept, and what is kept is what a search repeats. Taken by
-the kind of the operation (the record's x the one's in flight, and the one's in flight x its point: 4,400 features) 16
-of 24 runs of 10 CPU seconds found their fault, and with the meetings in their place 21 (12 faults, no corpus).
+The features are few and coarse, because every input that shows a new one is kept, and a search repeats what is kept.
+With features by the kind of the operation (that of the record x that of the operation in flight, and the latter x its
+point: 4,400 features) 16 of 24 runs of 10 CPU seconds found their fault; with the meetings instead, 21 did (12 faults,
+no corpus).
 """
 
 from typing import Final
@@ -36,16 +36,16 @@ from shootdown.scenario.verdict import REASONS
 ENTRY_CLASSES: Final = 12
 TLB_CLASSES: Final = 4
 OTHER_CLASSES: Final = TLB_CLASSES + 1
-"""Other CPUs' TLBs: as TLB_CLASSES, and the frame being cached under another page."""
+"""The classes of other CPUs' TLBs: TLB_CLASSES, and one for the frame that is cached under another page."""
 ALIAS: Final = TLB_CLASSES
 STALE: Final = 2
-"""TLB classes from here on grant what the page table does not."""
+"""TLB classes from this one on grant what the page table does not."""
 _POINT: Final = {name: i for i, name in enumerate(("", *kinds.POINTS))}
 STRATEGY_RANGE: Final = 12
-"""A strategy's state variable is below this."""
+"""The limit of a strategy's state variable."""
 BEHIND_RANGE: Final = 4
 OWED_RANGE: Final = 16
-"""What FlushStrategy.behind returns is below these."""
+"""The limits of the values that FlushStrategy.behind returns."""
 _PAGE_AT: Final = 0
 _VARIABLE_AT: Final = _PAGE_AT + ENTRY_CLASSES * TLB_CLASSES * OTHER_CLASSES
 _OWED_AT: Final = _VARIABLE_AT + BEHIND_RANGE * STRATEGY_RANGE * OTHER_CLASSES
@@ -68,9 +68,10 @@ def entry_class(entry: int) -> int:
 
 
 def tlb_class(entry: int, version: int) -> int:
-    """Return how a TLB entry compares with the newest version of its page, below TLB_CLASSES; nothing cached is 0.
+    """Return how a TLB entry compares with the newest version of its page, below TLB_CLASSES.
 
-    1 no more than the page table grants, 2 more rights or another key, 3 another frame or a page that is gone.
+    0: nothing is cached. 1: no more than the page table grants. 2: more rights, or another key. 3: another frame, or a
+    page that is gone.
     """
     if entry >> INCARNATION_AT != version >> PLACE_AT & INCARNATION:
         return 3
@@ -80,14 +81,15 @@ def tlb_class(entry: int, version: int) -> int:
 def failure_feature(reason: str) -> int:
     """Return the feature of a run that ended with a reason of scenario.verdict.REASONS.
 
-    So the first input of each kind of failure is kept and changed further, and a repetition is not rewarded.
+    So the first input of each kind of failure is kept and changed further, and repetitions are not rewarded.
     """
     return _REASON[reason]
 
 
 def held_class(machine: Machine, cpu: int, page: int, version: int) -> int:
-    """Return how what a CPU's TLB holds for a page under its loaded PCID compares with a version of the page; the worse
-    of the two where it has two TLBs.
+    """Return how the TLB entries of a CPU for a page, under its loaded PCID, compare with a version of the page.
+
+    If the CPU has two TLBs, it is the worse of the two.
     """
     tlb = machine.tlb[cpu]
     pcid = machine.pcid[cpu] << TAG_AT
@@ -163,5 +165,5 @@ def observe(w: World, history: History, record: Record, into: set[int]) -> None:
 
 
 def _phase(w: World, cpu: int) -> int:
-    """Return the number of the point of the next step of a CPU; 0 if that has no point."""
+    """Return the number of the point of a CPU's next step; 0 if the step has no point."""
     return _POINT[POINTS[w.steps[cpu][-1][0]]]

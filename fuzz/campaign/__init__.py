@@ -1,1 +1,1 @@
-"""Campaigns: worker processes that fuzz one policy, and the parent that alone writes what they find."""
+"""Campaigns: worker processes that fuzz one policy, and the parent, which alone writes what they find."""

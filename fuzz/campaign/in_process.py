@@ -1,4 +1,4 @@
-"""A campaign in this process: no worker, no database, no file, and nothing printed."""
+"""A campaign in this process: no workers, no database, no file, and nothing printed."""
 
 import time
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ def fuzz_in_process(
     limits: Limits,
     seeds: Sequence[bytes],
 ) -> Ended:
-    """Fuzz until a limit, with an engine that leaves the process as it was; without one of time, the seed decides all.
+    """Fuzz until a limit with an engine that leaves the process unchanged; without a time limit, the seed decides all.
 
-    Error: PolicyError when the user's file raises, what any other policy raises, and NotReproducible.
+    Errors: PolicyError when the user's file raises; any exception of another policy; NotReproducible.
     """
     began = time.monotonic()
     findings: dict[str, Sighted] = {}

@@ -1,4 +1,4 @@
-"""What the parent asks of a worker. Imports nothing of the models, because a worker reads it before they are loaded."""
+"""The order of the parent to a worker. It imports no model, because a worker reads it before the models are loaded."""
 
 import json
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from pathlib import Path
 class Job:
     """What a worker is to do.
 
-    `policy` is a name or a path, `executions` the worker's share of a limit (0: none), `corpus` the path of a file with
-    one input in hex digits a line, `machine` a name of machine.registry.
+    `policy`: a name or a path.
+    `executions`: the worker's share of a limit (0: none).
+    `corpus`: the path of a file with one input in hex digits on each line.
+    `machine`: a name of machine.registry.
     """
 
     policy: str
@@ -24,7 +26,7 @@ class Job:
 
     @property
     def scratch(self) -> Path:
-        """The campaign's temporary folder, where the corpus lies too."""
+        """Return the temporary folder of the campaign, which also holds the corpus."""
         return Path(self.corpus).parent
 
     def line(self) -> bytes:
@@ -33,7 +35,7 @@ class Job:
 
 
 def parse_job(line: bytes) -> Job:
-    """Return the job that `Job.line` made the line from."""
+    """Return the job in a line of `Job.line`."""
     return Job(**json.loads(line))
 
 

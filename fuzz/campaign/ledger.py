@@ -31,11 +31,11 @@ from shootdown.store import (
 from shootdown.system.environment import now
 
 RATE_SECONDS: Final = 5.0
-"""The rate is that of the last seconds."""
+"""The rate is taken over this many last seconds."""
 
 
 class Ledger:
-    """Keeps the figures of one campaign, and stores them and everything that its workers send.
+    """Keeps the figures of one campaign, and stores them and everything that the workers send.
 
     A finding is on the disk when `found` returns; counters and corpus are stored by `save`.
     """
@@ -83,11 +83,11 @@ class Ledger:
             self._new_inputs.append(data)
 
     def corpus(self) -> list[bytes]:
-        """Return what a worker that starts now should begin with: the seeds, and what the others have found since."""
+        """Return the inputs of a worker that starts now: the seeds, and what the others have found since the start."""
         return list(dict.fromkeys((*self.plan.seeds, *self._corpus)))
 
     def found(self, found: Found) -> Sighted | None:
-        """Store a finding; return it when the campaign has not seen it before."""
+        """Store a finding; return it if the campaign has not seen it before."""
         minimum = found.minimum
         known = self.findings.get(minimum.key)
         if known:
@@ -111,13 +111,13 @@ class Ledger:
         return sighted
 
     def again(self, counts: Mapping[str, int]) -> None:
-        """Count further failures of kinds that have a finding."""
+        """Count further failures of a kind that has a finding already."""
         for key, count in counts.items():
             self.findings[key].count += count
             self._again[key] += count
 
     def heard(self, worker: int, progress: Progress) -> None:
-        """Take the counters of a worker."""
+        """Accept the counters of a worker."""
         self.progress[worker] = progress
         before = len(self.features)
         self.features.update(progress.features)
@@ -158,22 +158,22 @@ class Ledger:
         save_totals(self.store, self.campaign, self.totals())
 
     def end(self, status: Ending) -> None:
-        """Store everything, and that the campaign has ended."""
+        """Store everything, and the end of the campaign."""
         self.save()
         end_campaign(self.store, self.campaign, status=status, ended=now(), totals=self.totals())
         self.release()
 
     def release(self) -> None:
-        """Hold the campaign for running no more."""
+        """Stop marking the campaign as running."""
         if self._lease is not None:
             self._lease.release()
 
     def executions(self) -> int:
-        """Return the executions of all workers, as far as they have said."""
+        """Return the executions of all workers, as far as they have reported them."""
         return sum(progress.executions for progress in self._all())
 
     def totals(self) -> Totals:
-        """Return the figures that the findings database keeps of a campaign."""
+        """Return the figures that the findings database keeps for a campaign."""
         policy = [sum(column) for column in zip(*(p.costs for p in self._all()), strict=True)]
         reference = [
             sum(column) for column in zip(*(p.reference_costs for p in self._all()), strict=True)

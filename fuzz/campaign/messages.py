@@ -1,4 +1,4 @@
-"""What a worker tells the parent: one line of JSON each, on the worker's standard output.
+"""What a worker tells the parent: each message is one line of JSON on the worker's standard output.
 
 A line is `[name, fields]`; byte strings are base64 inside `{"base64": ...}`.
 """
@@ -13,7 +13,7 @@ from shootdown.evidence.investigate import Found
 from shootdown.store import Evidence, Minimum
 
 Trouble: TypeAlias = Literal["policy", "not-reproducible", "harness"]
-"""Whose fault it is that a worker cannot go on: the user's policy, a policy or harness with a memory, the harness."""
+"""The cause when a worker cannot go on: the user's policy, a policy or harness that keeps state, or the harness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,12 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the worker is, twice a second, also while it minimizes.
+    """How far the worker is; it is sent twice a second, also during minimization.
 
-    Counters are totals of the worker; `features` are those new since the last message; `costs` are flushes, IPIs and
-    invalidated pages; `again` counts failures, since the last message, by the key of the finding of their kind.
+    Counters are totals of the worker.
+    `features`: the features that are new since the last message.
+    `costs`: flushes, IPIs and invalidated pages.
+    `again`: the failures since the last message, counted by the key of the finding of their kind.
     """
 
     executions: int = 0
@@ -50,7 +52,11 @@ class Interesting:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The worker cannot go on; `sentence` says why, `scenario` is the text that shows it, if there is one."""
+    """The worker cannot go on.
+
+    `sentence`: the reason.
+    `scenario`: the text that shows it, if there is one.
+    """
 
     trouble: Trouble
     sentence: str
@@ -60,7 +66,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Bye:
-    """The worker ends as it was meant to; everything that it had to say has been said."""
+    """The worker ends as intended, and has sent everything."""
 
 
 Message: TypeAlias = Hello | Progress | Interesting | Found | Broken | Bye
@@ -71,12 +77,15 @@ _TYPES: Final[dict[str, type[Message]]] = {
 
 
 def encode_message(message: Message) -> bytes:
-    """Return the line of a message, with its end."""
+    """Return a message as a line, with its line end."""
     return json.dumps([type(message).__name__, asdict(message)], default=_to_json).encode() + b"\n"
 
 
 def decode_message(line: bytes) -> Message:
-    """Return the message of a line; ValueError when it is none."""
+    """Return the message in a line.
+
+    Errors: ValueError when the line is not a message.
+    """
     try:
         name, fields = json.loads(line, object_hook=_from_json)
         if name == Found.__name__:

@@ -1,4 +1,6 @@
-"""The parent of a campaign: starts workers, hears them, replaces lost ones, and ends with everything kept."""
+"""The parent of a campaign: it starts workers, receives their messages, replaces lost ones, and keeps everything at the
+end.
+"""
 
 import contextlib
 import selectors
@@ -20,18 +22,18 @@ from shootdown.system.refusal import Refusal
 TICK_SECONDS: Final = 0.25
 SAVE_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 10.0
-"""What a worker has to end in after it was asked to; to minimize a failure takes about one."""
+"""Seconds in which a worker must end after it was asked to; minimizing a failure takes about one."""
 BARREN: Final = 3
-"""Workers without a single execution that one place may lose in a row before the campaign gives up."""
+"""How many workers without a single execution one place may lose in a row before the campaign gives up."""
 _SEED_STEP: Final = 1_000_003
-"""Workers of one campaign have seeds that far apart; the first worker has the campaign's own."""
+"""The distance between the seeds of the workers of one campaign; the first worker has the campaign's seed."""
 
 
 def run_campaign(store: Store, plan: Plan, view: View) -> Result:
-    """Fuzz until a limit, Ctrl-C or SIGTERM; on return all workers have ended and the database has everything.
+    """Fuzz until a limit, Ctrl-C or SIGTERM; when this returns, all workers have ended and the database has everything.
 
-    A second Ctrl-C does not wait for the workers. Error: StoreError, when the database cannot take what was found,
-    and Refusal.
+    A second Ctrl-C does not wait for the workers.
+    Errors: StoreError, when the database cannot take what was found; Refusal.
     """
     parent = _Parent(store, plan, view)
     ledger = parent.ledger
@@ -39,7 +41,7 @@ def run_campaign(store: Store, plan: Plan, view: View) -> Result:
         with parent.interrupts.counted():
             parent.run()
     except BaseException as error:
-        # Nobody reads the output any more: the user has had enough.
+        # The reader of the output is gone: the user has had enough.
         ending: Ending = "interrupted" if isinstance(error, BrokenPipeError) else "failed"
         with contextlib.suppress(StoreError):
             ledger.end(ending)
@@ -95,7 +97,7 @@ class _Parent:
         if self.interrupts.count > 1:
             self.status = "interrupted"
         if self.status == "finished" and not self.ledger.executions():
-            # Silence about a policy that never ran would read as a clean result.
+            # Without this message a policy that never ran would look like a clean result.
             self.fail(Broken("harness", "the campaign ended before any worker executed anything."))
         self.ledger.end(self.status)
 
@@ -162,7 +164,7 @@ class _Parent:
                 pass
 
     def found(self, found: Found) -> None:
-        """Store a finding, then announce it; what cannot be stored is at least shown."""
+        """Store a finding, then announce it; a finding that cannot be stored is at least shown."""
         try:
             sighted = self.ledger.found(found)
         except StoreError:
@@ -174,7 +176,7 @@ class _Parent:
                 self.stop()
 
     def check(self, now: float) -> None:
-        """Hold the campaign to its limits, and the workers to what they owe."""
+        """Hold the campaign to its limits, and the workers to their duties."""
         limits = self.plan.limits
         if self.interrupts.count and self.stopped_at is None:
             self.status = "interrupted"
@@ -200,7 +202,7 @@ class _Parent:
                 worker.stop()
 
     def fail(self, broken: Broken) -> None:
-        """End the campaign as failed; the first reason is kept, with its scenario and traceback as files."""
+        """End the campaign as failed; keep the first reason, with its scenario and traceback as files."""
         if self.broken is None:
             self.broken = broken
             for name, text in (
@@ -213,7 +215,7 @@ class _Parent:
         self.stop()
 
     def ended(self, worker: WorkerProcess) -> None:
-        """Take note of a worker that has closed its pipe."""
+        """Note that a worker has closed its pipe."""
         if worker.over:
             self.forget(worker)
             worker.reap()
@@ -221,7 +223,7 @@ class _Parent:
             self.lost(worker, "died", "")
 
     def lost(self, worker: WorkerProcess, what: WorkerEvent, why: str) -> None:
-        """Record a worker that died or hung, and put another one in its place."""
+        """Record a worker that died or hung, and start another one in its place."""
         if what == "hung":
             worker.kill()
         self.forget(worker)
@@ -257,7 +259,7 @@ class _Parent:
         self.ledger.running = len(self.workers)
 
     def abandon(self) -> None:
-        """End without waiting whatever still runs."""
+        """End everything that still runs, without waiting."""
         for worker in self.workers.values():
             worker.kill()
             worker.reap()

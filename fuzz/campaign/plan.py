@@ -1,4 +1,4 @@
-"""What a campaign is asked to do, and what came of it."""
+"""What a campaign is asked to do, and its result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from shootdown.store import Ending, Minimum, Totals
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What stops a campaign, whichever comes first; None and False are no limit."""
+    """What stops a campaign, whichever comes first; None and False mean no limit."""
 
     seconds: float | None = None
     executions: int | None = None
     until_finding: bool = False
 
     def document(self) -> dict[str, object]:
-        """Return the limits that are set, as the findings database keeps them."""
+        """Return the limits that are set, in the form in which the findings database keeps them."""
         limits = {
             "for": self.seconds,
             "execs": self.executions,
@@ -33,9 +33,11 @@ class Limits:
 class Plan:
     """A campaign before it starts.
 
-    `seeds` are the inputs that every worker runs first, `resumed` how many of them, at the end, an earlier campaign
-    has left; a worker that is silent for `silence` seconds is taken for hung. `unique`: no campaign of the database may
-    have the name already. `machine` is a name of machine.registry.
+    `seeds`: the inputs that every worker runs first.
+    `resumed`: how many of the seeds, at the end, come from an earlier campaign.
+    `silence`: a worker that is silent for this many seconds counts as hung.
+    `unique`: no campaign of the database may have the name already.
+    `machine`: a name of machine.registry.
     """
 
     name: str
@@ -54,7 +56,9 @@ class Plan:
 
 @dataclass(slots=True)
 class Sighted:
-    """A finding that the campaign has seen: new to the database or not, and how many failures were of its kind."""
+    """A finding that the campaign has seen: whether it was new to the database, and how many failures were
+    of its kind.
+    """
 
     key: str
     minimum: Minimum
@@ -66,9 +70,10 @@ class Sighted:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How far a campaign is: seconds since its start, executions a second lately, and counters.
+    """How far a campaign is: seconds since its start, recent executions per second, and counters.
 
-    `quiet` counts the seconds since the last new feature, `flushes` and `reference_flushes` those of all executions.
+    `quiet`: seconds since the last new feature.
+    `flushes`, `reference_flushes`: the flushes of all executions.
     """
 
     seconds: float = 0.0
@@ -87,34 +92,38 @@ class Snapshot:
 
 
 class View(Protocol):
-    """Shows a campaign to somebody while it runs."""
+    """Shows a campaign while it runs."""
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show how far it is; called a few times a second."""
+        """Show how far the campaign is; called a few times a second."""
 
     def finding(self, sighted: Sighted) -> None:
         """Announce a finding that is on the disk."""
 
     def event(self, sentence: str) -> None:
-        """Say what happened to a worker, or that the campaign is ending."""
+        """Say what happened to a worker, or that the campaign ends."""
 
 
 class NoView:
-    """Shows nothing."""
+    """A view that shows nothing."""
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take note of nothing."""
+        """Do nothing."""
 
     def finding(self, sighted: Sighted) -> None:
-        """Take note of nothing."""
+        """Do nothing."""
 
     def event(self, sentence: str) -> None:
-        """Take note of nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A campaign that has ended. `broken` says why it failed; `logs` is the folder of the workers' logs, if kept."""
+    """A campaign that has ended.
+
+    `broken`: why it failed.
+    `logs`: the folder of the workers' logs, if it was kept.
+    """
 
     campaign: str
     status: Ending

@@ -22,9 +22,10 @@ _END_SECONDS: Final = 5.0
 
 @dataclass
 class WorkerProcess:
-    """A running worker: its number in the campaign, and what it has last said.
+    """A running worker: its number in the campaign, and its last message.
 
-    `heard` is the time (monotonic) of its last message; `over` is set once it has said that it ends as it should.
+    `heard`: the time (monotonic) of its last message.
+    `over`: set after the worker has said that it ends as intended.
     """
 
     number: int
@@ -40,7 +41,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Return the id of the process."""
         return self.process.pid
 
     def fileno(self) -> int:
@@ -48,9 +49,10 @@ class WorkerProcess:
         return self.answers.fileno()
 
     def messages(self) -> list[Message] | None:
-        """Return the messages that have arrived; None when the worker has closed its end. Blocks if there are none.
+        """Return the messages that have arrived; None when the worker has closed its end.
 
-        ValueError when a line is no message.
+        It blocks if there are none.
+        Errors: ValueError when a line is not a message.
         """
         data = os.read(self.fileno(), _READ_SIZE)
         if not data:
@@ -65,7 +67,7 @@ class WorkerProcess:
             self.orders.close()
 
     def kill(self) -> None:
-        """End the worker and what it has started, at once."""
+        """End the worker and everything that it has started, at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -83,7 +85,7 @@ class WorkerProcess:
         return f"{how}: {last}" if last else how
 
     def last_words(self) -> str:
-        """Return the last line of the worker's log that is not libFuzzer's account of itself."""
+        """Return the last line of the worker's log that is not part of libFuzzer's own report."""
         with contextlib.suppress(OSError), self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - _LOG_TAIL))
             lines = log.read().decode(errors="replace").split("\n")
@@ -93,19 +95,19 @@ class WorkerProcess:
 
 
 def _form_for(engine: str) -> dict[str, str]:
-    """Return what the environment of a worker says of the form of the models: compiled ones have no bytecode."""
+    """Return the part of a worker's environment that chooses the form of the models: compiled ones have no bytecode."""
     return {form.VARIABLE: "1"} if ENGINES[engine].instrumented else {}
 
 
 def start_worker(number: int, job: Job, scratch: Path) -> WorkerProcess:
-    """Start a worker, without forking this process; its log and its temporary files are made in `scratch`.
+    """Start a worker without forking this process; its log and its temporary files are created in `scratch`.
 
-    It has a session of its own, so that Ctrl-C reaches the parent alone.
+    The worker has its own session, so that Ctrl-C reaches only the parent.
     """
     log = scratch / f"worker{number}.log"
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            # -P: a folder named shootdown where the user happens to be is not ours.
+            # -P: a folder named shootdown in the user's current folder is not this package.
             [sys.executable, "-P", "-m", "shootdown.fuzz.campaign.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A campaign as people see it while it runs: a live picture in a terminal, elsewhere a plain line now and then."""
+"""The view of a running campaign for people: a live picture in a terminal, elsewhere a plain line now and then."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +15,13 @@ from shootdown.system.pace import Pace, duration
 REFRESH: Final = 4
 """Pictures a second."""
 _SHOWN: Final = 5
-"""Findings that the live picture has room for, the last ones."""
+"""How many of the last findings the live picture shows."""
 
 
 class PlainView:
-    """Writes lines: findings and events at once; with `lines` a remark, then the figures every few seconds."""
+    """Writes lines: findings and events at once; with `lines`, also a remark, and then the figures every
+    few seconds.
+    """
 
     def __init__(self, write: Callable[[str], None], *, lines: bool, remark: str = "") -> None:
         self.write = write
@@ -28,7 +30,7 @@ class PlainView:
         self.pace = Pace()
 
     def update(self, snapshot: Snapshot) -> None:
-        """Write the figures if it is time, and the remark as soon as there are any."""
+        """Write the figures if it is time, and before them the remark, as soon as there are figures."""
         if self.lines and self.remark:
             self.write(self.remark)
             self.remark = ""
@@ -45,7 +47,7 @@ class PlainView:
 
 
 class LiveView:
-    """Draws the figures in place, with the last findings below; events scroll by above."""
+    """Draws the figures in place, with the last findings below; events scroll past above."""
 
     def __init__(self, plan: Plan, database: str, live: Live, remark: str) -> None:
         self.plan = plan
@@ -145,7 +147,7 @@ def announcement(sighted: Sighted) -> str:
 
 
 def saved(now: Snapshot) -> str:
-    """Return the share of the reference's flushes that the policy did without."""
+    """Return the share of the reference's flushes that the policy avoided."""
     if not now.reference_flushes:
         return "-"
     return f"{100 * (1 - now.flushes / now.reference_flushes):.1f} %"

@@ -1,4 +1,4 @@
-"""The temporary folder of a campaign: its workers' logs and files, which nobody needs once it has ended well."""
+"""The temporary folder of a campaign: logs and files of the workers, which are not needed after a good end."""
 
 import os
 import shutil
@@ -14,9 +14,9 @@ LOCK: Final = "running"
 
 
 class Scratch:
-    """A new folder that this campaign alone uses; making it removes those of campaigns that were killed.
+    """A new folder for this campaign alone; creating it removes the folders of campaigns that were killed.
 
-    Error: Refusal.
+    Errors: Refusal.
     """
 
     def __init__(self) -> None:
@@ -28,14 +28,14 @@ class Scratch:
             raise Refusal(f"No temporary folder can be made: {error.strerror}.") from error
 
     def close(self, *, keep: bool) -> None:
-        """Remove the folder, or leave it to the user, in which case no later campaign removes it."""
+        """Remove the folder, or leave it to the user; then no later campaign removes it."""
         self._lock.release()
         if not keep:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
-    """Remove the folders of this user's campaigns that were killed; one that was kept has no lock file."""
+    """Remove the folders of this user's campaigns that were killed; a folder that was kept has no lock file."""
     for lock in folder.glob(f"{PREFIX}*/{LOCK}"):
         owned = not lock.is_symlink() and lock.parent.lstat().st_uid == os.getuid()
         if owned and not is_held(lock):

@@ -13,10 +13,11 @@ class UnknownSeed(UserError):
 
 
 def seed_corpus(exclude: Collection[str] = ()) -> tuple[bytes, ...]:
-    """Return the corpus in its binary form, in the order of the names, without those that are excluded.
+    """Return the corpus in its binary form, in the order of the names, without the excluded scenarios.
 
-    A name is that of a file, with or without its suffix. Error: UnknownSeed.
-    The switches of machines that do not exist are off in all of them: every policy may fail on one.
+    A name is that of a file, with or without its suffix. The switches of machines that do not exist are off in all
+    scenarios: every policy may fail on such a machine.
+    Errors: UnknownSeed.
     """
     scenarios = corpus.load()
     for name in exclude:

@@ -1,4 +1,4 @@
-"""What a worker does with a failure: count it, and for the first of its kind make a finding of it."""
+"""What a worker does with a failure: it counts the failure, and makes a finding of the first of its kind."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from shootdown.run.execute import Outcome
 
 
 class Triage:
-    """Receives a session's reports and sends what is worth knowing.
+    """Receives a session's reports, and sends those that matter.
 
     Of each kind of failure (rule, reason, guilty skip) the 1st, 2nd, 4th, 8th, ... is minimized, and all are counted: a
-    frequent bug costs little, and a second bug that shows the same words still has its chance.
-    `beat` is called between two runs, so that the parent hears of a worker that minimizes for long.
+    frequent bug costs little, and a second bug with the same words can still be found.
+    `beat`: called between two runs, so that the parent hears from a worker that minimizes for a long time.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Triage:
     def failure(self, data: bytes, outcome: Outcome) -> None:
         """Count a failure, and send it as a finding if it is the first, second, fourth, ... of its kind.
 
-        Error: NotReproducible when it does not show the same again.
+        Errors: NotReproducible when the scenario does not show the same again.
         """
         self.failures += 1
         kind = (outcome.rule, outcome.reason, guilty_skip(outcome))

@@ -1,4 +1,4 @@
-"""A worker's work: drive one engine, and tell the parent what comes of it."""
+"""A worker's work: it drives one engine, and tells the parent the results."""
 
 import os
 import select
@@ -22,16 +22,17 @@ PROGRESS_SECONDS: Final = 0.5
 
 
 class GuardedSession(Session):
-    """A session that an exception in an execution ends; `raised` and `raised_by` say what it was and which scenario.
+    """A session that ends at an exception in an execution; `raised` and `raised_by` hold the exception and its
+    scenario.
 
-    The engine does not see it: libFuzzer would take it for a crash.
+    The engine does not see the exception: libFuzzer would take it for a crash.
     """
 
     raised: BaseException | None = None
     raised_by: Scenario | None = None
 
     def run_scenario(self, scenario: Scenario, data: bytes | None = None) -> set[int]:
-        """Execute as Session does."""
+        """Execute a scenario as Session does."""
         try:
             return super().run_scenario(scenario, data)
         except (Finished, KeyboardInterrupt):
@@ -75,20 +76,20 @@ class Work:
         self.send(Hello(os.getpid()))
         try:
             drive(self.job.engine, self.session)
-        except BaseException as error:  # noqa: BLE001 - libFuzzer ends with SystemExit; the parent hears of all
+        except BaseException as error:  # noqa: BLE001 - libFuzzer ends with SystemExit; the parent hears of everything
             self.session.raised = error
         self.progress()
         self.send(self.trouble(loaded) or Bye())
 
     def stop(self) -> bool:
-        """Return whether the session is over; asked before each execution."""
+        """Return whether the session is over; called before each execution."""
         if self.session.raised or 0 < self.job.executions <= self.session.executions:
             return True
         self.beat()
         return self.stopping
 
     def beat(self) -> None:
-        """Now and then, see whether the parent wants an end, and tell it how far the work is."""
+        """Now and then, check whether the parent wants an end, and tell it how far the work is."""
         now = time.monotonic()
         if now < self.next_beat:
             return
@@ -120,7 +121,7 @@ class Work:
         )
 
     def trouble(self, loaded: LoadedPolicy) -> Broken | None:
-        """Return why the work ended before its time, None when it did not."""
+        """Return why the work ended early, or None if it did not."""
         error = self.session.raised
         if error is None:
             return None
@@ -134,7 +135,7 @@ class Work:
         return Broken("harness", f"{type(error).__name__}: {error}", scenario, details)
 
     def send(self, message: Message) -> None:
-        """Write a message whole; a parent that is gone ends the process."""
+        """Write a whole message; if the parent is gone, end the process."""
         line = encode_message(message)
         try:
             while line:

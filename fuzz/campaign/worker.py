@@ -1,8 +1,8 @@
 """One worker process: `python -m shootdown.fuzz.campaign.worker`.
 
 It reads one line, its job, from standard input, and writes messages to standard output; standard error is its log.
-It goes on as long as its standard input stays open: closing it is how the parent stops a worker. A parent that nobody
-hears from any more, because it was killed, ends the worker at once, whatever it is doing.
+It goes on as long as its standard input stays open: the parent stops a worker by closing it. If the parent was killed,
+the worker ends at once, whatever it is doing.
 """
 
 import os
@@ -15,19 +15,19 @@ from shootdown.fuzz.engines.registry import ENGINES
 
 
 def main() -> None:
-    """Keep standard output for messages, send what libFuzzer and the policy print to the log, and work."""
+    """Keep standard output for messages, send the output of libFuzzer and of the policy to the log, and work."""
     job = parse_job(_first_line())
     channel = os.dup(1)
     os.dup2(2, 1)
     watch_parent(channel, job.scratch)
     _work(job, channel)
     sys.stdout.flush()
-    # A process in which Fuzz() was interrupted ends with 130 in any other way.
+    # Any other way to end a process in which Fuzz() was interrupted gives the exit code 130.
     os._exit(0)
 
 
 def _first_line() -> bytes:
-    """Read byte by byte, so that nothing after the line is taken from the descriptor."""
+    """Read the first line byte by byte, so that nothing after it is taken from the descriptor."""
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)

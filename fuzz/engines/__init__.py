@@ -1,1 +1,1 @@
-"""Engines: what chooses the next scenario of a campaign."""
+"""Engines: each chooses the next scenario of a campaign."""

@@ -1,9 +1,9 @@
 """libFuzzer through atheris, guided by semantic features or, for comparison, by code coverage.
 
-libFuzzer keeps the corpus and picks; inputs are changed as whole records by our own mutator and crossover, and never
-trimmed: its byte mutations and its preference for short inputs are a poor fit for scenarios.
-Beside that the stock way, for comparison: code coverage, and libFuzzer's own mutations of the bytes.
-A process can do one of them once.
+libFuzzer keeps the corpus and picks inputs. This package's own mutator and crossover change them as whole records and
+never trim them: libFuzzer's byte mutations and its preference for short inputs fit scenarios badly. For comparison
+there is also the stock way: code coverage, and libFuzzer's own mutations of the bytes. A process can do only one of
+them, and only once.
 """
 
 import sys
@@ -21,22 +21,22 @@ from shootdown.scenario import encode
 FIRST = 20
 """Random scenarios that start a corpus."""
 INTERRUPTED = 130
-"""What Fuzz() exits with after KeyboardInterrupt in the target, its clean end."""
+"""The exit code of Fuzz() after KeyboardInterrupt in the target, which is its clean end."""
 
 _QUIET: Final = ("-rss_limit_mb=0", "-timeout=3600", "-verbosity=0")
 _KEEP_LONG: Final = ("-len_control=0", "-reduce_inputs=0")
 
 
 class MutatorSilentError(Exception):
-    """libFuzzer has run more than its seeds and never called the custom mutator."""
+    """libFuzzer has run more inputs than its seeds and never called the custom mutator."""
 
 
 def fuzz_atheris(session: Session) -> None:
     """Fuzz with semantic features until the session is finished."""
-    import atheris  # noqa: PLC0415 - loads libFuzzer into the process, which only this engine wants
+    import atheris  # noqa: PLC0415 - loads libFuzzer into the process, which only this engine needs
 
-    # Counter ids start at 1. The two names are not public, but in every 3.x release; a table of instrumented empty
-    # functions is the public way to the same counters and costs a microsecond more for each feature of each run.
+    # Counter ids start at 1. The two names are not public, but exist in every 3.x release. The public way to the same
+    # counters is a table of instrumented empty functions, which costs a microsecond more for each feature of each run.
     counters = [atheris._reserve_counter() for _ in range(FEATURES + 1)]  # noqa: SLF001
 
     def target(data: bytes) -> None:
@@ -50,13 +50,14 @@ def fuzz_atheris(session: Session) -> None:
 
 
 def fuzz_coverage(session: Session) -> None:
-    """Fuzz with code coverage of the models, which fuzz.engines.instrument has instrumented."""
+    """Fuzz with code coverage of the models that fuzz.engines.instrument has instrumented."""
     _fuzz_covered(session, by_record=True)
 
 
 def fuzz_stock(session: Session) -> None:
-    """As fuzz_coverage, with libFuzzer's own mutations and nothing generated: what one gets without knowing what a
-    scenario is, but for its encoding, in which every byte string is one.
+    """Fuzz like fuzz_coverage, but with libFuzzer's own mutations and without generated inputs.
+
+    This is what one gets without any knowledge of scenarios except their encoding, in which every byte string is one.
     """
     _fuzz_covered(session, by_record=False)
 
@@ -82,7 +83,7 @@ def _fuzz(session: Session, target: Callable[[bytes], None], *, by_record: bool 
         try:
             target(data)
         except Finished:
-            # The one exception that ends Fuzz() in a way that Python code can go on after.
+            # This is the only exception that ends Fuzz() so that Python code can go on.
             raise KeyboardInterrupt from None
 
     def change(data: bytes, _max_size: int, seed: int) -> bytes:
@@ -114,6 +115,6 @@ def _fuzz(session: Session, target: Callable[[bytes], None], *, by_record: bool 
         except SystemExit as end:
             if end.code != INTERRUPTED:
                 raise
-    # Twice the seeds: libFuzzer may run a seed again, and a campaign may end while it is still reading them.
+    # Twice the seeds: libFuzzer may run a seed again, and a campaign may end while libFuzzer still reads the seeds.
     if by_record and not calls and session.executions > 2 * (len(session.corpus) + FIRST):
         raise MutatorSilentError(MutatorSilentError.__doc__)

@@ -1,9 +1,9 @@
-"""From an entry that is stale at rest to an access that uses it: the same mistake, seen by the program.
+"""From an entry that is stale at rest to an access that uses it: the same mistake, but visible to the program.
 
-C6 looks into the TLBs when a run is over, so it fires in every run that leaves an entry behind; the outcome that breaks
-C1 to C5 needs an access to that page, on that CPU, after the last operation has returned, and among drawn records it is
-rare: partial-by-local left an entry behind within 10,000 to 50,000 executions, and in one run of five 60 CPU seconds
-did not bring the access.
+C6 checks the TLBs when a run is over, so it fires in every run that leaves a stale entry. An outcome that breaks C1 to
+C5 needs an access to that page, on that CPU, after the last operation has returned. Such an access is rare among drawn
+records: partial-by-local left an entry within 10,000 to 50,000 executions, and in one run of five the access did not
+come within 60 CPU seconds.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ AT_REST: Final = "stale-entry-at-rest"
 def accesses_after(scenario: Scenario, outcome: Outcome) -> Iterator[Scenario]:
     """Yield the scenario followed by a store, a load and a fetch, by the CPU and on the page of the violation.
 
-    Nothing for an outcome with another reason.
+    For an outcome with another reason it yields nothing.
     Every operation ends first, as it does at the end of the scenario itself.
     """
     violation = outcome.violation

@@ -11,9 +11,9 @@ ROUND = 1000
 
 
 def fuzz_hypothesis(session: Session) -> None:
-    """Draw scenarios until the session is finished; the seed corpus is run first.
+    """Draw scenarios until the session is finished; the seed corpus runs first.
 
-    A failure is reported like any engine's and not raised, so Hypothesis never shrinks: the domain's own minimizer
+    A failure is reported, as every engine does, and not raised. So Hypothesis never shrinks: this tool's own minimizer
     does, and needs a hundredth of the time.
     """
     for data in session.corpus:

@@ -1,4 +1,4 @@
-"""Instrumentation of the models for code coverage. Imports none of them: what is loaded already stays as it is."""
+"""Instrumentation of the models for code coverage. It imports no model: a loaded one would stay uninstrumented."""
 
 import importlib
 import sys
@@ -12,8 +12,11 @@ class ModelsLoadedError(Exception):
 
 
 def instrument_models() -> None:
-    """Import the models instrumented, in a process that has imported none of them. Error: ModelsLoadedError."""
-    import atheris  # noqa: PLC0415 - loads libFuzzer into the process, which only this engine wants
+    """Import the models instrumented, in a process that has imported none of them.
+
+    Errors: ModelsLoadedError.
+    """
+    import atheris  # noqa: PLC0415 - loads libFuzzer into the process, which only this engine needs
 
     loaded = [name for name in sys.modules if ".".join(name.split(".")[:2]) in MODELS]
     if loaded:

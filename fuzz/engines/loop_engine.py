@@ -11,7 +11,7 @@ FIRST = 20
 
 
 def fuzz_loop(session: Session) -> None:
-    """Keep every input that shows a new feature; vary and splice what was kept until the session is finished.
+    """Keep every input that shows a new feature; vary and splice the kept inputs until the session is finished.
 
     Half of the picks are among the newest.
     """

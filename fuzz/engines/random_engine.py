@@ -7,7 +7,7 @@ from shootdown.fuzz.inputs.generate import random_scenario
 
 
 def fuzz_random(session: Session) -> None:
-    """Run generated scenarios until the session is finished; the seed corpus is run first."""
+    """Run generated scenarios until the session is finished; the seed corpus runs first."""
     for data in session.corpus:
         session.run(data)
     rng = Random(session.seed)

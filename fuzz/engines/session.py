@@ -1,4 +1,4 @@
-"""One worker's fuzzing session: what an engine drives, and the only place where a campaign executes an input."""
+"""One worker's fuzzing session: engines drive it, and it is the only place where a campaign executes an input."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,38 +19,38 @@ from shootdown.scenario.verdict import ILLEGAL
 COSTS = (FLUSHES, IPIS, INVALIDATED)
 NEAR_FAILURE = 0.05
 KEPT = 10
-"""Failing inputs that are kept of each reason: in the first one the cause may have led an operation astray that cannot
-break another rule.
+"""How many failing inputs are kept for each reason: in the first one, the cause may have misled an operation that
+cannot break another rule.
 """
 DEMONSTRATIONS = 100
-"""How many runs that leave a stale entry behind are followed by accesses to it: a broken rule leaves one in every
-second run.
+"""The share of runs with a stale entry at the end that are followed by accesses to it: a broken rule leaves such an
+entry in every second run.
 """
 CROSSED = 0.1
 NEWEST = 30
-"""How many inputs that were kept last are picked more often than others."""
+"""How many of the last kept inputs are picked more often than others."""
 NEAR_NEWEST = 0.4
 
 
 class Finished(Exception):
-    """The session was told to stop; an engine lets it pass."""
+    """The session was told to stop; an engine does not catch this."""
 
 
 class Report(Protocol):
     """Receives what a session finds."""
 
     def failure(self, data: bytes, outcome: Outcome) -> None:
-        """An input showed something illegal."""
+        """Report an input that showed something illegal."""
 
     def interesting(self, data: bytes) -> None:
-        """An input showed a feature for the first time."""
+        """Report an input that showed a feature for the first time."""
 
 
 class Session:
-    """Executes inputs and keeps count; raises Finished as soon as `stop` says so.
+    """Executes inputs and counts; raises Finished as soon as `stop` says so.
 
-    `costs` and `reference_costs` are flushes, IPIs and invalidated pages, summed over all executions: the policy's
-    own, and those of a reference that flushes every CPU at every change of an entry.
+    `costs`: the policy's flushes, IPIs and invalidated pages, summed over all executions.
+    `reference_costs`: the same for a reference that flushes every CPU at every change of an entry.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Session:
         return self.run_scenario(decode(data), data)
 
     def run_scenario(self, scenario: Scenario, data: bytes | None = None) -> set[int]:
-        """Execute one scenario; `data` is its binary form if it is at hand."""
+        """Execute one scenario; `data` is its binary form, if the caller has it."""
         shown: set[int] = set()
         outcome = self._execute(scenario, data, observe if self.feedback else None, shown)
         if outcome.reason == AT_REST and self.demonstrations < DEMONSTRATIONS:
@@ -129,7 +129,7 @@ class Session:
         return outcome
 
     def _executed(self, scenario: Scenario) -> Scenario:
-        """Return the scenario up to the record that broke the rule: what comes after it only dilutes the changes."""
+        """Return the scenario up to the record that broke the rule: later records only dilute the changes."""
         applied = 0
 
         def count(_oracle: Oracle, _record: Record) -> None:
@@ -140,17 +140,17 @@ class Session:
         return Scenario(scenario.header, scenario.records[: applied + 1])
 
     def vary(self, draws: Draws, data: bytes) -> bytes:
-        """Return an input to run after `data`: near it, near one of the newest that were kept, fresh, or now and then
-        near one of the first failures of some kind.
+        """Return an input to run after `data`: near it, near one of the newest kept inputs, fresh, or now and then near
+        one of the first failures of some kind.
 
-        libFuzzer picks among all that it has kept, and a deep fault is a chain of situations each of which is one
-        change away from the newest: with none of the picks among them partial-by-local took up to 51
-        CPU seconds, with two fifths up to 34, and with half some runs took more than 60.
+        libFuzzer picks among everything that it has kept, but a deep fault is a chain of situations, and each is one
+        change away from the newest. With no pick among the newest, partial-by-local took up to 51 CPU seconds, with two
+        fifths up to 34, and with half some runs took more than 60.
 
-        One cause breaks several rules, and most of them another operation in the same place breaks, or another access
-        behind it: with the failing inputs left whole and changed like any other, partial-by-local was seen to free a
-        frame that a TLB holds (C3) after 7,000 to 40,000 executions, and in one run of five not to break C1, which it
-        names, in 270,000.
+        One cause breaks several rules; most of these need another operation in the same place, or another access after
+        it. When failing inputs were kept whole and changed like any other, partial-by-local freed a frame that a TLB
+        holds (C3) after 7,000 to 40,000 executions, and in one run of five it did not break C1, the rule of the fault,
+        within 270,000.
         """
         if self.failing and draws.random() < NEAR_FAILURE:
             change = retype if draws.random() < 0.5 else mutate
@@ -161,9 +161,9 @@ class Session:
         return vary(draws, data, self.records)
 
     def cross(self, draws: Draws, first: bytes, second: bytes) -> bytes:
-        """Return an input to run after two that were kept: now and then made of both, else as `vary` of the first.
+        """Return an input to run after two kept ones: now and then made from both, otherwise as `vary` of the first.
 
-        libFuzzer crosses two inputs as often as it changes one, and of crossed ones fewer show a fault than of all
+        libFuzzer crosses two inputs as often as it changes one, and crossed inputs show a fault less often than all
         others (bench/origins.py).
         """
         if draws.random() < CROSSED:

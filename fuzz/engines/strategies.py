@@ -1,4 +1,4 @@
-"""Hypothesis strategies: what the Hypothesis engine and the property tests draw scenarios from."""
+"""Hypothesis strategies from which the Hypothesis engine and the property tests draw scenarios."""
 
 from hypothesis import strategies as st
 
@@ -10,8 +10,8 @@ from shootdown.scenario.switches import UNREAL
 def scenarios(max_records: int = 32) -> st.SearchStrategy[Scenario]:
     """Return a strategy for canonical scenarios on real machines.
 
-    It draws one value for each record, so that Hypothesis deletes whole records when it shrinks; a
-    scenario drawn as one byte string is not shrunk at all.
+    The strategy draws one value for each record, so that Hypothesis deletes whole records when it shrinks; it would not
+    shrink a scenario that is drawn as one byte string.
     """
     word = st.binary(min_size=WIDTH, max_size=WIDTH)
     return st.builds(_scenario, word, st.lists(word, max_size=max_records))

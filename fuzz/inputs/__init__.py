@@ -1,1 +1,1 @@
-"""Inputs: scenarios as the engines draw, mutate and combine them, from a source of random numbers."""
+"""Inputs: scenarios that the engines draw, mutate and combine, from a source of random numbers."""

@@ -1,4 +1,4 @@
-"""The source of random draws, as a type: whoever calls a generator owns seed and state."""
+"""The source of random draws, as a type: the caller of a generator owns seed and state."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -7,10 +7,10 @@ T = TypeVar("T")
 
 
 class Draws(Protocol):
-    """The methods of ``random.Random`` that generators, mutators and schedules use.
+    """The methods of `random.Random` that generators, mutators and schedules use.
 
-    A protocol and not the class, so that nothing in this package imports ``random``: code that can
-    not make a source of its own cannot draw anything that the caller's seed does not determine.
+    It is a protocol and not the class, so that nothing in this package imports `random`: code that cannot make its own
+    source cannot draw anything that the caller's seed does not determine.
     """
 
     def random(self) -> float:

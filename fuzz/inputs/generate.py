@@ -1,4 +1,4 @@
-"""Random scenarios with plausible weights: what the plain random engine runs, and first seeds.
+"""Random scenarios with plausible weights: the inputs of the plain random engine, and first seeds.
 
 The weights are a judgement about what leads to stale entries, not a measurement: half of the
 operations are accesses, because only an access fills a TLB or shows what is in it; few CPUs and few
@@ -25,11 +25,11 @@ _HARDWARE_WEIGHTS: Final = {kinds.FILL: 6, kinds.EVICT: 4}
 _WEIGHTS: Final = dict(
     sorted(({each.number: each.weight for each in DECLARED} | _HARDWARE_WEIGHTS).items())
 )
-"""How often a record is of a kind, beside the others. Schedules add the runs."""
+"""The relative frequency of each kind of record. Schedules add the runs."""
 
 
 def _shares() -> bytes:
-    """Return a kind for each byte, in proportion to the weights: where a random byte leads."""
+    """Return a kind for each byte, in proportion to the weights; a random byte selects one."""
     ends = list(accumulate(_WEIGHTS.values()))
     kind_of = list(_WEIGHTS)
     return bytes(kind_of[bisect_right(ends, byte * ends[-1] // 256)] for byte in range(256))
@@ -37,11 +37,11 @@ def _shares() -> bytes:
 
 _KIND_OF_BYTE: Final = _shares()
 
-# The first page is uniform; 8 pages are all up to the last one, because decoding clips the count.
+# The first page is uniform; a count of 8 means all pages up to the last one, because decoding clips it.
 _COUNTS: Final = (1, 1, 1, 2, 2, 3, 8, 8)
 _RANGE_OF_BYTE: Final = bytes(byte & 7 | _COUNTS[byte >> 3 & 7] - 1 << 3 for byte in range(256))
 
-# Values of the header, repeated by weight.
+# Values of the header; repetitions are their weights.
 _CPUS: Final = (1, *(2,) * 18, *(3,) * 8, 4, 4, 5, 6, 8)
 _PAGES: Final = (*(1,) * 7, *(2,) * 10, *(3,) * 7, *(4,) * 5, 5, 6, 8)
 _LAYOUTS: Final = (
@@ -58,25 +58,25 @@ _ASIDS: Final = (1, 1, 1, 2, 2, 3, 6)
 _BATCHES: Final = (1, 1, 1, 2, 2, 3, 4)
 _DEPTHS: Final = (2, 3, 3, 4)
 
-# How many kinds of operation one scenario uses beside accesses, repeated by weight.
+# How many kinds of operation one scenario uses beside accesses; repetitions are the weights.
 _SWARM_SIZES: Final = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 7, 21)
 _ALWAYS: Final = tuple(each.number for each in DECLARED if not each.rank)
 _SOMETIMES: Final = tuple(kind for kind in _WEIGHTS if kind not in _ALWAYS)
 
 _RACES: Final = 0.7
 _THEMED: Final = 0.7
-"""How often the kinds of such a scenario are those of a theme; the others are for races that nobody has thought of."""
+"""How often the kinds of such a scenario come from a theme; the others are for unknown races."""
 _CROWDED: Final = 0.5
-"""How often it has as many CPUs as the deepest race of its theme."""
+"""How often a scenario has as many CPUs as the deepest race of its theme."""
 _RACING: Final = (1, 2, 2, 2, 2, 3, 3, 3, 4, 6)
-"""How many kinds of operation the rounds of one scenario use, repeated by weight."""
+"""How many kinds of operation the rounds of one scenario use; repetitions are the weights."""
 
-# Run fields of a record drawn by itself: half run to completion.
+# Run fields of a record that is drawn alone: half run to completion.
 _RUNS: Final = (*(0,) * len(CUTS), *CUTS)
 
 
 def random_header(draws: Draws) -> Header:
-    """Return a header of a real machine, mostly of 2 or 3 CPUs."""
+    """Return a header of a real machine, in most cases with 2 or 3 CPUs."""
     return Header(
         draws.choice(_CPUS),
         draws.choice(_PAGES),
@@ -88,18 +88,18 @@ def random_header(draws: Draws) -> Header:
 
 
 def random_record(draws: Draws) -> bytes:
-    """Return the bytes of one record drawn by itself, pauses and runs included."""
+    """Return the bytes of one record that is drawn alone, pauses and runs included."""
     kind, cpu, span, arg = draws.randbytes(WIDTH)
-    # One record in eight goes on with an operation: more than a third of the others pause.
+    # One record in eight continues an operation: more than a third of the others pause.
     kind = kinds.RUN if draws.random() < 0.125 else _KIND_OF_BYTE[kind]
     return bytes((kind, cpu & 7 | draws.choice(_RUNS) << 3, _RANGE_OF_BYTE[span], arg))
 
 
 def _swarm(draws: Draws) -> bytes:
-    """Return a translation of kinds that keeps accesses and a few other kinds, and turns the rest into those few.
+    """Return a translation of kinds that keeps accesses and a few other kinds, and maps the rest to those few.
 
-    A race needs two or three kinds several times on one page; among twenty they rarely meet (swarm testing: Groce,
-    Zhang, Eide, Chen, Regehr, ISSTA 2012).
+    A race needs two or three kinds several times on one page; among twenty kinds these rarely meet (swarm testing:
+    Groce, Zhang, Eide, Chen, Regehr, ISSTA 2012).
     """
     size = draws.choice(_SWARM_SIZES)
     table = bytearray(range(256))
@@ -112,9 +112,9 @@ def _swarm(draws: Draws) -> bytes:
 
 
 def random_scenario(draws: Draws, records: int = 32) -> Scenario:
-    """Return a canonical scenario of that many records: of rounds that race, or programs in one of three interleavings.
+    """Return a canonical scenario with that many records: rounds that race, or programs in one of three interleavings.
 
-    The end of a schedule that would be longer is cut off, so an operation may stay in flight.
+    A longer schedule is cut off at the end, so an operation may stay in flight.
     """
     header = random_header(draws)
     if draws.random() < _RACES:

@@ -2,7 +2,7 @@
 
 A byte mutator of libFuzzer that inserts or deletes one byte shifts all later records; these changes
 keep the width of a record, so that what made a scenario interesting mostly stays. Every result has
-the header of a real machine, whole records, and at most ``max_records`` of them. Results need not
+the header of a real machine, whole records, and at most `max_records` of them. Results need not
 be canonical: bytes that a record ignores may matter again after a change.
 """
 
@@ -23,15 +23,16 @@ _MAX_CHANGES: Final = 4
 _FRESH: Final = 0.6
 _REDRAWN: Final = 0.9
 _AT_ONCE: Final = 5
-"""How many kinds of operation the rounds are of, at most, that are drawn after the kinds of another scenario."""
+"""The most kinds of operation in rounds that are drawn after the kinds of another scenario."""
 _NEAR: Final = 4
-"""How many records apart two that belong together are put, at most."""
+"""The most records between two that belong together."""
 _ACCESSES: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _TRIES: Final = 4
 
 Change = Callable[[Draws, bytearray, int], None]
-"""One change in place of a header and at least one record. It may go above the record limit, which
-it is also given, by no more than what `mutate` cuts off."""
+"""A function that makes one change, in place, to a header and at least one record. It also gets the record limit, and
+may exceed it: `mutate` cuts off the excess.
+"""
 
 
 def mutate(draws: Draws, data: bytes, max_records: int) -> bytes:
@@ -46,11 +47,11 @@ def mutate(draws: Draws, data: bytes, max_records: int) -> bytes:
 
 
 def vary(draws: Draws, data: bytes, max_records: int) -> bytes:
-    """Return a scenario that is fresh, most of the time, or has rounds like those of `data`, or is near it.
+    """Return a scenario that is fresh, most of the time, or has rounds like those of `data`, or is near `data`.
 
-    Of 100,000 fresh inputs 1,041 show zap-range-unflushed, of as many redrawn ones 669, of changed ones 139; of
-    v1-migration-entry it is 108, 296 and 91, of sample-early 3, 23 and 0 (bench/origins.py). So a search that mostly
-    changes what it has kept is slower than one that keeps nothing.
+    zap-range-unflushed is shown by 1,041 of 100,000 fresh inputs, by 669 of as many redrawn ones and by 139 changed
+    ones; v1-migration-entry by 108, 296 and 91; sample-early by 3, 23 and 0 (bench/origins.py). So a search that mostly
+    changes kept inputs is slower than one that keeps nothing.
     """
     if draws.random() < _FRESH:
         return encode(random_scenario(draws, max_records))
@@ -62,7 +63,7 @@ def vary(draws: Draws, data: bytes, max_records: int) -> bytes:
 def redraw(draws: Draws, data: bytes, max_records: int) -> bytes:
     """Return rounds of the same kinds of operation under the same header, drawn anew.
 
-    What led to something new is mostly the combination of these, and a change of a detail mostly breaks the race.
+    In most cases the combination of the kinds led to something new, and a change of a detail breaks the race.
     """
     scenario = decode(bytes(_whole(data, max_records)))
     kinds = sorted({record[0] for record in scenario.records}.intersection(OPERATIONS))
@@ -73,9 +74,9 @@ def redraw(draws: Draws, data: bytes, max_records: int) -> bytes:
 
 
 def retype(draws: Draws, data: bytes, max_records: int) -> bytes:
-    """Return the scenario with another operation in the place of one, and what that one cannot do without in front.
+    """Return the scenario with one operation replaced by another, and with what the new one needs before it.
 
-    One cause breaks several rules: which one depends on what the operation does that the cause has led astray.
+    One cause breaks several rules: which one depends on what the misled operation does.
     """
     records = _whole(data, max_records)
     if len(records) > WIDTH:
@@ -84,7 +85,7 @@ def retype(draws: Draws, data: bytes, max_records: int) -> bytes:
 
 
 def crossover(draws: Draws, first: bytes, second: bytes, max_records: int) -> bytes:
-    """Return the first scenario with a block of the second: as its tail, inserted, or in place."""
+    """Return the first scenario with a block of the second: as its tail, inserted, or as a replacement."""
     records, other = _whole(first, max_records), _whole(second, max_records)
     start, end = _block(draws, other)
     at = _boundary(draws, records)
@@ -101,7 +102,7 @@ def crossover(draws: Draws, first: bytes, second: bytes, max_records: int) -> by
 
 
 def _whole(data: bytes | bytearray, max_records: int) -> bytearray:
-    """Return a copy that keeps all the promises of this module about width, length and switches."""
+    """Return a copy that keeps the promises of this module about width, length and switches."""
     records = bytearray(data[: WIDTH * (max_records + 1)].ljust(WIDTH, b"\0"))
     del records[len(records) // WIDTH * WIDTH :]
     records[2] &= ~UNREAL & 0xFF
@@ -125,13 +126,13 @@ def _block(draws: Draws, records: bytearray) -> tuple[int, int]:
 
 
 def _replace_byte(draws: Draws, records: bytearray, _: int) -> None:
-    """One field of one record: its kind, its CPU and run, its pages, or its argument."""
+    """Replace one field of one record: its kind, its CPU and run, its pages, or its argument."""
     at = _any_record(draws, records) + draws.randrange(0, WIDTH)
     records[at] = draws.randrange(0, 256)
 
 
 def _take_field(draws: Draws, records: bytearray, _: int) -> None:
-    """One field of one record becomes that of another, so that the two meet on it."""
+    """Give one record a field of another one, so that the two meet on it."""
     field = draws.randrange(0, WIDTH)
     records[_any_record(draws, records) + field] = records[_any_record(draws, records) + field]
 
@@ -161,7 +162,7 @@ def _duplicate(draws: Draws, records: bytearray, max_records: int) -> None:
 
 
 def _make_room(draws: Draws, records: bytearray, max_records: int) -> None:
-    # In a full scenario any record may go; cutting off the last would keep the end from changing.
+    # In a full scenario any record may be removed; if only the last were cut off, the end would never change.
     if len(records) // WIDTH > max_records:
         _delete(draws, records, max_records)
 
@@ -180,7 +181,7 @@ def _move_block(draws: Draws, records: bytearray, _: int) -> None:
 
 
 def _add_companion(draws: Draws, records: bytearray, max_records: int) -> None:
-    """Behind one record comes an access to its pages from another CPU: the meeting that a race needs."""
+    """Add, after one record, an access to its pages from another CPU: the meeting that a race needs."""
     at = _any_record(draws, records)
     cpus = (records[0] & 7) + 1
     cpu = (records[at + 1] + draws.randrange(0, cpus)) % 8 % cpus
@@ -192,9 +193,9 @@ def _add_companion(draws: Draws, records: bytearray, max_records: int) -> None:
 
 
 def _meet(draws: Draws, records: bytearray, max_records: int) -> None:
-    """One operation pauses, and another CPU begins one, mostly on its pages: the shape of the historical races.
+    """Pause one operation, and begin one on another CPU, mostly on its pages: the shape of the historical races.
 
-    An mremap is met where it moves its pages to.
+    An mremap is met at the place to which it moves its pages.
     """
     at = _any_operation(draws, records)
     pages = (records[0] >> 3 & 7) + 1
@@ -215,7 +216,7 @@ def _meet(draws: Draws, records: bytearray, max_records: int) -> None:
 
 
 def _any_operation(draws: Draws, records: bytearray) -> int:
-    """Return the position of a record, of an operation that is no access if a few draws hit one."""
+    """Return the position of a record, and of an operation that is not an access if a few draws find one."""
     at = _any_record(draws, records)
     for _ in range(_TRIES):
         if records[at] % len(KINDS) in OPERATIONS:
@@ -225,7 +226,7 @@ def _any_operation(draws: Draws, records: bytearray) -> int:
 
 
 def _other_operation(draws: Draws, records: bytearray, max_records: int) -> None:
-    """One operation becomes another at the same place, with the same pauses."""
+    """Turn one operation into another at the same place, with the same pauses."""
     at = _any_operation(draws, records)
     kind = draws.choice(OPERATIONS)
     records[at], records[at + 3] = kind, draws.randrange(0, 256)
@@ -236,7 +237,7 @@ def _other_operation(draws: Draws, records: bytearray, max_records: int) -> None
 
 
 def _cut_operation(draws: Draws, records: bytearray, max_records: int) -> None:
-    """One operation pauses and goes on a few records later."""
+    """Pause one operation, and let it go on a few records later."""
     at = _any_record(draws, records)
     cpu = records[at + 1] & 7
     records[at + 1] = cpu | draws.choice(CUTS) << 3
@@ -246,13 +247,13 @@ def _cut_operation(draws: Draws, records: bytearray, max_records: int) -> None:
 
 
 def _retarget_page(draws: Draws, records: bytearray, _: int) -> None:
-    """All records on one page name another."""
+    """Let all records on one page name another page."""
     pages = (records[0] >> 3 & 7) + 1
     _retarget(records, 2, pages, draws.randrange(0, pages), draws.randrange(0, pages))
 
 
 def _retarget_cpu(draws: Draws, records: bytearray, _: int) -> None:
-    """All records of one CPU become those of another."""
+    """Move all records of one CPU to another."""
     cpus = (records[0] & 7) + 1
     _retarget(records, 1, cpus, draws.randrange(0, cpus), draws.randrange(0, cpus))
 
@@ -264,19 +265,19 @@ def _retarget(records: bytearray, field: int, modulus: int, old: int, new: int) 
 
 
 def _change_run(draws: Draws, records: bytearray, _: int) -> None:
-    """One record pauses somewhere else, or no longer."""
+    """Let one record pause somewhere else, or not at all."""
     at = _any_record(draws, records) + 1
     run = draws.choice(CUTS) if draws.random() < 0.7 else 0
     records[at] = records[at] & 7 | run << 3
 
 
 def _change_header(draws: Draws, records: bytearray, _: int) -> None:
-    """One byte of the header: sizes, layout, machine, or identifiers and batch."""
+    """Change one byte of the header: sizes, layout, machine, or identifiers and batch."""
     at = draws.randrange(0, WIDTH)
     records[at] = encode(Scenario(random_header(draws), ()))[at]
 
 
-# Repeated by weight. Growing outweighs shrinking, so that short seeds fill up over generations.
+# Repetitions are the weights. Growing outweighs shrinking, so that short seeds fill up over generations.
 _CHANGES: Final[tuple[Change, ...]] = (
     *(_replace_byte,) * 3,
     *(_take_field,) * 2,

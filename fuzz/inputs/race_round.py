@@ -1,8 +1,8 @@
-"""One round of a race: warm the TLBs, open a window, meet in it, look.
+"""One round of a race: warm the TLBs, open a window, meet in it, check.
 
 Every race of docs/linux-tlb.md part E is one such round: some CPUs access a page, an operation on it pauses, a second
-operation comes to the same page or takes the same locks and generations, and somebody accesses the page.
-Each CPU has one part: who opens the window, who comes into it, who has the old translation.
+operation comes to the same page or takes the same locks and generations, and some CPU accesses the page. Each CPU has
+one part: it opens the window, it comes into the window, or it has the old translation.
 """
 
 from collections.abc import Sequence
@@ -52,31 +52,38 @@ _READ_WRITE: Final = 3
 _HUGE_READ_WRITE: Final = MAP_HUGE << MAP_SHIFT | _READ_WRITE
 _NOWHERE, _ANYWHERE, _TOGETHER = range(3)
 FAULTS_BEHIND: Final = {NUMA_SCAN: 0.5}
-"""How often what is in flight in a round of such an operation is not the operation but a fault after it."""
+"""For these operations, how often a fault after the operation is in flight in a round, instead of the
+operation itself.
+"""
 ALL_PAGES: Final = PAGES - 1 << 3
 MEET_AT_DESTINATION: Final = 0.7
-"""How often what meets an mremap comes to the new place of the page; else it names the page of the file that moves."""
+"""How often the operation that meets an mremap comes to the new place of the page; otherwise it names the page of the
+file that moves.
+"""
 THIRD_FAULTS: Final = 0.3
 THIRD: Final = 0.15
-"""How often two operations pause at one point on one page, each on its CPU, and a third one comes through: what a page
-looks like between two gathers that overlap, neither of them flushed (b3a81d0841a9, 16af97dc5a89)."""
+"""How often two operations on two CPUs pause at the same point on one page, and a third one passes: this shows a page
+between two overlapping gathers, neither of which has flushed (b3a81d0841a9, 16af97dc5a89).
+"""
 HOLDING_CPUS: Final = 4
-"""From how many CPUs on one of them may hold the page through the whole round, and has no other part: a store after a
-write-protection copies such a page."""
+"""With at least this many CPUs, one of them may hold the page through the whole round and have no other part: a store
+after a write-protection copies such a page.
+"""
 HOLDING_STEPS: Final = 3
 HELD: Final = 0.5
 SPLIT: Final = 0.5
 """How often the huge page is split before a round with a collapse."""
 ONE_PAGE: Final = 0.7
 ONE_PAGE_OF_A_TABLE: Final = 0.35
-"""How often a range is one page; the second where a race is about a huge page, or about a table that goes."""
+"""How often a range is one page; the second value is for races about a huge page, or about a table that is removed."""
 GOES_LAZY: Final = 0.5
-"""How often one of the CPUs that have the translation becomes lazy with it: nobody invalidates it there."""
+"""How often one of the CPUs that have the translation becomes lazy with it: no flush invalidates it there."""
 OBSERVED: Final = 0.6
-"""How often who has the translation, and who looks, is the one CPU that has no other part.
-Of five CPUs two draws are the same once in five times."""
+"""How often the CPU that has the translation, and that checks, is the one with no other part. Among five CPUs two draws
+are equal once in five times.
+"""
 LOOK_INSIDE: Final = 0.7
-"""How often somebody looks before the first operation goes on: a fault there may undo what the race needs."""
+"""How often a CPU checks before the first operation goes on: a fault there may undo what the race needs."""
 _CALLS: Final = [BY_NUMBER[kind] for kind in OPERATIONS]
 _WITHOUT_LOCK: Final = [each.number for each in _CALLS if each.lock is Lock.NONE]
 _SHARING: Final = [
@@ -93,20 +100,24 @@ _MEETS: Final = {
     Lock.ALONE: _WITHOUT_LOCK,
 }
 MEETS: Final = {each.number: _MEETS[each.lock] for each in _CALLS}
-"""By an operation in flight, what can overlap with it. Whoever holds mmap_lock for writing meets only those that come
-without it, by the rmap, from the scheduler or without any lock, and so does who is alone; drawn blindly, the second
-operation of such a round mostly waits. Who holds the lock of a VMA meets them all, before its flush."""
+"""For each operation in flight, the operations that can overlap with it. An operation that holds mmap_lock for writing
+meets only those that do not take it: they come by the rmap, from the scheduler or without any lock. An operation that
+must be alone meets the same ones. If the second operation were drawn blindly, it would mostly wait. An operation that
+holds the lock of a VMA meets them all, before its flush.
+"""
 ELSEWHERE: Final = 0.25
 ELSEWHERE_TOGETHER: Final = 0.6
-"""How often the second operation goes to another page, because two operations share the generations and locks of a
-space; more often where both pause at the same point: with two flushes on their way the pages must differ, if the one is
-to be taken for the other (partial-by-local: a median of 36,000 executions of the random engine, before)."""
+"""How often the second operation goes to another page, because two operations share the generations and locks of an
+address space. It is more often where both pause at the same point: if two flushes are under way, one is mistaken for
+the other only when the pages differ (partial-by-local: a median of 36,000 executions of the random engine without
+this).
+"""
 
 
 class Round:
-    """Appends the records of a round among operations of the given kinds, at least one of them, to a body.
+    """Appends to a body the records of a round, among operations of the given kinds, of which there is at least one.
 
-    Who opens, who comes and who held the translation before are drawn once, and so is the place.
+    The CPU that opens, the CPU that comes, the CPU that held the translation before, and the place are each drawn once.
     """
 
     def __init__(
@@ -126,22 +137,22 @@ class Round:
         self.observer = cpus[-1]
         self.wide = header.layout == HUGE or {MUNMAP, LAZY} <= set(operations)
         self.page = draws.randrange(0, header.pages)
-        # Where the second operation pauses; the last for two flushes on their way at once, or two copies, because to
-        # draw a point twice is rare.
+        # Where the second operation pauses. The last choice is for two flushes, or two copies, under way at once,
+        # because drawing a point twice is rare.
         self.second = draws.choice((_NOWHERE, _NOWHERE, _TOGETHER, _ANYWHERE))
         apart = ELSEWHERE_TOGETHER if self.second == _TOGETHER else ELSEWHERE
         self.meeting = draws.randrange(0, header.pages) if draws.random() < apart else self.page
         self.partners: list[int] = []
 
     def append(self) -> None:
-        """Append all of the round."""
+        """Append the whole round."""
         self._warm()
         self._hold()
         kind, cut = self._open()
         met = self._meet(kind, cut)
         self._look(met)
         if self.draws.random() < 0.5:
-            # What the round has taken away would leave the next one nothing to race for.
+            # Otherwise the next round would find nothing to race for, because this round has taken it away.
             repair = MMAP if self.draws.random() < 0.5 else MPROTECT
             self._put(repair, self._any_cpu(), self.page, _READ_WRITE)
 
@@ -161,7 +172,7 @@ class Round:
         if zeros:
             self._map_zeros()
         for _ in range(draws.randrange(1, 4)):
-            # A CPU that holds one page alone misses the half of a batch that a lost range drops.
+            # A CPU that holds only one page misses the half of a batch that a lost range drops.
             warm, cpu = draws.choice(_LOOK_AT_ZEROS if zeros else _WARM), self._witness()
             for at in sorted({self.page, self.meeting}):
                 self._put(warm, cpu, at, self._side(warm))
@@ -171,37 +182,39 @@ class Round:
                 prepare()
 
     def _map_zeros(self) -> None:
-        """Stores replace the huge zero page, and protection changes of a part split it: map it anew, whole."""
+        """Map the huge zero page again, as a whole: stores replace it, and protection changes of a part split it."""
         self._put(MMAP, self._any_cpu(), _block(self.page), _HUGE_READ_WRITE)
 
     def _split(self) -> None:
-        """A collapse wants a page table, and the first touch of the region has made a huge page."""
+        """Split the huge page: a collapse needs a page table, and the first touch of the region has made a
+        huge page.
+        """
         if self.draws.random() < SPLIT:
             self._put(DONTNEED, self._any_cpu(), (self.page ^ 1) % self.header.pages)
 
     def _make_alike(self) -> None:
-        """The contents of stores differ, so two pages are alike only when one was copied to the other."""
+        """Copy one page to the other: the contents of stores differ, so two pages are alike only after a copy."""
         cpu = self._any_cpu()
         source = (self.page + self.draws.randrange(1, self.header.pages)) % self.header.pages
         self._put(WRITE, cpu, source)
         self._put(COPY, cpu, source, self.page)
 
     def _go_lazy(self) -> None:
-        """Nobody invalidates what a lazy CPU has cached."""
+        """Make a CPU lazy: no flush invalidates what a lazy CPU has cached."""
         if self.draws.random() < GOES_LAZY:
             self._put(LAZY, self.observer)
 
     def _hold(self) -> None:
-        """Let a CPU that has no other part have a reference of the page through all of the round."""
+        """Let a CPU without any other part hold a reference of the page through the whole round."""
         if self.holder:
             self._put(*self.holder, self.page, 0, self.draws.randrange(1, HOLDING_STEPS + 1))
 
     def _open(self) -> tuple[Sequence[int], int]:
-        """Leave something in flight on the first CPU; return the kinds of what may meet it, and its pause."""
+        """Leave something in flight on the first CPU; return the kinds that may meet it, and its pause."""
         draws = self.draws
         kind = draws.choice(self.operations)
         if kind == POKE and draws.random() < 0.5:
-            # A kernel thread patches text as well, and has somebody's page tables loaded.
+            # A kernel thread patches text as well, and has the page tables of a process loaded.
             self._put(LAZY, self.first)
         if kind in FAULTS_BEHIND and draws.random() < FAULTS_BEHIND[kind]:
             return self._open_fault(kind)
@@ -212,9 +225,9 @@ class Round:
         return [other for other in self.operations if other in MEETS[kind]] or MEETS[kind], cut
 
     def _open_fault(self, kind: int) -> tuple[Sequence[int], int]:
-        """Let the operation pass, and leave a fault behind it in flight, sometimes when somebody has had his own.
+        """Let the operation finish, and leave a fault after it in flight, sometimes after another CPU has had a fault.
 
-        What comes then is often the same operation again, which finds the page as the fault has found it.
+        The operation that comes then is often the same one again, which finds the page as the fault found it.
         """
         draws = self.draws
         self._put(kind, self._any_cpu(), self._span(self.page), self._argument(kind))
@@ -234,7 +247,7 @@ class Round:
             second, third = self.others[:2]
             self._come(draws.choice(partners), second, cut)
             if KSM in partners:
-                # A merge asks whether an entry looks clean and read-only, as two calls leave it before they flush.
+                # A merge checks whether an entry looks clean and read-only, as two calls leave it before they flush.
                 self._come(KSM, third, 0)
             elif draws.random() < THIRD_FAULTS:
                 self._put(draws.choice(_FAULTS), third, self.page, 0, draws.choice(FAULT_CUTS))
@@ -265,13 +278,15 @@ class Round:
                     self._put(RUN, cpu)
 
     def _side(self, kind: int) -> int:
-        """Return for which TLB a fill is, if there are two; no access has an argument."""
+        """Return the TLB for which a fill is, if there are two; an access has no argument."""
         if kind != FILL or not self.header.machine & kinds.SPLIT_TLB:
             return 0
         return self.draws.randrange(0, 2)
 
     def _argument(self, kind: int) -> int:
-        """Return the byte of an argument; an address space is mostly the first one, the only one without a fork."""
+        """Return the byte of an argument; an address space is mostly the first one, which alone exists
+        without a fork.
+        """
         arg = self.draws.randrange(0, 256)
         forks = FORK in self.operations or EXIT in self.operations
         if forks or KINDS[kind].argument is not SPACE or self.draws.random() < 0.5:
@@ -279,7 +294,7 @@ class Round:
         return arg - arg % MAX_SPACES
 
     def _span(self, page: int) -> int:
-        """Return the byte of a range: mostly the page alone, sometimes its huge page, or all pages."""
+        """Return the byte of a range: mostly only the page, sometimes its huge page, or all pages."""
         width = self.draws.random()
         if width < (ONE_PAGE_OF_A_TABLE if self.wide else ONE_PAGE):
             return page
@@ -287,5 +302,5 @@ class Round:
 
 
 def _block(page: int) -> int:
-    """Return the byte of the range of the huge page that the page lies in."""
+    """Return the byte of the range of the huge page that contains the page."""
     return page & ~(FANOUT - 1) | FANOUT - 1 << 3

@@ -1,7 +1,8 @@
-"""Scenarios in the shape that the races of the field have: what they need in front, then one round after the other.
+"""Scenarios in the shape of real races: first what the races need, then one round after the other.
 
-Among operations drawn one by one such a round is rare: in five scenarios of 32 records one record left a translation
-stale on another CPU, and the races that need two operations in one window came up less than once in 100,000.
+Among operations that are drawn one by one such a round is rare: in five scenarios of 32 records, one record left a
+translation stale on another CPU, and the races that need two operations in one window occurred less than once in
+100,000.
 """
 
 from collections.abc import Sequence
@@ -30,20 +31,21 @@ from shootdown.scenario.kinds import (
 from shootdown.scenario.record import Header, Scenario
 
 HUGE_HINTS: Final = 0.5
-"""How often NUMA hints are for huge pages, whose hint faults are others than those of small pages."""
+"""How often NUMA hints are for huge pages, whose hint faults differ from those of small pages."""
 
 
 def race_scenario(
     draws: Draws, header: Header, operations: Sequence[int], records: int
 ) -> Scenario:
-    """Return a canonical scenario of that many records: rounds whose operations are of the given kinds.
+    """Return a canonical scenario with that many records: rounds whose operations are of the given kinds.
 
-    What one of these kinds cannot do without comes first, over all pages: drawn as an operation of a round it would
-    have to come on the right page, rounds before the race that needs it.
+    The operations that one of these kinds needs come first, over all pages: if they were drawn in a round, they would
+    have to hit the right page, rounds before the race that needs them.
     """
     header = _header(draws, header, operations)
     if KSM in operations:
-        # A merge asks whether an entry is clean and read-only: it takes two calls to make it look so for a while.
+        # A merge checks whether an entry is clean and read-only: it takes two calls to make the entry look so for a
+        # while.
         operations = [*operations, FREE, UFFD_WP]
     body = bytearray()
     for kind in sorted({needed for each in operations for needed in needs_of(each)}):
@@ -67,8 +69,8 @@ def needs_of(kind: int) -> list[int]:
 def _header(draws: Draws, header: Header, operations: Sequence[int]) -> Header:
     """Return the header with what these kinds need.
 
-    Some need a layout, and a collapse a region over 2 MiB in it: with the header as drawn, one scenario in two thousand
-    collapsed anything.
+    Some kinds need a layout, and a collapse needs a region over 2 MiB in it: with the header as drawn, only one
+    scenario in two thousand collapsed anything.
     """
     hints_are_huge = NUMA_SCAN in operations and draws.random() < HUGE_HINTS
     if hints_are_huge:
@@ -83,13 +85,13 @@ def _header(draws: Draws, header: Header, operations: Sequence[int]) -> Header:
     if KSM in operations:
         header = header._replace(pages=max(header.pages, 2), cpus=max(header.cpus, 3))
     if MUNMAP in operations and LAZY in operations:
-        # A table goes, and there is another one for what else uses the address space.
+        # One table is removed, and another one serves everything else that uses the address space.
         header = header._replace(pages=max(header.pages, FANOUT + 1))
     return header
 
 
 def _layouts_for(operations: Sequence[int]) -> list[int]:
-    """Return the layouts in which all of the operations find something, or if there is none, the last one of them."""
+    """Return the layouts in which all operations find something; if there is none, those of the last operation."""
     wanted = [each.layouts for each in map(BY_NUMBER.__getitem__, operations) if each.layouts]
     if not wanted:
         return []

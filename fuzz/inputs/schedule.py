@@ -1,9 +1,9 @@
-"""Interleavings: what each CPU does, turned into the one order in which all of it happens.
+"""Interleavings: the actions of each CPU, put into the one order in which all of them happen.
 
-A program is the list of operations of one CPU in order, each to be run to completion; a schedule is
-a list of records. A schedule starts the operations of each program in program order, never starts
-an operation on a CPU that has one in flight (it sends ``run`` records first), and leaves no
-operation in flight at its end. ``programs`` undoes each of them.
+A program is the list of the operations of one CPU in order, each of which runs to completion; a schedule is a list of
+records. A schedule starts the operations of each program in program order, never starts an operation on a CPU that has
+one in flight (it sends `run` records first), and leaves no operation in flight at its end. `programs` undoes each
+of them.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ Program: TypeAlias = tuple[Record, ...]
 
 _PAUSABLE: Final = tuple(kind.pausable for kind in KINDS)
 
-# Where a pause falls: steps and named points alike, with more weight on what opens or closes a
-# window (the change is visible and the flush is not done) than on the way in and out.
+# Where a pause falls: both steps and named points, with more weight on the start and the end of a window (the change is
+# visible and the flush is not done) than on the way in and out.
 _WINDOW: Final = tuple(
     FIRST_POINT + POINTS.index(name)
     for name in ("commit", "unlock", "flush", "ack", "window", "window", "window")
@@ -29,7 +29,7 @@ CUTS: Final = (
     *range(FIRST_POINT, FIRST_POINT + len(POINTS)),
     *_WINDOW * 3,
 )
-"""Run fields that pause, repeated by weight."""
+"""Run fields that pause; repetitions are the weights."""
 FAULT_CUTS: Final = (
     *range(1, MAX_STEPS + 1),
     *(1, 2, 3, 4) * 3,
@@ -38,11 +38,11 @@ FAULT_CUTS: Final = (
         for name in ("lock", "check", "change", "copy", "install", "unlock", "window")
     ),
 )
-"""The same for an access that faults, whose windows are others."""
+"""The same for an access that faults, whose windows are different."""
 
 
 def programs(scenario: Scenario) -> tuple[Program, ...]:
-    """Return the program of each CPU: its operations in order, without pauses and ``run``."""
+    """Return the program of each CPU: its operations in order, without pauses and `run`."""
     lists: list[list[Record]] = [[] for _ in range(scenario.header.cpus)]
     for kind, cpu, _, page, count, arg in scenario.records:
         if kind != RUN:
@@ -51,7 +51,7 @@ def programs(scenario: Scenario) -> tuple[Program, ...]:
 
 
 def lockstep(programs: Sequence[Program]) -> tuple[Record, ...]:
-    """Every operation runs to completion, and the CPUs that have one left take turns."""
+    """Run every operation to completion; the CPUs that have one left take turns."""
     longest = max((len(program) for program in programs), default=0)
     return tuple(
         program[turn] for turn in range(longest) for program in programs if turn < len(program)
@@ -59,16 +59,16 @@ def lockstep(programs: Sequence[Program]) -> tuple[Record, ...]:
 
 
 def random_interleaving(draws: Draws, programs: Sequence[Program]) -> tuple[Record, ...]:
-    """Before each record the next CPU is drawn anew, and about a third of the operations pause.
+    """Draw the next CPU anew before each record, and pause about a third of the operations.
 
-    Every schedule that the cuts can express has a chance, but that of a particular one falls
-    exponentially with its length, which is what `pct` is for.
+    Every schedule that the cuts can express has a chance, but the chance of a particular one falls exponentially with
+    its length; `pct` exists for that reason.
     """
     records: list[Record] = []
     position = [0] * len(programs)
     in_flight = [False] * len(programs)
     live = [cpu for cpu, program in enumerate(programs) if program]
-    # A scaled random() in place of choice(), which costs four times as much.
+    # A scaled random() replaces choice(), which costs four times as much.
     random = draws.random
     while live:
         cpu = live[int(random() * len(live))]
@@ -95,7 +95,7 @@ def random_interleaving(draws: Draws, programs: Sequence[Program]) -> tuple[Reco
 
 
 def pct(draws: Draws, programs: Sequence[Program], depth: int) -> tuple[Record, ...]:
-    """The highest-priority CPU that has work runs, and priorities change at most depth - 1 times.
+    """Let the CPU with the highest priority that has work run; priorities change at most depth - 1 times.
 
     Probabilistic concurrency testing: S. Burckhardt, P. Kothari, M. Musuvathi, S. Nagarakatte, "A
     Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010. CPUs get
@@ -104,11 +104,11 @@ def pct(draws: Draws, programs: Sequence[Program], depth: int) -> tuple[Record, 
 
     Departures. A scenario is written before it runs, so the number of steps of an operation is not
     known: change points are drawn over operations, not steps; the operation at one is cut at a drawn
-    step or named point, and the rest of that CPU has the new priority. An operation that has fewer
-    steps than the cut, or none, ends first; one that blocks on a lock is the executor's to settle.
-    So the probability that the paper proves for a bug of that depth does not carry over as a number.
+    step or named point, and the rest of that CPU has the new priority. An operation that has fewer steps than the cut,
+    or none, ends first; the executor handles an operation that blocks on a lock. So the probability that the paper
+    proves for a bug of that depth does not hold here as a number.
     """
-    # Each change adds one record, the one that goes on with what it cut.
+    # Each change adds one record, which continues the operation that was cut.
     length = sum(len(program) for program in programs) + depth - 1
     points = draws.sample(range(length), k=min(depth - 1, length))
     lowered = {point: priority for priority, point in enumerate(points, 1)}

@@ -1,8 +1,9 @@
 """Groups of operations that share state, because a race is between two that do.
 
-Of thirty kinds two or three drawn at random are a given pair once in a hundred scenarios, and a race needs its pair,
-the right layout and the right pauses together: with kinds drawn freely move-before-mkclean, pmd-unchecked and
-pmd-none-before-copy came up in none of 60,000 scenarios; among those of their theme they do in 8, 11 and 2 of 10,000.
+If two or three of thirty kinds are drawn at random, a given pair occurs once in a hundred scenarios, and a race needs
+its pair, the right layout and the right pauses together. With kinds drawn freely, move-before-mkclean, pmd-unchecked
+and pmd-none-before-copy occurred in none of 60,000 scenarios; among the scenarios of their theme they occur in 8, 11
+and 2 of 10,000.
 """
 
 from typing import Final, NamedTuple
@@ -11,14 +12,14 @@ from shootdown.mm.operations import OPERATIONS
 
 
 class Theme(NamedTuple):
-    """A state, and the kinds of operation that have it in common."""
+    """A state, and the kinds of operation that share it."""
 
     shared: str
     kinds: tuple[int, ...]
     cpus: int
-    """How many CPUs its deepest race has, each with another part in it."""
+    """How many CPUs its deepest race has, each with its own part."""
     weight: int
-    """How often it is drawn; more than once where the race of the catalogue that takes longest is one of its."""
+    """How often it is drawn; more than once if the slowest race of the catalogue belongs to it."""
 
 
 def _theme(shared: str, cpus: int = 1, weight: int = 1) -> Theme:
@@ -52,4 +53,4 @@ for _each in OPERATIONS:
         _message = f"{_each.name} shares {', '.join(sorted(_unknown))}, which is no theme"
         raise ValueError(_message)
 DRAWN: Final = tuple(theme for theme in THEMES for _ in range(theme.weight))
-"""The themes, repeated by weight."""
+"""The themes; repetitions are the weights."""

@@ -1,6 +1,6 @@
 """From an interesting scenario to the simplest one of its kind, by asking a predicate.
 
-Knows nothing of policies, oracles or tests: a scenario and a predicate go in.
+This room knows nothing of policies, oracles or tests: its input is a scenario and a predicate.
 """
 
 from shootdown.minimize.driver import Minimized, NotInteresting, minimize

@@ -19,10 +19,10 @@ from shootdown.scenario import kinds
 
 
 def compact_cpus(reducer: Reducer) -> None:
-    """Tried: CPUs named by first use, without and with those that have no record; then each
-    smaller machine that has all CPUs in use.
+    """Try CPUs named by first use, without and with those that have no record; then try each smaller machine that has
+    all CPUs in use.
 
-    An idle CPU may matter, because it is sent flushes.
+    An idle CPU may matter, because it receives flushes.
     """
     renamed = cpus_by_first_use(reducer.best)
     if reducer.consider(with_cpus(renamed, used_cpus(renamed))):
@@ -34,10 +34,10 @@ def compact_cpus(reducer: Reducer) -> None:
 
 
 def merge_cpus(reducer: Reducer) -> None:
-    """For each two CPUs, has tried to let one do the work of both, until that worked once: with the
-    records as they are, and with any one access of theirs made a speculative fill.
+    """For each two CPUs, until one try works, try to let one do the work of both.
 
-    An access cannot happen while its CPU is in the middle of an operation, but a fill can.
+    Each pair is tried with the records as they are, and with any one of its accesses turned into a speculative fill. An
+    access cannot happen while its CPU is in the middle of an operation, but a fill can.
     """
     used = used_cpus(reducer.best)
     header = reducer.best.header
@@ -56,8 +56,9 @@ def merge_cpus(reducer: Reducer) -> None:
 
 
 def reassign_cpus(reducer: Reducer) -> None:
-    """Each record has tried each other CPU that is in use, and from each record on each two CPUs
-    have tried to exchange their work; names are by first use.
+    """Try each record on each other CPU in use, and, from each record on, try to exchange the work of each two CPUs.
+
+    CPUs are named by first use.
     """
     used = range(used_cpus(reducer.best))
     for at in range(len(reducer.best.records)):

@@ -16,14 +16,14 @@ from shootdown.minimize.rewrite import (
 )
 
 LONG: Final = 12
-"""Up to so many records, single ones are removed as fast as larger pieces."""
+"""With at most this many records, removing single ones is as fast as removing larger pieces."""
 
 
 def find_integer(holds: Callable[[int], bool]) -> int:
-    """Some n >= 0 such that ``holds(n)`` or n is 0, and not ``holds(n + 1)``.
+    """Return some n >= 0 such that `holds(n)` or n is 0, and not `holds(n + 1)`.
 
-    Doubles n until it fails and then bisects: a small answer costs few calls, a large one a
-    logarithm of it.
+    The search doubles n until it fails, and then bisects: a small answer costs few calls, a large one costs its
+    logarithm.
     """
     low, high = 0, 1
     while holds(high):
@@ -38,8 +38,9 @@ def find_integer(holds: Callable[[int], bool]) -> int:
 
 
 def cut_tail(reducer: Reducer) -> None:
-    """Of a long scenario, has tried to remove the end, in a logarithm of its length. If all prefixes
-    from some length above 0 on are interesting and no shorter ones, it has that length then.
+    """Try to remove the end of a long scenario, in a number of runs that is the logarithm of its length.
+
+    If exactly the prefixes from some length above 0 on are interesting, the result has that length.
     """
     start = reducer.best
     low, high = 0, len(start.records)
@@ -54,10 +55,9 @@ def cut_tail(reducer: Reducer) -> None:
 
 
 def keep_one_page(reducer: Reducer) -> None:
-    """Of a long scenario, for pages in turn, the one named last first, has tried to remove all
-    records that name only others, until that worked once.
+    """In a long scenario, for each page until one try works, try to remove all records that name only other pages.
 
-    Most bugs are about one page, and the record that shows them is about it.
+    The page that is named last comes first. Most bugs are about one page, and so is the record that shows them.
     """
     records = reducer.best.records
     if len(records) <= LONG:
@@ -73,9 +73,7 @@ def keep_one_page(reducer: Reducer) -> None:
 
 
 def drop_groups(reducer: Reducer) -> None:
-    """While the scenario is long, for each CPU and then for each kind, has tried to remove all its
-    records at once.
-    """
+    """While the scenario is long, for each CPU and then for each kind, try to remove all its records at once."""
     for field in (CPU, KIND):
         for value in sorted({record[field] for record in reducer.best.records}):
             records = reducer.best.records
@@ -85,10 +83,10 @@ def drop_groups(reducer: Reducer) -> None:
 
 
 def drop_records(reducer: Reducer) -> None:
-    """For each record, last first, has tried to remove it.
+    """For each record, the last first, try to remove it.
 
-    Neighbours that can go together go in a logarithm of their number of steps, which is ddmin's
-    saving without its restarts.
+    Neighbours that can be removed together take the logarithm of their number of steps, which is ddmin's saving without
+    its restarts.
     """
     end = len(reducer.best.records)
     while end > 0:
@@ -105,6 +103,6 @@ def _removes_before(reducer: Reducer, end: int) -> Callable[[int], bool]:
 
 
 def drop_calls(reducer: Reducer) -> None:
-    """For each call, later ones first, has tried to remove it."""
+    """For each call, later ones first, try to remove it."""
     for at in reversed(calls(reducer.best)):
         reducer.consider(without(reducer.best, {at}))

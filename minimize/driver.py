@@ -1,23 +1,21 @@
 """`minimize`, and the order of its passes.
 
 How it works. A pass offers candidates, and the reducer takes one if it is simpler (`simplicity_key`)
-and still interesting. Passes run until none of them changes anything any more. So the same
-minimization started from its own result ends there at once, and inputs that share a bug meet in one
-form as far as the passes connect their ways down.
+and still interesting. Passes run until none of them changes anything. So a minimization that starts from its own result
+ends there at once, and inputs that share a bug reach one form, as far as the passes connect their paths.
 
 What keeps the number of runs low. Removing records comes first, because every other pass tries some
-candidates for each record. Passes that usually succeed (REMOVE, LOWER) come before those that usually
-only confirm (ESCAPE), because each success makes the refusals before it worthless: they were about
-another scenario. LOWER runs to its end before REMOVE is asked again: what is one-minimal seldom gets
-shorter by becoming simpler. Exchanges of a record that were refused are asked again only when all
-else is done (`_thorough`). No pass repeats itself, the loop does that; no candidate is run twice.
+candidates for each record. Passes that usually succeed (REMOVE, LOWER) come before those that usually only confirm
+(ESCAPE), because each success makes the earlier refusals worthless: they were about another scenario. LOWER runs to its
+end before REMOVE runs again: a one-minimal scenario seldom gets shorter by becoming simpler. Refused exchanges of a
+record are tried again only when everything else is done (`_thorough`). No pass repeats itself, because the loop does
+that; no candidate runs twice.
 
-What makes the result canonical. Removing records leaves about as many forms as there are inputs;
-lowering and renaming brings those together that differ in one place; the rest are minima that
-differ in several places at once, or in the number of records. The escapes are for these. Nearly all
-of their candidates are refused, and they take a third of all runs. So a pass has to earn its place,
-and to be a rewrite of any operation rather than the way out of one minimum: `python -m bench.minima`
-tells both, by two halves of the seeded faults and by mutants of the models.
+What makes the result canonical. Removing records leaves about as many forms as there are inputs. Lowering and renaming
+unite the forms that differ in one place. The rest are minima that differ in several places at once, or in the number of
+records: the escapes are for these. Nearly all candidates of the escapes are refused, and they take a third of all runs.
+So an escape has to earn its place, and has to be a rewrite of any operation, not the way out of one minimum. `python -m
+bench.minima` measures both, with two halves of the seeded faults and with mutants of the models.
 """
 
 from collections.abc import Iterable
@@ -71,9 +69,9 @@ REMOVE: Final[tuple[Pass, ...]] = (
     resume_by_waiting,
     join_calls,
 )
-"""What leaves less: records, pauses, pages, CPUs; from the largest steps to the smallest. The last four apply to few
-scenarios, and ask a few times there; among the ESCAPE passes they came so late that what they shorten had been
-lowered first for nothing, which took 100 of 350 runs where two flushes overlap.
+"""Passes that leave less: fewer records, pauses, pages, CPUs; from the largest steps to the smallest. The last four
+apply to few scenarios, and take a few runs there. Among the ESCAPE passes they came so late that the records they
+remove had been lowered first for nothing, which took 100 of 350 runs where two flushes overlap.
 """
 
 LOWER: Final[tuple[Pass, ...]] = (
@@ -93,7 +91,7 @@ LOWER: Final[tuple[Pass, ...]] = (
     merge_pages,
     reorder_pages,
 )
-"""What leaves as much, and makes it simpler."""
+"""Passes that leave as much, but make it simpler."""
 
 ESCAPE: Final[tuple[Pass, ...]] = (
     escape_by_place,
@@ -101,11 +99,11 @@ ESCAPE: Final[tuple[Pass, ...]] = (
     escape_by_pause,
     escape_by_layout,
 )
-"""What is tried when nothing of that helps any more."""
+"""Passes that are tried when none of the others helps."""
 
 
 class Minimized(NamedTuple):
-    """What became of a scenario."""
+    """The result of a minimization."""
 
     scenario: Scenario
     """The simplest interesting scenario that was found; canonical."""
@@ -120,13 +118,12 @@ class NotInteresting(Exception):
 
 
 def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 400) -> Minimized:
-    """The result is interesting and no less simple than ``scenario``, and a complete result
-    minimizes to itself. The predicate is called at most ``budget`` times, and with canonical
-    scenarios only; it must be a pure function.
+    """Return an interesting scenario that is at least as simple as `scenario`; a complete result minimizes to itself.
 
-    Nothing but the predicate keeps a minimization at one bug: it has to pin what tells bugs apart,
-    such as the violated rule and the reason. Raises NotInteresting when it rejects ``scenario``,
-    and ValueError when the budget is below 1.
+    `interesting`: the predicate, a pure function. It is called at most `budget` times, and with canonical scenarios
+    only. Nothing else keeps a minimization at one bug: the predicate has to fix what tells bugs apart, such as the
+    violated rule and the reason.
+    Errors: NotInteresting when the predicate rejects `scenario`; ValueError when the budget is below 1.
     """
     if budget < 1:
         raise ValueError(f"budget is {budget}, but the scenario itself takes 1 run")
@@ -140,7 +137,8 @@ def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 400)
         while (
             _changes(reducer, LOWER)
             or _changes(reducer, REMOVE)
-            # Cheap, and they find shorter scenarios: before the thorough pass, which asks most.
+            # These are cheap and find shorter scenarios, so they come before the thorough pass, which takes the most
+            # runs.
             or _changes(reducer, (escape_by_cpu,))
             or _changes(reducer, (merge_pauses_anywhere,))
             or _thorough(reducer)
@@ -154,8 +152,8 @@ def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 400)
 
 
 def _thorough(reducer: Reducer) -> bool:
-    """Run REMOVE and LOWER once, and ask again what was refused in other scenarios, until something
-    is taken; True iff something was.
+    """Run REMOVE and LOWER once more, and retry exchanges that were refused in other scenarios, until something is
+    taken; return whether something was.
     """
     reducer.thorough = True
     try:
@@ -165,7 +163,7 @@ def _thorough(reducer: Reducer) -> bool:
 
 
 def _changes(reducer: Reducer, passes: Iterable[Pass]) -> bool:
-    """Run every pass once; True iff that changed the best scenario."""
+    """Run every pass once; return whether the best scenario changed."""
     before = reducer.best
     for simplify in passes:
         simplify(reducer)

@@ -1,12 +1,11 @@
 """Ways out of a minimum that no single step leaves: sideways or up, and down on the other side.
 
-A variant of the best scenario need not be simpler, and often is not. If it is interesting, it is
-reduced by itself; only if that ends simpler than the best scenario does it replace it. Each pass
-that is named an escape guarantees that this has been done with each of the variants that it names,
-until one worked.
+A variant of the best scenario need not be simpler, and often is not. If it is interesting, it is reduced by itself; it
+replaces the best scenario only if the result is simpler. Each escape pass guarantees that this was done with each
+variant that it names, until one worked.
 
-An escape is one kind of rewrite, of any operation. Which operations stand for which follows from
-what is declared with each of them: rank, argument, pages, layouts, `simpler_as`.
+An escape is one kind of rewrite, of any operation. The declaration of each operation says which operations it can stand
+for: rank, argument, pages, layouts, `simpler_as`.
 """
 
 from collections.abc import Iterable
@@ -16,9 +15,7 @@ from shootdown.scenario import Scenario
 
 
 def leave_by(reducer: Reducer, variants: Iterable[Scenario], passes: Iterable[Pass]) -> None:
-    """Each interesting variant has been reduced by these passes, until one became simpler than the
-    best scenario.
-    """
+    """Reduce each interesting variant by these passes, until one becomes simpler than the best scenario."""
     for variant in variants:
         branch = reducer.branch(variant)
         if branch is not None:

@@ -33,8 +33,11 @@ _MUNMAP, _DONTNEED = STRONG_CALLS
 
 
 def escape_by_kind(reducer: Reducer) -> None:
-    """Variants: all accesses reads, or all writes; each call one of the simplest, with the accesses as they are and
-    those that it forbids or grants; all calls of one kind one of these, and the first of them alone.
+    """Try as variants: all accesses reads, or all writes; each call replaced by one of the simplest ones; all calls of
+    one kind replaced by one of these.
+
+    A replaced call is tried with the accesses as they are, and with those that it forbids or grants. For the calls of
+    one kind, the first of them alone is tried as well.
     """
     leave_by(reducer, _other_kinds(reducer.best), (drop_records, compact_pages))
 
@@ -50,20 +53,22 @@ def _other_kinds(best: Scenario) -> Iterator[Scenario]:
         yield as_calls(writes, [at], PROTECTING, read)
         yield from (as_calls(reads, [at], kind) for kind in STRONG_CALLS)
         yield from _granting(best, at)
-    # What dropped pages do not fill, so that what several calls gather is flushed at the end.
+    # A batch that the dropped pages do not fill, so that the flush of what several calls gather comes at the end.
     filled = Scenario(best.header._replace(batch=kinds.MAX_BATCH), writes.records)
     counts = Counter(best.records[at][KIND] for at in calls(best))
     for same in sorted(kind for kind, count in counts.items() if count > 1):
         of_kind = [at for at in calls(best) if best.records[at][KIND] == same]
         for kind in STRONG_CALLS:
             alike = as_calls(reads, of_kind, kind)
-            # What several calls do to all pages, one that has not to leave them alike may do to some.
+            # If several calls act on all pages, one call that need not leave them alike may act on some of them.
             yield from (as_calls(filled, of_kind, kind), alike, without(alike, of_kind[1:]))
 
 
 def _beside(best: Scenario, at: int) -> Iterator[Scenario]:
-    """The call drops its first page alone, and what comes after it on that page and on the page beside it has changed
-    its page: a call on one page splits a huge one, and the page that it leaves alone is the one to go on with.
+    """Yield the scenario in which the call drops only its first page, and later records exchange that page and its
+    neighbour.
+
+    A call on one page splits a huge page, and the page that it leaves alone is the one to go on with.
     """
     header, records = best
     call = revised(as_call(records[at], header, _DONTNEED, 0), count=1)
@@ -80,8 +85,10 @@ def _beside(best: Scenario, at: int) -> Iterator[Scenario]:
 
 
 def _granting(best: Scenario, at: int) -> Iterator[Scenario]:
-    """The call adds execution, all accesses before it are reads, and all after it fetches; and these three records in
-    the plainest world. A right that is granted and not seen has many causes, and this is its simplest story.
+    """Yield the scenario in which the call adds execution, with reads before it and fetches after it; and such a
+    scenario of three records in the plainest world.
+
+    A right that is granted but not seen has many causes, and this is its simplest story.
     """
     granting = as_calls(with_accesses(best, kinds.EXEC), [at], PROTECTING, _READ_EXEC).records
     yield with_records(best, (*with_accesses(best, kinds.READ).records[:at], *granting[at:]))
@@ -94,10 +101,11 @@ def _granting(best: Scenario, at: int) -> Iterator[Scenario]:
 
 
 def escape_by_substitute(reducer: Reducer) -> None:
-    """Variants: all calls of each kind, or of each kind and address space, and each of them alone, made each operation
-    that is declared to stand for it, as they are and with a load at the end, by the last CPU.
+    """Try as variants: all calls of each kind, or of each kind and address space, and each of them alone, replaced by
+    each operation that is declared to stand for it.
 
-    What another operation leaves behind may be seen by an access only.
+    Each is tried as it is, and with a load at the end by the last CPU: only an access may see what the other operation
+    leaves behind.
     """
     leave_by(reducer, _substituted(reducer.best), (drop_records, compact_pages))
 
@@ -111,7 +119,9 @@ def _substituted(best: Scenario) -> Iterator[Scenario]:
 
 
 def _groups(best: Scenario) -> list[list[int]]:
-    """The positions of the calls of each kind, and of each address space if they name one; and each of these alone."""
+    """Return the positions of the calls of each kind, and of each address space if they name one; and each of these
+    alone.
+    """
     groups: dict[tuple[int, int], list[int]] = {}
     for at in calls(best):
         kind, *_, arg = best.records[at]
@@ -122,7 +132,9 @@ def _groups(best: Scenario) -> list[list[int]]:
 
 
 def _in_place_of(scenario: Scenario, positions: Iterable[int]) -> Iterator[Scenario]:
-    """The scenario with each operation that stands for those at some positions, which are of one kind."""
+    """Yield the scenario with each operation that can stand for the records at some positions, which are of
+    one kind.
+    """
     (kind,) = {scenario.records[at][KIND] for at in positions}
     for name in BY_NUMBER[kind].simpler_as:
         changed = scenario
@@ -132,10 +144,11 @@ def _in_place_of(scenario: Scenario, positions: Iterable[int]) -> Iterator[Scena
 
 
 def escape_by_dropping(reducer: Reducer) -> None:
-    """Variant, if two calls pause at least: each of these drops the content of its pages, and all accesses are reads,
-    of which those that let a paused call finish do no more than that.
+    """Try as a variant, if at least two calls pause: each of these drops the content of its pages, and all accesses are
+    reads.
 
-    Calls that meet in flight are simplest where both are the same, which takes accesses that suit both.
+    Accesses that let a paused call finish only do that. Calls that meet in flight are simplest where both are the same,
+    which needs accesses that suit both.
     """
     best = reducer.best
     pausing = [at for at in calls(best) if best.records[at][RUN]]
@@ -145,10 +158,10 @@ def escape_by_dropping(reducer: Reducer) -> None:
 
 
 def _with_resumptions(scenario: Scenario) -> Scenario:
-    """The scenario with each access that comes next after a paused operation of its CPU made a record that only lets
-    that finish, but not the last record.
+    """Return the scenario in which each access that follows a paused operation of its CPU only lets that finish; the
+    last record stays.
 
-    An access to a page that was dropped would map it again, so that nothing stale is left.
+    An access to a dropped page would map the page again, so that nothing stale is left.
     """
     records = list(scenario.records)
     paused: set[int] = set()
@@ -164,14 +177,17 @@ def _with_resumptions(scenario: Scenario) -> Scenario:
 
 
 def escape_by_layout(reducer: Reducer) -> None:
-    """Variants: each other layout, because a layout can stand for the calls that lead to it; a shared one with all
-    accesses reads, because a load maps a page of its own there, and a private one, because it maps none that would have
-    to be freed; for operations that need the layout there is, a private one with all accesses writes and a simple call
-    in the place of each call, and the layout of what is declared to stand for such an operation; and in the layout of
-    the file any call made the store of another CPU, which makes an entry writable there as a right that is granted does
-    elsewhere, and all accesses after it stores.
+    """Try as variants: other layouts, because a layout can stand for the calls that lead to it.
 
-    They are reduced by removing calls only.
+    - Each other layout, with the records as they are.
+    - A shared layout with all accesses reads, because a load maps a page of its own there.
+    - A private layout with all accesses reads, because a load there maps no page that would have to be freed.
+    - For an operation that needs the present layout: a private layout with all accesses writes and a simple call in its
+      place; and the layout of an operation that is declared to stand for it.
+    - In the layout of the file: any call turned into a store by another CPU, and all later accesses into stores. The
+      store makes an entry writable, as a granted right does elsewhere.
+
+    The variants are reduced by removing calls only.
     """
     leave_by(reducer, _other_layouts(reducer.best), (drop_calls, compact_pages))
 
@@ -183,7 +199,7 @@ def _other_layouts(best: Scenario) -> Iterator[Scenario]:
     others = [
         Scenario(header._replace(layout=layout), records)
         for layout in range(len(kinds.LAYOUTS))
-        # In a driver's pages all operations but those that need them find no more than in shared memory.
+        # In a driver's pages, operations that do not need such pages find no more than in shared memory.
         if layout != kinds.PFNMAP or kinds.LAYOUTS[layout] in needed
     ]
     yield from others

@@ -1,4 +1,6 @@
-"""Ways out of a minimum whose operations meet elsewhere, in another order, or on other CPUs than in a simpler one."""
+"""Ways out of a minimum whose operations meet in another place, in another order, or on other CPUs than in a simpler
+one.
+"""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -27,18 +29,19 @@ from shootdown.scenario import Scenario, kinds
 _COMMON: Final = tuple(
     kinds.FIRST_POINT + kinds.POINTS.index(name) for name in ("commit", "flush", "return", "window")
 )
-"""Points that every operation which takes something from an entry comes to."""
+"""Points that every operation reaches that takes something from an entry."""
 _MEETING: Final = _COMMON[1::2]
-"""Of these the two at which another CPU still has what is taken."""
+"""The two of these at which another CPU still has what is taken."""
 
 
 def escape_by_pause(reducer: Reducer) -> None:
-    """Variants: each pause at each point that operations have in common, with the CPUs as they are; and where another
-    CPU still has what is taken, with each two CPUs exchanged from each pause on.
+    """Try as variants: each pause at each point that operations share, with the CPUs as they are, and with each two
+    CPUs exchanged from each pause on.
 
-    Another point is a step of its operation, and moves when a record before it goes: an operation that finds something
-    to unmap has an unlock more. Which CPU does the work may decide which pause is the simplest (merge-pending-unseen: a
-    write-protection by a CPU that has loaded the page is met at its flush only, one by another CPU before).
+    CPUs are exchanged only for the points at which another CPU still has what is taken. Any other pause is a step of
+    its operation, and moves when a record before it is removed: an operation that finds something to unmap has one more
+    unlock. Which CPU does the work may decide which pause is the simplest (merge-pending-unseen: a write-protection by
+    a CPU that has loaded the page is met only at its flush, one by another CPU earlier).
     """
     leave_by(reducer, _other_pauses(reducer.best), (drop_records, compact_pages))
 
@@ -55,8 +58,8 @@ def _other_pauses(best: Scenario) -> Iterator[Scenario]:
 
 
 def escape_by_cpu(reducer: Reducer) -> None:
-    """Variants: each access on each other CPU; each two CPUs exchanged in each stretch of records that starts with a
-    pause.
+    """Try as variants: each access on each other CPU; and each two CPUs exchanged in each stretch of records that
+    starts with a pause.
     """
     leave_by(reducer, _other_cpus(reducer.best), (drop_records,))
 
@@ -73,11 +76,12 @@ def _other_cpus(best: Scenario) -> Iterator[Scenario]:
 
 
 def escape_by_place(reducer: Reducer) -> None:
-    """Variants: each access moved to the front, also without any one call that it passes; each record that pauses run
-    to completion one place earlier, one later, and last, and with its pause before the last record, on a CPU of its
-    own.
+    """Try as variants: each access moved to the front, also without any one call that it passes; and each pausing
+    record at another place.
 
-    What only holds something through all of it can begin at any time, and on any CPU that is free by then.
+    A pausing record is tried one place earlier, one later, and last, where it runs to completion; and with its pause
+    before the last record, on a CPU of its own. A record that only holds something the whole time can begin at any
+    time, and on any CPU that is free by then.
     """
     leave_by(
         reducer,
@@ -93,7 +97,7 @@ def _other_places(best: Scenario) -> Iterator[Scenario]:
         if record[KIND] in ACCESSES:
             first = moved_record(best, at, 0)
             yield cpus_by_first_use(first)
-            # Moved, the record at a position before this one comes one later.
+            # After the move, the record at a position before this one comes one later.
             passed = [call + 1 for call in calls(best) if call < at]
             yield from (cpus_by_first_use(without(first, {call})) for call in passed)
         if not record[RUN]:

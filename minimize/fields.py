@@ -1,4 +1,4 @@
-"""Lower fields of records: of one record at a time, and of all that share a value."""
+"""Lower the fields of records: of one record at a time, and of all records that share a value."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ from shootdown.mm.operations import BY_NAME, BY_NUMBER
 from shootdown.mm.pkeys import RIGHTS
 from shootdown.scenario import Record, Scenario, kinds
 
-# What a call is tried as: kind and argument.
+# The kinds and arguments that replace a call in a try.
 _SUBSTITUTES: Final = (
     (kinds.READ, 0),
     (kinds.MPROTECT, kinds.PROTECTIONS.index("none")),
@@ -43,12 +43,12 @@ _SUBSTITUTES: Final = (
 )
 
 _KEYED: Final = {kinds.PKEY_MPROTECT: 1 << kinds.PKEY_SHIFT, kinds.WRPKRU: RIGHTS}
-"""By how much a key raises the argument of a call."""
+"""How much a key adds to the argument of a call."""
 
 
 def lower_shared_pages(reducer: Reducer) -> None:
-    """For each first page that several records share, highest first, has tried each lower one in
-    all of them at once, until one worked.
+    """For each first page that several records share, the highest first, try each lower one in all of them at once,
+    until one works.
     """
     for value in _shared(record[PAGE] for record in reducer.best.records):
         for page in range(value):
@@ -59,10 +59,12 @@ def lower_shared_pages(reducer: Reducer) -> None:
 
 
 def lower_shared_spaces(reducer: Reducer) -> None:
-    """For each address space but the first, highest first, has tried each lower one in its place
-    everywhere, until one worked: as it is, without all forks, which may have been there only to
-    make the space, and without the last fork and on one identifier less, because an identifier
-    changes hands when there are more spaces than identifiers.
+    """For each address space except the first, the highest first, try each lower one in its place everywhere, until one
+    works.
+
+    Each is tried as it is; without all forks, which may have been there only to make the space; and without the last
+    fork and with one identifier less, because an identifier changes its owner when there are more spaces than
+    identifiers.
     """
     for value in range(kinds.MAX_SPACES - 1, 0, -1):
         for space in range(value):
@@ -81,7 +83,7 @@ def lower_shared_spaces(reducer: Reducer) -> None:
 
 
 def rename_keys(reducer: Reducer) -> None:
-    """Has tried the protection keys in the order of their first use."""
+    """Try the protection keys in the order of their first use."""
     keys = dict.fromkeys(filter(None, map(_key, reducer.best.records)))
     names = {key: number for number, key in enumerate(keys, 1)}
     records = [
@@ -94,14 +96,14 @@ def rename_keys(reducer: Reducer) -> None:
 
 
 def _key(record: Record) -> int:
-    """The protection key that a record names, 0 if it does not."""
+    """Return the protection key that a record names, or 0 if it names none."""
     if record[KIND] == kinds.WRPKRU:
         return record[ARG] // RIGHTS + 1
     return record[ARG] >> kinds.PKEY_SHIFT if record[KIND] == kinds.PKEY_MPROTECT else 0
 
 
 def _space(record: Record) -> int | None:
-    """The address space that a record names, if it does."""
+    """Return the address space that a record names, or None."""
     return record[ARG] if kinds.KINDS[record[KIND]].argument is kinds.SPACE else None
 
 
@@ -111,7 +113,7 @@ def _shared(values: Iterable[int]) -> list[int]:
 
 
 def clear_protections(reducer: Reducer) -> None:
-    """For each kind of access, has tried to deny it in all protections at once."""
+    """For each kind of access, try to deny it in all protections at once."""
     for bit in (kinds.PROT_EXEC, kinds.PROT_WRITE, kinds.PROT_READ):
         records = reducer.best.records
         cleared = [revised(r, arg=r[ARG] & ~bit) if has_protection(r) else r for r in records]
@@ -119,8 +121,8 @@ def clear_protections(reducer: Reducer) -> None:
 
 
 def lower_ranges(reducer: Reducer) -> None:
-    """Each record has tried each smaller number of pages, at the start and at the end of its range,
-    until one worked; then each lower first page.
+    """For each record, try each smaller number of pages, at the start and at the end of its range, until one works;
+    then try each lower first page.
     """
     for simpler in (_shorter_ranges, _lower_pages):
         for at, record in enumerate(reducer.best.records):
@@ -142,7 +144,7 @@ def _lower_pages(record: Record) -> Iterator[Record]:
 
 
 def lower_runs(reducer: Reducer) -> None:
-    """Tried: no pause at all; then for each record each simpler pause, until one worked."""
+    """Try no pause at all; then, for each record, try each simpler pause until one works."""
     records = reducer.best.records
     reducer.consider(with_records(reducer.best, [revised(record, run=0) for record in records]))
     _lower_each(reducer, _simpler_runs)
@@ -154,11 +156,11 @@ def _simpler_runs(record: Record) -> Iterator[Record]:
 
 
 def lower_kinds(reducer: Reducer) -> None:
-    """Each access, fill or eviction has tried each simpler kind, and each call a few of them, with
-    its own page and pause, until one worked.
+    """For each access, fill or eviction, try each simpler kind, and for each call a few of them, with its own page and
+    pause, until one works.
 
-    To try every simpler call would cost a third of all runs; no other has ever taken the place of
-    one in the measured faults.
+    Trying every simpler call would cost a third of all runs, and in the measured faults no other call has ever replaced
+    one.
     """
     _lower_each(reducer, _simpler_kinds)
 
@@ -175,7 +177,9 @@ def _simpler_kinds(record: Record) -> Iterator[Record]:
 
 
 def in_its_place(record: Record, other: Operation) -> Record:
-    """The record with another operation: at the destination if it has one, with the argument if both have it."""
+    """Return the record with another operation: at the destination if it has one, with the argument if both
+    have one.
+    """
     argument = kinds.KINDS[record[KIND]].argument
     if argument.of_pages:
         return revised(record, kind=other.number, page=record[ARG], arg=0)
@@ -186,8 +190,8 @@ def in_its_place(record: Record, other: Operation) -> Record:
 
 
 def lower_arguments(reducer: Reducer) -> None:
-    """Each record has tried each simpler argument, until one worked; of a mapping, each simpler
-    type and each simpler protection.
+    """For each record, try each simpler argument, until one works; for a mapping, try each simpler type and each
+    simpler protection.
     """
     _lower_each(reducer, _simpler_arguments)
 
@@ -213,7 +217,7 @@ def _lower_each(reducer: Reducer, simpler: Callable[[Record], Iterable[Record]])
 
 
 def split_accesses(reducer: Reducer) -> None:
-    """For each access to two pages that does not pause, has tried the load and the store that it is made of."""
+    """For each access to two pages that does not pause, try the load and the store of which it consists."""
     best = reducer.best
     for at, record in enumerate(best.records):
         operation = BY_NUMBER.get(record[KIND])

@@ -21,8 +21,8 @@ def _consider_header(reducer: Reducer, header: Header) -> bool:
 
 
 def lower_header(reducer: Reducer) -> None:
-    """Tried: no machine switch, one identifier and one page in a batch, together; then each switch
-    cleared, and each smaller number of identifiers and of pages in a batch.
+    """Try no machine switch, one identifier and one page in a batch, together; then try each switch cleared, and each
+    smaller number of identifiers and of pages in a batch.
     """
     _consider_header(reducer, reducer.best.header._replace(machine=0, asids=1, batch=1))
     for switch in range(len(kinds.SWITCHES)):
@@ -45,11 +45,11 @@ _LAYOUT_OF: Final = {
 
 
 def map_at_the_start(reducer: Reducer) -> None:
-    """No mmap can go in exchange for a layout that has its type of memory mapped everywhere from the start, with the
-    pauses as they are, or all of them in windows, and what pauses there on one CPU more.
+    """Try to remove each mmap in exchange for a layout that maps its type of memory everywhere from the start.
 
-    Where more is mapped an operation has more to do, and a pause may come to lie in another part of it; a window is
-    where it is, if another CPU has something cached.
+    This is tried with the pauses as they are; with all pauses in windows; and then also with the pausing records on one
+    additional CPU. Where more is mapped, an operation has more to do, and a pause may fall into another part of it; a
+    window stays where it is, if another CPU has something cached.
     """
     for at in reversed(range(len(reducer.best.records))):
         kind, *_, arg = reducer.best.records[at]
@@ -66,12 +66,12 @@ def map_at_the_start(reducer: Reducer) -> None:
 
 
 def lower_layout(reducer: Reducer) -> None:
-    """Each simpler layout has been tried, until one worked: with the records as they are, with all
-    accesses writes, with all accesses writes and all ranges single pages, with any one read a
-    write, and with any one mmap the mprotect of its pages, or the munmap of a page.
+    """Try each simpler layout, until one works.
 
-    In a shared mapping a read maps a page of its own, and in a huge one four at once; in a private
-    mapping it takes a write to get such an entry.
+    Each is tried with the records as they are; with all accesses writes; with all accesses writes and all ranges single
+    pages; with any one read turned into a write; and with any one mmap turned into the mprotect of its pages, or into
+    the munmap of a page. In a shared mapping a read maps a page of its own, and in a huge mapping four at once; in a
+    private mapping only a write makes such an entry.
     """
     for layout in range(reducer.best.header.layout):
         lower = Scenario(reducer.best.header._replace(layout=layout), reducer.best.records)
@@ -83,15 +83,16 @@ def lower_layout(reducer: Reducer) -> None:
 
 
 def _one_write(scenario: Scenario) -> Iterator[Scenario]:
-    """Each read made a write."""
+    """Yield the scenario with each one read turned into a write."""
     for at, record in enumerate(scenario.records):
         if record[KIND] == kinds.READ:
             yield replaced(scenario, at, revised(record, kind=kinds.WRITE))
 
 
 def _instead_of_mmap(scenario: Scenario) -> Iterator[Scenario]:
-    """Each mmap made an mprotect, of what is mapped already, or a munmap of any one page: what was mapped then becomes
-    what was not.
+    """Yield the scenario with each mmap turned into an mprotect, or into a munmap of any one page.
+
+    The mprotect is for memory that is mapped already; with the munmap, mapped and unmapped pages exchange their roles.
     """
     for at, record in enumerate(scenario.records):
         if record[KIND] == kinds.MMAP:

@@ -1,7 +1,7 @@
-"""Two calls made one, which does the work of both.
+"""Two calls turned into one that does the work of both.
 
-One by one they would first lose the bug: neither the call without the range of the other nor the range without the
-call is interesting.
+Two single steps would lose the bug in between: neither the one call with only its own range nor the larger range with
+both calls is interesting.
 """
 
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ from shootdown.scenario import Record
 
 
 def join_calls(reducer: Reducer) -> None:
-    """For each two calls, until that worked once, has tried to keep the later or the earlier one alone: if they are of
-    one kind and their ranges touch, on both; and if both have a protection, with each one.
+    """For each two calls, until one try works, try to keep only the later or the earlier one.
 
-    What happens between two calls needs the first one done only where it is the other half of the last one; and a right
-    that is taken away and given back may stand for one that is given.
+    If the two are of one kind and their ranges touch, the call that is kept gets both ranges; if both have a
+    protection, it is tried with each protection. The records between two calls need the first one only if it is the
+    other half of the last one; and a right that is taken away and given back may stand for one that is given.
     """
     best = reducer.best
     for first, second in combinations(calls(best), 2):

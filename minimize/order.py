@@ -1,4 +1,4 @@
-"""How long a scenario is (`length`), and what "simpler" means (`simplicity_key`): each stated once, here."""
+"""The length of a scenario (`length`), and the meaning of "simpler" (`simplicity_key`): each is stated only here."""
 
 from typing import Final, TypeAlias
 
@@ -6,18 +6,19 @@ from shootdown.mm.operations import BY_NUMBER
 from shootdown.scenario import Record, Scenario, kinds
 
 _CHOICE_RANK: Final = 0.5
-"""The schedule and the hardware: after accesses, before calls."""
+"""The choices of the schedule and of the hardware: after accesses, before calls."""
 KINDS_BY_SIMPLICITY: Final = tuple(
     sorted(
         range(len(kinds.KINDS)),
         key=lambda kind: (BY_NUMBER[kind].rank if kind in BY_NUMBER else _CHOICE_RANK, kind),
     )
 )
-"""Every kind: accesses, what else a program does not ask the kernel for, then calls, from those
-that every reader knows to those that the kernel does by itself."""
+"""Every kind: accesses, then everything else that is not a call of the kernel, then calls, from the best known to those
+that the kernel makes by itself.
+"""
 
 # Completion, then the named points in the order in which an operation meets them, then counts of
-# steps: a count names nothing, and means another place when an operation gains a step.
+# steps: a count names nothing, and it means another place when an operation gets one more step.
 RUNS_BY_SIMPLICITY: Final = (
     0,
     *range(kinds.FIRST_POINT, kinds.FIRST_POINT + len(kinds.POINTS)),
@@ -27,11 +28,11 @@ RUNS_BY_SIMPLICITY: Final = (
 PROTECTIONS_BY_SIMPLICITY: Final = tuple(
     kinds.PROTECTIONS.index(name) for name in ("none", "r", "rw", "rx", "rwx", "w", "x", "wx")
 )
-"""Fewer bits first, and those behind that no program asks for."""
+"""Fewer bits first; those that no program asks for come last."""
 
 
 def _ranks(by_simplicity: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the position of each value; values that are no field's come last."""
+    """Return the position of each value; values that no field can have come last."""
     values = range(max(by_simplicity) + 1)
     return tuple(
         by_simplicity.index(value) if value in by_simplicity else len(values) for value in values
@@ -61,23 +62,23 @@ Key: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], 
 
 
 def cost(record: Record) -> int:
-    """What a record adds to the length of a scenario: 1, with 1 more for the second access of a copy, and 1 more if it
+    """Return what a record adds to the length of a scenario: 1, plus 1 for the second access of a copy, plus 1 if it
     pauses.
 
-    A pause is a choice of the schedule like any other, and a reader has to follow it. If it were
-    free, a fetch that pauses over the mprotect would be shorter than a load, the mprotect and the
-    fetch, and every minimum would hide its accesses in pauses.
+    A pause is a choice of the schedule like any other, and a reader has to follow it. If a pause were free, a fetch
+    that pauses over the mprotect would be shorter than a load, the mprotect and the fetch, and every minimum would hide
+    its accesses in pauses.
     """
     return 1 + (record[0] == kinds.COPY) + (record[2] != 0)
 
 
 def length(scenario: Scenario) -> int:
-    """The length of a scenario: its records and its pauses."""
+    """Return the length of a scenario: its records plus its pauses."""
     return sum(map(cost, scenario.records))
 
 
 def simplicity_key(scenario: Scenario) -> Key:
-    """A total order of canonical scenarios: of two, the simpler one has the smaller key.
+    """Return a key that orders canonical scenarios totally: the simpler of two has the smaller key.
 
     Shortlex: the smaller `length`; then fewer calls of the kernel, fewer pauses, and fewer pauses
     after a number of steps; then the smaller header, by CPUs, pages, machine switches, identifiers,

@@ -1,7 +1,7 @@
 """Fewer and lower pages.
 
-No renaming is taken for granted: pages 0 to 3 share a page table and 4 to 7 another, a huge page
-spans four, and a table is freed only when all its pages are gone.
+No renaming of pages is safe without a try: pages 0 to 3 share one page table and 4 to 7 another, a huge page spans
+four, and a table is freed only when all its pages are gone.
 """
 
 from itertools import combinations, groupby
@@ -24,8 +24,8 @@ from shootdown.scenario import Record, Scenario, kinds
 
 
 def compact_pages(reducer: Reducer) -> None:
-    """Tried: only pages at which a range starts or ends, moved together; then each smaller number
-    of pages, with all above merged into the last, until that worked once.
+    """Try only the pages at which a range starts or ends, moved together; then, until one works, try each smaller
+    number of pages, with all higher pages merged into the last.
     """
     pages = reducer.best.header.pages
     ends: set[int] = set()
@@ -42,11 +42,11 @@ def compact_pages(reducer: Reducer) -> None:
 
 
 def drop_pages(reducer: Reducer) -> None:
-    """For each page, higher ones first, has tried to do without it: the records that name only it
-    go, and all pages above are called one lower.
+    """For each page, higher ones first, try to do without it: the records that name only it are removed, and all higher
+    pages move down by one.
 
-    A page that is unmapped first so that a page table may be freed can go only together with that
-    munmap: without the page there is no need for it, and without it the page keeps the table.
+    If a page is unmapped first so that a page table may be freed, the page and that munmap can only be removed
+    together: without the page there is no need for the munmap, and without the munmap the page keeps the table.
     """
     for gone in reversed(range(reducer.best.header.pages)):
         pages = reducer.best.header.pages
@@ -57,7 +57,7 @@ def drop_pages(reducer: Reducer) -> None:
 
 
 def _without_page(record: Record, gone: int) -> Record | None:
-    """The record in a scenario that lacks a page; None when nothing is left of it."""
+    """Return the record for a scenario that lacks a page; None when nothing of the record is left."""
     if not names_pages(record):
         return record
     kind, _, _, page, count, arg = record
@@ -71,7 +71,7 @@ def _without_page(record: Record, gone: int) -> Record | None:
 
 
 def merge_pages(reducer: Reducer) -> None:
-    """For each two neighbouring pages, higher ones first, has tried to make them one."""
+    """For each two neighbouring pages, higher ones first, try to make them one."""
     for low in reversed(range(reducer.best.header.pages - 1)):
         pages = reducer.best.header.pages
         names = [page - (page > low) for page in range(pages)]
@@ -79,8 +79,8 @@ def merge_pages(reducer: Reducer) -> None:
 
 
 def reorder_pages(reducer: Reducer) -> None:
-    """Tried: pages named by first use, and each exchange of two pages; the latter also with
-    neighbouring accesses of a CPU in the order of their new pages.
+    """Try pages named by first use, and each exchange of two pages; the latter also with neighbouring accesses of a CPU
+    in the order of their new pages.
     """
     pages = reducer.best.header.pages
     order: dict[int, None] = {}
@@ -99,7 +99,7 @@ def reorder_pages(reducer: Reducer) -> None:
 
 
 def _accesses_sorted(scenario: Scenario) -> Scenario:
-    """The scenario with each stretch of accesses of one CPU, of which none pauses, by page."""
+    """Return the scenario with each stretch of accesses of one CPU sorted by page; none of these accesses pauses."""
     records: list[Record] = []
     for cpu, stretch in groupby(scenario.records, _cpu_of_access):
         accesses = list(stretch)

@@ -1,4 +1,4 @@
-"""The one place where a candidate is judged: within budget, asked only once, simpler, interesting."""
+"""The one place where a candidate is judged: within the budget, only once, simpler, interesting."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -8,11 +8,11 @@ from shootdown.minimize.rewrite import KIND, is_call, replaced
 from shootdown.scenario import Record, Scenario, decode, encode
 
 Interesting: TypeAlias = Callable[[Scenario], bool]
-"""Whether a scenario still shows what it is reduced for; a pure function."""
+"""Returns whether a scenario still shows what it is reduced for; a pure function."""
 
 
 Exchange: TypeAlias = tuple[int | tuple[int, int] | None, ...]
-"""What tells one exchange of a record for another from others (`_exchange`)."""
+"""The identity of an exchange of one record for another (`_exchange`)."""
 
 
 class OutOfBudget(Exception):
@@ -20,7 +20,7 @@ class OutOfBudget(Exception):
 
 
 class Judge:
-    """Calls the predicate at most ``budget`` times, and at most once for each scenario."""
+    """Calls the predicate at most `budget` times, and at most once for each scenario."""
 
     def __init__(self, interesting: Interesting, budget: int) -> None:
         self.runs = 0
@@ -29,9 +29,9 @@ class Judge:
         self._verdicts: dict[bytes, bool] = {}
 
     def __call__(self, scenario: Scenario) -> bool:
-        """Whether a canonical scenario is interesting.
+        """Return whether a canonical scenario is interesting.
 
-        Raises OutOfBudget when that is not known and no call is left.
+        Errors: OutOfBudget when that is not known and no call is left.
         """
         data = encode(scenario)
         verdict = self._verdicts.get(data)
@@ -44,23 +44,25 @@ class Judge:
 
 
 class Reducer:
-    """Holds the simplest interesting scenario known, ``best``, which only `consider` replaces.
+    """Holds the simplest interesting scenario known, `best`, which only `consider` replaces.
 
-    ``best`` is canonical and interesting at any time, and its key never rises.
+    `best`: canonical and interesting at any time; its key never rises.
     """
 
     def __init__(self, start: Scenario, judge: Judge) -> None:
-        """Start from a canonical scenario that ``judge`` calls interesting."""
+        """Start from a canonical scenario that `judge` calls interesting."""
         self.best = start
         self.thorough = False
-        """Whether refused exchanges are asked again; False once anything is taken."""
+        """Whether refused exchanges are tried again; False once anything is taken."""
         self._refused: set[Exchange] = set()
         self._key = simplicity_key(start)
         self._judge = judge
 
     def consider(self, candidate: Scenario) -> bool:
-        """True iff ``candidate``, made canonical, is simpler than ``best`` and interesting; it is
-        ``best`` afterwards. Costs no run when it is not simpler or was judged before.
+        """Return whether `candidate`, made canonical, is simpler than `best` and interesting; if so, it
+        becomes `best`.
+
+        This costs no run if the candidate is not simpler, or was judged before.
         """
         candidate = canonical(candidate)
         key = simplicity_key(candidate)
@@ -71,11 +73,11 @@ class Reducer:
         return True
 
     def substitute(self, at: int, record: Record) -> bool:
-        """Consider ``best`` with another record at one position. Unless ``thorough``, an exchange of
-        these two records that was refused before, here or in another scenario, is refused unasked.
+        """Consider `best` with another record at one position.
 
-        What a record cannot be replaced by rarely depends on the others, and they change all the
-        time: to ask again after each change took half of all runs where the minimum has 7 records.
+        Unless `thorough` is set, an exchange of these two records that was refused before, here or in another scenario,
+        is refused without a run. Whether a record can be replaced rarely depends on the other records, and they change
+        all the time: trying again after each change took half of all runs where the minimum has 7 records.
         """
         exchange = _exchange(self.best.records[at], record)
         if exchange in self._refused and not self.thorough:
@@ -86,17 +88,20 @@ class Reducer:
         return taken
 
     def branch(self, start: Scenario) -> "Reducer | None":
-        """A reducer of its own for ``start``, made canonical, be it simpler than ``best`` or not;
-        None when ``start`` is not interesting. Budget and memory are shared, ``best`` is not.
+        """Return a reducer of its own for `start`, made canonical, whether simpler than `best` or not; None when
+        `start` is not interesting.
+
+        The two share budget and memory, but not `best`.
         """
         start = canonical(start)
         return Reducer(start, self._judge) if self._judge(start) else None
 
 
 def _exchange(before: Record, after: Record) -> Exchange:
-    """What is exchanged: of a call the kind, and the fields that change, so that other names for CPUs
-    and pages make no difference; of another record all, because it does matter which of two stores
-    becomes a load.
+    """Return what is exchanged.
+
+    For a call, the kind and the fields that change, so that other names for CPUs and pages make no difference. For any
+    other record, everything, because it matters which of two stores becomes a load.
     """
     if not is_call(before):
         return (*before, *after)
@@ -105,11 +110,11 @@ def _exchange(before: Record, after: Record) -> Exchange:
 
 
 def canonical(scenario: Scenario) -> Scenario:
-    """The canonical scenario that the binary form of ``scenario`` decodes to."""
+    """Return the canonical scenario to which the binary form of `scenario` decodes."""
     return decode(encode(scenario))
 
 
 Pass: TypeAlias = Callable[[Reducer], None]
-"""Offers candidates to a reducer. Which ones depends on nothing but ``best`` and the verdicts, so a
-pass that changed nothing while ``thorough`` would change nothing again.
+"""Offers candidates to a reducer. The candidates depend only on `best` and the verdicts, so a pass that changed nothing
+while `thorough` was set would change nothing again.
 """

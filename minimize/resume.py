@@ -1,4 +1,4 @@
-"""What lets a paused operation go on: another CPU that waits for a lock of it."""
+"""What lets a paused operation go on: another CPU that waits for one of its locks."""
 
 from shootdown.minimize.reducer import Reducer
 from shootdown.minimize.rewrite import CPU, RUN, is_call, replaced, revised, without
@@ -6,13 +6,14 @@ from shootdown.scenario import Scenario, kinds
 
 
 def resume_by_waiting(reducer: Reducer) -> None:
-    """For each call that pauses, until that worked once, another CPU has tried to wait for a lock of it, by a load from
-    a page that nobody else names and by the same call again: in the place of each record of another CPU between the
-    call and the next one of its CPU, which lets it finish, without that next one. Each call of another CPU behind it
-    has tried to be such a load.
+    """For each call that pauses, until one try works, let another CPU wait for one of its locks.
 
-    Both change little, because the load is of no other page and the call has just been carried out; and both take a
-    CPU out of lazy mode as an access does. So a return from lazy mode and a resumption are one record.
+    The waiting CPU either loads from a page that no other record names, or makes the same call again. This replaces
+    each record of another CPU between the call and the next record of the call's own CPU; that next record, which lets
+    the call finish, is left out. Each later call of another CPU is also replaced by such a load.
+
+    Both replacements change little, because the load is from no other page and the call has just been carried out; and
+    both take a CPU out of lazy mode, as an access does. So a return from lazy mode and a resumption are one record.
     """
     best = reducer.best
     for at, record in enumerate(best.records):
@@ -32,7 +33,7 @@ def resume_by_waiting(reducer: Reducer) -> None:
 
 
 def _with_new_page(scenario: Scenario, at: int) -> Scenario:
-    """The scenario with a load from a page of its own, behind all others, in the place of a record."""
+    """Return the scenario with a record replaced by a load from a new page above all others."""
     pages = min(scenario.header.pages + 1, kinds.MAX_PAGES)
     load = (kinds.READ, scenario.records[at][CPU], 0, pages - 1, 1, 0)
     return replaced(Scenario(scenario.header._replace(pages=pages), scenario.records), at, load)

@@ -1,7 +1,7 @@
-"""Scenarios out of scenarios: pure functions that the passes build their candidates with.
+"""Scenarios made from scenarios: the pure functions with which the passes build their candidates.
 
-Results need not be canonical (a range may end behind the last page, a field may be one that the new
-kind does not use); the reducer makes them so.
+Results need not be canonical (a range may end after the last page, a field may be one that the new kind does not use);
+the reducer makes them canonical.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,22 +19,22 @@ ARG: Final = 5
 
 ACCESSES: Final = (kinds.READ, kinds.WRITE, kinds.EXEC)
 PROTECTION_MASK: Final = (1 << kinds.MAP_SHIFT) - 1
-"""The bits of an argument that are the protection, if it has one."""
+"""The bits of an argument that hold the protection, if it has one."""
 _NOT_CALLS: Final = (*ACCESSES, kinds.RUN, kinds.FILL, kinds.EVICT)
 
 
 def is_call(record: Record) -> bool:
-    """Whether the record starts an operation of the kernel, other than a page fault."""
+    """Return whether the record starts an operation of the kernel other than a page fault."""
     return record[KIND] not in _NOT_CALLS
 
 
 def names_pages(record: Record) -> bool:
-    """Whether the record names a page or a range."""
+    """Return whether the record names a page or a range."""
     return kinds.KINDS[record[KIND]].pages != "none"
 
 
 def has_protection(record: Record) -> bool:
-    """Whether the low bits of the record's argument are a protection."""
+    """Return whether the low bits of the record's argument are a protection."""
     return kinds.KINDS[record[KIND]].argument.protected
 
 
@@ -48,7 +48,7 @@ def revised(
     count: int | None = None,
     arg: int | None = None,
 ) -> Record:
-    """The record with other values in the fields that are given."""
+    """Return the record with other values in the given fields."""
     return (
         record[KIND] if kind is None else kind,
         record[CPU] if cpu is None else cpu,
@@ -60,43 +60,45 @@ def revised(
 
 
 def with_records(scenario: Scenario, records: Iterable[Record]) -> Scenario:
-    """The same header with other records."""
+    """Return the scenario with the same header and other records."""
     return Scenario(scenario.header, tuple(records))
 
 
 def replaced(scenario: Scenario, at: int, record: Record) -> Scenario:
-    """The scenario with another record at one position."""
+    """Return the scenario with another record at one position."""
     records = scenario.records
     return with_records(scenario, (*records[:at], record, *records[at + 1 :]))
 
 
 def without(scenario: Scenario, positions: Collection[int]) -> Scenario:
-    """The scenario without the records at these positions."""
+    """Return the scenario without the records at these positions."""
     records = enumerate(scenario.records)
     return with_records(scenario, [record for at, record in records if at not in positions])
 
 
 def moved_record(scenario: Scenario, take: int, put: int) -> Scenario:
-    """The scenario with the record at position ``take`` moved to position ``put``."""
+    """Return the scenario with the record at position `take` moved to position `put`."""
     records = list(scenario.records)
     records.insert(put, records.pop(take))
     return with_records(scenario, records)
 
 
 def calls(scenario: Scenario) -> list[int]:
-    """The positions of all calls."""
+    """Return the positions of all calls."""
     return [at for at, record in enumerate(scenario.records) if is_call(record)]
 
 
 def as_call(record: Record, header: Header, kind: int, arg: int) -> Record:
-    """The call as one of another kind; one that named no pages, or stands for a whole table, now names all."""
+    """Return the call as a call of another kind; if it named no pages, or stands for a whole table, it now names all
+    pages.
+    """
     if not names_pages(record) or record[KIND] == kinds.COLLAPSE:
         record = revised(record, page=0, count=header.pages)
     return revised(record, kind=kind, arg=arg)
 
 
 def as_calls(scenario: Scenario, positions: Iterable[int], kind: int, arg: int = 0) -> Scenario:
-    """The scenario with calls of another kind at some positions."""
+    """Return the scenario with calls of another kind at some positions."""
     records = list(scenario.records)
     for at in positions:
         records[at] = as_call(records[at], scenario.header, kind, arg)
@@ -104,7 +106,7 @@ def as_calls(scenario: Scenario, positions: Iterable[int], kind: int, arg: int =
 
 
 def with_accesses(scenario: Scenario, kind: int) -> Scenario:
-    """The scenario with every access made one of this kind."""
+    """Return the scenario with every access turned into this kind."""
     return with_records(
         scenario,
         [revised(r, kind=kind) if r[KIND] in ACCESSES else r for r in scenario.records],
@@ -112,17 +114,17 @@ def with_accesses(scenario: Scenario, kind: int) -> Scenario:
 
 
 def used_cpus(scenario: Scenario) -> int:
-    """One more than the highest CPU that has a record; at least 1."""
+    """Return one more than the highest CPU that has a record; at least 1."""
     return max((record[CPU] for record in scenario.records), default=0) + 1
 
 
 def with_cpus(scenario: Scenario, cpus: int) -> Scenario:
-    """The same records on a machine of another size."""
+    """Return the same records on a machine of another size."""
     return Scenario(scenario.header._replace(cpus=cpus), scenario.records)
 
 
 def rename_cpus(scenario: Scenario, names: Mapping[int, int]) -> Scenario:
-    """The scenario with the CPUs in ``names`` renamed, on a machine of the same size."""
+    """Return the scenario with the CPUs in `names` renamed, on a machine of the same size."""
     return with_records(
         scenario, [revised(r, cpu=names.get(r[CPU], r[CPU])) for r in scenario.records]
     )
@@ -131,7 +133,7 @@ def rename_cpus(scenario: Scenario, names: Mapping[int, int]) -> Scenario:
 def exchange_cpus(
     scenario: Scenario, low: int, high: int, start: int, end: int | None = None
 ) -> Scenario:
-    """The scenario with two CPUs exchanged in a stretch of its records, by default to the last one."""
+    """Return the scenario with two CPUs exchanged in a stretch of its records, by default up to the last one."""
     records = scenario.records
     exchanged = rename_cpus(scenario, {low: high, high: low}).records[start:end]
     return with_records(
@@ -140,14 +142,15 @@ def exchange_cpus(
 
 
 def cpus_by_first_use(scenario: Scenario) -> Scenario:
-    """The scenario with its CPUs named 0, 1, ... in the order of their first records."""
+    """Return the scenario with its CPUs named 0, 1, ... in the order of their first records."""
     order = dict.fromkeys(record[CPU] for record in scenario.records)
     return rename_cpus(scenario, {cpu: name for name, cpu in enumerate(order)})
 
 
 def rename_pages(scenario: Scenario, names: Sequence[int], pages: int) -> Scenario:
-    """The scenario with page p called ``names[p]``, in address spaces of ``pages`` pages; a range
-    becomes the smallest one that has all its renamed pages.
+    """Return the scenario with page p called `names[p]`, in address spaces of `pages` pages.
+
+    A range becomes the smallest one that has all its renamed pages.
     """
     records = []
     for record in scenario.records:

@@ -15,8 +15,8 @@ from shootdown.scenario import Scenario, kinds
 
 
 def merge_pauses(reducer: Reducer) -> None:
-    """Each ``run`` has tried to be part of the record that its CPU had before: at the place of
-    either of the two, up to where the ``run`` pauses.
+    """For each `run`, try to make it part of the previous record of its CPU, at the place of either of the two, up to
+    the pause of the `run`.
     """
     for at in reversed(range(len(reducer.best.records))):
         best = reducer.best
@@ -28,10 +28,11 @@ def merge_pauses(reducer: Reducer) -> None:
 
 
 def merge_pauses_anywhere(reducer: Reducer) -> None:
-    """Each ``run``, and each access before the last record that lets a paused operation finish, has
-    tried to be part of the record that its CPU had before, at the place of that and up to each named
-    point, until one worked: "until unlock" and again "until unlock" may be "until ack", and "until
-    flush" and a load may be "until return".
+    """For each `run`, and each access before the last record that lets a paused operation finish, try to make it part
+    of the previous record of its CPU.
+
+    The place is that of the previous record, and each named point is tried until one works: "until unlock" and again
+    "until unlock" may be "until ack", and "until flush" and a load may be "until return".
     """
     for at in reversed(range(len(reducer.best.records))):
         before = _resumed_by(reducer.best, at)
@@ -44,7 +45,7 @@ def merge_pauses_anywhere(reducer: Reducer) -> None:
 
 
 def _paused_by(scenario: Scenario, at: int) -> int | None:
-    """The position of the record of the same CPU before a ``run``; None for other kinds."""
+    """Return the position of the previous record of the same CPU for a `run`; None for other kinds."""
     kind, cpu, *_ = scenario.records[at]
     if kind != kinds.RUN:
         return None
@@ -52,8 +53,9 @@ def _paused_by(scenario: Scenario, at: int) -> int | None:
 
 
 def _resumed_by(scenario: Scenario, at: int) -> int | None:
-    """The position of the record before a ``run``, as above; also that of the one that pauses before an access of its
-    CPU which has records behind it.
+    """Return the position of the record before a `run`, as `_paused_by` does.
+
+    Also return that of the record that pauses before an access of its CPU, if records follow the access.
     """
     records = scenario.records
     kind, cpu, *_ = records[at]
@@ -64,8 +66,8 @@ def _resumed_by(scenario: Scenario, at: int) -> int | None:
 
 
 def swap_neighbours(reducer: Reducer) -> None:
-    """Each two neighbouring records have tried to change places, with CPUs named by first use: what
-    commutes ends up in one order.
+    """Try to exchange each two neighbouring records, with CPUs named by first use: records that commute end in one
+    order.
     """
     for at in range(len(reducer.best.records) - 1):
         reducer.consider(cpus_by_first_use(moved_record(reducer.best, at + 1, at)))

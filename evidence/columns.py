@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def columns(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return an indented table with aligned columns; without rows, nothing."""
+    """Return an indented table with aligned columns; without rows, return nothing."""
     if not rows:
         return []
     lines = [heading, *rows]

@@ -1,6 +1,6 @@
 """The explanation of a run: what it did step by step and, if it showed something illegal, all the evidence.
 
-A run is explained by doing it again under a tracer, so nothing has to be kept while fuzzing.
+To explain a run, it is repeated under a tracer, so nothing has to be kept while fuzzing.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -28,14 +28,14 @@ from shootdown.scenario.verdict import REASONS, RULES, UNDECIDED_REASONS
 
 _ACCESS_NAMES: Final = {READ: "read", WRITE: "write", EXEC: "fetch"}
 _REVOKED_SHOWN: Final = 4
-"""Versions below the floor that a history still shows: a stale entry is one of them."""
+"""How many versions below the floor a history still shows: a stale entry is one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One value that the page had: its number, incarnation (``f3#1``, ``absent``), rights, and who stored it when.
+    """One value that the page had: its number, incarnation (`f3#1`, `absent`), rights, and who stored it when.
 
-    `allowed`: it is not below the floor, so an access may still see it.
+    `allowed`: the version is not below the floor, so an access may still see it.
     """
 
     index: int
@@ -50,7 +50,8 @@ class Version:
 class Cached:
     """A TLB entry for the page: what it grants, who filled it when, and when it was dropped (0: still there).
 
-    `compared` with the page's newest version it is "stale" (grants what that one does not), "tighter" or "current".
+    `compared`: compared with the newest version of the page, the entry is "stale" (it grants what that one does not),
+    "tighter" or "current".
     """
 
     cpu: int
@@ -75,10 +76,11 @@ class OpenOperation:
 class Explanation:
     """Everything that a person wants to know about one run of one scenario under one policy.
 
-    Times are step numbers from 1; `operations[i]` is record i of the scenario without CPU and pause. A record that was
-    to pause and did not is among `missed_pauses`.
-    `skipped_at` is the line of the rule that has decided about the skipped change, of a rule that can tell.
-    The fields from `page` on are empty unless the run was illegal; the rule "cost" is about no page.
+    Times are step numbers from 1. The fields from `page` on are empty unless the run was illegal; the rule "cost" is
+    about no page.
+    `operations`: `operations[i]` is record i of the scenario without CPU and pause.
+    `missed_pauses`: the records that were to pause and did not.
+    `skipped_at`: the line of the rule that has decided about the skipped change, of a rule that can tell.
     """
 
     policy: str
@@ -101,7 +103,7 @@ class Explanation:
     open_operations: tuple[OpenOperation, ...] = ()
 
     def operation(self, record: int) -> str:
-        """Return the words of the operation at a position of the scenario, "" for none."""
+        """Return the words of the operation at a position of the scenario, or "" for none."""
         return self.operations[record] if record >= 0 else ""
 
     def document(self) -> dict[str, object]:
@@ -117,7 +119,9 @@ class Explanation:
 def explain(
     scenario: Scenario, policy: Policy, machine_type: type[Machine] = Machine
 ) -> Explanation:
-    """Run the scenario and return what it did; same scenario, policy, machine and version: the same explanation."""
+    """Run the scenario and return what it did; the same scenario, policy, machine and version give the same
+    explanation.
+    """
     outcome, trace = trace_run(scenario, policy.make(), machine_type)
     costs = outcome.costs
     meanings = {reason: meaning for reason, (_, meaning) in REASONS.items()} | UNDECIDED_REASONS
@@ -200,7 +204,7 @@ def _history(
 def _cached(
     told: Explanation, outcome: Outcome, violation: Violation, trace: Trace
 ) -> tuple[Cached, ...]:
-    """Return the entries that CPUs hold for the page, and those that were dropped by the last operation."""
+    """Return the entries that CPUs hold for the page, and those that the last operation dropped."""
     slot = violation.slot
     newest = outcome.oracle.versions[slot][-1]
     last = told.steps[-1]
@@ -227,7 +231,7 @@ def _cached(
 
 
 def _began(told: Explanation, last: TracedStep) -> int:
-    """Return the time before the first step of the operation that the run ended in."""
+    """Return the time before the first step of the operation in which the run ended."""
     return (
         min(
             (s.time for s in told.steps if s.record == last.record and s.cpu == last.cpu),

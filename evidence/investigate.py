@@ -1,4 +1,4 @@
-"""From an input that failed to a finding: shown again, minimized, explained."""
+"""From a failing input to a finding: shown again, minimized, explained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,19 @@ from shootdown.scenario import Scenario, decode, encode, render
 from shootdown.store import Evidence, Minimum
 
 RERUNS = 3
-"""Runs, over the one that showed it, in which a finding must show the same again."""
+"""How many further runs of a finding must show the same again."""
 
 Showing: TypeAlias = tuple[str, str, str, int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A failure, minimized and reproduced; `complete` is false when the minimizer ran out of its budget.
+    """A failure, minimized and reproduced.
 
-    `original` is the input, `execution` its number in the campaign, `runs` how many runs the minimizer made.
+    `original`: the input.
+    `execution`: its number in the campaign.
+    `runs`: how many runs the minimizer made.
+    `complete`: false when the minimizer ran out of its budget.
     """
 
     minimum: Minimum
@@ -35,7 +38,7 @@ class Found:
 
 
 class NotReproducible(Exception):
-    """One scenario showed two things: the message says which; `text` is the scenario."""
+    """One scenario showed two different things: the message says which; `text` is the scenario."""
 
     def __init__(self, sentence: str, text: str) -> None:
         super().__init__(sentence)
@@ -43,7 +46,9 @@ class NotReproducible(Exception):
 
 
 class Investigation:
-    """Makes findings of the failures of one policy; `beat` is called between two runs, of which there are hundreds."""
+    """Makes findings from the failures of one policy; `beat` is called between two runs, of which there are
+    hundreds.
+    """
 
     def __init__(
         self,
@@ -56,7 +61,10 @@ class Investigation:
         self.machine_type = machine_type
 
     def investigate(self, data: bytes, outcome: Outcome, execution: int = 0) -> Found:
-        """Return the finding of a failure. Error: NotReproducible."""
+        """Return the finding of a failure.
+
+        Errors: NotReproducible.
+        """
         scenario = decode(data)
         self._reproduce(scenario, showing(outcome), 1)
         wanted = (outcome.rule, outcome.reason)
@@ -111,7 +119,7 @@ class Investigation:
 
 
 def showing(outcome: Outcome) -> Showing:
-    """Return all that must be the same whenever a scenario is run."""
+    """Return everything that must be the same whenever a scenario runs."""
     return (
         outcome.verdict,
         outcome.rule,

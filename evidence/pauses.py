@@ -1,4 +1,6 @@
-"""Pauses that a scenario asks for and a run never makes: without a word about them, a race may not be the one meant."""
+"""Pauses that a scenario asks for and a run never makes: without a note about them, a race may not be the
+intended one.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +13,7 @@ from shootdown.scenario import Record, kinds
 
 @dataclass(frozen=True, slots=True)
 class MissedPause:
-    """The record at a position of the scenario was to run until a point, and did not stop there.
+    """The record at a position of the scenario should have run until a point, and did not stop there.
 
     `why`: the operation "ended" before it, or was "blocked" before it, or the CPU had none in flight ("idle").
     """
@@ -22,7 +24,7 @@ class MissedPause:
 
 
 def missed_pause(w: World, position: int, record: Record, *, moved: bool) -> MissedPause | None:
-    """Return the pause that the record has just missed, None for any other record.
+    """Return the pause that the record has just missed, or None for any other record.
 
     `moved`: its CPU has executed a step since the record before it.
     """

@@ -1,4 +1,4 @@
-"""A scenario of the user's own, reduced to its canonical minimum."""
+"""A scenario of the user, reduced to its canonical minimum."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,10 @@ from shootdown.scenario.verdict import ILLEGAL
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """The smallest scenario that shows the same rule and reason; `complete`: the budget of runs was enough for it."""
+    """The smallest scenario that shows the same rule and reason.
+
+    `complete`: the budget of runs was enough for it.
+    """
 
     scenario: Scenario
     rule: str
@@ -23,7 +26,7 @@ class Reduction:
 
 
 def reduction_of(scenario: Scenario, policy: Policy, budget: int) -> Reduction | None:
-    """Return the reduction after `budget` runs at most, None when the scenario shows nothing illegal."""
+    """Return the reduction after at most `budget` runs, or None when the scenario shows nothing illegal."""
     outcome = execute(scenario, policy.make())
     if outcome.verdict != ILLEGAL:
         return None

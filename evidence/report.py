@@ -13,7 +13,7 @@ from shootdown.store import Evidence
 
 WIDTH: Final = 100
 _TIMELINE: Final = (4, 4, 19, 26)
-"""Widths of the columns time, CPU, operation and step; what changed has the rest."""
+"""Widths of the columns time, CPU, operation and step; the changes have the rest of the line."""
 
 
 def report(told: Explanation, *, replay: str = "", timeline: bool = True, title: str = "") -> str:
@@ -51,7 +51,9 @@ def missed_lines(told: Explanation) -> list[str]:
 
 
 def timeline_lines(told: Explanation) -> list[str]:
-    """Return a heading and one row for each step; the operation stands only where another one goes on."""
+    """Return a heading and one row for each step; the operation is named only where it is not that of the
+    row before.
+    """
     lines = _row(("time", "CPU", "operation", "step"), ["what changed"])
     before = (-1, -1)
     tables = told.reason == "freed-table-still-cached"
@@ -135,7 +137,7 @@ def _evidence(told: Explanation) -> list[str]:
 
 
 def _row(cells: Sequence[str], changes: Sequence[str]) -> list[str]:
-    """Return one row of the timeline; what does not fit a column goes on in the lines below it."""
+    """Return one row of the timeline; text that does not fit a column continues in the lines below."""
     rest = WIDTH - sum(_TIMELINE) - 2 * len(_TIMELINE)
     cells_of = [textwrap.wrap(cell, width) for cell, width in zip(cells, _TIMELINE, strict=True)]
     cells_of.append([line for text in changes for line in _indented(text, rest)])

@@ -14,10 +14,10 @@ from shootdown.scenario import kinds
 
 
 def guilty_skip(outcome: Outcome) -> str:
-    """Return the slug of the last skip on the page that can explain the violation, "" when there is none.
+    """Return the slug of the last skip on the page that can explain the violation, or "" when there is none.
 
-    A denial is explained by any change that was not flushed; every other violation only by one that took a right, the
-    dirty bit, the frame or the protection key away.
+    Any unflushed change explains a denial. Every other violation is explained only by a change that took away a right,
+    the dirty bit, the frame or the protection key.
     """
     if outcome.violation is None:
         return ""
@@ -31,9 +31,10 @@ def guilty_skip(outcome: Outcome) -> str:
 
 
 def skip_slug(operation: int, old: int, new: int) -> str:
-    """Return ``mprotect:NX-cleared`` for an unflushed change of an entry by an operation.
+    """Return `mprotect:NX-cleared` for an unflushed change of an entry by an operation.
 
-    `operation` is the number of its kind, negative for none; several changes are joined by ``+``.
+    `operation`: the number of its kind, negative for none.
+    Several changes are joined by `+`.
     """
     name = kinds.KINDS[operation].name if operation >= 0 else "kernel"
     return f"{name}:{'+'.join(flags.changes(old, new)) or 'unchanged'}"

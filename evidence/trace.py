@@ -21,17 +21,17 @@ from shootdown.run.oracle import Violation
 from shootdown.scenario import Record
 
 Said: TypeAlias = tuple[str, range, str]
-"""The beginning of a sentence, the pages that it is about, and what changed for each of them."""
+"""The beginning of a sentence, its pages, and what changed for each of them."""
 Entries: TypeAlias = dict[tuple[int, int], int]
-"""The leaf entry in memory by address space and page."""
+"""The leaf entry in memory for each address space and page."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracedStep:
     """One step: `time` counts steps from 1, `step` names what ran, `changes` say what it did.
 
-    `record` is the position in the scenario of the operation that it belongs to, -1 for none.
-    `upper` are the changes of paging-structure caches, which matter only where a page table is freed.
+    `record`: the position in the scenario of the operation that the step belongs to, -1 for none.
+    `upper`: the changes of paging-structure caches, which matter only where a page table is freed.
     """
 
     time: int
@@ -44,7 +44,9 @@ class TracedStep:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """How a TLB entry came to be, by its CPU in the operation at `record`, and when it went; 0 while it is there."""
+    """The history of a TLB entry: its CPU filled it in the operation at `record`, and it was dropped at a time; 0 while
+    it exists.
+    """
 
     cpu: int
     key: int
@@ -55,12 +57,14 @@ class Fill:
 
 
 class Trace(Watch):
-    """What a run did: `steps` in order, who committed each version of each page, how each TLB entry came about.
+    """What a run did.
 
-    `running` is the CPU and the step that is being executed; `operation_of[cpu]` the position in the scenario of the
-    operation that the CPU has in flight, -1 for none; `applied` that of the record which is being applied.
-    `authors[slot]` has, for each version, the time and the operation of its commit; `missed` are the pauses that the
-    scenario asks for and the run has not made.
+    `steps`: the steps in order.
+    `running`: the CPU and the step that is being executed.
+    `operation_of`: for each CPU, the position in the scenario of its operation in flight, -1 for none.
+    `applied`: the position of the record that is being applied.
+    `authors`: `authors[slot]` has, for each version, the time and the operation of its commit.
+    `missed`: the pauses that the scenario asks for and the run has not made.
     """
 
     def __init__(self, w: World) -> None:
@@ -81,9 +85,10 @@ class Trace(Watch):
         self._costs = w.costs.copy()
 
     def says(self, sentence: str, pages: range = range(0), change: str = "") -> None:
-        """Add a sentence to the step that is being executed; what booting says belongs to none.
+        """Add a sentence to the step that is being executed; sentences during boot belong to no step.
 
-        With pages it is about these, and goes on with what changed; neighbours with the same change share a sentence.
+        With pages, the sentence is about these, and continues with what changed; neighbours with the same change share
+        a sentence.
         """
         if self.running:
             self._said.append((sentence, pages, change))
@@ -93,7 +98,7 @@ class Trace(Watch):
         return len(self.steps) + 1, self.operation_of[self.running[0]] if self.running else -1
 
     def begins(self, cpu: int, current: Step) -> None:
-        """Note that the CPU executes the step, and what caused a fault: the run may end in it."""
+        """Note that the CPU executes the step, and what caused a fault: the run may end in this step."""
         self.running = (cpu, current)
         if self.operation_of[cpu] < 0:
             self.operation_of[cpu] = self.applied
@@ -101,12 +106,12 @@ class Trace(Watch):
             self.says(error_code(current[3]))
 
     def blocked(self) -> None:
-        """Forget the step that has begun: it could not run, and has changed nothing."""
+        """Forget the step that has begun: it could not run, and changed nothing."""
         self.running = None
         self._said.clear()
 
     def executed(self, w: State, cpu: int, current: Step) -> None:
-        """Write down what the step changed."""
+        """Record what the step changed."""
         if current[0] == flush_ack:
             self.says(f"handled by cpu{current[1]}")
         self._note(cpu, self.operation_of[cpu], NAMES[current[0]])
@@ -115,13 +120,14 @@ class Trace(Watch):
             self.operation_of[cpu] = -1
 
     def record_applied(self, record: Record) -> None:
-        """Write down a pause that the record missed, and what the hardware did by itself: the run's Applied."""
+        """Record a pause that the record missed, and what the hardware did by itself, after a record is applied."""
         moved = any(step.cpu == record[1] for step in self.steps[self._applied_steps :])
         missed = missed_pause(self.world, self.applied, record, moved=moved)
         if missed:
             self.missed.append(missed)
         if self.world.steps[record[1]] and self.operation_of[record[1]] < 0:
-            # It pauses before its first step: what begins it later is not what it belongs to.
+            # The operation pauses before its first step: the record that starts it later is not the one that it belongs
+            # to.
             self.operation_of[record[1]] = self.applied
         machine = self.world.machine
         if machine.tlb != self._tlb or machine.psc != self._upper:
@@ -130,7 +136,7 @@ class Trace(Watch):
         self._applied_steps = len(self.steps)
 
     def ended(self, violation: Violation | None) -> None:
-        """Write down the step that the run ended in; with nothing in flight, that everything was at rest."""
+        """Record the step in which the run ended; if nothing is in flight, record that everything was at rest."""
         if self.running:
             cpu, current = self.running
             self._note(cpu, self.operation_of[cpu], NAMES[current[0]])

@@ -1,7 +1,7 @@
-"""Running a scenario under a tracer, which changes nothing in the run.
+"""Runs a scenario under a tracer, which changes nothing in the run.
 
-Three things report to the Trace: an Oracle that passes on what it is told, the step engine, whose Watch it is, and
-the executor, which tells when a record is over.
+Three parts report to the Trace: an Oracle that passes on its events, the step engine, whose Watch the Trace is, and the
+executor, which reports the end of each record.
 """
 
 from typing import Final, cast
@@ -22,7 +22,7 @@ _ACCESS_WORDS: Final = {READ: "loads {} from", WRITE: "stores {} to", EXEC: "fet
 
 
 class TracingOracle(Oracle):
-    """Judges as Oracle does, and tells its trace first."""
+    """Judges as Oracle does, and informs its trace first."""
 
     __slots__ = ("trace",)
 
@@ -33,7 +33,7 @@ class TracingOracle(Oracle):
         w.watch = self.trace
 
     def region(self, cpu: int, mm: int, page: int, rights: int) -> None:
-        """Tell how the region changes."""
+        """Report how the region changes."""
         old = self.region_rights[mm * PAGES + page]
         super().region(cpu, mm, page, rights)
         change = f"{flags.region_text(old)} -> {flags.region_text(rights)}"
@@ -45,65 +45,65 @@ class TracingOracle(Oracle):
         super().commit(mm, page, entry)
 
     def close(self, cpu: int) -> None:
-        """Tell when the operation has promised anything."""
+        """Report that the operation has promised something, if it has."""
         if any(deny for _, _, deny in self.visits[cpu]):
             self.trace.says("its promises hold from here")
         super().close(cpu)
 
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
-        """Tell what the access did."""
+        """Report what the access did."""
         verb = _ACCESS_WORDS[kind].format(value)
         self.trace.says(f"{verb} {flags.incarnation(incarnation)}")
         super().access(cpu, page, kind, incarnation, value)
 
     def denied(self, cpu: int, page: int, kind: int, rights: int) -> None:
-        """Tell that the program gets a signal."""
+        """Report that the program gets a signal."""
         code = "MAPERR" if rights < 0 else "ACCERR"
         self.trace.says(f"SIGSEGV ({code}) is delivered")
         super().denied(cpu, page, kind, rights)
 
     def trapped(self, cpu: int, page: int) -> None:
-        """Tell that userfaultfd gets the event."""
+        """Report that userfaultfd gets the event."""
         self.trace.says("userfaultfd is told of a write")
         super().trapped(cpu, page)
 
     def freed(self, frame: int) -> None:
-        """Tell which incarnation ends."""
+        """Report which incarnation ends."""
         self.trace.says(f"frees {flags.incarnation(self.generation[frame] << 6 | frame)}")
         super().freed(frame)
 
     def table_freed(self, mm: int, index: int, frame: int) -> None:
-        """Tell which page table goes."""
+        """Report which page table is freed."""
         self.trace.says(f"frees page table f{frame}")
         super().table_freed(mm, index, frame)
 
     def discarded(self, mm: int, page: int, frame: int) -> None:
-        """Tell which frame is dropped."""
+        """Report which frame is dropped."""
         self.trace.says(f"drops f{frame} without write-back")
         super().discarded(mm, page, frame)
 
     def swapped_out(self, frame: int, slot: int) -> None:
-        """Tell where the content is now."""
+        """Report where the content is now."""
         self.trace.says(f"f{frame} is in swap slot s{slot} alone")
         super().swapped_out(frame, slot)
 
     def swapped_in(self, slot: int, frame: int) -> None:
-        """Tell that the content was read in."""
+        """Report that the content was read in."""
         self.trace.says(f"swap slot s{slot} read into f{frame}")
         super().swapped_in(slot, frame)
 
     def merged(self, mm: int, page: int, old: int, new: int) -> None:
-        """Tell which frame stays."""
+        """Report which frame stays."""
         self.trace.says(f"f{old} merged into f{new}")
         super().merged(mm, page, old, new)
 
     def object_copied(self, mm: int, old: int, new: int) -> None:
-        """Tell that the content has moved."""
+        """Report that the content has moved."""
         self.trace.says(f"f{old} copied to f{new}")
         super().object_copied(mm, old, new)
 
     def skipped(self, cpu: int, mm: int, page: int, old: int, new: int) -> None:
-        """Tell which change is left unflushed."""
+        """Report which change is left unflushed."""
         slug = skip_slug(self.world.op[cpu], old, new).partition(":")[2]
         self.trace.says(f"no flush for {flags.space(mm)}", range(page, page + 1), f"({slug})")
         super().skipped(cpu, mm, page, old, new)
@@ -112,7 +112,7 @@ class TracingOracle(Oracle):
 def trace_run(
     scenario: Scenario, strategy: FlushStrategy, machine_type: type[Machine] = Machine
 ) -> tuple[Outcome, Trace]:
-    """Run a scenario as run.execute does, and return with its outcome what it did."""
+    """Run a scenario as run.execute does, and return its outcome together with what it did."""
     outcome = execute(
         scenario,
         strategy,

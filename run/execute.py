@@ -1,7 +1,7 @@
-"""Execution of a scenario: the one engine under campaigns, replay, minimization and search.
+"""Execution of a scenario: one engine for campaigns, replay, minimization and search.
 
-The scenario makes every choice; where it makes none (a blocked CPU, the end of the records) a fixed rule does.
-Same scenario, same policy, same version: the same run.
+The scenario makes every choice; where it makes none (a blocked CPU, the end of the records), a fixed rule decides. Same
+scenario, same policy, same version: the same run.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from shootdown.scenario.switches import keywords_of
 from shootdown.scenario.verdict import ILLEGAL, LEGAL, REASONS, UNDECIDED
 
 STEP_LIMIT = 20_000
-"""Steps of one run; the longest scenario that the generators make needs a tenth of them."""
+"""The most steps of one run; the longest scenario that the generators make needs a tenth of them."""
 
 _LAYOUTS: Final = {
     kinds.PRIVATE: (VM_READ | VM_WRITE, PRIVATE),
@@ -35,7 +35,7 @@ _LAYOUTS: Final = {
     kinds.PFNMAP: (VM_READ | VM_WRITE, PFNMAP),
 }
 OPERATION_OF: Final = [BY_NAME.get(kind.name) for kind in kinds.KINDS]
-"""By kind; None for what is no operation."""
+"""For each kind; None for a kind that is not an operation."""
 
 
 class DeadlockError(Exception):
@@ -49,7 +49,8 @@ class StepLimitError(Exception):
 class Outcome:
     """What a run showed.
 
-    `reason` keys scenario.verdict.REASONS when the verdict is illegal; `costs` are the counters of mm.state.
+    `reason`: a key of scenario.verdict.REASONS when the verdict is illegal.
+    `costs`: the counters of mm.state.
     """
 
     __slots__ = ("costs", "oracle", "reason", "steps", "verdict", "violation", "world")
@@ -65,7 +66,7 @@ class Outcome:
 
     @property
     def rule(self) -> str:
-        """The rule that was broken, "" when none was."""
+        """Return the rule that was broken, or "" when none was."""
         return REASONS[self.reason][0] if self.verdict == ILLEGAL else ""
 
 
@@ -102,9 +103,11 @@ def boot(
 
 
 Observe = Callable[[World, Oracle, Record, set[int]], None]
-"""Told of the world and oracle after a record that leaves an operation in flight; adds what it saw to the set."""
+"""A function that gets the world and the oracle after a record that leaves an operation in flight, and adds what it saw
+to the set.
+"""
 Applied = Callable[[Oracle, Record], None]
-"""Told of the oracle after each record."""
+"""A function that gets the oracle after each record."""
 
 
 def execute(
@@ -120,8 +123,9 @@ def execute(
 ) -> Outcome:
     """Run a scenario to its end, or to its first violation.
 
-    `observe` and `shown` are for feedback, `oracle_type`, `watch` and `applied` for reports; none changes the run.
-    `machine_type` is the processor that it runs on.
+    `observe`, `shown`: for feedback; they do not change the run.
+    `oracle_type`, `watch`, `applied`: for reports; they do not change the run.
+    `machine_type`: the processor that the scenario runs on.
     """
     w, oracle = boot(scenario.header, strategy, oracle_type, machine_type)
     if watch:
@@ -131,8 +135,8 @@ def execute(
             in_flight = False
             for record in scenario.records:
                 apply(w, record)
-                # What all CPUs at rest show is left to the oracle: a feature is a situation inside an operation.
-                # A record that runs to its end leaves nothing in flight that was not before.
+                # If all CPUs are at rest, only the oracle judges: a feature is a situation inside an operation. A
+                # record that runs to its end leaves nothing in flight that was not in flight before.
                 if in_flight or record[2]:
                     in_flight = max(w.op) >= 0
                     if in_flight:
@@ -149,7 +153,7 @@ def execute(
         oracle.at_rest()
     except Violation as violation:
         outcome = Outcome(w, oracle, ILLEGAL, violation.reason)
-        # Without the traceback, whose frames hold the outcome: what names itself waits for the garbage collector.
+        # The traceback is removed: its frames hold the outcome, and such a cycle would wait for the garbage collector.
         outcome.violation = violation.with_traceback(None)
         return outcome
     except OutOfMemoryError:
@@ -180,7 +184,7 @@ def apply(w: World, record: Record) -> None:
         if not w.steps[cpu]:
             return
         if run >= kinds.FIRST_POINT:
-            # It may be paused at this very point: leave it.
+            # The CPU may be paused at exactly this point: leave it.
             run_steps(w, cpu, 1)
         if run:
             pause(w, cpu, run)
@@ -210,7 +214,7 @@ def pause(w: World, cpu: int, run: int) -> None:
 
 
 def finish(w: World, cpu: int) -> None:
-    """Let the CPU finish its operation; while it is blocked, the next CPU that can move makes a step."""
+    """Let the CPU finish its operation; while it is blocked, the next CPU that can go on makes a step."""
     while not run_steps(w, cpu, STEP_LIMIT):
         _unblock(w, cpu)
     if w.executed > STEP_LIMIT:

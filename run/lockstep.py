@@ -1,9 +1,9 @@
 """Lockstep: two flush strategies execute the same operations, each one to completion, and must show the same.
 
-No access falls into the window of another operation, so the correctness rules allow one outcome for each access, and
-of two that differ one is wrong (correctness.md section 4).
-A mistake in what both sides share, the memory manager, shows itself as well: the contract of the calls (C7) knows
-nothing of it, and judges both. A mistake in the machine stays invisible here.
+No access falls into the window of another operation, so the correctness rules allow one outcome for each access; if two
+outcomes differ, one is wrong (correctness.md section 4). A mistake in the memory manager, which both sides share,
+becomes visible as well: the contract of the calls (C7) is independent of it, and judges both. A mistake in the machine
+stays invisible here.
 """
 
 from typing import Final, NamedTuple, TypeAlias, cast
@@ -34,7 +34,7 @@ others, the reason why the run was not legal.
 
 
 class Recorder(Oracle):
-    """An oracle that also keeps what the program was shown, in order, the outcome that it rejects included."""
+    """An oracle that also keeps what the program was shown, in order, including the outcome that the oracle rejects."""
 
     __slots__ = ("shown",)
 
@@ -60,8 +60,9 @@ class Recorder(Oracle):
 
 
 class Difference(NamedTuple):
-    """The first outcome in which two runs differ, None for the run that showed nothing more; or, the same on both
-    sides, the reason for which neither is what the calls allow.
+    """The first outcome in which two runs differ; None for the run that showed nothing more.
+
+    If both sides have the same reason, it is why the calls do not allow what either shows.
     """
 
     position: int
@@ -108,14 +109,14 @@ def compare(scenario: Scenario, left: FlushStrategy, right: FlushStrategy) -> Di
 
 
 def reference_for(policy: Policy) -> EagerFlush:
-    """Return the reference with the fault handler that the policy lives with: what is compared is flushing."""
+    """Return the reference with the policy's own fault handler, because only the flushing is compared."""
     reference = EagerFlush()
     reference.handler = policy.handler
     return reference
 
 
 def words_of(shown: Shown | None) -> str:
-    """Return an outcome as ``cpu0 p1 read access 3``."""
+    """Return an outcome as `cpu0 p1 read access 3`."""
     if shown is None:
         return "nothing more"
     word, cpu, page, kind, value = shown

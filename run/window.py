@@ -1,6 +1,6 @@
 """The pause point "window": an operation has changed an entry that another CPU still caches, and holds no table lock.
 
-Every bug of a deferred flush lies in such a window, so a schedule can ask for it by name instead of counting steps.
+Every bug of a deferred flush lies in such a window, so a schedule can name it instead of counting steps.
 """
 
 from shootdown.machine.caches import FETCH, HUGE_KEY, KEY_MASK, TAG_AT, TAG_MASK
@@ -36,7 +36,7 @@ def stale_elsewhere(w: World, cpu: int) -> set[tuple[int, int]]:
 def grants_more(memory: list[int], root: int, place: int, entry: int) -> bool:
     """Return whether a TLB entry of a page (8 and above: of a huge page) grants what the tables below `root` do not.
 
-    Under another key it may.
+    An entry with another key may do so.
     """
     index = place & (TABLES - 1) if place & HUGE_KEY else place >> 2
     leaf = memory[root << 2 | index]

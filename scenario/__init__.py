@@ -1,6 +1,6 @@
 """Scenarios: the only source of choice of an execution, in memory, as bytes and as text.
 
-These are the forms; `generate`, `mutate` and `schedule` make scenarios and are imported by module.
+This room has the forms; `fuzz.inputs` makes scenarios.
 """
 
 from shootdown.scenario.binary import decode, encode

@@ -9,9 +9,9 @@
             2  bits 0-2 page modulo pages, bits 3-5 count - 1, clipped to the last page
             3  argument, modulo the number of values that the kind's argument has
 
-Missing header bytes count as 0, an incomplete last record is dropped, other bits are ignored. The
-width is fixed so that an edit of one record leaves all others as they were: a byte mutator that
-knows nothing of scenarios still makes small changes.
+Missing header bytes count as 0, an incomplete last record is dropped, other bits are ignored. The width is fixed so
+that an edit of one record leaves all others unchanged: even a byte mutator that knows nothing of scenarios makes small
+changes.
 """
 
 from functools import cache
@@ -33,7 +33,7 @@ WIDTH: Final = 4
 """Bytes of the header, and of each record."""
 
 _Pairs: TypeAlias = tuple[tuple[int, int], ...]
-# For one first byte of a record: the kind, then what each value of the three other bytes means.
+# For each first byte of a record: the kind, and then the meaning of each value of the three other bytes.
 _Row: TypeAlias = tuple[int, _Pairs, _Pairs, bytes]
 
 
@@ -79,7 +79,7 @@ _ROWS: Final = tuple(_rows(sizes) for sizes in range(MAX_CPUS * MAX_PAGES))
 
 
 def decode(data: bytes) -> Scenario:
-    """Every byte string is a scenario, whose fields are all canonical.
+    """Return the scenario of a byte string, with all fields canonical; every byte string has one.
 
     A change of one byte after the header changes at most the record that it lies in.
     """
@@ -97,7 +97,7 @@ def decode(data: bytes) -> Scenario:
     rows = _ROWS[sizes & 63]
     records: list[Record] = []
     append = records.append
-    # zip() stops at the shortest slice, which drops an incomplete last record.
+    # zip() stops at the shortest slice, and so drops an incomplete last record.
     for first, second, third, fourth in zip(
         data[4::4], data[5::4], data[6::4], data[7::4], strict=False
     ):
@@ -109,10 +109,10 @@ def decode(data: bytes) -> Scenario:
 
 
 def encode(scenario: Scenario) -> bytes:
-    """A canonical scenario encodes to the bytes that decode to it, with every ignored bit 0.
+    """Return the bytes that decode to a canonical scenario, with every ignored bit 0.
 
-    A scenario whose fields only fit their bits (a CPU above the number of CPUs, say) encodes too;
-    decoding then reduces them, so ``decode(encode(s))`` makes such a scenario canonical.
+    A scenario whose fields fit their bits but not their limits (such as a CPU above the number of CPUs) can be encoded
+    too; decoding then reduces the fields, so `decode(encode(s))` makes such a scenario canonical.
     """
     (cpus, pages, layout, machine, asids, batch), records = scenario
     data = bytearray((cpus - 1 | pages - 1 << 3, layout, machine, asids - 1 | batch - 1 << 3))

@@ -8,7 +8,9 @@ SUFFIX = ".txt"
 
 
 def texts() -> dict[str, str]:
-    """Return the text of each scenario of the corpus by its name, which is the file's without suffix, sorted."""
+    """Return the text of each scenario of the corpus by its name, sorted; the name is that of the file
+    without suffix.
+    """
     found = {
         file.name.removesuffix(SUFFIX): file.read_text(encoding="utf-8")
         for file in files("shootdown.corpus").iterdir()
@@ -18,5 +20,5 @@ def texts() -> dict[str, str]:
 
 
 def load() -> dict[str, ParsedScenario]:
-    """Return the scenarios of the corpus by name, sorted: good_* are legal, bad_RULE_* show what breaks RULE."""
+    """Return the scenarios of the corpus by name, sorted: good_* are legal, bad_RULE_* break RULE."""
     return {name: parse(text) for name, text in texts().items()}

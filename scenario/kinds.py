@@ -1,7 +1,7 @@
 """The vocabulary of scenarios: every kind of record, pause point, layout and machine switch.
 
-The kinds are the operations, as each declares itself (mm/declaration.py), and the choices of the schedule and of the
-hardware, which are listed here; the switches are those of scenario/switches.py. The binary form, the text form, the
+The kinds are the operations, each with its own declaration (mm/declaration.py), and the choices of the schedule and of
+the hardware, which are listed here; the switches are in scenario/switches.py. The binary form, the text form, the
 generator and the mutators read these tables.
 Positions are part of the binary form: append, never reorder.
 """
@@ -46,7 +46,7 @@ EVICT: Final = 20
 
 
 def _number(name: str) -> int:
-    """Return the number of an operation that code speaks of by name."""
+    """Return the number of an operation that the code refers to by name."""
     return BY_NAME[name].number
 
 
@@ -97,7 +97,7 @@ def _hardware(expected: str, *names: str) -> Argument:
     return Argument(expected, names, tuple(range(len(names))))
 
 
-# What an argument of the hardware is without says what it was before there was one.
+# Without an argument, a choice of the hardware means what it meant before arguments existed.
 FILLED: Final = _hardware("'fetch' or the end of the line", "", "fetch")
 EVICTED: Final = _hardware(
     "what is evicted (upper, both, fetch) or the end of the line", "", "upper", "both", "fetch"
@@ -157,19 +157,19 @@ if sorted(_KINDS) != list(range(len(_CHOICES) + len(DECLARED))):
 KINDS: Final[tuple[Kind, ...]] = tuple(_KINDS[number] for number in range(len(_KINDS)))
 
 OPERATIONS: Final[tuple[int, ...]] = tuple(each.number for each in DECLARED)
-"""What a CPU can begin; the other kinds are choices of the schedule and of the hardware."""
+"""The operations that a CPU can begin; the other kinds are choices of the schedule and of the hardware."""
 
 # The run field: 0 runs to completion, 1 to MAX_STEPS pauses after that many steps, and
 # FIRST_POINT + i pauses before the first step of POINTS[i]. Values above these are reserved.
-# The last point is not one of steps: it pauses where the operation has left a translation stale on
-# another CPU and holds no page-table lock (run/window.py).
+# The last point is not a step: it pauses where the operation has left a translation stale on another CPU and holds no
+# page-table lock (run/window.py).
 MAX_STEPS: Final = 15
 FIRST_POINT: Final = 16
 POINTS: Final[tuple[str, ...]] = (*STEP_POINTS, "window")
 
 WINDOW: Final = FIRST_POINT + POINTS.index("window")
 
-# What address space 0 has mapped at the start, over all pages and with nothing populated.
+# The mappings of address space 0 at the start, over all pages and with nothing populated.
 LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly", "file", "pfnmap")
 PRIVATE: Final = 0
 EMPTY: Final = 1

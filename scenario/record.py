@@ -3,11 +3,11 @@
 from typing import NamedTuple, TypeAlias
 
 Record: TypeAlias = tuple[int, int, int, int, int, int]
-"""``(kind, cpu, run, page, count, arg)``, with the values that `scenario.kinds` lists.
+"""`(kind, cpu, run, page, count, arg)`, with the values that `scenario.kinds` lists.
 
 A record is canonical when each field is below its limit and each field that the kind does not use
-is 0 (``count``: 1). A plain tuple, not a named one: unpacking is as readable, and building one for
-each record of each execution costs a third.
+is 0 (`count`: 1). It is a plain tuple, not a named one: unpacking is as readable, and building it for each record of
+each execution costs a third.
 """
 
 

@@ -1,4 +1,4 @@
-"""Where a scenario comes from: its text, the corpus, or a file of the user."""
+"""The source of a scenario: its text, the corpus, or a file of the user."""
 
 import difflib
 from pathlib import Path
@@ -14,13 +14,14 @@ BINARY_SUFFIX: Final = ".bin"
 
 
 class UnusableScenario(UserError):
-    """What the user gave is no scenario, or cannot be read."""
+    """The user's input is not a scenario, or cannot be read."""
 
 
 def find_scenario(given: str | Path) -> ParsedScenario:
-    """Return the scenario that a text says, or that has this name in the corpus, or that is in the file at this path.
+    """Return the scenario that is given as a text, as a name in the corpus, or as the path of a file.
 
-    Only a text has a line break. Error: UnusableScenario.
+    Only a text has a line break.
+    Errors: UnusableScenario.
     """
     if isinstance(given, Path):
         return read_scenario(str(given))
@@ -38,7 +39,10 @@ def find_scenario(given: str | Path) -> ParsedScenario:
 
 
 def corpus_text(name: str) -> str:
-    """Return the text of a scenario of the corpus, whose name may have its suffix. Error: UnusableScenario."""
+    """Return the text of a scenario of the corpus, whose name may have its suffix.
+
+    Errors: UnusableScenario.
+    """
     text = corpus.texts().get(name.removesuffix(corpus.SUFFIX))
     if text is None:
         raise UnusableScenario(f"The corpus has no scenario {name!r}.{_hint(name)}")
@@ -53,8 +57,9 @@ def _hint(name: str) -> str:
 def read_scenario(path: str) -> ParsedScenario:
     """Return the scenario in a file: its text form, or a fuzzer's input if the name ends in `.bin`.
 
-    Every byte string is a fuzzer's input, so nothing else than the name may decide: a text in another encoding would be
-    run as something that its author never wrote. Error: UnusableScenario.
+    Every byte string is a fuzzer's input, so only the name may decide: a text in another encoding would run as
+    something that its author never wrote.
+    Errors: UnusableScenario.
     """
     try:
         data = Path(path).read_bytes()

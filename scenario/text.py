@@ -1,4 +1,4 @@
-"""The text form: what a person writes, reads in a mail and keeps in git.
+"""The text form: what a person writes, reads in a mail, and keeps in git.
 
     # A story in whole-line comments.
     shootdown-scenario 1
@@ -14,9 +14,9 @@
     cpu1 mprotect p0-p1 rx until flush
     cpu0 run
 
-`render` prints the one canonical text of a scenario. `parse` also takes blank lines, more spaces,
-header lines in another order, and a comment after ``#`` on any line; of the comments it keeps the
-story, which stands above the first line.
+`render` prints the one canonical text of a scenario. `parse` also accepts blank lines, more spaces, header lines in
+another order, and a comment after `#` on any line; of the comments it keeps only the story, which comes before the
+first line.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ class ScenarioError(ValueError):
 
 
 class Expectation(NamedTuple):
-    """What a policy must show on the scenario; ``rule`` and ``reason`` are empty for legal."""
+    """What a policy must show on the scenario; `rule` and `reason` are empty for legal."""
 
     policy: str
     rule: str = ""
@@ -61,11 +61,11 @@ class Expectation(NamedTuple):
 
 
 class ParsedScenario(NamedTuple):
-    """What a text says; `render` takes the three parts in this order."""
+    """The content of a text; `render` takes the three parts in this order."""
 
     scenario: Scenario
     comments: tuple[str, ...] = ()
-    """The story: the comment lines above the first line, without ``# ``."""
+    """The story: the comment lines before the first line, without `# `."""
     expectations: tuple[Expectation, ...] = ()
 
 
@@ -89,7 +89,7 @@ def _one_of(thing: str, prefix: str, count: int) -> str:
     return f"a {thing} from {prefix}0 to {prefix}{count - 1}"
 
 
-# Words are looked up, never converted: int() has more ways to fail than a text has to be wrong.
+# Words are looked up, never converted: int() can fail in more ways than a text can be wrong.
 _KINDS: Final = _indexed(kind.name for kind in KINDS)
 _POINTS: Final = _indexed(POINTS, FIRST_POINT)
 _STEPS: Final = _numbered("", range(1, MAX_STEPS + 1))
@@ -108,7 +108,7 @@ _REQUIRED: Final = ("cpus", "pages", "layout")
 
 
 def render_record(record: Record) -> str:
-    """Return the line of one canonical record, as in ``cpu1 mprotect p0-p2 r until flush``."""
+    """Return the line of one canonical record, as in `cpu1 mprotect p0-p2 r until flush`."""
     kind, cpu, run, page, count, arg = record
     name, pages, _, argument, _ = KINDS[kind]
     words = [f"cpu{cpu}", name]
@@ -154,7 +154,10 @@ def render(
 
 
 def parse(text: str) -> ParsedScenario:
-    """Return what a text says, or raise ScenarioError; no text raises anything else."""
+    """Return the content of a text.
+
+    Errors: ScenarioError; no text raises anything else.
+    """
     story: list[str] = []
     fields: dict[str, int] = {}
     expectations: list[Expectation] = []
@@ -222,7 +225,7 @@ class _Line:
         return values[found]
 
     def name(self, expected: str) -> str:
-        """Return the next word, which may be any."""
+        """Return the next word, which may be any word."""
         found = self.word()
         if not found:
             raise self.fail(expected)
@@ -238,7 +241,7 @@ class _Line:
         self.end()
 
     def field(self, fields: dict[str, int]) -> None:
-        """Add the value of a header line to the fields that are already there."""
+        """Add the value of a header line to the fields that exist already."""
         name = self.word()
         if name not in _FIELDS:
             names = ", ".join(_FIELDS)
@@ -285,7 +288,7 @@ class _Line:
         return (kind, cpu, run, page, count, arg)
 
     def range(self, pages: int, *, several: bool) -> tuple[int, int]:
-        """Return first page and number of pages of the next word."""
+        """Return the first page and the number of pages of the next word."""
         names = _numbered("p", range(pages))
         first, dash, second = self.word().partition("-")
         expected = _one_of("page", "p", pages)
@@ -299,7 +302,7 @@ class _Line:
         return start, end - start + 1
 
     def run(self) -> int:
-        """Return the run field that the rest of the line says."""
+        """Return the run field that the rest of the line describes."""
         word = self.word()
         if not word:
             return 0

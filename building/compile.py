@@ -2,7 +2,7 @@
 
     python -m building.compile FOLDER
 
-makes the modules that shootdown/form.py finds in the folder.
+puts the modules into the folder, where shootdown/form.py finds them.
 """
 
 import os
@@ -58,19 +58,23 @@ HOT: Final = (
     "prove/sparse.py",
     "prove/visited.py",
 )
-"""What a run spends its time in. Seeded faults and users' policies are subclasses, and stay interpreted."""
+"""The modules in which a run spends its time. Seeded faults and users' policies are subclasses, and stay
+interpreted.
+"""
 
 OPTIONS: Final = ("--strict", "--explicit-package-bases", "--follow-imports=silent")
-"""For mypy. The package names what the rooms export, so mypy follows rooms whose packages (click, sqlite-utils) are not
-there when a wheel is built on its own; what it finds in them is none of the models' business."""
+"""Options for mypy. The package names what the rooms export, so mypy also reads rooms whose packages (click,
+sqlite-utils) are missing when a wheel is built on its own; errors there do not concern the models.
+"""
 
 COMPILERS: Final = ("cc", "gcc", "clang")
 GROUP: Final = "shootdown.models"
-"""The library that all modules lie in, so that they call each other without a detour."""
+"""The library that contains all modules, so that they call each other directly."""
 JOBS: Final = os.cpu_count() or 1
 LEVEL: Final = "1"
-"""Optimization: one file a module, at this level, is built in a minute on two CPUs; one file of all, at level 3, in
-three. The former ran 2,510 and 2,560 executions a second, the latter 2,970 and 3,050, on a machine that varies.
+"""Optimization: with one file for each module, at this level, the build takes a minute on two CPUs; with one file for
+all, at level 3, it takes three. The former ran 2,510 and 2,560 executions a second, the latter 2,970 and 3,050, on a
+machine whose speed varies.
 """
 
 
@@ -102,9 +106,10 @@ def modules() -> list[str]:
 
 
 def compile_into(target: Path) -> None:
-    """Put a shared object for each module of HOT into a folder that is made anew, as shootdown/ROOM/MODULE.SUFFIX.
+    """Put a shared object for each module of HOT into a new folder, as shootdown/ROOM/MODULE.SUFFIX.
 
-    The current folder has the sources in shootdown/. Error: SystemExit, with the compiler's own words.
+    The current folder has the sources in shootdown/.
+    Errors: SystemExit, with the compiler's own words.
     """
     shutil.rmtree(target, ignore_errors=True)
     files = modules()
@@ -118,7 +123,7 @@ def compile_into(target: Path) -> None:
             group_name=GROUP,
         )
         for extension in extensions:
-            # mypyc writes the headers of a group into its package, and includes them as if it had not.
+            # mypyc writes the headers of a group into its package, but includes them from elsewhere.
             extension.include_dirs.append(str(Path(scratch, *GROUP.split(".")[:-1])))
         setup(
             name="shootdown-models",
@@ -137,15 +142,15 @@ def compile_into(target: Path) -> None:
 
 
 def main() -> int:
-    """Compile into the folder that the argument names, and write down of which sources."""
+    """Compile into the folder that the argument names, and record from which sources."""
     if not can_compile():
         print("make compile needs a C compiler; there is no cc, gcc or clang.", file=sys.stderr)
         return 2
     target = Path(sys.argv[1]).resolve()
-    # Before: a source that is edited meanwhile is newer than what is made.
+    # The stamp is taken before the build: a source that is edited during the build is newer than the result.
     stamp = form.stamp_of(Path())
     compile_into(target)
-    # A class that was compiled apart from its base fails only when it is loaded.
+    # A class that was compiled separately from its base fails only when it is loaded.
     names = [path.removesuffix(".py").replace(os.sep, ".") for path in modules()]
     load = "import importlib, sys; [*map(importlib.import_module, sys.argv[1:])]"
     (target / form.STAMP).write_text(stamp)

@@ -1,4 +1,4 @@
-"""Puts the compiled form of the models into a wheel, where there is a C compiler."""
+"""A hook that puts the compiled form of the models into a wheel, if there is a C compiler."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ class CompiledForm(BuildHookInterface):  # type: ignore[type-arg]  # its configu
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, or take what `make compile` has made of these sources. An editable installation gets nothing."""
+        """Compile, or use what `make compile` has made from these sources; an editable installation gets nothing."""
         if version == "editable":
             return
         sys.path.insert(0, self.root)
@@ -30,7 +30,8 @@ class CompiledForm(BuildHookInterface):  # type: ignore[type-arg]  # its configu
             return
         folder = Path(self.root, ".compiled")
         if not form.has_form(folder, Path(self.root)):
-            # Kept in the hook: the files must be there when the wheel is written, after this method.
+            # The folder is kept in the hook: the files must exist when the wheel is written, which is after this
+            # method.
             self._scratch = tempfile.TemporaryDirectory()
             folder = Path(self._scratch.name)
             os.chdir(self.root)

@@ -1,6 +1,7 @@
-"""What the site has beside docs/: the pages at the root of the repository, and the reference from the docstrings.
+"""The parts of the site besides docs/: the pages at the root of the repository, and the reference from the docstrings.
 
-A hook of MkDocs. Every page keeps the links that work in the repository; here they lead to the same page of the site.
+This is a hook of MkDocs. Every page keeps the links that work in the repository; this hook makes them lead to the same
+page of the site.
 """
 
 import ast
@@ -17,9 +18,9 @@ from shootdown import form
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = "docs"
-"""Where the other pages are, below the root of the repository."""
+"""The place of the other pages, below the root of the repository."""
 ROOMS: Final = ("mm", "machine", "optimized", "scenario", "run")
-"""What people who write policies and models read; the other rooms are the tool's own."""
+"""The rooms for people who write policies and models; the other rooms are internal."""
 LINK: Final = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
 """The path of a link that leads to another file."""
 
@@ -28,7 +29,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages at the root, and a page of the reference for the package and for each of ROOMS."""
     for path in sorted(ROOT.glob("*.md")):
         file = File.generated(config, path.name, abs_src_path=str(path))
-        # A README would be the index of its folder, which docs/index.md is.
+        # A README would become the index of its folder, but that is docs/index.md.
         file.dest_uri = f"{path.stem.lower()}.html"
         files.append(file)
     for name, content in reference().items():
@@ -42,7 +43,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return the text of a page with its links as the site has them."""
+    """Return the text of a page with its links in the form of the site."""
     del config, files
     here = page.file.src_uri
     folder = "" if (ROOT / here).exists() else posixpath.join(FOLDER, posixpath.dirname(here))
@@ -50,9 +51,9 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def site_link(link: str, folder: str, page_folder: str) -> str:
-    """Return a link of a page of the repository in `folder` as one of a page of the site in `page_folder`.
+    """Return a link of a page of the repository in `folder`, in the form for a page of the site in `page_folder`.
 
-    A link out of docs/ to a file that is no page becomes one that the site does not have, which a strict build refuses.
+    A link out of docs/ to a file that is not a page becomes a link to a missing page, which a strict build refuses.
     """
     target = posixpath.normpath(posixpath.join(folder, link))
     return posixpath.relpath(target.removeprefix(f"{FOLDER}/"), page_folder or ".")
@@ -69,7 +70,9 @@ def reference() -> dict[str, str]:
 
 
 def own_modules() -> list[str]:
-    """Return the modules beside the rooms that the package does not offer by itself, as what it imports from them."""
+    """Return the modules beside the rooms from which the package does not re-export, so that they need
+    their own entry.
+    """
     package = ROOT / form.PACKAGE
     offered = {"__init__", "__main__"}
     for node in ast.walk(ast.parse((package / "__init__.py").read_text())):

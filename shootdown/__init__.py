@@ -1,20 +1,20 @@
 """Says whether a TLB flush may be skipped or put off.
 
-Public is what stands in `__all__`, which is all that a program needs, and the functions of `shootdown.testing`; what a
+Public are the names in `__all__`, which is all that a program needs, and the functions of `shootdown.testing`; what a
 policy is made of (`Policy`, the methods of `GatherFlush`, the bits of `entry`, the entry point group
-`shootdown.policies`); and of the command line the options, the exit codes and what `--json` prints; the text form of
+`shootdown.policies`); of the command line the options, the exit codes and what `--json` prints; the text form of
 scenarios; and the views of the findings database. The packages below this one are its rooms: they may change in any
 version.
 
-A version number is MAJOR.MINOR.PATCH. What is public is taken away or changed in a new MAJOR version only, and while
-that is 0 in a new MINOR version; it grows in a MINOR one. A PATCH version repairs. The same scenario may get another
-verdict, and the same seed other executions, in every version but a PATCH one: the models follow Linux.
-A database of an older version gets the newest schema when it is opened for writing.
+A version number is MAJOR.MINOR.PATCH. Public names are removed or changed only in a new MAJOR version, or in a new
+MINOR version while MAJOR is 0; new ones come in a MINOR version. A PATCH version repairs. Except in a PATCH version,
+the same scenario may get another verdict, and the same seed may give other executions: the models follow Linux. A
+database of an older version gets the newest schema when it is opened for writing.
 """
 
 from typing import TYPE_CHECKING, Final
 
-# Before any room is imported: it decides in which form they are.
+# This comes before any room is imported: it decides in which form the rooms are.
 from shootdown import form as form
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ _HOMES: Final = {
 }
 """Where each public name comes from when it is first asked for: every room imports this package, so it loads none.
 
-None of the names is that of a room: importing a room binds its name here, and would take the function's place.
+No name equals that of a room: importing a room binds its name here, and would replace the function.
 """
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all of them are texts
@@ -89,7 +89,7 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         """Return a public name."""
         if name == "__version__":
-            from importlib.metadata import version  # noqa: PLC0415 - it takes as long as all else here
+            from importlib.metadata import version  # noqa: PLC0415 - it takes as long as everything else here
 
             return version(form.PACKAGE)
         if name in _HOMES:

@@ -1,11 +1,10 @@
 """What the commands do, as functions: they return frozen dataclasses, and print nothing.
 
-Where a policy is wanted, its name, the path of its file, a `Policy` or a rule `needs_flush(old, new)` will do.
-Where a scenario is wanted, its text, the name of one of the corpus, or the path of a file.
-
-Errors: UserError when what was given cannot be used, Refusal when the system does not let the work go on, or when one
-scenario shows two things; the message is one sentence. What a rule of this process raises comes through; an error in
-the file of a policy is a UserError that names the line. What a policy prints goes to standard error.
+A policy is given as its name, the path of its file, a `Policy`, or a rule `needs_flush(old, new)`. A scenario is given
+as its text, the name of one in the corpus, or the path of a file.
+Errors: UserError when the input cannot be used, Refusal when the system does not let the work go on, or when one
+scenario shows two different things; the message is one sentence. An exception of a rule of this process is passed on;
+an error in the file of a policy is a UserError that names the line. What a policy prints goes to standard error.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,7 +58,7 @@ from shootdown.table.rows import Cell, Row, table_of
 from shootdown.table.words import events_of, gains_of, rule_of
 
 RECORDS = 32
-"""Length of the scenarios of a campaign, as of the command."""
+"""Length of the scenarios of a campaign, the same as for the command."""
 
 
 def policies() -> tuple[Policy, ...]:
@@ -68,7 +67,7 @@ def policies() -> tuple[Policy, ...]:
 
 
 def load_policy(policy: PolicyLike) -> LoadedPolicy:
-    """Return the policy with where it came from; every other function takes the result as well."""
+    """Return the policy with the place it came from; every other function accepts the result as well."""
     return policy_of(policy)
 
 
@@ -90,11 +89,11 @@ def fuzz_policy(
 ) -> FuzzResult:
     """Run a campaign up to a number of executions, a time, or with `until_finding` the first finding.
 
-    With one worker, no database and an engine that docs/campaigns.md has as one of the caller's process it runs in this
-    process: nothing is written, and policy, seed and executions decide the result.
-    In every other case it is the campaign of `shootdown fuzz`: worker processes, and with `db` a findings database,
-    which is made if it does not exist. These load the policy by its name or file, and a database keeps what a command
-    can replay, so a `Policy` or rule that only this process has is refused there.
+    With one worker, no database and an engine that runs in the caller's process (docs/campaigns.md lists them) the
+    campaign runs in this process: nothing is written, and policy, seed and executions decide the result. In every other
+    case it is the campaign of `shootdown fuzz`: worker processes, and with `db` a findings database, which is created
+    if it does not exist. The workers load the policy by its name or file, and a database keeps only what a command can
+    replay, so a `Policy` or rule that only this process has is refused there.
     Ctrl-C raises KeyboardInterrupt in this process; a campaign with workers ends, and says that it was interrupted.
     """
     loaded = policy_of(policy)
@@ -218,9 +217,11 @@ def prove_policy(
 ) -> ProofResult:
     """Explore every interleaving of every sequence of up to `ops` of the operations, as `shootdown prove` does.
 
-    `machine` are switches of the machine, `rules` the violations that count, all if none is named. Beyond `seconds`, or
-    `memory` in bytes for worlds and paths, the proof ends undecided, and so it does at Ctrl-C. More than one worker are
-    forked from this process.
+    `machine`: switches of the machine.
+    `rules`: the violations that count, all if none is named.
+    `seconds`, `memory`: the proof ends undecided beyond this time, or beyond these bytes for worlds and paths; Ctrl-C
+    ends it undecided as well.
+    `workers`: if there is more than one, they are forked from this process.
     """
     loaded = policy_of(policy)
     header = header_of(
@@ -265,9 +266,9 @@ def tabulate_policy(policy: PolicyLike) -> tuple[TableRow, ...]:
 def minimize_scenario(
     scenario: str | Path, policy: PolicyLike, *, budget: int = 1000
 ) -> MinimizeResult | None:
-    """Return the smallest scenario that still shows the same violation, None when it shows nothing illegal.
+    """Return the smallest scenario that still shows the same violation, or None when it shows nothing illegal.
 
-    `budget` is how many runs there may be.
+    `budget`: the most runs that the minimizer may take.
     """
     parsed = find_scenario(scenario)
     loaded = policy_of(policy)

@@ -1,8 +1,8 @@
 """Which form of the models runs: compiled by mypyc, or interpreted.
 
 In a checkout `make compile` puts the compiled modules into `.compiled/`, where a finder sees them before their sources,
-unless a source has changed since: nobody debugs code that does not run. In an installation they lie beside their
-sources, and Python prefers them by itself. SHOOTDOWN_INTERPRETED=1 chooses the sources in both.
+unless a source has changed since then: otherwise one would debug code that does not run. In an installation they lie
+beside their sources, and Python prefers them by itself. SHOOTDOWN_INTERPRETED=1 chooses the sources in both.
 """
 
 import os
@@ -26,7 +26,7 @@ ROOMS: Final = (
     "fuzz",
     "prove",
 )
-"""Where compiled modules come from. What they take from each other is compiled into them."""
+"""The rooms that are compiled. What they import from each other is compiled into them."""
 STAMP: Final = "sources.txt"
 SUFFIX: Final = EXTENSION_SUFFIXES[0]
 
@@ -41,7 +41,7 @@ class CompiledFinder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: object = None
     ) -> ModuleSpec | None:
-        """Return the spec of a compiled module, None of any other."""
+        """Return the spec of a compiled module, or None for any other."""
         del path, target
         file = self.files.get(fullname)
         return spec_from_file_location(fullname, file) if file else None
@@ -53,7 +53,7 @@ class SourceFinder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: object = None
     ) -> ModuleSpec | None:
-        """Return the spec of a module of the package that has a source, None of any other."""
+        """Return the spec of a module of the package that has a source, or None for any other."""
         del target
         if not fullname.startswith(f"{PACKAGE}."):
             return None
@@ -69,9 +69,9 @@ class SourceFinder:
 
 
 def choose() -> str:
-    """Let the compiled form be imported where there is one; return why not, or "" if it is.
+    """Let the compiled form be imported where there is one; return the reason if it is not, or "" if it is.
 
-    Called once, when the package is imported and none of its rooms has been.
+    This is called once, when the package is imported and none of its rooms has been.
     """
     if os.environ.get(VARIABLE):
         sys.meta_path.insert(0, SourceFinder())
@@ -91,12 +91,12 @@ def choose() -> str:
 
 
 def has_form(folder: Path, root: Path) -> bool:
-    """Return whether a folder has a compiled form for this Python of the sources below `root`."""
+    """Return whether a folder has a compiled form of the sources below `root` for this Python."""
     return _witness(folder).exists() and is_of(folder, root)
 
 
 def is_of(folder: Path, root: Path) -> bool:
-    """Return whether a compiled form was made of the sources below `root`."""
+    """Return whether a compiled form was made from the sources below `root`."""
     try:
         digest, _, times = (folder / STAMP).read_text().partition("\n")
     except (OSError, ValueError):
@@ -105,12 +105,14 @@ def is_of(folder: Path, root: Path) -> bool:
 
 
 def stamp_of(root: Path) -> str:
-    """Return what a compiled form of the sources below `root` has in the file STAMP: taken before it is made."""
+    """Return the content of the file STAMP for a compiled form of the sources below `root`; take it before the form is
+    made.
+    """
     return f"{digest_of(root)}\n{times_of(root)}"
 
 
 def sources(root: Path) -> list[Path]:
-    """Return the sources that a compiled form is made of, sorted."""
+    """Return the sources from which a compiled form is made, sorted."""
     return [file for room in ROOMS for file in sorted((root / room).rglob("*.py"))]
 
 
@@ -135,7 +137,7 @@ def digest_of(root: Path) -> str:
 
 
 def _witness(folder: Path) -> Path:
-    """Return the place of a module that every compiled form has."""
+    """Return the path of a module that every compiled form has."""
     return folder / PACKAGE / "mm" / f"step{SUFFIX}"
 
 
@@ -144,7 +146,7 @@ def _name(file: Path) -> str:
 
 
 WHY_INTERPRETED: Final = choose()
-"""Why the sources run, the end of a sentence; "" when the compiled form does."""
+"""Why the sources run, as the end of a sentence; "" when the compiled form runs."""
 
 
 def is_compiled() -> bool:
@@ -158,7 +160,7 @@ def described() -> str:
 
 
 def advice() -> str:
-    """Return the line for somebody who starts long work on interpreted models, "" when they are compiled."""
+    """Return the line for a user who starts long work on interpreted models, or "" when they are compiled."""
     if not WHY_INTERPRETED:
         return ""
     return f"The models run interpreted, at about half the speed: {WHY_INTERPRETED}."

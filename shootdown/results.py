@@ -10,9 +10,12 @@ Verdict: TypeAlias = Literal["legal", "illegal", "undecided"]
 class Finding:
     """Something illegal, minimized: `scenario` is the canonical text of the smallest scenario that shows it.
 
-    `key` is 64 hex digits and the same wherever the same minimum is found. `skip` is the guilty skip, the change of an
-    entry that was left unflushed, "" for none. `operations` counts the records of the scenario. `execution` is the
-    first that showed it, `count` how often it was seen; `complete` is false when the minimizer ran out of its budget.
+    `key`: 64 hex digits, the same wherever the same minimum is found.
+    `skip`: the guilty skip, which is the change of an entry that was left unflushed; "" for none.
+    `operations`: how many records the scenario has.
+    `execution`: the number of the first execution that showed it.
+    `count`: how often it was seen.
+    `complete`: false when the minimizer ran out of its budget.
     """
 
     key: str
@@ -51,7 +54,7 @@ class FuzzResult:
 
     @property
     def quiet(self) -> bool:
-        """Nothing illegal was found: no proof, but that many executions showed nothing."""
+        """Return whether nothing illegal was found: that is no proof, but says that these executions showed nothing."""
         return not self.findings
 
 
@@ -113,7 +116,7 @@ class ProofResult:
 
 @dataclass(frozen=True, slots=True)
 class Counterexample:
-    """Why a change needs a flush: the entry before and after, and events that are illegal without the flush."""
+    """Why a change needs a flush: the entry before and after it, and events that are illegal without the flush."""
 
     old: str
     new: str
@@ -127,9 +130,9 @@ class TableRow:
     """A class of changes of a page-table entry, in the contexts in which the answers are the same.
 
     `size` is "4K" or "2M"; `context` names the contexts, "" for all. `verdict` is "done", "missing" (the flush is
-    needed, and the policy does not flush), "wasted" or "skipped"; `needed` is "yes", "no", or "without-rewalk": by a
-    processor that sets the dirty bit without looking at the entry again. `gains` is what a wasted flush saves.
-    `scenarios` are names of the corpus that the policy fails for want of this flush.
+    needed, and the policy does not flush), "wasted" or "skipped"; `needed` is "yes", "no", or "without-rewalk": only by
+    a processor that sets the dirty bit without looking at the entry again. `gains` is what a wasted flush saves.
+    `scenarios` names the scenarios of the corpus that the policy fails because this flush is missing.
     """
 
     size: str
@@ -163,9 +166,9 @@ class MinimizeResult:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The outcome at which a policy and the reference part, counted from 0, and what each shows, in words.
+    """The first outcome in which a policy and the reference differ, counted from 0, and what each shows, in words.
 
-    Where both show the same, it is something that the calls do not allow. `scenario` is what was run, in lockstep.
+    If both show the same, the outcome is one that the calls do not allow. `scenario` is the text that ran in lockstep.
     """
 
     position: int

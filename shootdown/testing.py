@@ -18,10 +18,11 @@ EXECUTIONS: Final = 2000
 
 
 def assert_survives(policy: PolicyLike, executions: int = EXECUTIONS, seed: int = 1) -> None:
-    """Fuzz the policy in this process; that it survives is no proof, and shows that these executions found nothing.
+    """Fuzz the policy in this process, and pass when these executions find nothing; that is no proof.
 
-    AssertionError at the first thing illegal: the rule, the reason, the minimized scenario, its explanation, and how to
-    see it again. Errors: those of `fuzz_policy`.
+    AssertionError at the first illegal outcome, with the rule, the reason, the minimized scenario, its explanation, and
+    how to see it again.
+    Errors: those of `fuzz_policy`.
     """
     __tracebackhide__ = True
     loaded = load_policy(policy)
@@ -42,9 +43,10 @@ def assert_survives(policy: PolicyLike, executions: int = EXECUTIONS, seed: int 
 
 
 def assert_legal(scenario: str | Path, policy: PolicyLike) -> None:
-    """Run the scenario, which must show nothing illegal and reach a verdict.
+    """Run the scenario, and pass when it shows nothing illegal and reaches a verdict.
 
-    AssertionError with the explanation when it does not. Errors: those of `replay`.
+    AssertionError with the explanation otherwise.
+    Errors: those of `replay`.
     """
     __tracebackhide__ = True
     shown = replay(scenario, policy)
@@ -55,9 +57,10 @@ def assert_legal(scenario: str | Path, policy: PolicyLike) -> None:
 def assert_illegal(
     scenario: str | Path, policy: PolicyLike, rule: str | None = None
 ) -> ReplayResult:
-    """Run the scenario, which must show something illegal, by breaking this rule if one is named; return what it shows.
+    """Run the scenario, and return what it shows; it must break this rule, or any rule if none is named.
 
-    AssertionError with the explanation when it does not. Errors: those of `replay`, and UserError for an unknown rule.
+    AssertionError with the explanation otherwise.
+    Errors: those of `replay`, and UserError for an unknown rule.
     """
     __tracebackhide__ = True
     if rule is not None and rule not in RULES:

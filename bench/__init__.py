@@ -1,1 +1,1 @@
-"""What the performance claims are made with; each module is a command that prints a table and can write its data."""
+"""The commands behind the performance claims; each module prints a table and can write its data."""

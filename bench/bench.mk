@@ -42,5 +42,5 @@ bench-mutants: venv ## what random inputs show of 240 automatic changes of the m
 	@$(BIN)/python -m bench.mutants report
 
 .PHONY: bench-qemu
-bench-qemu: venv ## ten million events and whole scenarios beside QEMU's MMU, and what its teeth are: a quarter of an hour
+bench-qemu: venv ## ten million events and whole scenarios beside QEMU's MMU, and whether broken rules are found: a quarter of an hour
 	@$(BIN)/python -m bench.conform_qemu

@@ -1,10 +1,11 @@
-"""Whether each claim about Linux or the architecture in the documents names its witness, and trees bear it out.
+"""Whether each claim about Linux or the architecture in the documents names its witness, and the source trees confirm
+it.
 
 python -m bench.claims                                        # what has no witness, and the witnesses by kind
 python -m bench.claims 6.1=PATH 6.12=PATH TREE                # and what the texts of these releases do not have
 
-A TREE with a Makefile says itself which release it is. docs/linux-tlb.md begins with how a witness is written.
-Exit codes: 0 every claim has one and the trees agree, 1 not so, 2 wrong usage.
+A TREE with a Makefile says itself which release it is. The beginning of docs/linux-tlb.md says how a witness is
+written. Exit codes: 0 every claim has a witness and the trees agree, 1 otherwise, 2 wrong usage.
 """
 
 import argparse
@@ -27,7 +28,7 @@ class Scope(Enum):
     ALL = 2  # also those that do not begin with "The model:"
 
 
-# The scope below a heading, by what the heading begins with; another heading changes nothing.
+# The scope below a heading, by the beginning of the heading; any other heading changes nothing.
 Scopes = dict[str, Scope]
 USUAL: Scopes = {"": Scope.NAMING}
 OTHERS: dict[str, Scopes] = {
@@ -42,7 +43,7 @@ OTHERS: dict[str, Scopes] = {
     "docs/published-verdicts.md": {},  # what was compared is its own witness
     "docs/trust.md": {},  # as docs/published-verdicts.md
 }
-"""The documents whose scopes are not the usual ones."""
+"""The documents with unusual scopes."""
 DOCUMENTS: dict[str, Scopes] = {
     path.relative_to(ROOT).as_posix(): OTHERS.get(path.relative_to(ROOT).as_posix(), USUAL)
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -53,7 +54,7 @@ HEADING = re.compile(r"#+ (.*)")
 RULE_OF_A_TABLE = re.compile(r"\|[ |:-]+\|")
 ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
 SENTENCE_ENDS = re.compile(r"(?<=[.!?]) (?=[A-Z`\"*])")
-# What a patch is called, and what stands between backticks, claims nothing.
+# The name of a patch, and text between backticks, claim nothing.
 QUOTED = re.compile(r'"[^"]*"|`[^`]*`')
 NAMING = re.compile(
     r"\b(?:Linux|x86|Intel|AMD|SDM|APM|the architecture)\b(?!-)|\b(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{12}\b"
@@ -66,14 +67,14 @@ OTHER = re.compile(
     r"(?P<commit>commit [0-9a-f]{12})|(?P<manual>(?:SDM|APM) \d+(?:\.\d+)*)|(?P<mail>mail [\w-]+)"
     r"|(?P<live>live \d+\.\d+)|(?P<assumption>assumption(?:: .+)?)"
 )
-# What begins like a witness was meant to be one.
+# Text that begins like a witness was meant to be one.
 ALMOST = re.compile(r"\d+\.\d+[: ]|commit |mail|live |SDM |APM ")
 KINDS = ("text", "commit", "manual", "mail", "live", "assumption")
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A file of some releases that has the names, or, where a name begins with an exclamation mark, has not."""
+    """A file of some releases that has the names; if a name begins with an exclamation mark, the file lacks it."""
 
     releases: tuple[str, ...]
     path: str
@@ -82,7 +83,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence or a table row with its witnesses: their kinds, the texts, and `malformed`, what is not understood."""
+    """A sentence or a table row with its witnesses.
+
+    The fields have the kinds of the witnesses, the texts, and in `malformed` what is not understood.
+    """
 
     place: str
     sentence: str
@@ -93,16 +97,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class _Cover:
-    """What a line that ends with a colon gives to those after it."""
+    """The witnesses that a line with a colon at its end gives to the lines after it."""
 
     kinds: frozenset[str] = frozenset()
     model: bool = False
 
 
 def witnesses(sentence: str) -> tuple[frozenset[str], tuple[Text, ...], tuple[str, ...]]:
-    """Return the kinds of a sentence's witnesses, the texts, and what stands in a bracket of witnesses and is none.
+    """Return the kinds of a sentence's witnesses, the texts, and the parts of a witness bracket that are no witness.
 
-    A bracket without any witness is one of the sentence's own.
+    A bracket without any witness belongs to the sentence itself.
     """
     kinds: set[str] = set()
     texts: list[Text] = []
@@ -152,7 +156,7 @@ def claims(document: str, text: str, scopes: Scopes) -> Iterator[Claim]:
 
 
 def _blocks(text: str) -> Iterator[list[tuple[int, str]]]:
-    """Yield the runs of lines without an empty one between, numbered from 1.
+    """Yield the runs of lines without an empty line between them; lines are numbered from 1.
 
     Code, generated tables and the heads of tables are left out.
     """
@@ -176,7 +180,7 @@ def _blocks(text: str) -> Iterator[list[tuple[int, str]]]:
 
 
 def _sentences(line: str) -> list[str]:
-    """Return the sentences of a line without the mark of a list item; a table row is one."""
+    """Return the sentences of a line, without the mark of a list item; a table row is one sentence."""
     return [line] if line.startswith("|") else SENTENCE_ENDS.split(ITEM.sub("", line, count=1))
 
 
@@ -220,14 +224,14 @@ def contradictions(of: Sequence[Claim], trees: dict[str, Path]) -> list[str]:
 
 @cache
 def _words(path: Path) -> frozenset[str] | None:
-    """Return the identifiers of a file, None where there is none."""
+    """Return the identifiers of a file, or None if there is no file."""
     if not path.is_file():
         return None
     return frozenset(re.findall(r"\w+", path.read_text(errors="replace")))
 
 
 def tree(argument: str) -> tuple[str, Path]:
-    """Return the release and the folder that an argument `RELEASE=PATH` or `PATH` names."""
+    """Return the release and the folder in an argument `RELEASE=PATH` or `PATH`."""
     release, given, path = argument.rpartition("=")
     folder = Path(path)
     if not folder.is_dir():

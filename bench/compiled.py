@@ -2,9 +2,9 @@
 
     make compile && python -m bench.compiled [--scenarios 600]
 
-Both trees run the same mutants of generated scenarios under every policy; a digest stands for all that they showed:
-verdicts, reasons, steps, costs, features, final worlds, and the traces of some. The exit code is 1 when the digests
-differ.
+Both trees run the same mutants of generated scenarios under every policy; a digest stands for everything that they
+showed: verdicts, reasons, steps, costs, features, final worlds, and the traces of some. The exit code is 1 when the
+digests differ.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TRACED = 30
 
 
 def digest(scenarios: int) -> dict[str, object]:
-    """Return the digest of what this process's models do, and its executions per CPU second."""
+    """Return the digest of what the models of this process do, and its executions per CPU second."""
     digest = hashlib.sha256()
     spent = 0.0
     for name in sorted(REGISTRY):

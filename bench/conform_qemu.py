@@ -1,10 +1,10 @@
-"""The machine beside QEMU's MMU: ten million events, the sabotage table, and whole scenarios on it.
+"""The machine compared with QEMU's MMU: ten million events, the sabotage table, and whole scenarios on it.
 
     python -m bench.conform_qemu [events|sabotage|scenarios] [--events 10000000] [--scenarios 5000] [--seed 1]
 
-Without a name all three. The exit code is 1 if an event has an outcome that nothing explains, a sabotaged machine is
-not found within ten CPU seconds, or a scenario shows on QEMU's MMU what the machine, restricted to what QEMU is, does
-not.
+Without a name all three run. The exit code is 1 if an event has an outcome that nothing explains, if a sabotaged
+machine is not found within ten CPU seconds, or if a scenario shows on QEMU's MMU what the machine, restricted to QEMU's
+behaviour, does not show.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from shootdown.scenario import Scenario
 from shootdown.scenario.corpus import load
 
 LIMIT = 10.0
-"""CPU seconds in which a sabotaged machine is to be found."""
+"""CPU seconds within which a sabotaged machine must be found."""
 MOST_EVENTS = 400_000
-"""Events of a search for one: more than ten CPU seconds."""
+"""Events of a search for a sabotaged machine: more than ten CPU seconds."""
 POLICIES = ("linux", "v1")
-"""What the random scenarios run under: an unbroken policy, and one that QEMU shows less of."""
+"""The policies of the random scenarios: an unbroken one, and one of which QEMU shows less."""
 RECORDS = 32
 PART = 1_000_000
 """Events between two lines of progress."""
 
 
 def events(number: int, seed: int) -> bool:
-    """Compare that many events; print the figures and return whether all is explained."""
+    """Compare that many events; print the figures, and return whether everything is explained."""
     started = time.process_time()
     total: Counter[str] = Counter()
     explained: Counter[str] = Counter()
@@ -67,7 +67,7 @@ def events(number: int, seed: int) -> bool:
 
 
 def sabotage(seed: int) -> bool:
-    """Search for each sabotaged machine in both modes; print the table and return whether all were found in time."""
+    """Search for each sabotaged machine in both modes; print the table, and return whether all were found in time."""
     print(f"{'machine':24}{'mode that has found it':26}{'sequences':>10}{'events':>10}{'CPU s':>8}")
     good = True
     for sabotaged in SABOTAGES:
@@ -91,7 +91,9 @@ def _finds(mode: str, sabotaged: type[Machine], seed: int) -> bool:
 
 
 def scenarios(number: int, seed: int) -> bool:
-    """Run the corpus and random scenarios on QEMU's MMU; print the table and return whether all is explained."""
+    """Run the corpus and random scenarios on QEMU's MMU; print the table, and return whether everything is
+    explained.
+    """
     table: Counter[tuple[str, str, str]] = Counter()
     wrong = []
     started = time.process_time()
@@ -135,7 +137,7 @@ def _shown(scenario: Scenario, strategy: FlushStrategy, machine_type: type[Machi
 
 
 def _agreement(scenario: Scenario, strategy: FlushStrategy, wanted: str) -> str:
-    """Return how what QEMU's MMU shows is to what the machine shows."""
+    """Return how the results on QEMU's MMU compare with those on the machine."""
     on_qemu = _shown(scenario, strategy, QemuMachine)
     if on_qemu == wanted:
         return _SAME
@@ -145,7 +147,7 @@ def _agreement(scenario: Scenario, strategy: FlushStrategy, wanted: str) -> str:
 
 
 def main() -> int:
-    """Run what is asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", nargs="?", choices=["events", "sabotage", "scenarios"])
     parser.add_argument("--events", type=int, default=10_000_000)

@@ -2,8 +2,8 @@
 
     python -m bench.costs [--scenarios 2000] [--json]
 
-The set is the same for every policy: generated scenarios, every operation run to completion, so that a policy and the
-reference make the same changes of entries; outcomes are compared in tests, only costs here.
+The set is the same for every policy: generated scenarios in which every operation runs to completion, so that a policy
+and the reference make the same changes of entries. Only costs are compared here; tests compare outcomes.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""How long each engine needs to find each seeded fault by the rule that it names; the table of medians.
+"""How long each engine needs to find each seeded fault by the rule of the fault; the table of medians.
 
     python -m bench.faults run [--engines atheris,random,coverage] [--seeds 10] [--limit 60] [--jobs 2] [--out FILE]
     python -m bench.faults table [--out FILE]
 
-`run` appends one JSON line a run and leaves out the runs that the file already has, so it can be interrupted.
-A run that did not find its fault within the limit is censored: it counts as longer than every one that did.
+`run` appends one JSON line per run and skips the runs that the file already has, so it can be interrupted. A run that
+did not find its fault within the limit is censored: it counts as longer than every one that did.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ DEFAULT_OUT = Path("bench/results/faults.jsonl")
 
 
 def cell(runs: Sequence[Run]) -> str:
-    """Return `executions / CPU seconds (found of runs)`, medians over all runs with the censored ones as longest."""
+    """Return `executions / CPU seconds (found of runs)`, medians over all runs; censored runs count as the longest."""
     if not runs:
         return "-"
     found = sum(bool(r["found"]) for r in runs)

@@ -1,4 +1,4 @@
-"""A benchmark's measurement in a process of its own, on the interpreted models and on the compiled ones."""
+"""A benchmark's measurement in its own process, on the interpreted models and on the compiled ones."""
 
 import json
 import os
@@ -13,14 +13,14 @@ Measured = dict[str, Any]
 
 
 def interpreted() -> dict[str, str]:
-    """Return the environment of a process whose models are the sources, whatever has been compiled."""
+    """Return the environment of a process whose models are the sources, even if compiled ones exist."""
     return os.environ | {form.VARIABLE: "1"}
 
 
 def in_both_forms(module: str, arguments: Sequence[str]) -> tuple[Measured, Measured]:
-    """Return the JSON object that `python -m MODULE ARGUMENTS` prints on the interpreted and on the compiled models.
+    """Return the JSON objects that `python -m MODULE ARGUMENTS` prints on the interpreted and on the compiled models.
 
-    The object has a key "compiled". Exits with 2 when there are no compiled models.
+    Each object has a key "compiled". Without compiled models the process exits with 2.
     """
     if form.WHY_INTERPRETED:
         print(f"There are no compiled models: {form.WHY_INTERPRETED}.", file=sys.stderr)

@@ -3,12 +3,11 @@
     python -m bench.history run [--engines LIST] [--no-corpus] [--seeds 10] [--limit 600] [--jobs 2] [--out FILE]
     python -m bench.history table [--out FILE]
 
-The catalogue are the seeded faults that put back an entry of docs/linux-tlb.md part E; what the three words mean is
-said in bench/stages.py, and detected is by the rule that the fault names. A run that did not come to a stage within the
-limit is censored: it counts as longer than every one that did.
-With the corpus, the default engine begins from every scenario on which the fault shows nothing illegal. The comparison
-of engines is made without any, so that none is helped by what people have written: `atheris`, `random` and `coverage`
-share the generator and the mutators, `stock` has neither.
+The catalogue consists of the seeded faults that restore an entry of docs/linux-tlb.md part E. bench/stages.py defines
+the three words; "detected" means by the rule of the fault. A run that did not reach a stage within the limit is
+censored: it counts as longer than every run that did. With the corpus, the default engine begins from every scenario on
+which the fault shows nothing illegal. The comparison of engines uses no corpus, so that stories written by people help
+none of them: `atheris`, `random` and `coverage` share the generator and the mutators, `stock` has neither.
 """
 
 import statistics
@@ -29,18 +28,18 @@ BASE = ("atheris", False)
 OTHERS = (("random", False), ("coverage", False), ("stock", False))
 TOLD = {SEEDED: "atheris with the corpus", **{each: each[0] for each in (BASE, *OTHERS)}}
 FEWER = 5
-"""How many times fewer executions features are to need than code coverage."""
+"""The factor by which features should need fewer executions than code coverage."""
 
 
 def of(runs: Sequence[Run], setting: tuple[str, bool], fault: str) -> list[Run]:
-    """Return the runs of a fault in a setting: an engine, with the corpus or without."""
+    """Return the runs of a fault in a setting: an engine, with or without the corpus."""
     return [
         r for r in runs if (r["engine"], r.get("seeded", True), r["fault"]) == (*setting, fault)
     ]
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return the table in Markdown, a row for each fault, and what it comes to."""
+    """Return the table in Markdown, with a row for each fault, and the summary below it."""
     head = ["entry", "bug", "year", "rule", "reached", "triggered", "detected", "CPU s"]
     head += [TOLD[setting] for setting in (BASE, *OTHERS)]
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
@@ -56,7 +55,9 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def summary(runs: Sequence[Run]) -> list[str]:
-    """Return the lines below the table: what every setting found, and how it compares with features from nothing."""
+    """Return the lines below the table: what every setting found, and how it compares with features without
+    a corpus.
+    """
     lines = []
     for setting, told in TOLD.items():
         per_bug = {name: mine for name in CATALOGUE if (mine := of(runs, setting, name))}

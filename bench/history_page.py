@@ -1,4 +1,4 @@
-"""Put the table of the history bench into docs/benchmarks.md, from the results file that the bench has written.
+"""Put the table of the history bench into docs/benchmarks.md, from the bench's results file.
 
 python -m bench.history_page
 """
@@ -15,7 +15,7 @@ END = "<!-- bench-history ends -->\n"
 
 
 def with_table(page: str, results: Path) -> str:
-    """Return the page with what stands between the two marks made anew."""
+    """Return the page with a new table between the two marks."""
     return between(page, BEGIN, END, table(load(results)), PAGE)
 
 

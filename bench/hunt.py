@@ -2,7 +2,8 @@
 
     python -m bench.hunt ENGINE FAULT SEED [--limit 60] [--records 32] [--no-corpus] [--stages]
 
-Prints one JSON object. The corpus seeds the engine, without every scenario on which the fault shows anything illegal.
+The command prints one JSON object. The corpus seeds the engine, except for the scenarios on which the fault shows
+anything illegal.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main() -> None:
     engine = ENGINES[options.engine]
     if engine.instrumented:
         instrument_models()
-    # Behind the instrumentation, which must see the first import of the models.
+    # These come after the instrumentation, which must see the first import of the models.
     from bench.stages import Stages  # noqa: PLC0415
     from shootdown.fuzz.engines.session import Session  # noqa: PLC0415
     from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415
@@ -69,12 +70,12 @@ def main() -> None:
                 found.setdefault("seconds", now)
 
         def interesting(self, _data: bytes) -> None:
-            """No corpus is kept beside the engine's own."""
+            """Do nothing: no corpus is kept besides the engine's own."""
 
     stages = Stages(policy)
 
     class Staged(Session):
-        """Tells the stages of each execution."""
+        """Records the stages of each execution."""
 
         def _execute(
             self, scenario: Scenario, data: bytes | None, watch: Observe | None, shown: set[int]

@@ -1,4 +1,4 @@
-"""Failing inputs of a seeded fault or a mutant, different from each other, and what they are minimized to."""
+"""Failing inputs of a seeded fault or a mutant, all different, and the forms to which they are minimized."""
 
 from random import Random
 
@@ -17,10 +17,11 @@ MUTANT_TRIES = 3000
 
 
 def failing_inputs(name: str, wanted: int, seed: int) -> list[Scenario]:
-    """Return up to `wanted` different scenarios of RECORDS records that break the rule which the fault names.
+    """Return up to `wanted` different scenarios of RECORDS records that break the rule of the fault.
 
-    In turn: generated, a mutant of any corpus scenario, a mutant of one that shows the fault. Without the last,
-    dec-before-flush takes 10,000 executions for each input; without the others, all inputs are of one descent.
+    The sources take turns: generated scenarios, mutants of any corpus scenario, mutants of a scenario that shows the
+    fault. Without the last, dec-before-flush takes 10,000 executions for each input; without the others, all inputs
+    have one origin.
     """
     policy = REGISTRY[name]
     rule = policy.fault.rule if policy.fault else ""
@@ -42,8 +43,10 @@ def failing_inputs(name: str, wanted: int, seed: int) -> list[Scenario]:
 
 
 def inputs_like(strategy: FlushStrategy, guilty: bytes, wanted: int, seed: int) -> list[Scenario]:
-    """Return a scenario and up to `wanted` - 1 different ones of RECORDS records that fail for the same reason: in turn
-    generated, and its own mutants crossed with generated ones. Fewer if MUTANT_TRIES do not show as many.
+    """Return a scenario and up to `wanted` - 1 different ones of RECORDS records that fail for the same reason.
+
+    They come in turn from the generator, and from mutants of the scenario crossed with generated ones. There are fewer
+    if MUTANT_TRIES do not show as many.
     """
     rng, reason = Random(seed), reason_of(strategy, decode(guilty))
     found: dict[bytes, Scenario] = {guilty: decode(guilty)}
@@ -60,7 +63,7 @@ def inputs_like(strategy: FlushStrategy, guilty: bytes, wanted: int, seed: int) 
 
 
 def reason_of(strategy: FlushStrategy, scenario: Scenario) -> str:
-    """Return why a scenario fails; the kind of exception where the models raise one, which only their mutants do."""
+    """Return why a scenario fails, or the kind of exception if the models raise one, which only mutants of them do."""
     try:
         return execute(scenario, strategy).reason
     except Exception as error:  # noqa: BLE001 - whatever a mutant raises is what it shows
@@ -68,14 +71,14 @@ def reason_of(strategy: FlushStrategy, scenario: Scenario) -> str:
 
 
 def minimized(name: str, scenario: Scenario, budget: int) -> tuple[str, Minimized]:
-    """Return the reason for which a scenario fails under a fault, and what it is minimized to under that reason."""
+    """Return the reason why a scenario fails under a fault, and the form to which it is minimized under that reason."""
     return minimized_under(REGISTRY[name].make(), scenario, budget)
 
 
 def minimized_under(
     strategy: FlushStrategy, scenario: Scenario, budget: int
 ) -> tuple[str, Minimized]:
-    """Return the reason for which a scenario fails, and what it is minimized to under that reason."""
+    """Return the reason why a scenario fails, and the form to which it is minimized under that reason."""
     reason = reason_of(strategy, scenario)
     return reason, minimize(
         scenario, lambda each: reason_of(strategy, each) == reason, budget=budget
@@ -83,8 +86,8 @@ def minimized_under(
 
 
 def other_headers(name: str, scenario: Scenario) -> list[Scenario]:
-    """Return the scenario in each other layout, and each other machine, number of identifiers and batch, in which it
-    still fails for its reason.
+    """Return the scenario with each other layout, and each other machine, number of identifiers and batch, with which
+    it still fails for its reason.
     """
     strategy = REGISTRY[name].make()
     header, records = scenario

@@ -1,4 +1,6 @@
-"""Medians over runs of which some did not find their fault: these are censored, and count as longer than all others."""
+"""Medians over runs, some of which did not find their fault: these are censored, and count as longer than
+all others.
+"""
 
 import statistics
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ CENSORED = float("inf")
 
 
 def values(runs: Sequence[Run], stage: str) -> list[float]:
-    """Return when each run came to a stage; CENSORED for a run that did not."""
+    """Return when each run reached a stage; CENSORED for a run that did not."""
     return [float(str(r.get(stage) or CENSORED)) for r in runs]
 
 
@@ -19,7 +21,7 @@ def median(runs: Sequence[Run], stage: str) -> float:
 
 
 def cell(runs: Sequence[Run], stage: str) -> str:
-    """Return the median of a stage, and how many runs came to it if not all did; seconds with one digit."""
+    """Return the median of a stage, and how many runs reached it if not all did; seconds have one digit."""
     if not runs:
         return "-"
     came = sum(value < CENSORED for value in values(runs, stage))
@@ -28,7 +30,7 @@ def cell(runs: Sequence[Run], stage: str) -> str:
 
 
 def median_told(runs: Sequence[Run], stage: str, digits: int) -> str:
-    """Return the median of a stage, or ">" and the limit where it is censored, over one run at least."""
+    """Return the median of a stage over at least one run, or ">" and the limit if the median is censored."""
     middle = median(runs, stage)
     if middle < CENSORED:
         return number(middle, digits)
@@ -38,5 +40,5 @@ def median_told(runs: Sequence[Run], stage: str, digits: int) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """Return a median for a person to read; one that is censored is past every limit."""
+    """Return a median for a person to read; a censored one is past every limit."""
     return f"{value:,.{digits}f}" if value < CENSORED else "∞"

@@ -1,22 +1,22 @@
-"""How many canonical forms the minimizer makes of different failing inputs of one fault, and in how many runs.
+"""How many canonical forms the minimizer makes from different failing inputs of one fault, and in how many runs.
 
     python -m bench.minima [--inputs 30] [--budget 400] [--faults NAME,...] [--seed 4] [--headers] [--json]
     python -m bench.minima --mutants bench/results/mutants-after.jsonl [--inputs 6] [--json]
     python -m bench.minima --groups RESULT [RESULT ...]
 
-One row for each fault and reason, because rule and reason are part of what a finding is: freeing a frame and freeing
-a page table too early are two findings of one fault. Each input keeps its own reason while it is minimized.
-"spent" counts inputs whose budget ran out before it was known that nothing simpler is left, "loose" those of whose
-minimum an operation can still be dropped. With --headers every input is minimized once more from each other layout,
-and from each other machine, number of identifiers and batch, in which it still fails.
+There is one row for each fault and reason, because rule and reason are part of a finding: freeing a frame and freeing a
+page table too early are two findings of one fault. Each input keeps its own reason during minimization. "spent" counts
+inputs whose budget ran out before it was known that nothing simpler is left. "loose" counts inputs from whose minimum
+an operation can still be dropped. With --headers every input is minimized once more from each other layout, and from
+each other machine, number of identifiers and batch, in which it still fails.
 
-With --mutants the subjects are the mutants of the models that were killed in that file, each in a process of its own,
-in the place of faults: nobody has had them in mind who wrote a pass.
+With --mutants, the subjects are not faults but the mutants of the models that were killed in that file, each in its own
+process: no pass was written with these mutants in mind.
 
---groups compares versions of the minimizer: of each file that --json has written, the JSON of faults and of mutants one
-after the other, it prints a row for each group of subjects. Faults are in two halves, by a digest of their names: a
-pass is chosen by what it does for one half, and judged by what it does for the other. "short" counts inputs that reach
-the shortest length known, from the files and, for the reason of its shortest story, of the fault.
+--groups compares versions of the minimizer. For each file that --json has written (the JSON of faults and of mutants,
+one after the other) it prints a row for each group of subjects. Faults are in two halves, by a digest of their names: a
+pass is chosen by its effect on one half, and judged by its effect on the other. "short" counts inputs that reach the
+shortest known length, from the files or, for the reason of the fault's shortest story, from the fault.
 """
 
 import argparse
@@ -45,15 +45,15 @@ MUTANTS: Final = "mutants"
 
 
 class Row(NamedTuple):
-    """What became of the inputs of one subject, a fault or a mutant, and one reason."""
+    """The results for the inputs of one subject, a fault or a mutant, and one reason."""
 
     subject: str
     group: str
     reason: str
     runs: list[int]
-    """Of each input."""
+    """One for each input."""
     lengths: list[int]
-    """Of the minimum of each input."""
+    """One for the minimum of each input."""
     spent: int
     loose: int
     texts: list[str]
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
 
 def group_of(fault: str) -> str:
-    """Return the half that a fault is in."""
+    """Return the half to which a fault belongs."""
     return HELD_OUT if hashlib.sha256(fault.encode()).digest()[-1] % 2 else TUNED
 
 
@@ -92,7 +92,7 @@ def rows_of(
 
 
 def _loose(form: Scenario, strategy: FlushStrategy, reason: str) -> bool:
-    """Whether an operation of the form can be dropped."""
+    """Return whether an operation of the form can be dropped."""
     records = form.records
     return any(
         reason_of(strategy, Scenario(form.header, records[:at] + records[at + 1 :])) == reason
@@ -120,7 +120,7 @@ def of_mutants(options: argparse.Namespace) -> Iterator[Row]:
                 command, env=interpreted(), capture_output=True, text=True, check=False
             )
             if done.returncode:
-                # An edit of the sources since has taken the mutant away, or it shows nothing any more.
+                # A later edit of the sources has removed the mutant, or it shows nothing any more.
                 print(f"{result['mutant']}: {done.stderr.splitlines()[-1]}", file=sys.stderr)
                 continue
             yield from (Row(**row) for row in json.loads(done.stdout))
@@ -141,7 +141,7 @@ def told(row: Row) -> str:
 
 
 def groups(files: dict[str, list[Row]]) -> Iterator[str]:
-    """Yield a line of Markdown for each group of subjects of each file's rows."""
+    """Yield a line of Markdown for each group of subjects in each file's rows."""
     shortest: dict[tuple[str, str], int] = {}
     for row in [row for rows in files.values() for row in rows]:
         key = (row.subject, row.reason)
@@ -172,7 +172,7 @@ def groups(files: dict[str, list[Row]]) -> Iterator[str]:
 
 
 def _read(path: Path) -> list[Row]:
-    """Return the rows of a file that may be several JSON texts, one after the other."""
+    """Return the rows of a file that may hold several JSON texts, one after the other."""
     text, rows, decoder = path.read_text().strip(), [], json.JSONDecoder()
     while text:
         found, end = decoder.raw_decode(text)

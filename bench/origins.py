@@ -1,10 +1,10 @@
-"""What an input is worth by where it comes from: how many of 100,000 break the rule that a seeded fault names.
+"""What inputs of each origin are worth: how many of 100,000 break the rule of a seeded fault.
 
     python -m bench.origins [--faults LIST] [--executions 60000] [--seed 1]
 
-A corpus loop as the one of the feedback engines, in which each origin has a fixed share: fresh, redrawn, changed and
-crossed as in fuzz/inputs/mutate.py. An input that fails is not kept, so that none is found by changing another.
-`fuzz.inputs.mutate.vary` and `fuzz.engines.session` take their shares from this.
+This is a corpus loop like that of the feedback engines, in which each origin has a fixed share: fresh, redrawn, changed
+and crossed as in fuzz/inputs/mutate.py. A failing input is not kept, so that no other is found by changing it. The
+shares in `fuzz.inputs.mutate.vary` and `fuzz.engines.session` come from this.
 """
 
 import argparse

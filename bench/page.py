@@ -2,9 +2,10 @@
 
 
 def between(page: str, begin: str, end: str, made: str, name: object) -> str:
-    """Return the page with what stands between the two marks made anew; `name` is what a complaint calls it.
+    """Return the page with new text between the two marks.
 
-    Error: SystemExit with a sentence, when one of the marks is missing.
+    `name`: the name of the page in a complaint.
+    Errors: SystemExit with a sentence, when one of the marks is missing.
     """
     before, _, rest = page.partition(begin)
     _, found, after = rest.partition(end)

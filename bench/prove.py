@@ -2,8 +2,8 @@
 
     make compile && python -m bench.prove [--ops 3] [--policy linux]
 
-A generated state is one that a move has led to, known or not: a transition. Times are CPU seconds of one process, on
-the interpreted and on the compiled models. Each part is measured by itself, on worlds from the middle of operations.
+A generated state is a state after a move, known or not: a transition. Times are CPU seconds of one process, on the
+interpreted and on the compiled models. Each part is measured separately, on worlds from the middle of operations.
 """
 
 import argparse
@@ -30,15 +30,15 @@ from shootdown.scenario.record import Header
 CPUS = 2
 PAGES = 2
 SAMPLES = 64
-"""Worlds, few enough for a cache: a search has just made the one that it works on."""
+"""How many worlds: few enough for a cache, because a search has just made the world that it works on."""
 REPEATS = 200
 SMALL = (("read", "mprotect"), ("write", "munmap"))
-"""Operations of two scopes that are small enough for a search without any reduction: one page, two operations."""
+"""The operations of two scopes that are small enough for a search without any reduction: one page, two operations."""
 SLOTS = 1 << 22
 
 
 class Silent:
-    """An observer that looks away."""
+    """An observer that ignores everything."""
 
     def __init__(self) -> None:
         for name in dir(Observer):
@@ -49,7 +49,7 @@ class Silent:
 def searched(
     scope: Scope, strategy: FlushStrategy, reductions: Reductions | None = None
 ) -> tuple[Search, float, list[bytes]]:
-    """Return a finished search, its CPU seconds, and the paths that the last level began with."""
+    """Return a finished search, its CPU seconds, and the paths with which the last level began."""
     visited = Visited(SLOTS)
     search = Search(scope, strategy, visited, reductions=reductions or Reductions())
     start = time.process_time()
@@ -84,7 +84,7 @@ def parts(scope: Scope, strategy: FlushStrategy, paths: list[bytes]) -> dict[str
         copies = [(oracle.fork()[0], move) for oracle, move in before]
         if silent:
             for w, _ in copies:
-                # Answers any name with a method that does nothing, which no protocol can say.
+                # It answers any name with a method that does nothing; no protocol can express that.
                 w.observer = silence  # type: ignore[assignment]
         return copies
 
@@ -106,9 +106,9 @@ def parts(scope: Scope, strategy: FlushStrategy, paths: list[bytes]) -> dict[str
 
 
 def _microseconds(do: Callable[[Any], object], make: Callable[[], list[Any]]) -> float:
-    """Return the CPU time of one call on what `make` makes, which does not count."""
+    """Return the CPU time of one call on a result of `make`; the time of `make` does not count."""
     spent, calls = 0.0, 0
-    # The copies and their oracles name each other; a search leaves none of them to the collector.
+    # The copies and their oracles refer to each other; a search leaves none of them to the garbage collector.
     gc.disable()
     for _ in range(REPEATS):
         made = make()
@@ -124,7 +124,7 @@ def _microseconds(do: Callable[[Any], object], make: Callable[[], list[Any]]) ->
 
 
 def measure(policy: str, ops: int) -> dict[str, object]:
-    """Return what this process's models do."""
+    """Return the figures of the models in this process."""
     strategy = REGISTRY[policy].make()
     scope = scope_of(Header(CPUS, PAGES, asids=1, batch=1), ops, OPERATIONS)
     search, seconds, paths = searched(scope, strategy)
@@ -139,7 +139,9 @@ def measure(policy: str, ops: int) -> dict[str, object]:
 
 
 def saved(policy: str) -> list[str]:
-    """Return lines that say how many worlds and transitions are left as the reductions are added one after another."""
+    """Return lines that say how many worlds and transitions are left when the reductions are added one
+    after another.
+    """
     lines = []
     for names in SMALL:
         scope = scope_of(Header(CPUS, 1, asids=1, batch=1), 2, names)

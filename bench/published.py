@@ -1,8 +1,8 @@
-"""Print how the machine agrees with the litmus tests that others have published; with `write` put it into the page.
+"""Print how the machine agrees with published litmus tests; with `write`, put the table into the page.
 
 python -m bench.published [write]
 
-Needs some seconds.
+The command needs some seconds.
 """
 
 import sys
@@ -17,7 +17,7 @@ END = "<!-- bench-published ends -->\n"
 
 
 def with_table(page: str, table: str) -> str:
-    """Return the page with what stands between the two marks made anew."""
+    """Return the page with a new table between the two marks."""
     return between(page, BEGIN, END, table, PAGE)
 
 

@@ -1,6 +1,6 @@
-"""Runs of engines against seeded faults, each in a process of its own, and the results file that they are kept in.
+"""Runs of engines against seeded faults, each in its own process, and the file of their results.
 
-A run is one JSON object a line. What the file already has is not run again, so a bench can be interrupted.
+A run is one JSON object per line. A run in the file is not repeated, so a bench can be interrupted.
 """
 
 import argparse
@@ -15,12 +15,12 @@ Run = dict[str, object]
 
 
 def load(path: Path) -> list[Run]:
-    """Return the runs of a results file; none when there is no file."""
+    """Return the runs in a results file; none when there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def hunt(engine: str, fault: str, seed: int, limit: float, *more: str) -> Run:
-    """Carry out one run in a process of its own."""
+    """Carry out one run in its own process."""
     command = [
         sys.executable,
         "-m",
@@ -77,7 +77,7 @@ def command(
     *more: str,
     engines: str = "atheris,random,coverage",
 ) -> None:
-    """Run what is missing, or print the table: the command line of a bench over faults, with its defaults."""
+    """Carry out missing runs, or print the table: the command line of a bench over faults, with its defaults."""
     parser = argparse.ArgumentParser(description=(document or "").splitlines()[0])
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--engines", default=engines)

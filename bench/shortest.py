@@ -3,10 +3,10 @@
     python -m bench.shortest search [--faults A,B] [--seconds 300]
     python -m bench.shortest reached [--faults A,B] [--inputs 100]
 
-`search` explores every scenario that is shorter than the fault's shortest story, of the operations of its stories and
-user accesses, in some layouts and on as many CPUs or fewer. What it prints is kept beside each fault (Fault.shortest,
-and Fault.shortest_open_from where it has to give up). `reached` minimizes that many fuzzed inputs that fail by the
-fault's rule and counts those that come to at most that length.
+`search` explores every scenario that is shorter than the fault's shortest story and consists of the operations of its
+stories and user accesses, in some layouts and on at most as many CPUs. Its output is kept with each fault
+(Fault.shortest, and Fault.shortest_open_from if the search has to give up). `reached` minimizes that many fuzzed inputs
+that fail by the fault's rule, and counts those that reach at most that length.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from shootdown.prove.shortest import Shortest
 from shootdown.scenario import Scenario, corpus, kinds, render_record
 
 BUDGET = 400
-"""Runs of the minimizer."""
+"""The most runs of the minimizer."""
 
 
 def stories_of(policy: Policy) -> list[Scenario]:
@@ -36,9 +36,10 @@ def stories_of(policy: Policy) -> list[Scenario]:
 
 
 def scopes_of(policy: Policy) -> list[Scope]:
-    """Return where to look for what is shorter than the shortest story: the operations of the fault's stories and user
-    accesses, on one CPU, two, and up to the stories' number, in the shortest story's layout, private memory and shared
-    memory, with its batch and a batch of 1.
+    """Return the scopes in which to look for something shorter than the shortest story.
+
+    They have the operations of the fault's stories and user accesses, on one CPU, two, and up to the stories' number;
+    the shortest story's layout, private memory and shared memory; its batch and a batch of 1.
     """
     stories = stories_of(policy)
     story = stories[0]
@@ -78,7 +79,7 @@ def search(name: str, seconds: float) -> str:
 
 
 def bounds(shortest: int, open_from: int) -> str:
-    """Return a length as text, with what is known of shorter ones: see optimized.policy.Fault."""
+    """Return a length as text, with what is known about shorter ones: see optimized.policy.Fault."""
     return f"{shortest} (open from {open_from})" if open_from else f"{shortest}"
 
 

@@ -1,11 +1,11 @@
-"""The smallest scope of `shootdown prove` beside the same scope as a Promela model, verified by Spin.
+"""The smallest scope of `shootdown prove`, compared with the same scope as a Promela model that Spin verifies.
 
     make compile && python -m bench.spin [--ops 2]
 
-Both tools say whether there is an illegal outcome and by which rule, going from one operation upwards, and how many
-states they stored and generated. Rates are generated states in a CPU second of one process. Spin explores without the
-reductions of prove, and judges by a history of its own (bench/promela/mprotect.pml). The exit code is 1 when two
-verdicts differ, and 2 when spin or gcc is not installed.
+Both tools say whether there is an illegal outcome, and by which rule, from one operation upwards, and how many states
+they stored and generated. Rates are generated states per CPU second of one process. Spin explores without the
+reductions of prove, and judges with its own history (bench/promela/mprotect.pml). The exit code is 1 when two verdicts
+differ, and 2 when spin or gcc is not installed.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from shootdown.scenario.verdict import REASONS
 MODEL = Path(__file__).with_name("promela") / "mprotect.pml"
 POLICIES = ("always", "v1", "linux", "skip-write-protect")
 OPERATIONS = ("read", "write", "exec", "mprotect")
-"""Those of the model."""
+"""The operations of the model."""
 LIMITS = ("-m100000", "-w20")
-"""Of Spin: the moves of the longest path, and the size of the hash table."""
+"""Limits of Spin: the moves of the longest path, and the size of the hash table."""
 SLOTS = 1 << 22
 
 
@@ -48,14 +48,14 @@ class Verdict(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The verdict as a reader expects it."""
+        """Return the verdict in words."""
         if not self.rule:
             return f"legal with {self.operations}"
         return f"illegal ({self.rule}) with {self.operations}"
 
     @property
     def figures(self) -> str:
-        """The figures in columns."""
+        """Return the figures in columns."""
         rate = self.generated / self.seconds if self.seconds else 0
         return f"{self.stored:>11,}{self.generated:>12,}{rate:>14,.0f}"
 
@@ -79,7 +79,9 @@ def by_prove(policy: str, ops: int) -> Verdict:
 
 
 def by_spin(policy: str, ops: int) -> Verdict:
-    """Return the verdict of Spin: of the smallest number of operations with which something is illegal, or of `ops`."""
+    """Return the verdict of Spin for the smallest number of operations with which something is illegal, or else for
+    `ops`.
+    """
     for operations in range(1, ops):
         verdict = _verified(policy, operations)
         if verdict.rule:

@@ -1,6 +1,6 @@
-"""How far a run comes with a fault: the broken decision is asked for, it makes a difference, the oracle sees it.
+"""How far a run gets with a fault: the broken decision is asked for, it makes a difference, the oracle sees it.
 
-After the three counts of benchmarks with known bugs (Hazimeh, Herrera, Payer: "Magma: a ground-truth fuzzing
+This follows the three counts of benchmarks with known bugs (Hazimeh, Herrera, Payer: "Magma: a ground-truth fuzzing
 benchmark", SIGMETRICS 2020).
 """
 
@@ -17,7 +17,7 @@ from shootdown.scenario import Scenario
 
 
 def without_fault(policy: Policy) -> Policy:
-    """Return what the policy is like with its fault mended."""
+    """Return the policy with its fault repaired."""
     sound = (rules.v1, rules.arm64)
     rule = policy.needs_flush if policy.needs_flush in sound else rules.linux
     huge = rules.linux_huge if rule is rules.linux else None
@@ -26,7 +26,7 @@ def without_fault(policy: Policy) -> Policy:
         needs_flush=rule,
         huge_needs_flush=huge,
         huge_inline=rule is rules.v1,
-        # The rule of v1 promotes to executable: that needs a handler which heals a fetch.
+        # The rule of v1 promotes to executable: that needs a handler that heals a fetch.
         handler=FaultHandler.EXEC_CHECK if rule is rules.v1 else FaultHandler.LINUX,
         report_spurious=False,
         soft_dirty_check=True,
@@ -36,7 +36,8 @@ def without_fault(policy: Policy) -> Policy:
 
 
 class Stages:
-    """Watches one policy; `reached` and `triggered` are the first executions that came so far, 0 for none.
+    """Watches one policy; `reached` and `triggered` are the numbers of the first executions that got so far, 0 for
+    none.
 
     Reached: a method of the strategy that the fault replaces was called, or the broken rule was asked.
     Triggered: the run differs from the same run without the fault, in its costs, its steps or what the TLBs hold.
@@ -72,7 +73,7 @@ class Stages:
         return watched
 
     def executed(self, number: int, scenario: Scenario, outcome: Outcome) -> None:
-        """Take note of one execution under `policy`."""
+        """Record one execution under `policy`."""
         if self._asked and not self.reached:
             self.reached = number
         if self._asked and not self.triggered:

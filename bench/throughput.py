@@ -1,15 +1,17 @@
-"""Executions per second with feedback on, and the ratio to a Hypothesis state machine over the same two models.
+"""Executions per second with feedback, and the ratio to a Hypothesis state machine over the same two models.
 
     python -m bench.throughput [--seconds 5] [--rounds 5] [--profile] [--json]
 
 The sides run in turn in this process, on CPU time, with scenarios of 32 records:
 
 * a session as the engines use it: mutate, decode, execute the optimized model, drive the reference's history, features;
-  on what campaigns run, mutants of generated scenarios, and on the state machine's own distribution of records;
+  its inputs are those of campaigns, mutants of generated scenarios, and the state machine's own distribution of
+  records;
 * a RuleBasedStateMachine with a rule for each kind of record, as one writes it: each field drawn uniformly from what
   the kind allows, the record applied to the same world under the same oracle, up to 32 steps, no features.
 
-A generated record costs less than a uniform one: half of it are accesses, a seventh there.
+A generated record costs less than a uniform one: half of the generated records are accesses, but only a seventh of the
+uniform ones.
 """
 
 import argparse
@@ -42,10 +44,10 @@ class Silent:
     """A report that drops everything."""
 
     def failure(self, data: bytes, outcome: Outcome) -> None:
-        """The bench's policy shows nothing illegal; a campaign says so, not a bench."""
+        """Do nothing: the policy of the bench shows nothing illegal, as campaigns have checked."""
 
     def interesting(self, data: bytes) -> None:
-        """The bench keeps no corpus."""
+        """Do nothing: the bench keeps no corpus."""
 
 
 HEADER = Header(cpus=2, pages=4, layout=0, machine=0, asids=2, batch=2)
@@ -117,7 +119,7 @@ def rule_of(kind: int) -> Callable[[Kernel], None]:
         self.record(kind, cpu, run, page, count, arg)
 
     record.__name__ = kinds.KINDS[kind].name
-    # Its overloads cannot tell strategies by keyword from its own two options.
+    # Its overloads cannot distinguish strategies given by keyword from its own two options.
     decorator: Any = rule
     made: Callable[[Kernel], None] = decorator(**drawn)(record)
     return made

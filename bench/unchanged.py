@@ -1,13 +1,13 @@
-"""Whether a change of the code left alone what the models do: the same outcomes, findings and verdicts as before.
+"""Whether a change of the code left the behaviour of the models alone: the same outcomes, findings and verdicts.
 
     python -m bench.unchanged draw FILE [--scenarios 5000] [--seed 18]
     python -m bench.unchanged show FILE [--against RESULT] > RESULT
 
-`draw` writes mutants of generated scenarios, one line of hexadecimal digits each, so that a changed generator still
-leaves the same inputs to compare on. `show` prints, as JSON, what the code shows of them:
+`draw` writes mutants of generated scenarios, one line of hexadecimal digits each, so that the inputs of a comparison
+stay the same when the generator changes. `show` prints, as JSON, what the code shows for them:
 
 - `outcomes`: for each of five policies a digest of verdict, reason, steps, costs and the place of the violation;
-- `findings`: for each seeded fault the keys that its first failing inputs are minimized to, those of the corpus too;
+- `findings`: for each seeded fault the keys of the minima of its first failing inputs, including those of the corpus;
 - `corpus`: for each scenario of the corpus its verdict under every policy, as a digest.
 
 With --against, the differences from an earlier result go to standard error, and the exit code is 1 if there are any.
@@ -31,7 +31,7 @@ from shootdown.scenario import corpus, decode, encode
 RECORDS = 32
 POLICIES = ("linux", "v1", "arm64", "latr", "linux-pv")
 FAILING = 2
-"""Of each fault, how many drawn inputs and how many of the corpus are minimized."""
+"""For each fault, how many drawn inputs and how many of the corpus are minimized."""
 
 
 def drawn(scenarios: int, seed: int) -> Iterator[bytes]:
@@ -57,7 +57,7 @@ def digest_of(policy: str, inputs: list[bytes]) -> str:
 
 
 def keys_of(fault: str, *sources: list[bytes]) -> list[str]:
-    """Return the keys of the findings that the first failing inputs of each source are minimized to, sorted."""
+    """Return the keys of the findings from the first failing inputs of each source, sorted."""
     policy = REGISTRY[fault]
     strategy = policy.make()
     investigation = Investigation(policy)

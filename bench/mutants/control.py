@@ -1,4 +1,4 @@
-"""Whether the unmutated models are quiet on the inputs that were run against the mutants."""
+"""Whether the unmutated models are quiet on the inputs that ran against the mutants."""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -13,10 +13,10 @@ from shootdown.scenario.verdict import ILLEGAL
 
 
 def control(results: Sequence[Result]) -> Iterator[str]:
-    """Yield a line for each mutant on whose inputs the models as they are show something illegal, or raise.
+    """Yield a line for each mutant on whose inputs the unmutated models show something illegal, or raise.
 
-    The inputs of a mutant that was killed or crashed are those up to the last one; the scenario that did it is one of
-    them, unless the generator has changed since.
+    For a mutant that was killed or crashed, these are the inputs up to the last one; the scenario that killed it is one
+    of them, unless the generator has changed since then.
     """
     strategy = REGISTRY[POLICY].make()
     for result in results:

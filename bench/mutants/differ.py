@@ -1,9 +1,9 @@
-"""How often a mutant ends in another state than the models as they are: evidence for a judgement, and no proof.
+"""How often a mutant ends in a different state from the unmutated models: evidence for a judgement, not a proof.
 
     python -m bench.mutants.differ NAME [--count 1000] [--seed 1]
 
-The same random inputs are run in two processes. Two runs are the same if they have the same verdict and end in worlds
-with the same key, which has no costs in it.
+The same random inputs run in two processes. Two runs are the same if they have the same verdict and end in worlds with
+the same key; the key contains no costs.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from bench.mutants.one import POLICY, RECORDS, UNMUTATED, install
 
 
 def digests(name: str, count: int, seed: int) -> list[str]:
-    """Return a digest of each run of the models that this process has; the inputs depend on the mutant's name."""
+    """Return a digest of each run of the models in this process; the inputs depend on the mutant's name."""
     from shootdown.fuzz.inputs.generate import random_scenario  # noqa: PLC0415
     from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415
     from shootdown.run.execute import execute  # noqa: PLC0415 - after the mutant is installed
@@ -39,7 +39,7 @@ def digests(name: str, count: int, seed: int) -> list[str]:
 
 
 def main() -> None:
-    """Print in how many runs the mutant differs, and the first of them; as a child, print the digests."""
+    """Print in how many runs the mutant differs, and the first of them; in the child process, print the digests."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("mutant")
     parser.add_argument("--count", type=int, default=1000)

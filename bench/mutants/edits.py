@@ -1,7 +1,7 @@
-"""The kinds of change that a mutant is: each is one assignment to a node of the syntax tree.
+"""The kinds of change that make a mutant: each is one assignment to a node of the syntax tree.
 
-A line that speaks to the observer is left alone, and so are docstrings and asserts: what the model says about itself is
-not what it does.
+A line that reports to the observer is left alone, and so are docstrings and asserts: they say what the model does, but
+do not do it.
 """
 
 import ast
@@ -40,12 +40,13 @@ _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
 _LEAVES: Final = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 Function = ast.FunctionDef
 Place = Callable[[ast.AST], None]
-"""Puts a node where another one was."""
+"""A function that puts a node in place of another one."""
 
 
 class Edit(NamedTuple):
-    """One change, not carried out yet: `value` is assigned to `field` of `owner`. `text` is what it changes, in words
-    of the source.
+    """One change that is not carried out yet: `value` is assigned to `field` of `owner`.
+
+    `text`: what it changes, in words of the source.
     """
 
     kind: str
@@ -55,14 +56,14 @@ class Edit(NamedTuple):
     value: object
 
     def carry_out(self) -> "Edit":
-        """Change the tree, and return the edit that changes it back."""
+        """Change the tree, and return the edit that reverts the change."""
         old = getattr(self.owner, self.field)
         setattr(self.owner, self.field, self.value)
         return self._replace(value=old)
 
 
 def edits_of(function: Function) -> Iterator[Edit]:
-    """Yield every edit of a function, in the order of the source; two of them may have the same result."""
+    """Yield every edit of a function, in the order of the source; two edits may have the same result."""
     for statements, owner, field in _blocks(function):
         for at, statement in enumerate(statements):
             if not _is_silent(statement):
@@ -76,7 +77,7 @@ def edits_of(function: Function) -> Iterator[Edit]:
 
 
 def _blocks(function: Function) -> Iterator[tuple[list[ast.stmt], ast.AST, str]]:
-    """Yield every list of statements of a function, with its place; a function inside it is one of its own."""
+    """Yield every list of statements of a function, with its place; an inner function is a function of its own."""
     waiting: list[ast.AST] = [function]
     while waiting:
         node = waiting.pop(0)
@@ -89,7 +90,7 @@ def _blocks(function: Function) -> Iterator[tuple[list[ast.stmt], ast.AST, str]]
 
 
 def _is_silent(statement: ast.stmt) -> bool:
-    """Return whether a statement does more than speak to the observer, count costs, or state what must be so."""
+    """Return whether a statement does more than report to the observer, count costs, or assert something."""
     if isinstance(statement, (ast.Assert, ast.Pass, ast.FunctionDef, ast.Raise)):
         return False
     if isinstance(statement, ast.Expr):
@@ -106,7 +107,7 @@ def _names(node: ast.AST) -> set[str]:
 def _condition_dropped(
     statement: ast.If, statements: list[ast.stmt], at: int, owner: ast.AST, field: str
 ) -> Iterator[Edit]:
-    """A guard that leaves is dropped with what it guards; what stands under any other condition always happens."""
+    """Drop a guard that leaves together with what it guards; let the body of any other condition always run."""
     text = ast.unparse(statement.test)
     if isinstance(statement.body[-1], _LEAVES) and not statement.orelse:
         rest = [*statements[:at], *statements[at + 1 :]] or [ast.Pass()]
@@ -116,7 +117,7 @@ def _condition_dropped(
 
 
 def _in_expressions(statement: ast.stmt, function: Function) -> Iterator[Edit]:
-    """Yield the edits of the expressions of one statement, without those of the statements inside it."""
+    """Yield the edits of the expressions of one statement, without those of inner statements."""
     if isinstance(statement, ast.Return) and statement.value and _is_bool(function):
         yield from _negated(statement.value, statement, "value")
     if isinstance(statement, (ast.If, ast.While)):
@@ -171,7 +172,7 @@ def _not(test: ast.expr) -> ast.expr:
 
 
 def _operand_dropped(node: ast.BoolOp) -> Iterator[Edit]:
-    """An operand becomes what makes no difference to the others: true for `and`, false for `or`."""
+    """Replace an operand by the neutral value: true for `and`, false for `or`."""
     neutral = ast.Constant(value=isinstance(node.op, ast.And))
     word = "and" if isinstance(node.op, ast.And) else "or"
     for at, value in enumerate(node.values):
@@ -197,12 +198,12 @@ def _shifted(node: ast.Compare) -> Iterator[Edit]:
 
 
 def _is_step(node: ast.expr) -> bool:
-    """Return whether an element of a list is a step: a tuple that begins with a name, which is a step's code."""
+    """Return whether an element of a list is a step: a tuple that begins with a name, the code of the step."""
     return isinstance(node, ast.Tuple) and bool(node.elts) and isinstance(node.elts[0], ast.Name)
 
 
 def _steps(node: ast.AST, field: str, steps: list[ast.expr], first: int) -> Iterator[Edit]:
-    """A push of one step is left to the dropping of calls."""
+    """Yield the edits of a push of steps; the dropping of calls handles a push of one step."""
     if len(steps) == first + 1 and first:
         return
     for at in range(first, len(steps)):

@@ -1,8 +1,8 @@
-"""What the minimizer makes of failing inputs of one mutant, in a process of its own, for bench.minima.
+"""The results of the minimizer for failing inputs of one mutant, in its own process, for bench.minima.
 
     python -m bench.mutants.minima NAME SCENARIO [--inputs 6] [--budget 400] [--seed 4]
 
-SCENARIO is one that kills the mutant, in hexadecimal digits. Prints the rows as JSON.
+SCENARIO is a scenario that kills the mutant, in hexadecimal digits. The command prints the rows as JSON.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     install(options.mutant, Path(__file__).resolve().parents[2])
 
-    # Here, because the models are the mutant's only if it has been installed before.
+    # Imported here, because the models are mutated only if the mutant is installed before.
     from bench.inputs import inputs_like  # noqa: PLC0415
     from bench.minima import MUTANTS, rows_of  # noqa: PLC0415
     from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415

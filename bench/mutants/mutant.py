@@ -1,4 +1,4 @@
-"""Which mutants there are, and what they are called."""
+"""The mutants and their names."""
 
 import ast
 import hashlib
@@ -11,7 +11,7 @@ from bench.mutants.edits import Edit, Function, edits_of
 
 FOLDERS: Final = ("machine", "mm", "optimized")
 LEFT_OUT: Final = {
-    # Other policies than the one under test, and the tables of all of them.
+    # Policies other than the one under test, and the tables of all policies.
     "optimized/arm64.py",
     "optimized/elsewhere.py",
     "optimized/latr.py",
@@ -19,38 +19,38 @@ LEFT_OUT: Final = {
     "optimized/policies.py",
     "optimized/policy.py",
     "optimized/relaxed.py",
-    # The engine that executes steps, which is no part of the model.
+    # The engine that executes steps, which is not part of the model.
     "mm/step.py",
 }
 """Files without a mutant; folders inside a folder (the seeded faults) have none either."""
 UNDER_TEST: Final = {"optimized/rules.py": {"linux", "linux_huge", "_upstream"}}
-"""Of these files only the functions named."""
+"""In these files, only the named functions."""
 SPARED: Final = {
-    # State: made, copied and compared.
+    # State that is made, copied and compared.
     "__init__",
     "copy",
     "_copy",
     "key",
-    # For feedback and reports alone.
+    # Only for feedback and reports.
     "variable",
     "behind",
     "count_open",
-    # Asked by the oracle alone, or told to it.
+    # Only called by the oracle, or reporting to it.
     "quiesce",
     "tag_owner",
     "to_be_written",
     "allowance",
     "tlb_grants",
-    # For the truth table of rules alone.
+    # Only for the truth table of rules.
     "read_entry",
     "write_entry",
 }
-"""Functions that are not what an operation does."""
+"""Functions that are not part of an operation."""
 _LONGEST: Final = 90
 
 
 class Mutant(NamedTuple):
-    """One mutant: where it is, what it changes, and its name, which no other one has."""
+    """One mutant: where it is, what it changes, and its unique name."""
 
     file: str
     function: str
@@ -59,17 +59,17 @@ class Mutant(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """The folder of its file."""
+        """Return the folder of its file."""
         return self.file.split("/", maxsplit=1)[0]
 
     @property
     def module(self) -> str:
-        """The module that it changes."""
+        """Return the module that it changes."""
         return module_of(self.file)
 
 
 def module_of(file: str) -> str:
-    """Return the module that a file of the models is."""
+    """Return the module in a file of the models."""
     return f"shootdown.{file.removesuffix('.py').replace('/', '.')}"
 
 
@@ -85,7 +85,10 @@ def mutants_in(root: Path) -> list[Mutant]:
 
 
 def mutated(file: str, source: str, name: str) -> ast.Module:
-    """Return the tree of a file's source with the mutant carried out; KeyError when it has no such mutant."""
+    """Return the tree of a file's source with the mutant carried out.
+
+    Errors: KeyError when the file has no such mutant.
+    """
     for mutant, edit, tree in _edits_in(file, source):
         if mutant.name == name:
             edit.carry_out()
@@ -99,7 +102,7 @@ def mutants_of(file: str, source: str) -> list[Mutant]:
 
 
 def _edits_in(file: str, source: str) -> Iterator[tuple[Mutant, Edit, ast.Module]]:
-    """Yield the mutants of a file, each with its edit of the tree; of those with the same result only the first."""
+    """Yield the mutants of a file, each with its edit of the tree; of those with the same result, only the first."""
     tree = ast.parse(source)
     for path, function in _functions(tree, ""):
         wanted = UNDER_TEST.get(file)
@@ -130,7 +133,7 @@ def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
 
 
 def _short(text: str) -> str:
-    """Return a text in one line, the end of a long one as a digest."""
+    """Return a text on one line, with the end of a long one replaced by a digest."""
     line = " ".join(text.split())
     if len(line) <= _LONGEST:
         return line
@@ -139,11 +142,10 @@ def _short(text: str) -> str:
 
 
 def selected(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:
-    """Return `count` of the mutants, of each file in proportion to how many it has and at least one; a seed always
-    selects the same ones.
+    """Return `count` of the mutants, from each file in proportion to its number and at least one.
 
-    Within a file the kinds take turns. A mutant's turn depends on its name, so that an edit elsewhere in the sources
-    changes little of the selection.
+    A seed always selects the same mutants. Within a file the kinds take turns. A mutant's turn depends on its name, so
+    that an edit elsewhere in the sources changes little of the selection.
     """
     files: dict[str, list[Mutant]] = {}
     for mutant in mutants:

@@ -1,8 +1,8 @@
-"""One mutant, in a process of its own: random inputs until something illegal, a crash, or a limit of CPU seconds.
+"""One mutant, in its own process: random inputs until something illegal, a crash, or a limit of CPU seconds.
 
     python -m bench.mutants.one NAME [--seconds 25] [--seed 1]
 
-Prints one JSON object.
+The command prints one JSON object.
 """
 
 import argparse
@@ -26,16 +26,16 @@ from bench.mutants.mutant import draw, module_of, mutated
 from shootdown import form
 
 UNMUTATED: Final = "unmutated"
-"""In the place of a name: the models as they are."""
+"""In place of a name: the unmutated models."""
 POLICY: Final = "linux"
 LEGAL: Final = "legal"
 KILLED: Final = "killed"
 CRASHED: Final = "crashed"
 RECORDS: Final = 32
 NO_END: Final = "step-limit"
-"""The run that has no verdict because it does not end; the models as they are need a tenth of the steps."""
+"""The most steps of a run; a longer one has no verdict. The unmutated models need a tenth of the steps."""
 _LONGEST_RUN: Final = 5.0
-"""CPU seconds after which one execution is said to hang; it takes about a millisecond."""
+"""CPU seconds after which one execution counts as hung; normally it takes about a millisecond."""
 _MEMORY: Final = 2 << 30
 Result = dict[str, object]
 
@@ -55,7 +55,7 @@ class Substitute(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return where the module comes from; nothing for any other one."""
+        """Return the origin of the module; None for any other module."""
         if fullname != self.module:
             return None
         return importlib.util.spec_from_loader(fullname, self, origin=str(self.path))
@@ -66,7 +66,7 @@ class Substitute(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install(name: str, root: Path) -> None:
-    """Have the models of this process be the mutant; call before the module that it changes is imported."""
+    """Make the models of this process the mutant's; call this before the changed module is imported."""
     file = name.split(":", maxsplit=1)[0]
     module = module_of(file)
     if module in sys.modules or form.is_compiled():
@@ -77,16 +77,16 @@ def install(name: str, root: Path) -> None:
 
 
 def hunt(name: str, seconds: float, seed: int) -> Result:
-    """Run random inputs against the models that this process has, and return what they showed.
+    """Run random inputs against the models of this process, and return what they showed.
 
-    Seeded by the mutant's name and the seed.
+    The mutant's name and the seed determine the inputs.
     """
     start = time.process_time()
     executions = undecided = 0
     verdict, rule, reason, data = LEGAL, "", "", b""
     signal.signal(signal.SIGVTALRM, _hang)
     try:
-        # Here, because a mutated module may fail when it is loaded.
+        # Imported here, because a mutated module may fail when it is loaded.
         from shootdown.fuzz.inputs.generate import random_scenario  # noqa: PLC0415
         from shootdown.optimized.policies import REGISTRY  # noqa: PLC0415
         from shootdown.run.execute import execute  # noqa: PLC0415

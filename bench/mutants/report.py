@@ -1,4 +1,4 @@
-"""The table of the mutants: killed, crashed, legal, and which of the legal ones are no loss."""
+"""The table of the mutants: killed, crashed, legal, and which of the legal ones are harmless."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ def report(results: Sequence[Result], judged: Mapping[str, Judgement]) -> str:
 
 
 def column(result: Result, judged: Mapping[str, Judgement]) -> str:
-    """Return which column of COLUMNS a result counts in, beside those of all and of legal."""
+    """Return the column of COLUMNS in which a result counts, besides those of all and of legal."""
     if result["verdict"] != LEGAL:
         return str(result["verdict"])
     judgement = judged.get(str(result["mutant"]))
@@ -106,7 +106,7 @@ def _line(result: Result, judged: Mapping[str, Judgement]) -> str:
 
 
 def compared(before: Sequence[Result], after: Sequence[Result]) -> str:
-    """Return how often each verdict became which one, and the mutants whose verdict is another one now."""
+    """Return how often each verdict became which other, and the mutants whose verdict has changed."""
     first = {str(result["mutant"]): str(result["verdict"]) for result in before}
     last = {str(result["mutant"]): str(result["verdict"]) for result in after}
     both = [name for name in first if name in last]

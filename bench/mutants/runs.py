@@ -1,6 +1,7 @@
-"""Runs of many mutants, each in a process of its own, and the file that their results are kept in.
+"""Runs of many mutants, each in its own process, and the file of their results.
 
-A result is one JSON object a line. What the file already has is not run again, so a run can be interrupted.
+A result is one JSON object per line. A mutant with a result in the file does not run again, so a run can be
+interrupted.
 """
 
 import json
@@ -15,21 +16,21 @@ from bench.forms import interpreted
 from bench.mutants.one import CRASHED, LEGAL, Result
 
 FIRST = 2.0
-"""CPU seconds of the first pass: what they do not show, most often nothing does."""
+"""CPU seconds of the first pass: if a mutant shows nothing in this time, it usually never does."""
 
 _PATIENCE = 8
-"""A process may take this many times its CPU seconds, on a machine that has other work, and half a minute more."""
+"""A process may take this many times its CPU seconds plus half a minute, because the machine may have other work."""
 
 
 def load(path: Path) -> list[Result]:
-    """Return the results that a file has, the last one of each mutant; none when there is no file."""
+    """Return the results in a file, the last one of each mutant; none when there is no file."""
     lines = path.read_text().splitlines() if path.exists() else []
     results = [json.loads(line) for line in lines]
     return list({result["mutant"]: result for result in results}.values())
 
 
 def one(name: str, seconds: float, seed: int) -> Result:
-    """Run one mutant; one whose process dies, or does not end, has crashed."""
+    """Run one mutant; if its process dies or does not end, the mutant has crashed."""
     command = [sys.executable, "-m", "bench.mutants.one", name]
     command += [f"--seconds={seconds}", f"--seed={seed}"]
     try:
@@ -66,8 +67,10 @@ def _died(name: str, reason: str, seconds: float, seed: int) -> Result:
 
 
 def run(names: Iterable[str], seconds: float, seed: int, jobs: int, out: Path) -> None:
-    """Run every mutant that the file does not have yet: all for a short time, and then those that stay legal for all of
-    it. The inputs are the same ones, so a mutant that is found in the first pass would be found in the second one.
+    """Run every mutant that the file does not have yet: first all for a short time, then those that stay legal for the
+    full time.
+
+    The inputs are the same, so a mutant that is found in the first pass would also be found in the second.
     """
     wanted = list(names)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command `shootdown`, as the tests run it: the installed one, or where that shows nothing more, this process."""
+"""The command `shootdown`, as the tests run it: the installed one, or this process if that shows the same."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ cpu0 read p0
 cpu0 mprotect p0 rx
 cpu0 exec p0
 """
-"""What the policy v1 answers with a SIGSEGV that it must not deliver."""
+"""A scenario in which the policy v1 delivers a SIGSEGV that it must not deliver."""
 
 
 class Ended(NamedTuple):
@@ -38,7 +38,7 @@ class Ended(NamedTuple):
 
 
 def without_advice(err: str) -> str:
-    """What long work writes on standard error, whichever form of the models runs."""
+    """Return what long work writes to standard error, without what depends on the form of the models."""
     advice = form.advice()
     return err.removeprefix(f"{advice}\n") if advice else err
 
@@ -49,7 +49,7 @@ def shootdown(folder: Path, *arguments: str | Path) -> Ended:
 
 
 def through(wrapper: Sequence[str], folder: Path, *arguments: str | Path) -> Ended:
-    """The same, run by the command `wrapper`, which gets the command as its last arguments."""
+    """Run the command `wrapper`, which gets the same command as its last arguments."""
     result = subprocess.run(
         [*wrapper, SHOOTDOWN, *arguments],
         cwd=folder,
@@ -75,13 +75,13 @@ def inside(folder: Path, *arguments: str | Path) -> Ended:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    """Return as soon as it has happened; what never happens ends with the time limit of the test."""
+    """Return as soon as the condition holds; if it never holds, the time limit of the test ends the wait."""
     while not happened():
         time.sleep(0.05)
 
 
 def group_is_gone(group: int) -> bool:
-    """Whether no process of that process group is left."""
+    """Return whether no process of that process group is left."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -90,7 +90,7 @@ def group_is_gone(group: int) -> bool:
 
 
 def complaint(folder: Path, *arguments: str | Path) -> str:
-    """The one line on standard error of a command that ends with 2 and writes nothing else."""
+    """Return the one line on standard error of a command that ends with 2 and writes nothing else."""
     ended = inside(folder, *arguments)
     assert (ended.code, ended.out) == (2, ""), ended
     (line,) = ended.err.splitlines()
@@ -98,7 +98,7 @@ def complaint(folder: Path, *arguments: str | Path) -> str:
 
 
 def document(folder: Path, *arguments: str | Path, code: int = 0) -> Any:  # noqa: ANN401 (any JSON)
-    """What a command prints as JSON."""
+    """Return what a command prints as JSON."""
     ended = inside(folder, *arguments, "--json")
     assert ended.code == code, ended
     return json.loads(ended.out)

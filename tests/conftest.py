@@ -1,4 +1,4 @@
-"""What tests share: the same examples in every run, no store that stays open, and a driver of the kernel."""
+"""What tests share: the same examples in every run, no store that stays open, and a driver for the kernel."""
 
 import platform
 import random
@@ -21,7 +21,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# For `make explore`: other examples in every run, and what has failed is kept in .hypothesis and tried again first.
+# For `make explore`: new examples in every run; failed ones are kept in .hypothesis and tried first.
 settings.register_profile(
     "explore",
     settings.get_profile("repeatable"),
@@ -30,19 +30,19 @@ settings.register_profile(
     database=DirectoryBasedExampleDatabase(Path(__file__).parents[1] / ".hypothesis" / "examples"),
     print_blob=True,
 )
-# pytest loads the one that --hypothesis-profile names after this.
+# After this, pytest loads the profile that --hypothesis-profile names.
 settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """An exploration takes the tests in an order that its seed gives, so that all have their turn."""
+    """Run the tests of an exploration in an order that its seed gives, so that all of them have their turn."""
     if config.getoption("--hypothesis-profile") == "explore":
         random.Random(config.getoption("--hypothesis-seed")).shuffle(items)
 
 
 @pytest.fixture(autouse=True)
 def _close_stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every Store that a test opened is closed when it ends."""
+    """Close every Store that a test has opened, when the test ends."""
     opened: list[Store] = []
     initialize = Store.__init__
 
@@ -58,7 +58,7 @@ def _close_stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def driver_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The driver of `shootdown conform --live`, compiled."""
+    """Return the driver of `shootdown conform --live`, compiled."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         pytest.skip("the driver is for Linux on x86-64")
     return compile_driver(tmp_path_factory.mktemp("driver"))
@@ -66,7 +66,7 @@ def driver_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def driver(driver_program: Path, tmp_path: Path) -> Iterator[Driver]:
-    """That driver, running."""
+    """Yield a running driver."""
     file, tracefs = tmp_path / "file", tmp_path / "tracefs"
     file.touch()
     tracefs.mkdir()

@@ -21,9 +21,9 @@ R, W, X = READ, WRITE, EXEC
 NUMBERS = {kind.name: number for number, kind in enumerate(kinds.KINDS)}
 
 FLUSH = ("flush_tlb_mm_range", "flush_tlb_func", "flush_tlb_func")
-"""The steps of a flush that two CPUs carry out, the one that asks for it among them."""
+"""The steps of a flush that two CPUs carry out, including the one that asks for it."""
 BATCHED_FLUSH = ("arch_tlbbatch_flush", "flush_tlb_func, batch", "flush_tlb_func, batch")
-"""The same for what reclaim and migration have deferred."""
+"""The same for a flush that reclaim or migration has deferred."""
 
 
 class Journal(Recorder):
@@ -48,7 +48,7 @@ class Journal(Recorder):
         super().visit(cpu, mm, page, deny)
 
     def found_unmapped(self, cpu: int, mm: int, page: int) -> None:
-        """Keep it as a visit that denies everything."""
+        """Keep the event as a visit that denies everything."""
         self.visited.append((cpu, mm, page, R | W | X))
         super().found_unmapped(cpu, mm, page)
 
@@ -122,7 +122,7 @@ class Kernel:
         until: str = "",
         past: str = "",
     ) -> None:
-        """Begin an operation on an idle CPU, without executing a step unless it says until or past which one."""
+        """Begin an operation on an idle CPU; execute steps only if `until` or `past` names one."""
         assert not self.w.steps[cpu], f"CPU {cpu} is busy before {self.next(cpu)!r}"
         self.names[cpu].clear()
         begin(self.w, cpu, BY_NAME[name], page, count, arg)
@@ -142,7 +142,7 @@ class Kernel:
         return self.names[cpu]
 
     def next(self, cpu: int) -> str:
-        """The name of the step that the CPU executes next, "" when it is idle."""
+        """Return the name of the step that the CPU executes next, "" when it is idle."""
         stack = self.w.steps[cpu]
         return NAMES[stack[-1][0]] if stack else ""
 
@@ -162,7 +162,7 @@ class Kernel:
         assert self.step(cpu), f"CPU {cpu} is blocked before {name!r}"
 
     def waits(self, cpu: int, *, until_end_of: int) -> None:
-        """Assert that the CPU is blocked and not so any more once the other one has ended; then both have."""
+        """Assert that the CPU is blocked, and no longer blocked after the other one has ended; then both have ended."""
         assert not self.step(cpu), f"CPU {cpu} is not blocked"
         self.finish(until_end_of)
         self.finish(cpu)
@@ -175,7 +175,7 @@ class Kernel:
         return self.shown()
 
     def shown(self) -> int | str:
-        """The value of the last access, or the word for what was delivered instead."""
+        """Return the value of the last access, or the word for what was delivered instead."""
         word, _, _, _, value = self.journal.shown[-1]
         return value if word == ACCESS else word
 
@@ -191,54 +191,54 @@ class Kernel:
         """Run an instruction fetch."""
         return self.access(cpu, "exec", page)
 
-    # Looking.
+    # Inspection.
 
     def pte(self, page: int = 0, mm: int = 0) -> int:
-        """The page's PTE, 0 without a page table."""
+        """Return the page's PTE, 0 without a page table."""
         return pte_of(self.w, mm, page)
 
     def pmd(self, index: int = 0, mm: int = 0) -> int:
-        """The entry of the PMD table."""
+        """Return the entry of the PMD table."""
         return pmd_of(self.w, mm, index)
 
     def frame(self, page: int = 0, mm: int = 0) -> int:
-        """The frame that the page's PTE names."""
+        """Return the frame that the page's PTE names."""
         return frame_of(self.pte(page, mm))
 
     def cached(self, cpu: int, page: int = 0) -> bool:
-        """Whether the CPU's TLB translates the page under the PCID that is loaded."""
+        """Return whether the CPU's TLB translates the page under the PCID that is loaded."""
         tag = self.w.machine.pcid[cpu] << 4
         return not {tag | page, tag | 8 | page // FANOUT}.isdisjoint(self.w.machine.tlb[cpu])
 
     @property
     def state(self) -> X86State:
-        """The optimized model's state."""
+        """Return the optimized model's state."""
         state = self.w.flush_state
         assert isinstance(state, X86State)
         return state
 
 
 def prot(rights: int, kind: int = 0) -> int:
-    """The argument of mmap for these rights and this kind of mapping."""
+    """Return the argument of mmap for these rights and this kind of mapping."""
     return rights | kind << kinds.MAP_SHIFT
 
 
 def written(policy: str | FlushStrategy = "linux", **options: Any) -> Kernel:  # noqa: ANN401 (whatever Kernel takes)
-    """A kernel in which CPU 0 has stored 1 to page 0."""
+    """Return a kernel in which CPU 0 has stored 1 to page 0."""
     k = Kernel(policy, **options)
     k.write(0)
     return k
 
 
 def cached_twice(policy: str | FlushStrategy = "linux", **options: Any) -> Kernel:  # noqa: ANN401
-    """A kernel in which CPU 0 has stored 1 to page 0, and CPU 1 has loaded it: both have it cached."""
+    """Return a kernel in which CPU 0 has stored 1 to page 0, and CPU 1 has loaded it: both have it cached."""
     k = written(policy, **options)
     k.read(1)
     return k
 
 
 def two_spaces(asids: int = 2, cpus: int = 2) -> Kernel:
-    """A parent and a child that share nothing: page 0 is 2 in the parent, 3 in the child."""
+    """Return a parent and a child that share nothing: page 0 is 2 in the parent, 3 in the child."""
     k = Kernel(asids=asids, cpus=cpus)
     k.write(0)
     k.run(0, "fork")

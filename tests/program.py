@@ -1,4 +1,4 @@
-"""A program whose calls and accesses a test makes by hand, for the contract to judge."""
+"""A program whose calls and accesses a test makes by hand, so that the contract judges them."""
 
 from shootdown.contract.contract import Contract
 from shootdown.machine.entry import EXEC, READ, WRITE
@@ -16,28 +16,28 @@ class Program:
         self.contract.map_at_boot(pages, prot, kind)
 
     def begin(self, cpu: int, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
-        """A call begins, and waits for its first lock."""
+        """Begin a call, which waits for its first lock."""
         self.steps[cpu] = self.steps[cpu] or []
         self.steps[cpu].append((kind,))
         self.contract.began(cpu, kind, 0, page, count, arg)
 
     def move(self, cpu: int) -> None:
-        """The call makes its first step, which leaves another one."""
+        """Let the call make its first step, which leaves another one."""
         self.steps[cpu][0] = (0,)
 
     def end(self, cpu: int) -> None:
-        """The call returns."""
+        """Let the call return."""
         self.steps[cpu].clear()
         self.contract.closed(cpu)
 
     def call(self, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
-        """A call from its begin to its return, with nobody looking on."""
+        """Make a call from its begin to its return, without other accesses."""
         self.begin(0, kind, page, count, arg)
         self.move(0)
         self.end(0)
 
     def open(self, cpu: int, kind: int, page: int = 0, count: int = 1, arg: int = 0) -> None:
-        """A call begins and makes a step."""
+        """Begin a call, and let it make a step."""
         self.begin(cpu, kind, page, count, arg)
         self.move(cpu)
 

@@ -1,6 +1,6 @@
-"""What an operation denies, by the table of docs/correctness.md section 1: what its walk has to visit.
+"""What an operation denies, according to the table of docs/correctness.md section 1: what its walk has to visit.
 
-It comes from the table, the arguments, the regions, and the entries before and after; never from the walk.
+This comes from the table, the arguments, the regions, and the entries before and after, never from the walk.
 """
 
 import re
@@ -26,7 +26,7 @@ ALL = R | W | X
 
 
 def table() -> list[tuple[list[str], str, str]]:
-    """Each row of the table: the operations, which part of them the row is about, and what it denies."""
+    """Return each row of the table: the operations, which part of them the row is about, and what it denies."""
     page = (Path(__file__).parent.parent / "docs" / "correctness.md").read_text()
     lines = (
         page.split("| operation | deny | closes | identity |\n")[1]
@@ -63,23 +63,23 @@ class Case:
 
     @property
     def range(self) -> range:
-        """The pages of the arguments."""
+        """Return the pages of the arguments."""
         return range(self.first, self.first + self.count)
 
     def replaced(self, page: int) -> bool:
-        """Whether the page was mapped before and behind, to different frames."""
+        """Return whether the page was mapped before and after, to different frames."""
         old, new = self.leaf[page], self.leaf_behind[page]
         mapped = old & (PRESENT | PROTNONE) and new & (PRESENT | PROTNONE)
         return bool(mapped) and frame_of(old) != frame_of(new)
 
 
 def regions_of_range(case: Case) -> list[int]:
-    """The regions that the range is in, page by page."""
+    """Return the regions that the range is in, page by page."""
     return [case.vma[page] for page in case.range]
 
 
 def is_refused(case: Case) -> bool:
-    """Whether the operation has no effect, by the regions that its range is in."""
+    """Return whether the operation has no effect, by the regions that its range is in."""
     if case.name == "mmap":
         return any(regions_of_range(case))
     if case.name == "collapse":
@@ -89,7 +89,7 @@ def is_refused(case: Case) -> bool:
 
 
 def reached(case: Case, refuses: Callable[[int], bool]) -> list[int]:
-    """The mapped pages of the range, up to the first whose region ends the call; holes are passed over."""
+    """Return the mapped pages of the range, up to the first whose region ends the call; holes are skipped."""
     pages: list[int] = []
     for page in case.range:
         vma = case.vma[page]
@@ -101,7 +101,7 @@ def reached(case: Case, refuses: Callable[[int], bool]) -> list[int]:
 
 
 def moved(case: Case) -> list[int]:
-    """The pages of the range whose regions have moved away."""
+    """Return the pages of the range whose regions have moved away."""
     return [page for page in case.range if case.vma[page] and not case.vma_behind[page]]
 
 
@@ -109,7 +109,7 @@ Pages = Callable[[Case], range | list[int]]
 
 
 def pages_of_operation(case: Case) -> range | list[int]:
-    """The pages that a row without a part is about."""
+    """Return the pages for a row that names no part."""
     if case.name == "dontneed":
         return reached(case, lambda vma: bool(vma & VM_PFNMAP))
     if case.name == "free":
@@ -125,7 +125,7 @@ def pages_of_operation(case: Case) -> range | list[int]:
 
 
 def replaced(case: Case) -> range | list[int]:
-    """The pages that map another frame than before."""
+    """Return the pages that map another frame than before."""
     return [page for page in range(PAGES) if case.replaced(page)]
 
 
@@ -141,23 +141,23 @@ PARTS: dict[str, Pages] = {
 
 
 def lost(case: Case, page: int) -> int:
-    """What the region allowed before, and does not after."""
+    """Return what the region allowed before, and does not after."""
     return rights(case.vma[page]) & ~rights(case.vma_behind[page])
 
 
 def lost_to_key(case: Case, page: int) -> int:
-    """The same; and loads and stores, where the key is another one."""
+    """Return the same kinds; and loads and stores, if the key has changed."""
     other = (case.vma[page] ^ case.vma_behind[page]) & VM_PKEY
     return lost(case, page) | (rights(case.vma[page]) & (R | W) if other else 0)
 
 
 def of_fork(case: Case, page: int) -> int:
-    """Stores to private pages of writable regions."""
+    """Return the kinds that a fork denies: stores to private pages of writable regions."""
     return W if case.vma[page] & (VM_SHARED | VM_WRITE) == VM_WRITE else 0
 
 
 def of_merge(case: Case, page: int) -> int:
-    """All of the page that was merged, stores of the one that has stayed."""
+    """Return the kinds that a merge denies: all for the page that was merged, stores for the one that stays."""
     gone = [other for other in range(PAGES) if case.replaced(other)]
     if page in gone:
         return ALL
@@ -166,19 +166,19 @@ def of_merge(case: Case, page: int) -> int:
 
 
 def of_file(case: Case, page: int) -> bool:
-    """Whether the region is of the file's page that the operation names."""
+    """Return whether the region is of the file's page that the operation names."""
     vma = case.vma[page]
     return bool(vma & VM_FILE) and vma >> VM_PGOFF_SHIFT == PAGES + case.first
 
 
 def of_driver(case: Case, page: int) -> bool:
-    """Whether the region is of one of the driver's pages that the operation names."""
+    """Return whether the region is of one of the driver's pages that the operation names."""
     vma = case.vma[page]
     return bool(vma & VM_PFNMAP) and vma >> VM_PGOFF_SHIFT in case.range
 
 
 def cleaned(case: Case, page: int) -> int:
-    """Stores, where writeback has made an entry clean and read-only."""
+    """Return stores, if writeback has made an entry clean and read-only."""
     taken = case.leaf[page] & ~case.leaf_behind[page] & (RW | DIRTY)
     return W if of_file(case, page) and case.leaf[page] & PRESENT and taken else 0
 
@@ -203,18 +203,18 @@ DENIES: dict[str, Callable[[Case, int], int]] = {
     ),
     "r, w, x, in every region of a driver's page": lambda case, page: ALL * of_driver(case, page),
 }
-"""What each cell of the table means; a cell with other words is an error here."""
+"""The meaning of each cell of the table; a cell with other words is an error here."""
 
 
 def denied(case: Case) -> dict[int, int]:
-    """The kinds that the operation denies by the table, for each page of which there are any."""
+    """Return the kinds that the operation denies by the table, for each page of which there are any."""
     kinds_of: dict[int, int] = {}
     for names, part, deny in TABLE:
         if case.name in names and not is_refused(case):
             means = DENIES["none" if re.match(r"none\b", deny) else deny]
             for page in PARTS[part](case):
                 kinds_of[page] = kinds_of.get(page, 0) | means(case, page)
-    # Part of any operation: the split of the huge zero page, whose pages become others.
+    # The split of the huge zero page, whose pages get new frames, can be part of any operation.
     for page in range(PAGES):
         index = page // FANOUT
         split = case.zeros[index] and case.tables_behind[index] & (PRESENT | PSE) == PRESENT

@@ -19,7 +19,7 @@ SLOTS = 1 << 16
 
 
 def operations(words: str) -> tuple[Record, ...]:
-    """The operations that a search can start, as scenarios write them."""
+    """Return the operations that a search can start, as scenarios write them."""
     lines = "".join(f"cpu0 {line}\n" for line in words.split(", "))
     return parse(
         f"shootdown-scenario 1\ncpus 1\npages 8\nlayout private\n\n{lines}"
@@ -27,7 +27,7 @@ def operations(words: str) -> tuple[Record, ...]:
 
 
 def story(head: str, lines: str) -> Scenario:
-    """The scenario of some lines, a record each; `head` is CPUs, pages and layout."""
+    """Return the scenario of some lines, a record each; `head` is CPUs, pages and layout."""
     cpus, pages, layout = head.split()
     text = "\n".join(line.strip() for line in lines.split(", "))
     return parse(
@@ -53,7 +53,7 @@ class Meets(Search):
 def _behind(
     begun: Scenario, path: bytes, scope: Scope, strategy: FlushStrategy
 ) -> tuple[World, Oracle]:
-    """The world that a path leads to from the one that a scenario leads to."""
+    """Return the world that a path leads to from the one that a scenario leads to."""
     w, oracle = boot(scope.header, strategy)
     for record in begun.records:
         apply(w, record)
@@ -69,7 +69,7 @@ def goes_on(
     strategy: FlushStrategy | None = None,
     reductions: Reductions = ALL,
 ) -> Meets:
-    """A search under linux that has begun where a scenario ends, and has carried out one operation more.
+    """Return a search under linux that has begun where a scenario ends, and has carried out one operation more.
 
     Error: Illegal.
     """
@@ -86,7 +86,7 @@ def goes_on(
 
 
 def with_speculation(worlds: Worlds) -> set[int]:
-    """The keys of worlds, and of all that fills and evictions make of them."""
+    """Return the keys of worlds, and of all that fills and evictions make of them."""
     keys: set[int] = set()
     todo = list(worlds)
     while todo:
@@ -101,7 +101,7 @@ def with_speculation(worlds: Worlds) -> set[int]:
                     copy, other = oracle.fork()
                     copy.machine.fill(cpu, page, what)
                     todo.append((copy, other))
-            # Also of an address space that is not loaded: it was evicted before the switch.
+            # This includes an address space that is not loaded: its entry was evicted before the switch.
             for cached in w.machine.tlb[cpu]:
                 copy, other = oracle.fork()
                 del copy.machine.tlb[cpu][cached]

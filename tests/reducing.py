@@ -27,30 +27,32 @@ def lines(scenario: Scenario) -> list[str]:
 
 
 def among(*stories: Scenario) -> Callable[[Scenario], bool]:
-    """The predicate that accepts these scenarios and no others."""
+    """Return the predicate that accepts these scenarios and no others."""
     return lambda scenario: scenario in stories
 
 
 def contains(*wanted: str) -> Callable[[Scenario], bool]:
-    """The predicate that accepts every scenario with these records, in any order."""
+    """Return the predicate that accepts every scenario with these records, in any order."""
     return lambda scenario: set(wanted) <= set(lines(scenario))
 
 
 _LACKS = "no pass makes a load and a right to execute that is granted one fetch"
 LONGER = {"issued-early": _LACKS}
-"""Faults of which an input ends above the shortest counterexample, and why."""
+"""Faults for which an input ends longer than the shortest counterexample, and why."""
 MORE_FORMS = {"issued-early": _LACKS}
 """Faults whose inputs end in more forms than they should, and why."""
 OTHER_FORMS = {
     "merge-pending-unseen": "the runs are used up before the small pages of a huge one are told apart",
 }
-"""Faults of which an input ends in another form if it starts from another header, and why."""
+"""Faults for which an input ends in another form if it starts from another header, and why."""
 
 
 def lacking_some(
     names: Iterable[T], lacking: dict[str, str], fault_of: Callable[[T], str]
 ) -> list[ParameterSet]:
-    """Parameters of a test that holds for each fault, and is expected to fail for those of `lacking`."""
+    """Return the parameters of a test that holds for each fault, except that it is expected to fail for those in
+    `lacking`.
+    """
     return [
         pytest.param(
             name, marks=[pytest.mark.xfail(reason=lacking[fault])] if fault in lacking else []

@@ -1,4 +1,4 @@
-"""What kind of quantity a name or an expression stands for: a page is no address space, and a frame is no entry.
+"""The kind of quantity of a name or an expression: a page is not an address space, and a frame is not an entry.
 
 The kind of a name is that of the name itself, or else of its last word (`old_frame` is a frame).
 The kinds are the words in which a step says what it takes (`mm.step.TAKES`).
@@ -40,14 +40,14 @@ NAMES: Final[dict[str, str]] = {
     "tries": "tries",
     "what": "what unmap drop drop_table",
 }
-"""Each kind with its names, those of constants among them."""
+"""Each kind with its names, including those of constants."""
 
 LITERAL: Final = "number"
 """The kind of a number that is written out, which may be of any kind."""
 
 _KINDS: Final = {name: kind for kind, names in NAMES.items() for name in names.split()}
 _COUNTS: Final = {"count", "offset", LITERAL}
-"""What may be added to a position, and remains of the difference of two."""
+"""The kinds that may be added to a position, and that the difference of two positions has."""
 _POSITIONS: Final = {"page", "frame", "place", "index"}
 
 
@@ -82,7 +82,9 @@ def kind_of(node: ast.expr) -> str:
 
 
 def leading_name(node: ast.expr) -> str:
-    """Return the name that an expression is, or is counted from, as `page` in ``page + i - 1``; "" if there is none."""
+    """Return the name of an expression, or the name from which it is counted, as `page` in `page + i - 1`; "" if there
+    is none.
+    """
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
         node = node.left
     return dotted(node).rpartition(".")[2]
@@ -116,7 +118,9 @@ def _of_operation(node: ast.BinOp) -> str:
 
 
 def _of_sum(node: ast.BinOp) -> str:
-    """A position and a count are a position, and the difference of two positions is a count."""
+    """Return the kind of a sum: a position plus a count is a position, and the difference of two positions
+    is a count.
+    """
     if isinstance(node.op, ast.Add) and dotted(node.left) == "PAGES":
         # The first places of State.shared are those of shared memory, the others the file's.
         return "place" if kind_of(node.right) == "page" else ""

@@ -69,13 +69,15 @@ def problems_of_pushes(modules: Mapping[str, Module], module: Module) -> list[Pr
 
 
 def misfits(push: Push, signature: Signature) -> list[str]:
-    """Return why a step is not as its function takes it."""
+    """Return why a step does not fit its function."""
     names = "..." if signature.arguments is None else ", ".join(signature.arguments)
     return [f"{signature.name}({names}) {misfit}" for misfit in _misfits(push, signature)]
 
 
 def words_of(arguments: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return what a step has to say that it takes: the kinds of its arguments if one of them is renamed, else ()."""
+    """Return the words with which a step must say what it takes: the kinds of its arguments if one is
+    renamed, else ().
+    """
     kinds = tuple(map(kind_of_name, arguments or ()))
     # An address space is not renamed; it says of what a generation is.
     return kinds if {*kinds} & {*RENAMED} - {"mm"} else ()

@@ -40,7 +40,7 @@ class Push:
 
     @property
     def arguments(self) -> list[ast.expr]:
-        """What comes after the code."""
+        """Return what comes after the code."""
         return self.node.elts[1:]
 
 
@@ -88,7 +88,7 @@ def sources() -> Mapping[str, Module]:
 
 
 def dotted(node: ast.expr) -> str:
-    """Return a name as it is written, ``locks.pte_lock``; "" for what is none."""
+    """Return a name as it is written, `locks.pte_lock`; "" for what is none."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -112,7 +112,7 @@ def resolve(modules: Mapping[str, Module], module: Module, name: str) -> Signatu
 
 
 def pushes(modules: Mapping[str, Module], module: Module) -> Iterator[tuple[Push, Signature]]:
-    """Every step that is made in a module, with what it takes."""
+    """Yield every step that is made in a module, with what it takes."""
     for push in module.tuples:
         signature = resolve(modules, module, push.code)
         if signature:
@@ -151,7 +151,7 @@ def _signature(path: str, function: ast.FunctionDef, decorator: ast.Call) -> Sig
 
 
 def _unpacked(first: ast.stmt | None, step: str) -> tuple[tuple[str, ...] | None, ast.stmt | None]:
-    """Return the names that ``_, mm, page = s`` unpacks, None for ``inside = s[1:]``, and the statement."""
+    """Return the names that `_, mm, page = s` unpacks, None for `inside = s[1:]`, and the statement."""
     if isinstance(first, ast.Assign) and len(first.targets) == 1:
         target = first.targets[0]
         if isinstance(target, ast.Tuple) and dotted(first.value) == step:
@@ -188,7 +188,7 @@ class _Names(ast.NodeVisitor):
                 self.module.modules[name.asname] = f"{'/'.join(parts)}.py"
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        """Another name for a step is one too."""
+        """Record another name for a step as a step too."""
         target = node.targets[0]
         if isinstance(target, ast.Name) and isinstance(node.value, ast.Name):
             self.module.bound.setdefault(target.id, (self.module.path, node.value.id))
@@ -196,7 +196,7 @@ class _Names(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
-        """Which step one is may be asked."""
+        """Allow the comparison of a step's code."""
         for operand in (node.left, *node.comparators):
             if isinstance(operand, ast.Tuple):
                 self._asked(operand.elts)
@@ -204,7 +204,7 @@ class _Names(ast.NodeVisitor):
                 self._asked([operand])
 
     def visit_Set(self, node: ast.Set) -> None:
-        """A set of codes is there to ask of a step whether it is one of them."""
+        """Allow a set of codes: it is used to ask whether a step is one of them."""
         self._asked(node.elts)
 
     def _asked(self, nodes: list[ast.expr]) -> None:

@@ -82,18 +82,18 @@ DISAGREEMENT = StoredDisagreement(
 
 
 def instant(second: int) -> str:
-    """The instant that many seconds after a fixed one, in the form that the store keeps."""
+    """Return the instant that many seconds after a fixed one, in the form that the store keeps."""
     return f"2026-01-01T00:{second // 60:02}:{second % 60:02}.000000Z"
 
 
 def minimum(number: int, **changes: Any) -> Minimum:  # noqa: ANN401 (whatever Minimum takes)
-    """A different minimum for each number."""
+    """Return a different minimum for each number."""
     scenario = MINIMUM.scenario + number.to_bytes(4, "big")
     return replace(MINIMUM, scenario=scenario, **changes)
 
 
 def sighting(campaign: str, second: int = 1, **changes: Any) -> Sighting:  # noqa: ANN401 (whatever Sighting takes)
-    """A sighting at that second."""
+    """Return a sighting at that second."""
     seen = Sighting(
         campaign=campaign,
         at=instant(second),
@@ -106,7 +106,7 @@ def sighting(campaign: str, second: int = 1, **changes: Any) -> Sighting:  # noq
 
 
 def store_with_finding(path: Path | str) -> Store:
-    """A new store that holds one campaign and one finding of it."""
+    """Return a new store that holds one campaign and one finding of it."""
     store = open_store(path, create=True)
     campaign = start_campaign(store, CAMPAIGN)
     record_finding(store, MINIMUM, sighting(campaign), EVIDENCE)
@@ -114,7 +114,7 @@ def store_with_finding(path: Path | str) -> Store:
 
 
 def filled(content: Content) -> Store:
-    """A store in memory with these rows."""
+    """Return a store in memory with these rows."""
     store = open_store(":memory:", create=True)
     with store.transaction() as db:
         for table in TABLES:
@@ -123,12 +123,14 @@ def filled(content: Content) -> Store:
 
 
 def dump(store: Store) -> Content:
-    """All rows of a store, in an order that does not depend on how they came there."""
+    """Return all rows of a store, in an order that does not depend on how they came there."""
     return {table: sorted(store.db.table(table).rows, key=repr) for table in TABLES}
 
 
 def merged(*contents: Content) -> Content:
-    """What a store with the first content holds after the others have been merged into it, one after the other."""
+    """Return what a store with the first content holds after the others have been merged into it, one after
+    the other.
+    """
     with filled(contents[0]) as into:
         for content in contents[1:]:
             with filled(content) as source:

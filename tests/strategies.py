@@ -12,12 +12,14 @@ from shootdown.scenario import Scenario
 
 
 def examples(share: float) -> settings:
-    """That many times the examples of other property tests, in whatever profile has been loaded."""
+    """Return settings with that many times the examples of other property tests, in whatever profile has
+    been loaded.
+    """
     return settings(max_examples=round(share * settings().max_examples))
 
 
 def searching(most: int) -> settings:
-    """The settings of a search for one example by a test: the same in every run, and at full length."""
+    """Return the settings of a search for one example by a test: the same in every run, and at full length."""
     return settings(
         max_examples=most,
         derandomize=True,
@@ -29,15 +31,15 @@ def searching(most: int) -> settings:
 
 
 def weighted(records: int = 32) -> st.SearchStrategy[Scenario]:
-    """Scenarios of that many records from the generator of the random engine."""
+    """Return scenarios of that many records from the generator of the random engine."""
     return st.integers(0, 2**32).map(lambda seed: random_scenario(random.Random(seed), records))
 
 
 def any_scenario(records: int = 32) -> st.SearchStrategy[Scenario]:
-    """Scenarios of both kinds."""
+    """Return scenarios of both kinds."""
     return weighted(records) | scenarios(records)
 
 
 def any_lockstep(records: int = 32) -> st.SearchStrategy[Scenario]:
-    """Scenarios in which every operation runs to completion."""
+    """Return scenarios in which every operation runs to completion."""
     return any_scenario(records).map(in_lockstep)

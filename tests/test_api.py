@@ -1,4 +1,4 @@
-"""The functions of the package about policies and campaigns; and that none of its functions prints."""
+"""The functions of the package for policies and campaigns; and that none of the functions prints."""
 
 import gc
 from collections.abc import Callable
@@ -27,12 +27,12 @@ def needs_flush(old: int, new: int) -> bool:
 
 
 def never(_old: int, _new: int) -> bool:
-    """Flush for nothing."""
+    """Never flush."""
     return False
 
 
 def mine(folder: Path, text: str = MINE) -> Path:
-    """The path of a policy file."""
+    """Return the path of a policy file."""
     path = folder / "mine.py"
     path.write_text(text)
     return path
@@ -62,7 +62,9 @@ def test_policies() -> None:
     ids=["name", "built in", "rule", "object", "loaded", "lambda"],
 )
 def test_a_policy_is_taken_in_every_form(given: shootdown.PolicyLike, name: str, spec: str) -> None:
-    """A name, a Policy, a rule, and what load_policy returned are policies; only what others can load has a spec."""
+    """A name, a Policy, a rule, and a result of load_policy are policies; only those that other processes can load have
+    a spec.
+    """
     loaded = shootdown.load_policy(given)
 
     assert (loaded.name, loaded.spec) == (name, spec)
@@ -75,7 +77,7 @@ def test_a_policy_from_a_file(tmp_path: Path, form: Callable[[Path], Path | str]
 
 
 def linux(_old: int, _new: int) -> bool:
-    """A rule with the name of a policy that is built in."""
+    """Return a rule with the name of a policy that is built in."""
     return True
 
 
@@ -93,7 +95,7 @@ def linux(_old: int, _new: int) -> bool:
     ids=["name", "file", "taken", "arity", "answer", "word", "number"],
 )
 def test_what_is_no_policy(given: Any, sentence: str) -> None:  # noqa: ANN401 - what a type checker refuses too
-    """What cannot be a policy is a UserError with one sentence."""
+    """Anything that cannot be a policy is a UserError with one sentence."""
     with pytest.raises(shootdown.UserError, match=sentence):
         shootdown.load_policy(given)
 
@@ -169,7 +171,7 @@ def test_a_campaign_with_a_database(tmp_path: Path) -> None:
 
 
 def test_a_campaign_of_libfuzzer_needs_no_database() -> None:
-    """An engine that takes a process gets one, with no database for it."""
+    """An engine that needs its own process gets one, without a database."""
     result = shootdown.fuzz_policy("v1", executions=300, seed=1, engine="atheris")
 
     assert {finding.reason for finding in result.findings} == {"denied-though-allowed"}
@@ -183,7 +185,7 @@ def test_a_campaign_of_libfuzzer_needs_no_database() -> None:
 def test_a_policy_of_this_process_has_no_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    """A rule that no other process can load is refused where other processes run it, and no database is made."""
+    """A rule that no other process can load is refused if other processes would run it, and no database is made."""
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(shootdown.UserError, match=r"^The policy never exists in this process only"):
@@ -205,13 +207,13 @@ def test_a_policy_of_this_process_has_no_workers(
     ids=["none", "finding", "executions", "seconds", "workers", "seed", "engine"],
 )
 def test_a_campaign_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
-    """Limits that are none, and names that there are not, are a UserError."""
+    """Invalid limits and unknown names are a UserError."""
     with pytest.raises(shootdown.UserError, match=sentence):
         shootdown.fuzz_policy("linux", **options)
 
 
 def test_a_rule_that_raises(tmp_path: Path) -> None:
-    """What a rule of this process raises comes through; in a file it is a UserError that names the line."""
+    """An exception of a rule of this process is passed on; in a file it is a UserError that names the line."""
 
     def divides(old: int, _new: int) -> bool:
         return old // 0 == 0
@@ -225,7 +227,9 @@ def test_a_rule_that_raises(tmp_path: Path) -> None:
 
 
 def test_a_rule_with_a_memory() -> None:
-    """A rule that answers the same question in two ways is refused, with the scenario that showed two things."""
+    """A rule that answers the same question in two ways is refused, with the scenario that showed two
+    different things.
+    """
     asked = [0]
 
     def forgets(_old: int, _new: int) -> bool:

@@ -16,7 +16,7 @@ from tests.command import NX
 
 
 def never(_old: int, _new: int) -> bool:
-    """Flush for nothing."""
+    """Never flush."""
     return False
 
 
@@ -61,7 +61,7 @@ def test_replay_tells_what_happened() -> None:
     ids=["name", "nearly", "text", "path", "empty", "folder"],
 )
 def test_what_is_no_scenario(given: str | Path, sentence: str) -> None:
-    """What cannot be a scenario is a UserError with one sentence, whichever function it is given to."""
+    """Anything that cannot be a scenario is a UserError with one sentence, for every function."""
     for function in (shootdown.replay, shootdown.minimize_scenario, shootdown.lockstep):
         with pytest.raises(shootdown.UserError, match=sentence):
             function(given, "linux")
@@ -126,7 +126,7 @@ def test_a_proof_at_its_limit() -> None:
 
 
 def test_a_proof_in_another_thread() -> None:
-    """A proof does not need the main thread, where alone signals can be handled."""
+    """A proof does not need the main thread, the only one in which signals can be handled."""
     verdicts: list[str] = []
 
     def work() -> None:
@@ -154,7 +154,7 @@ def test_a_proof_in_another_thread() -> None:
     ids=["cpus", "ops", "layout", "machine", "rules", "operations", "workers"],
 )
 def test_a_bound_that_there_is_not(options: dict[str, Any], sentence: str) -> None:
-    """Numbers beyond their limits and names of nothing are a UserError."""
+    """Numbers beyond their limits and unknown names are a UserError."""
     with pytest.raises(shootdown.UserError, match=sentence):
         shootdown.prove_policy("linux", **options)
 

@@ -1,4 +1,6 @@
-"""The claims about Linux and the architecture: what counts as one, what as a witness, and that every one has one."""
+"""The claims about Linux and the architecture: what counts as a claim and as a witness, and that every
+claim has one.
+"""
 
 from pathlib import Path
 
@@ -9,12 +11,12 @@ from bench.claims import Claim, Scope
 
 
 def of(text: str, scope: Scope = Scope.ALL) -> list[Claim]:
-    """The claims of a section with this scope."""
+    """Return the claims of a section with this scope."""
     return list(claims.claims("page.md", f"# A section\n\n{text}\n", {"A section": scope}))
 
 
 def unwitnessed(text: str, scope: Scope = Scope.ALL) -> list[str]:
-    """The claims of a section that name no witness."""
+    """Return the claims of a section that name no witness."""
     return [claim.sentence for claim in of(text, scope) if not claim.kinds]
 
 
@@ -95,7 +97,7 @@ def test_elsewhere_a_sentence_is_a_claim_when_it_names_linux() -> None:
 
 
 def test_a_section_may_be_left_out() -> None:
-    """Below a heading of no scope nothing is a claim, until a heading has one."""
+    """Below a heading without a scope nothing is a claim, until a heading has a scope."""
     text = "Linux waits.\n\n## How\n\nLinux waits.\n\n## B facts\n\nIt waits."
     scopes = {"": Scope.NONE, "B ": Scope.ALL}
 
@@ -130,7 +132,7 @@ def test_a_list_of_the_model_is_a_list_of_no_claims() -> None:
 
 
 def test_code_and_generated_tables_claim_nothing() -> None:
-    """A fenced block and the table of a bench are passed over."""
+    """A fenced block and the table of a bench are skipped."""
     fenced = "```\nLinux waits.\n```"
     generated = (
         "<!-- bench-history: by -->\n\n| Linux |\n\n<!-- bench-history ends -->\n\nLinux waits."
@@ -142,7 +144,7 @@ def test_code_and_generated_tables_claim_nothing() -> None:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """A tree of release 6.1 with one file, which defines waits() and flushes()."""
+    """Return a tree of release 6.1 with one file, which defines waits() and flushes()."""
     (tmp_path / "mm").mkdir()
     (tmp_path / "mm/wait.c").write_text("static int waits(void)\n{\n\treturn flushes();\n}\n")
     (tmp_path / "Makefile").write_text("# SPDX\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 192\n")
@@ -181,7 +183,7 @@ def test_a_tree_says_its_release_or_is_told(release: Path, tmp_path: Path) -> No
 def test_exit_code_says_whether_something_is_wrong(
     release: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All documents are in order by themselves, and are contradicted by a tree without any of their files."""
+    """All documents are in order, and a tree without any of their files contradicts them."""
     assert claims.main([]) == 0
     assert "no witness" not in capsys.readouterr().out
     assert claims.main([str(release)]) == 1

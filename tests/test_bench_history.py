@@ -1,4 +1,4 @@
-"""The table of the history bench: medians with censored runs as longest, and the page that it is put into."""
+"""The table of the history bench: medians with censored runs as the longest, and the page into which it is put."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from bench.runs import Run, load
 
 
 def runs(*executions: int | None, engine: str = "atheris", seeded: bool = True) -> list[Run]:
-    """Runs of the first bug of the catalogue that detected it after so many executions, or not."""
+    """Return runs of the first bug of the catalogue that detected it after so many executions, or not."""
     return [
         {
             "engine": engine,
@@ -56,7 +56,7 @@ def test_a_run_without_its_bug_is_longer_than_every_other(
     ],
 )
 def test_the_cell_of_the_bench_of_faults(executions: tuple[int | None, ...], told: str) -> None:
-    """Executions and seconds, to a hundredth, because most faults are found in less than one."""
+    """It has executions, and seconds to a hundredth, because most faults are found in less than one second."""
     assert faults.cell(runs(*executions)) == told
 
 
@@ -78,7 +78,7 @@ def test_the_row_of_a_bug() -> None:
 
 
 def test_engines_are_compared_without_the_corpus() -> None:
-    """The ratio is of medians of the same bug, by features from nothing."""
+    """The ratio is of medians for the same bug, for the bugs that features find without a corpus."""
     every = [
         *runs(10),
         *runs(200, seeded=False),
@@ -94,7 +94,7 @@ def test_engines_are_compared_without_the_corpus() -> None:
 
 
 def test_the_page_has_a_place_for_the_table(tmp_path: Path) -> None:
-    """What stands between the marks is made anew from a results file, and nothing else is changed."""
+    """The text between the marks comes from a results file, and nothing else changes."""
     text = history_page.PAGE.read_text()
     results = tmp_path / "history.jsonl"
     results.write_text("".join(json.dumps(run) + "\n" for run in runs(100, 300, 200)))
@@ -109,6 +109,6 @@ def test_the_page_has_a_place_for_the_table(tmp_path: Path) -> None:
 
 
 def test_a_page_without_marks(tmp_path: Path) -> None:
-    """It is left as it is, with a sentence."""
+    """The page stays as it is, and a sentence says why."""
     with pytest.raises(SystemExit, match="lacks one of the marks"):
         history_page.with_table("# shootdown\n", tmp_path / "none.jsonl")

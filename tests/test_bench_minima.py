@@ -11,14 +11,14 @@ RESULTS = Path(__file__).resolve().parents[1] / "bench/results/mutants-after.jso
 
 
 def row(subject: str, lengths: list[int], texts: list[str]) -> Row:
-    """A row of a fault of which a minimization takes 100 runs."""
+    """Return a row of a fault of which a minimization takes 100 runs."""
     return Row(
         subject, group_of(subject), "stale-grant", [100] * len(lengths), lengths, 0, 0, texts
     )
 
 
 def test_faults_are_in_two_halves() -> None:
-    """Each half has a third of the faults at least, and a fault stays in its own."""
+    """Each half has at least a third of the faults, and a fault stays in its half."""
     halves = [group_of(name) for name, policy in REGISTRY.items() if policy.fault]
 
     assert set(halves) == {TUNED, HELD_OUT}

@@ -81,7 +81,7 @@ def test_each_kind_of_change(kind: str, body: str, results: set[str]) -> None:
 
 
 def test_a_guard_that_leaves_is_dropped_with_its_condition() -> None:
-    """To go on where the function would have returned is what a forgotten check is."""
+    """To go on where the function would have returned is the effect of a forgotten check."""
     source = "def f(w):\n    if w.lock:\n        return\n    w.lock = 1"
     (name,) = [each.name for each in mutants_of(FILE, source) if each.kind == "drop-condition"]
     assert "return" not in ast.unparse(mutated(FILE, source, name))
@@ -99,7 +99,7 @@ def test_a_guard_that_leaves_is_dropped_with_its_condition() -> None:
     ],
 )
 def test_what_a_model_says_is_left_alone(body: str) -> None:
-    """Neither the observer's lines nor what only decides about them nor assertions are changed."""
+    """The observer's lines, the code that only decides about them, and assertions are not changed."""
     source = "def f(w, cpu):\n" + "\n".join(f"    {line}" for line in body.splitlines())
     assert mutants_of(FILE, source) == []
 
@@ -116,7 +116,7 @@ def test_a_name_outlives_an_edit_elsewhere() -> None:
 
 
 def test_two_places_with_the_same_text_have_two_names() -> None:
-    """As long as they are not the same change."""
+    """They have two names as long as they are not the same change."""
     source = "def f(w):\n    put(w)\n    w.x = 1\n    put(w)\n"
     first, second = [mutant.name for mutant in mutants_of(FILE, source)]
     assert second == f"{first} #2"
@@ -195,7 +195,7 @@ def test_an_obvious_mutant_is_found(name: str, verdict: str, reason: str) -> Non
 
 
 def test_no_mutant_and_an_equivalent_one_are_legal() -> None:
-    """What makes no difference shows none, up to the limit."""
+    """A change that makes no difference shows none, up to the limit."""
     for name in (
         named("mm/munmap.py:unmap_region drop-condition mask"),
         UNMUTATED,
@@ -221,7 +221,9 @@ def test_states_differ_where_behaviour_does(
 
 
 def test_a_file_of_results_is_continued(tmp_path: Path) -> None:
-    """What was found is not run again, and what was legal for a shorter time is, with the last result to count."""
+    """A mutant that was found is not run again; one that was legal for a shorter time is, and its last
+    result counts.
+    """
     out = tmp_path / "mutants.jsonl"
     legal = {"mutant": FLUSH, "verdict": "legal", "limit": 60}
     out.write_text(json.dumps({"mutant": UNMUTATED, "verdict": "killed"}) + "\n")
@@ -248,7 +250,7 @@ def result_of(name: str, verdict: str, executions: int = 9) -> Result:
 
 
 def test_the_report_counts_what_is_left_when_no_loss_is_taken_out() -> None:
-    """Equivalent and costly mutants are in no share; those that are not judged are missed ones."""
+    """Equivalent and costly mutants are in no share; mutants without a judgement count as missed."""
     results = [
         result_of("mm/a.py:f negate x", "killed", 5),
         result_of("mm/a.py:f negate y", "killed", 7000),

@@ -14,7 +14,7 @@ HEAD = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\n"
 
 
 def stages_of(name: str, *scenarios: Scenario) -> tuple[int, int]:
-    """The first of the scenarios that reached the fault, and the first that triggered it, from 1 on."""
+    """Return the first of the scenarios that reached the fault, and the first that triggered it, from 1 on."""
     stages = Stages(REGISTRY[name])
     strategy = stages.policy.make()
     for number, scenario in enumerate(scenarios, 1):

@@ -1,4 +1,6 @@
-"""Global ASIDs and broadcast flushes: who gets one, how stragglers come to it, and what is waited for."""
+"""Global ASIDs and broadcast flushes: which address space gets one, how stragglers switch to it, and what is waited
+for.
+"""
 
 from shootdown.mm.state import FLUSHES, IPIS
 from shootdown.optimized.global_asid import LAST_GLOBAL, assign
@@ -11,9 +13,9 @@ ACK = "flush_tlb_func"
 
 
 def broadcasting(cpus: int = 2, *, settled: bool = True) -> Kernel:
-    """An address space that runs on every CPU, has page 0 written, and was just given a global ASID.
+    """Return an address space that runs on every CPU, has page 0 written, and was just given a global ASID.
 
-    `settled`: every CPU has come to it, and the transition is over.
+    `settled`: every CPU has switched to it, and the transition is over.
     """
     k = written(cpus=cpus, machine=kinds.INVLPGB)
     for rights in (R, R | W, R, R | W)[: 4 if settled else 1]:
@@ -22,7 +24,7 @@ def broadcasting(cpus: int = 2, *, settled: bool = True) -> Kernel:
 
 
 def test_a_flush_that_interrupts_somebody_makes_the_asid_global() -> None:
-    """The space was active on two CPUs, so it gets the first number; nobody uses it yet."""
+    """The space was active on two CPUs, so it gets the first number; no CPU uses it yet."""
     k = broadcasting(settled=False)
 
     assert k.state.global_asid == [FIRST_GLOBAL, -1, -1]
@@ -31,7 +33,7 @@ def test_a_flush_that_interrupts_somebody_makes_the_asid_global() -> None:
 
 
 def test_without_invlpgb_nobody_gets_one() -> None:
-    """The same operations on a processor without the instruction."""
+    """The same operations give no global ASID on a processor without the instruction."""
     k = written()
     k.run(0, "mprotect", arg=R)
 
@@ -65,7 +67,7 @@ def test_stragglers_are_interrupted_and_come_to_the_global_asid() -> None:
 
 
 def test_a_broadcast_interrupts_nobody_and_is_waited_for() -> None:
-    """With interrupts disabled on the other CPU it is complete all the same."""
+    """Even with interrupts disabled on the other CPU, it is complete."""
     k = broadcasting()
     k.write(1)
     before = k.w.costs.copy()
@@ -82,7 +84,7 @@ def test_a_broadcast_interrupts_nobody_and_is_waited_for() -> None:
 
 
 def test_the_end_of_a_transition_waits_for_who_is_switching() -> None:
-    """A CPU that has chosen its ASID before may still load the space under it."""
+    """A CPU that has chosen its ASID earlier may still load the space under it."""
     k = written(cpus=3)
     k.run(0, "fork")
     k.run(2, "switch", arg=1)
@@ -115,7 +117,7 @@ def test_a_switch_to_a_global_asid_needs_no_flush() -> None:
 
 
 def test_a_lazy_straggler_comes_to_it_when_it_wakes() -> None:
-    """Nobody interrupts it for a batched unmap; what it has cached under the old ASID it never uses again."""
+    """No batched unmap interrupts it; it never uses again what it has cached under the old ASID."""
     k = broadcasting(settled=False)
     k.write(1)
     k.run(1, "lazy")
@@ -128,7 +130,7 @@ def test_a_lazy_straggler_comes_to_it_when_it_wakes() -> None:
 
 
 def test_a_batched_unmap_is_issued_at_once_and_waited_for_at_its_end() -> None:
-    """Settled, a batch has nobody to interrupt."""
+    """After the transition a batch has no CPU to interrupt."""
     k = broadcasting()
     k.write(1)
     k.start(0, "migrate", until=WAIT)
@@ -142,7 +144,7 @@ def test_a_batched_unmap_is_issued_at_once_and_waited_for_at_its_end() -> None:
 
 
 def test_in_transition_a_batched_unmap_does_both() -> None:
-    """The broadcast reaches those that have come to the global ASID, the interrupt the others."""
+    """The broadcast reaches the CPUs that have switched to the global ASID, the interrupt the others."""
     k = broadcasting(settled=False)
     k.write(1)
     steps = k.run(0, "migrate")
@@ -152,7 +154,7 @@ def test_in_transition_a_batched_unmap_does_both() -> None:
 
 
 def test_a_number_is_not_given_out_again_before_everything_was_flushed() -> None:
-    """The numbers go up; after the last one all TLBs are emptied, and those in use are passed over."""
+    """The numbers go up; after the last one all TLBs are emptied, and the numbers in use are skipped."""
     k = broadcasting()
     k.write(0)
     for expected in range(FIRST_GLOBAL + 1, LAST_GLOBAL + 1):
@@ -183,7 +185,7 @@ def test_arm64_interrupts_nobody_at_all() -> None:
 
 
 def test_who_finds_a_batched_unmap_flushes_the_space_itself() -> None:
-    """Under arm64, because its own wait would complete nothing."""
+    """Under arm64 it does, because its own wait would complete nothing."""
     k = written("arm64")
     k.start(1, "migrate", until=WAIT)
     steps = k.run(0, "mprotect", arg=R)

@@ -72,7 +72,7 @@ class Running:
         raise AssertionError(f"the campaign ended without a line {start!r}")
 
     def workers(self) -> list[int]:
-        """The process ids of the first workers; none while there is no whole database yet."""
+        """Return the process ids of the first workers; none while there is no whole database yet."""
         try:
             with open_store(self.folder / DB, create=False, readonly=True) as store:
                 rows = run_view(store, "workers").rows
@@ -81,7 +81,7 @@ class Running:
         return [int(str(row[4]).removeprefix("pid ")) for row in rows if row[3] == "started"]
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
-        """Send a signal; the exit code and the rest of the output."""
+        """Send a signal, and return the exit code and the rest of the output."""
         self.process.send_signal(number)
         assert self.process.stdout is not None
         out = self.process.stdout.read()
@@ -90,7 +90,7 @@ class Running:
 
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[Running]:
-    """A campaign that does not outlive the block."""
+    """Yield a campaign that does not outlive the block."""
     campaign = Running(folder, *options)
     try:
         yield campaign
@@ -100,7 +100,7 @@ def running(folder: Path, *options: str) -> Iterator[Running]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether there is no such process any more, or only its exit status is left."""
+    """Return whether there is no such process any more, or only its exit status is left."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
@@ -108,12 +108,12 @@ def is_gone(pid: int) -> bool:
 
 
 def announced(line: str) -> str:
-    """The id in the line that announces a finding."""
+    """Return the id in the line that announces a finding."""
     return line.split()[1]
 
 
 def test_killed_parent_has_lost_nothing(tmp_path: Path) -> None:
-    """After `kill -9` of the parent every announced finding is in the database, and its workers end by themselves."""
+    """After `kill -9` of the parent, every announced finding is in the database, and its workers end by themselves."""
     with running(tmp_path, "--workers", "2") as campaign:
         key = announced(campaign.line("finding "))
         workers = campaign.workers()
@@ -241,7 +241,7 @@ def test_second_interrupt_does_not_wait(tmp_path: Path) -> None:
 
 
 def test_resume_goes_on_with_the_stored_corpus(tmp_path: Path) -> None:
-    """A resumed campaign starts from the policy and the corpus of the first, and hands all of it on."""
+    """A resumed campaign starts with the policy and the corpus of the first, and passes all of the corpus on."""
     first = document(tmp_path, *options("--execs", "400"), code=1)
     second = document(tmp_path, "fuzz", "--resume", "again", *ONE, "--execs", "700", code=1)
 
@@ -268,7 +268,7 @@ def test_two_campaigns_find_the_same_row(tmp_path: Path) -> None:
 
 
 def options(*more: str) -> tuple[str, ...]:
-    """A short campaign against v1."""
+    """Return a short campaign against v1."""
     return ("fuzz", "--policy", "v1", *ONE, "--name", "again", "--seed", "7", *more)
 
 
@@ -380,7 +380,7 @@ def test_seeds_are_the_corpus() -> None:
 
 
 def test_seeds_run_on_real_hardware() -> None:
-    """No seed has the switch that no CPU has, so a sound policy shows nothing on any of them."""
+    """No seed has the switch that exists on no CPU, so a sound policy shows nothing on any of them."""
     outcomes = [execute(decode(data), REGISTRY["linux"].make()) for data in seed_corpus()]
 
     assert {outcome.reason for outcome in outcomes} == {""}

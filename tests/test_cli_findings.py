@@ -1,4 +1,4 @@
-"""`shootdown findings`: looking into the database."""
+"""`shootdown findings`: queries of the database."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ KEY = MINIMUM.key
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder whose findings.db has one finding, of a campaign that has ended."""
+    """Return a folder whose findings.db has one finding, of a campaign that has ended."""
     with store_with_finding(tmp_path / DB) as store:
         end_campaign(store, CAMPAIGN.id, status="finished", ended=instant(9))
     return tmp_path
@@ -32,7 +32,7 @@ def test_list(folder: Path) -> None:
 
 
 def test_list_can_be_narrowed(folder: Path) -> None:
-    """The list can be held to one policy, one rule, one campaign."""
+    """The list can be restricted to one policy, one rule, one campaign."""
     assert len(document(folder, "findings", "list", "--policy", "v1", "--campaign", "night")) == 1
     assert document(folder, "findings", "list", "--rule", "C1") == []
     assert inside(folder, "findings", "list", "--policy", "v3").out == "No findings.\n"
@@ -142,7 +142,9 @@ def test_export_options_that_contradict(folder: Path) -> None:
 
 
 def test_long_results_are_not_laid_out(folder: Path) -> None:
-    """More rows than a table has are lines with tabs, in which a value stays on its line; JSON has them all."""
+    """If a result has more rows than a table may have, they are lines with tabs, each value on its line; JSON has all
+    of them.
+    """
     numbers = (
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
         " SELECT i, 'a' || char(9, 10) || 'b' AS text FROM n"

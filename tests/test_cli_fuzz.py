@@ -17,7 +17,7 @@ DB = "findings.db"
 
 @pytest.fixture(scope="module")
 def v1(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with the database of a short campaign against v1, and what the campaign printed."""
+    """Return a folder with the database of a short campaign against v1, and what the campaign printed."""
     folder = tmp_path_factory.mktemp("v1")
     ended = shootdown(folder, "fuzz", "--policy", "v1", "--execs", "150", "--name", "first", *SHORT)
     assert ended.code == 1, ended
@@ -146,7 +146,7 @@ def test_policy_that_answers_neither_yes_nor_no(tmp_path: Path) -> None:
 
 
 def test_policy_with_a_memory(tmp_path: Path) -> None:
-    """A finding that does not show the same again is the harness' failure: exit code 3, and nothing is stored."""
+    """A finding that does not show the same again is a failure of the harness: exit code 3, and nothing is stored."""
     (tmp_path / "mine.py").write_text(
         "calls = 0\n\ndef needs_flush(old, new):\n    global calls\n    calls += 1\n    return calls % 3 == 0\n"
     )
@@ -159,7 +159,7 @@ def test_policy_with_a_memory(tmp_path: Path) -> None:
 
 
 def test_too_many_workers_for_the_system(tmp_path: Path) -> None:
-    """Where the system has no room for another worker, the campaign fails with one sentence and leaves no process."""
+    """If the system has no room for another worker, the campaign fails with one sentence and leaves no process."""
     limited = ("sh", "-c", 'ulimit -n 40; exec "$@"', "sh")
     ended = through(
         limited, tmp_path, "fuzz", "--policy", "linux", "--workers", "30", "--for", "50s"
@@ -173,7 +173,7 @@ def test_too_many_workers_for_the_system(tmp_path: Path) -> None:
 
 
 def test_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no temporary folder can be made, that is one sentence, and no campaign is stored."""
+    """If no temporary folder can be made, one sentence says so, and no campaign is stored."""
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
 
     ended = inside(tmp_path, "fuzz", "--policy", "linux", "--execs", "5", *SHORT)

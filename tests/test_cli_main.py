@@ -21,7 +21,7 @@ ROOMS = "import sys; from shootdown.cli.main import run; run(sys.argv[1:]); prin
 
 
 def resolved(name: str) -> click.Command:
-    """The command that the first word of a command line calls."""
+    """Return the command that the first word of a command line calls."""
     _, command, _ = main.cli.resolve_command(click.Context(main.cli), [name])
     assert command is not None
     return command
@@ -44,7 +44,7 @@ def test_every_command_is_listed() -> None:
 
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_summary_begins_the_help(name: str) -> None:
-    """What the help text says of a command is the beginning of the command's own help."""
+    """The help text's summary of a command is the beginning of the command's own help."""
     assert " ".join((resolved(name).help or "").split()).startswith(main.COMMANDS[name])
 
 
@@ -93,7 +93,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_command_and_option_has_help(name: str) -> None:
-    """Every command says what it does, and so does every option of it that is not its own explanation."""
+    """Every command says what it does, and so does every option."""
     command = resolved(name)
     commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
 
@@ -118,7 +118,7 @@ def test_version(tmp_path: Path) -> None:
     ],
 )
 def test_completion(tmp_path: Path, words: str, completed: str) -> None:
-    """A shell that asks is told how a command line may go on, of every command and its options."""
+    """A shell that asks is told how a command line may go on, for every command and its options."""
     asked = {"_SHOOTDOWN_COMPLETE": "bash_complete", "COMP_WORDS": words}
     asked["COMP_CWORD"] = str(len(words.split()) - 1)
     done = subprocess.run(
@@ -157,7 +157,7 @@ def test_unknown_option(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command ends with an exception that nobody expects."""
+    """End every command with an unexpected exception."""
 
     def fail(*_: object, **__: object) -> None:
         raise KeyError("lost")
@@ -185,7 +185,7 @@ def test_defect_becomes_a_sentence_and_a_file(
 def test_defect_without_a_temporary_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the traceback cannot be kept, an unexpected exception is still one line and exit code 3."""
+    """If the traceback cannot be kept, an unexpected exception is still one line and exit code 3."""
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
     monkeypatch.delenv("SHOOTDOWN_DEBUG", raising=False)
 
@@ -209,7 +209,7 @@ def test_debug_shows_the_traceback(
 
 
 def run_into(folder: Path, output: int, *arguments: str) -> tuple[int, bytes]:
-    """The exit code of the installed command and its standard error, with that descriptor as standard output."""
+    """Return the exit code of the installed command and its standard error, with that descriptor as standard output."""
     result = subprocess.run(
         [SHOOTDOWN, *arguments],
         cwd=folder,
@@ -223,7 +223,7 @@ def run_into(folder: Path, output: int, *arguments: str) -> tuple[int, bytes]:
 
 
 def closed_pipe() -> int:
-    """The writing end of a pipe that nobody reads."""
+    """Return the writing end of a pipe without a reader."""
     reading, writing = os.pipe()
     os.close(reading)
     return writing
@@ -238,13 +238,13 @@ CAMPAIGN = (
 
 @pytest.mark.parametrize("arguments", ANY)
 def test_reader_that_goes_away(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """When nobody reads the output any more, the command ends without a word."""
+    """When the reader of the output is gone, the command ends without a message."""
     assert run_into(tmp_path, closed_pipe(), *arguments) == (141, b"")
 
 
 @pytest.mark.parametrize("arguments", ANY)
 def test_output_that_cannot_be_written(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Output that finds no room is one sentence and exit code 3."""
+    """If there is no room for the output, one sentence says so, with exit code 3."""
     code, error = run_into(tmp_path, os.open("/dev/full", os.O_WRONLY), *arguments)
 
     assert (code, error) == (

@@ -1,4 +1,4 @@
-"""`shootdown minimize` and `shootdown lockstep`: the tools for scenarios of one's own."""
+"""`shootdown minimize` and `shootdown lockstep`: the tools for scenarios of the user."""
 
 from pathlib import Path
 

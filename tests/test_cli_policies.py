@@ -1,4 +1,4 @@
-"""`shootdown policies`: what there is to test."""
+"""`shootdown policies`: the policies that can be tested."""
 
 from pathlib import Path
 

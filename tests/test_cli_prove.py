@@ -70,7 +70,7 @@ def test_undecided(tmp_path: Path) -> None:
 
 
 def test_rules_that_do_not_count(tmp_path: Path) -> None:
-    """With --rule only violations of that rule are looked for."""
+    """With --rule, only violations of that rule count."""
     assert inside(tmp_path, "prove", *ILLEGAL, "--rule", "C2").code == 1
     assert inside(tmp_path, "prove", *ILLEGAL, "--rule", "C5", "--ops", "2").code == 0
 
@@ -82,7 +82,7 @@ def test_two_workers(tmp_path: Path) -> None:
 
 
 def test_quiet(tmp_path: Path) -> None:
-    """With --quiet there is the verdict only."""
+    """With --quiet only the verdict is printed."""
     ended = inside(tmp_path, "prove", *LEGAL, "--quiet")
 
     assert ended.out.startswith("\nScope: 2 CPUs, 1 page")
@@ -110,7 +110,7 @@ KEYS = {*BOUND, "version", "campaign", "scope", "verdict", "complete", "worlds",
 
 
 def test_json_of_a_legal_scope(tmp_path: Path) -> None:
-    """As JSON there is the bound as options, and what was found in it."""
+    """The JSON has the bound as options, and the result of the proof."""
     shown = document(tmp_path, "prove", *LEGAL)
 
     assert shown.keys() == KEYS
@@ -240,7 +240,7 @@ def test_a_foreign_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_scope(tmp_path: Path) -> None:
-    """A proof does not go on with the checkpoint of another one."""
+    """A proof does not go on from the checkpoint of another proof."""
     stopped = inside(tmp_path, "prove", *LONG, "--checkpoint", "c", "--for", "0.001s")
     before = (tmp_path / "c").read_bytes()
 
@@ -254,7 +254,7 @@ def test_a_checkpoint_of_another_scope(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_cannot_be_written(tmp_path: Path) -> None:
-    """Where the checkpoint cannot be kept, that is one sentence."""
+    """If the checkpoint cannot be kept, one sentence says so."""
     (tmp_path / "c.new").mkdir()
     ended = inside(tmp_path, "prove", *LEGAL, "--quiet", "--checkpoint", "c", "--for", "0.001s")
 
@@ -290,7 +290,7 @@ def test_a_policy_that_raises(tmp_path: Path, workers: str) -> None:
 
 
 def test_a_policy_with_a_memory(tmp_path: Path) -> None:
-    """A counterexample that does not show the same again is the harness' failure: exit code 3, and no finding."""
+    """A counterexample that does not show the same again is a failure of the harness: exit code 3, and no finding."""
     (tmp_path / "mine.py").write_text(
         "calls = 0\n\ndef needs_flush(old, new):\n    global calls\n    calls += 1\n    return calls % 3 == 0\n"
     )
@@ -331,7 +331,7 @@ def test_a_time_limit_and_on(tmp_path: Path) -> None:
 
 
 def begun(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """A proof that has explored its first operation."""
+    """Return a proof that has explored its first operation."""
     process = subprocess.Popen(
         [SHOOTDOWN, "prove", *options],
         cwd=folder,

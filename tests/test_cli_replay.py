@@ -20,7 +20,7 @@ DB = "findings.db"
 
 @pytest.fixture
 def finding(tmp_path: Path) -> str:
-    """The key of the NX promotion of v1, in the database of the folder."""
+    """Return the key of the NX promotion of v1, in the database of the folder."""
     return store_finding(tmp_path, "v1", "0.1.0")
 
 
@@ -67,14 +67,14 @@ def test_replay_is_recorded(tmp_path: Path, finding: str) -> None:
 
 
 def test_other_policy_may_be_legal(tmp_path: Path, finding: str) -> None:
-    """Under a policy that is not broken the finding is legal, and the exit code 0."""
+    """Under an unbroken policy the finding is legal, and the exit code is 0."""
     ended = inside(tmp_path, "replay", finding, "--policy", "linux")
 
     assert (ended.code, "policy linux: legal" in ended.out) == (0, True)
 
 
 def test_finding_of_a_file_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The finding of a user's policy is replayed without naming the file, as long as it is where it was."""
+    """The finding of a user's policy is replayed without naming the file, as long as the file is in its old place."""
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
         "from dataclasses import replace\n"
@@ -191,7 +191,7 @@ def test_broken_scenario(tmp_path: Path, text: str, sentence: str) -> None:
 
 
 def test_unusable_targets(tmp_path: Path, finding: str) -> None:
-    """What is neither a file nor a finding, and a file without a policy, are one sentence each."""
+    """A target that is neither a file nor a finding, and a file without a policy, are one sentence each."""
     (tmp_path / "nx.txt").write_text(NX)
     (tmp_path / "huge").write_bytes(b"\0" * (1 << 17))
 

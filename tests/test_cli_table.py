@@ -46,7 +46,7 @@ def test_json(tmp_path: Path) -> None:
 
 
 def test_the_handler_of_each_policy_is_told(tmp_path: Path) -> None:
-    """In the text and on the page every policy stands with the page-fault handler under which it is judged."""
+    """In the text and on the page every policy is listed with the page-fault handler under which it is judged."""
     policies = ("--policy", "linux", "--policy", "v3", "--policy", "minimal-exec-check")
     text = " ".join(inside(tmp_path, "table", *policies).out.split())
     inside(tmp_path, "table", *policies, "--html", "table.html")
@@ -58,7 +58,7 @@ def test_the_handler_of_each_policy_is_told(tmp_path: Path) -> None:
 
 
 def test_the_clean_case_in_json(tmp_path: Path) -> None:
-    """The counterexample of the clean case names the processor that it takes."""
+    """The counterexample of the clean case names the processor that it needs."""
     table = document(tmp_path, "table", "--policy", "linux", code=0)
     (row,) = [
         row

@@ -21,7 +21,7 @@ if platform.system() != "Linux" or platform.machine() != "x86_64":
 
 
 def test_a_driver_that_is_killed(driver: Driver) -> None:
-    """The next program says so."""
+    """The next program reports it."""
     os.killpg(driver.pid, signal.SIGKILL)
 
     with pytest.raises(DriverFailed, match="signal 9"):
@@ -29,7 +29,7 @@ def test_a_driver_that_is_killed(driver: Driver) -> None:
 
 
 def test_a_driver_that_hangs(driver_program: Path) -> None:
-    """It is given up after a while, and nothing of it is left."""
+    """It is given up after a while, and nothing of it remains."""
     with Driver(driver_program, patience=0.5) as driver:
         os.kill(driver.pid, signal.SIGSTOP)
         with pytest.raises(DriverFailed, match="said nothing"):
@@ -104,7 +104,7 @@ def test_a_disagreement_is_stored_and_ends_with_1(
 
 
 def test_the_machine_has_to_be_named(tmp_path: Path) -> None:
-    """Without a machine there is nothing to compare with, and two are one too many."""
+    """Without a machine there is nothing to compare with, and two machines are refused."""
     assert "--live" in complaint(tmp_path, "conform", "--live", "--machine", "qemu")
     assert "--live" in complaint(tmp_path, "conform")
 
@@ -135,7 +135,9 @@ def test_nothing_compared_is_no_agreement(tmp_path: Path) -> None:
 
 
 def test_a_system_that_refuses_processes(tmp_path: Path) -> None:
-    """That the host refuses what the driver asks for is no disagreement: it ends with 2, and says what is refused."""
+    """If the host refuses what the driver asks for, that is no disagreement: the command ends with 2, and says what is
+    refused.
+    """
     limited = ("bash", "-c", 'ulimit -f 100 && exec "$0" "$@"')
     ended = through(limited, tmp_path, "conform", "--live", "--part", "sequences")
 
@@ -144,7 +146,7 @@ def test_a_system_that_refuses_processes(tmp_path: Path) -> None:
 
 
 def test_the_command_with_qemu(tmp_path: Path) -> None:
-    """It says what it compared and what QEMU does otherwise, and stores both."""
+    """It says what it compared and what QEMU does differently, and stores both."""
     ended = inside(tmp_path, "conform", "--machine", "qemu", "--sequences", "30", "--seed", "1")
 
     assert ended.code == 0, ended
@@ -162,7 +164,7 @@ def test_no_unicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_cpu(tmp_path: Path) -> None:
-    """The sequences run on one CPU, and the rest is said to be left out."""
+    """The sequences run on one CPU, and the command says that the rest is left out."""
     pinned = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
     ended = through(pinned, tmp_path, "conform", "--live", "--sequences", "5")
 

@@ -1,4 +1,4 @@
-"""The models beside the Linux that runs here, and what notices that the two do not agree."""
+"""The models compared with the Linux that runs here, and whether a difference is noticed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ MODERN = Host("6.18.0-rc1", "", 2, {}, "madvise")
 
 
 def campaign(driver: Driver, policy: str = "linux", driven: Sequence[int] = ()) -> Campaign:
-    """Random sequences of all that this host lets be driven."""
+    """Return a campaign of random sequences of everything that can be driven on this host."""
     allowed, _ = driven_on(host(), driver.cpus, driver.features, driver.uffd_error)
     return Campaign(
         driver,
@@ -47,7 +47,7 @@ def campaign(driver: Driver, policy: str = "linux", driven: Sequence[int] = ()) 
 
 
 def found_by(one: Campaign, sequences: int = SEQUENCES) -> list[Found]:
-    """What so many sequences find."""
+    """Return what this many sequences find."""
     found: list[Found] = []
     one.run(
         seconds=250.0,
@@ -60,7 +60,7 @@ def found_by(one: Campaign, sequences: int = SEQUENCES) -> list[Found]:
 
 
 class Liar:
-    """A driver that tells something else of one load in `often`."""
+    """A driver that reports a wrong value for one load in `often`."""
 
     def __init__(self, driver: Driver, often: int) -> None:
         self.driver = driver
@@ -70,7 +70,7 @@ class Liar:
         self.loads = 0
 
     def run(self, commands: Sequence[Command], *, large: bool) -> list[Result]:
-        """Return the results, now and then one that is wrong."""
+        """Return the results; now and then one is wrong."""
         results = self.driver.run(commands, large=large)
         for i, command in enumerate(commands):
             if command.operation == "READ" and results[i].status == "DONE":
@@ -98,7 +98,7 @@ def test_another_fault_handler_is_noticed(driver: Driver) -> None:
 
 
 def test_a_wrong_answer_is_noticed(driver: Driver) -> None:
-    """A load that is told wrong once is a disagreement that does not come again."""
+    """A load that is reported wrong once is a disagreement that does not come again."""
     one = campaign(driver)
     one.driver = Liar(driver, 1000)
     (found,) = found_by(one)
@@ -108,7 +108,7 @@ def test_a_wrong_answer_is_noticed(driver: Driver) -> None:
 
 
 def test_a_wrong_answer_that_comes_again_is_minimized(driver: Driver) -> None:
-    """Where every load is told wrong, one load is left."""
+    """If every load is reported wrong, one load is left."""
     one = campaign(driver)
     one.driver = Liar(driver, 1)
     (found,) = found_by(one)
@@ -118,7 +118,7 @@ def test_a_wrong_answer_that_comes_again_is_minimized(driver: Driver) -> None:
 
 
 def test_a_zero_page_that_fork_has_left_out(driver: Driver) -> None:
-    """Linux finds nothing to write-protect where the models have copied a zero page: there the comparison ends."""
+    """Linux finds nothing to write-protect where the models have copied a zero page; the comparison ends there."""
     scenario = parse(
         "shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\ncpu0 read p0\ncpu0 fork\ncpu0 switch mm1\n"
         "cpu0 uffd_register p0\ncpu0 uffd_wp p0\ncpu0 write p0\n"
@@ -154,7 +154,7 @@ def test_every_kind_is_driven_or_has_a_reason() -> None:
 def test_what_a_host_lacks_is_left_out_and_said(
     features: int, left_out: set[int], word: str
 ) -> None:
-    """A kind of operation that needs it is not driven, and one line says why."""
+    """A kind of operation that needs something missing is not driven, and one line says why."""
     driven, lines = driven_on(MODERN, 2, features, 1)
 
     assert not left_out & {*driven}
@@ -185,7 +185,7 @@ def test_a_program_ends_where_the_kernel_is_known_to_differ() -> None:
 
 
 def test_protection_keys_are_a_known_difference() -> None:
-    """Where the processor has them, a region that allows fetches alone denies loads."""
+    """On processors that have them, a region that allows only fetches denies loads."""
     has = MODERN._replace(flags=("ospke",))
     scenario = parse(
         "shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\ncpu0 mprotect p0 x\ncpu0 read p0\n"
@@ -196,7 +196,7 @@ def test_protection_keys_are_a_known_difference() -> None:
 
 
 def test_the_file_is_on_a_disk(tmp_path: Path) -> None:
-    """A folder in memory is passed over."""
+    """A folder in memory is skipped."""
     assert file_folder(["/dev/shm", str(tmp_path)]) == file_folder([str(tmp_path)])  # noqa: S108 - it is only asked
     assert file_folder(["/no-such-folder"]) == ""
 
@@ -213,7 +213,7 @@ def test_sequences_are_of_what_is_driven() -> None:
 
 
 def test_scenarios_are_driven_on_the_cpus_that_there_are(driver: Driver) -> None:
-    """What the minimizer makes of a scenario need not be drivable; then it does not disagree."""
+    """A result of the minimizer that cannot be driven counts as no disagreement."""
     one = campaign(driver)
     scenario = Scenario(
         parse(

@@ -1,4 +1,4 @@
-"""The machine beside QEMU's MMU, event by event, and whether broken rules are found."""
+"""The machine compared with QEMU's MMU, event by event, and whether broken rules are found."""
 
 import json
 from random import Random
@@ -48,7 +48,7 @@ ROOT, TABLE, DATA = 0, 4, 8
 
 
 def tables(leaf: int = FRAME_BITS[DATA] | ALL, upper: int = ALL) -> list[int]:
-    """Memory in which page 0 has a leaf and an upper entry, and nothing else is mapped."""
+    """Return memory in which page 0 has a leaf and an upper entry, and nothing else is mapped."""
     memory = [0] * (FRAMES * FANOUT)
     memory[ROOT << 2] = FRAME_BITS[TABLE] | upper
     memory[TABLE << 2] = leaf
@@ -56,7 +56,7 @@ def tables(leaf: int = FRAME_BITS[DATA] | ALL, upper: int = ALL) -> list[int]:
 
 
 def mmu() -> Mmu:
-    """An MMU with nothing cached, whose root is ROOT."""
+    """Return an MMU with nothing cached, whose root is ROOT."""
     made = Mmu()
     made.set_root(ROOT)
     return made
@@ -102,7 +102,7 @@ def test_mmu_sees_each_page_of_a_large_leaf(page: int) -> None:
 
 
 def test_mmu_keeps_what_nothing_drops() -> None:
-    """A stale entry serves loads and fetches until INVLPG; another root alone drops nothing, MOV to CR3 does."""
+    """A stale entry serves loads and fetches until INVLPG; another root alone drops nothing, but MOV to CR3 does."""
     m, memory = mmu(), tables()
     m.access(0, READ, memory)
     memory[TABLE << 2] = 0
@@ -116,7 +116,9 @@ def test_mmu_keeps_what_nothing_drops() -> None:
 
 
 def test_mmu_forgets_code_of_large_leaves() -> None:
-    """INVLPG for one page of a leaf of 2 MiB has fetches from the others walk again, from the same address too."""
+    """INVLPG for one page of a leaf of 2 MiB makes fetches from the other pages walk again, even from the
+    same address.
+    """
     m, memory = mmu(), tables()
     memory[ROOT << 2] = FRAME_BITS[40] | ALL | PSE
     m.access(2, EXEC, memory)
@@ -127,7 +129,7 @@ def test_mmu_forgets_code_of_large_leaves() -> None:
 
 
 def test_mmu_says_whether_it_walked() -> None:
-    """With `probe` a walk shows, also where A is set already; a hit does not."""
+    """With `probe` a walk shows, even if A is already set; a hit does not show."""
     m, memory = mmu(), tables(FRAME_BITS[DATA] | ALL | ACCESSED)
     walked = []
     for _ in range(2):
@@ -144,7 +146,7 @@ def test_mmu_says_whether_it_walked() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_machine_agrees_with_qemu(mode: str) -> None:
-    """Random events have on QEMU's MMU an outcome that the machine allows, or the one that it demands."""
+    """On QEMU's MMU, random events have an outcome that the machine allows, or the one that it demands."""
     result = finished(run(7, mode=mode, sequences=300))
 
     assert result.disagreements == []
@@ -161,7 +163,7 @@ def test_each_broken_rule_is_found(sabotaged: type[Machine]) -> None:
 
 
 def test_a_case_runs_again() -> None:
-    """A disagreement's text has all that is needed to show it again, and nothing of it can be left out."""
+    """The text of a disagreement has everything that is needed to show it again, and nothing of it can be left out."""
     (found,) = finished(run(1, mode=EXACT, machine_type=InvlpgDropsNothing, most=1)).disagreements
     setting, events = parse_case(found.case)
     shown = compare(events, setting, InvlpgDropsNothing).difference
@@ -176,7 +178,7 @@ def test_a_case_runs_again() -> None:
 
 
 def test_a_drop_without_a_name_is_a_disagreement() -> None:
-    """Where nothing known makes QEMU drop an entry that grants the access, that it walks again is not forgiven."""
+    """If nothing known makes QEMU drop an entry that grants the access, its new walk is not forgiven."""
     text = """
         f1[0] = f4 P RW US
         f4[0] = f8 P RW US D
@@ -195,7 +197,9 @@ def test_a_drop_without_a_name_is_a_disagreement() -> None:
 
 
 def test_remembered_code_says_nothing_of_the_tlb() -> None:
-    """A fetch from one address may use code that is remembered, the next, from another one, what a store has cached."""
+    """A fetch from one address may use remembered code; the next one, from another address, uses what a store has
+    cached.
+    """
     case = """may-drop amd split_tlb, cpus 2
 f1[1] = f4 P RW US
 f4[3] = f11 P RW US
@@ -216,7 +220,7 @@ cpu0 exec p7
 
 
 def test_what_qemu_drops_has_its_name() -> None:
-    """A stale denial is walked again, and what WRPKRU has dropped is put down to it; the events in between agree."""
+    """A stale denial is walked again, and a drop after WRPKRU is assigned to it; the events in between agree."""
     denial = """
         f1[0] = f4 P RW US
         f4[0] = f8 P US
@@ -242,7 +246,7 @@ def test_what_qemu_drops_has_its_name() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_events_survive_text(mode: str) -> None:
-    """What `render` writes of any sequence `parse` reads again, and `case_text` says how it is compared."""
+    """`parse` reads again what `render` writes for any sequence, and `case_text` says how it is compared."""
     for number in range(50):
         setting, events = sequence_of(3, number, mode)
         assert parse(render(events)) == events
@@ -270,8 +274,8 @@ def test_a_seed_repeats_its_sequences() -> None:
 
 
 def test_settings_can_be_compared() -> None:
-    """Pieces go with leaves of 2 MiB unless one page of each alone is used, and fetches from one address with two TLBs:
-    QEMU is that.
+    """Pieces go with leaves of 2 MiB unless only one page of each is used, and fetches from one address with two TLBs,
+    as in QEMU.
     """
     for setting in (*SETTINGS[EXACT], *SETTINGS[MAY_DROP]):
         shape = setting.shape
@@ -292,7 +296,7 @@ def test_generated_leaves_have_every_bit() -> None:
 
 
 def test_shorten_leaves_what_is_needed() -> None:
-    """Of numbers all that the predicate asks for is left, in order; the budget bounds its calls."""
+    """From a list of numbers, everything that the predicate asks for is left, in order; the budget bounds its calls."""
     wanted = {3, 50, 51, 99}
     calls = 0
 

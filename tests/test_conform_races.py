@@ -1,4 +1,4 @@
-"""Races and flush requests on the Linux that runs here, and what notices a mapping that is stale."""
+"""Races and flush requests on the Linux that runs here, and whether a stale mapping is noticed."""
 
 import os
 import signal
@@ -23,24 +23,24 @@ NAMES = [race.name for race in races.races()]
 
 
 def race_named(name: str) -> races.Race:
-    """The race."""
+    """Return the race."""
     return next(race for race in races.races() if race.name == name)
 
 
 def test_races_have_names_of_their_own() -> None:
-    """No race is there twice."""
+    """No race is listed twice."""
     assert len(set(NAMES)) == len(NAMES) >= 29
 
 
 def needs_two_cpus(driver: Driver) -> None:
-    """Skip where one thread cannot run beside another."""
+    """Skip if one thread cannot run beside another."""
     if driver.cpus < 2:
         pytest.skip("a race needs two CPUs, and this process may use one")
 
 
 @pytest.mark.parametrize("name", NAMES[::5])
 def test_what_an_operation_denies_is_used_no_more(driver: Driver, name: str) -> None:
-    """After the return there is nothing that the models do not show there, and meanwhile neither."""
+    """After the return, and during the operation, the kernel shows nothing that the models do not show."""
     needs_two_cpus(driver)
     race = race_named(name)
     driven, _ = driven_on(host(), driver.cpus, driver.features, driver.uffd_error)
@@ -54,7 +54,7 @@ def test_what_an_operation_denies_is_used_no_more(driver: Driver, name: str) -> 
 
 
 def test_rounds_of_a_killed_process_do_not_count(driver: Driver) -> None:
-    """A race whose process is killed ends with that, and not with what its other rounds have shown."""
+    """A race whose process is killed ends with that, not with the results of its other rounds."""
     needs_two_cpus(driver)
     race = race_named(NAMES[0])
     may = races.allowed(race, LINUX.make())
@@ -73,7 +73,7 @@ def test_rounds_of_a_killed_process_do_not_count(driver: Driver) -> None:
 
 
 class Idle:
-    """A driver that does nothing where an operation races with an access: what was mapped stays so."""
+    """A driver that does nothing where an operation races with an access, so the old mapping stays."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
@@ -97,7 +97,7 @@ class Idle:
     ],
 )
 def test_a_stale_mapping_is_noticed(driver: Driver, name: str) -> None:
-    """An access that the mapping of before still serves after the return is forbidden."""
+    """An access that the old mapping still serves after the return is forbidden."""
     needs_two_cpus(driver)
     race = race_named(name)
     raced = races.run_race(

@@ -69,14 +69,14 @@ def test_mprotect_in_flight_may_be_met_or_not() -> None:
 
 
 def test_a_call_that_waits_for_its_lock_has_not_begun() -> None:
-    """What a call makes may be met from its first step on and no sooner."""
+    """The effect of a call may be met from its first step on, and not before."""
     program = Program()
     program.begin(0, MPROTECT, arg=R)
     assert program.denied(kind=W, reported=R) == DENIED_INSIDE
 
 
 def test_a_call_after_a_context_switch_has_not_begun() -> None:
-    """The kernel thread of a lazy CPU gives way first; the call waits for its lock only after that."""
+    """The kernel thread of a lazy CPU gives way first; only after that does the call wait for its lock."""
     program = Program()
     program.begin(0, MPROTECT, arg=R)
     program.steps[0].append((0,))
@@ -88,7 +88,7 @@ def test_a_call_after_a_context_switch_has_not_begun() -> None:
 
 
 def test_two_calls_that_exclude_each_other_have_an_order() -> None:
-    """The second one waits until the first has returned, and so finds what it has made."""
+    """The second one waits until the first has returned, and so finds its effect."""
     program = Program()
     program.open(0, MUNMAP)
     program.begin(1, MMAP, arg=RW)
@@ -119,7 +119,7 @@ def test_mmap_fails_over_a_mapping() -> None:
 
 
 def test_what_was_unmapped_does_not_come_back() -> None:
-    """A page that is mapped again where another one was shows zeros."""
+    """A page that is mapped in place of another one shows zeros."""
     program = Program()
     program.store(value=7)
     program.call(MUNMAP)
@@ -142,7 +142,7 @@ def test_mremap_takes_the_content_along() -> None:
 
 
 def test_a_store_during_mremap_is_not_lost() -> None:
-    """Through the old address it reaches the page that moves."""
+    """A store through the old address reaches the page that moves."""
     program = Program(pages=1)
     program.open(0, MREMAP, arg=4)
     program.store(page=0, value=9)
@@ -152,7 +152,7 @@ def test_a_store_during_mremap_is_not_lost() -> None:
 
 
 def test_dontneed_drops_private_content_alone() -> None:
-    """Private memory reads zeros after it; shared memory what it contains. Holes are passed over."""
+    """After it, private memory reads as zeros, and shared memory keeps its content. Holes are skipped."""
     program = Program(pages=2)
     program.store(page=1, value=6)
     program.call(MUNMAP, page=0)
@@ -165,7 +165,7 @@ def test_dontneed_drops_private_content_alone() -> None:
 
 
 def test_dontneed_in_flight_may_lose_a_store() -> None:
-    """A store beside it goes to the page that is dropped or to the new one; an older one never comes back."""
+    """A concurrent store goes to the page that is dropped or to the new one; an older store never comes back."""
     program = Program()
     program.store(value=1)
     program.open(0, DONTNEED)
@@ -190,7 +190,9 @@ def test_dontneed_may_meet_a_page_twice() -> None:
 
 
 def test_free_may_drop_until_the_next_store() -> None:
-    """After MADV_FREE the old content or zeros; zeros once seen stay; a store after it keeps the page."""
+    """After MADV_FREE a load shows the old content or zeros; after zeros it shows only zeros; a later store keeps the
+    page.
+    """
     program = Program()
     program.store(value=1)
     program.call(FREE)
@@ -231,7 +233,7 @@ def test_shared_memory_is_shared_with_the_child() -> None:
 
 
 def test_exit_leaves_nothing() -> None:
-    """Of an address space that has ended no access may succeed."""
+    """In an address space that has ended, no access may succeed."""
     program = Program()
     program.contract.exited(0)
     assert program.load() == ACCESS_OUTSIDE
@@ -264,7 +266,7 @@ def test_fork_fails_for_want_of_a_space_alone() -> None:
 
 
 def test_a_postponed_promise_holds_at_the_end_of_its_epoch() -> None:
-    """Until then old translations may be used, after it they may not; who maps there anew shows zeros at once."""
+    """Until then old translations may be used, after it they may not; a new mapping there shows zeros at once."""
     program = Program()
     program.store(value=1)
     program.open(0, MUNMAP)
@@ -291,7 +293,7 @@ def test_a_punched_page_may_be_seen_where_it_is_being_unmapped() -> None:
 
 
 def test_a_copy_shares_nothing() -> None:
-    """What happens to a copy of a contract is not seen by the original."""
+    """Changes of a copy of a contract do not affect the original."""
     program = Program()
     program.store(value=1)
     program.open(0, DONTNEED)

@@ -1,4 +1,4 @@
-"""The contract: what userfaultfd and protection keys make of a page."""
+"""The contract: the effect of userfaultfd and protection keys on a page."""
 
 from shootdown.contract.calls import (
     FREE,
@@ -54,7 +54,7 @@ def test_write_protection_in_flight_may_be_met_or_not() -> None:
 
 
 def test_write_protection_of_a_range_stops_at_what_is_not_registered() -> None:
-    """Holes are passed over, and the pages before the first region that is not registered are protected."""
+    """Holes are skipped, and the pages before the first region that is not registered are protected."""
     program = Program(pages=4)
     for page in range(4):
         program.store(page=page, value=page + 1)
@@ -110,7 +110,7 @@ def test_wrpkru_is_the_threads() -> None:
 
 
 def test_a_denial_by_an_old_key_is_explained_when_it_is_raised() -> None:
-    """The handler may come to it when the call that has changed the key has returned."""
+    """The handler may reach the fault only after the call that has changed the key has returned."""
     program = Program()
     program.call(PKEY_MPROTECT, arg=RW | 1 << 3)
     denying = NO_ACCESS << 2
@@ -123,7 +123,7 @@ def test_a_denial_by_an_old_key_is_explained_when_it_is_raised() -> None:
 
 
 def test_a_page_that_was_let_go_may_lose_its_mark() -> None:
-    """Reclaim may drop it after an event as well, and what is mapped then is not write-protected."""
+    """Reclaim may drop it even after an event, and what is mapped then is not write-protected."""
     program = Program()
     program.store(value=1)
     program.call(FREE)
@@ -134,7 +134,7 @@ def test_a_page_that_was_let_go_may_lose_its_mark() -> None:
 
 
 def test_a_page_that_is_let_go_meanwhile_may_lose_its_mark() -> None:
-    """MADV_FREE beside the write-protection, and reclaim after both."""
+    """MADV_FREE runs during the write-protection, and reclaim runs after both."""
     program = Program()
     program.store(value=1)
     program.call(REGISTER)

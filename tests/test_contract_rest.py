@@ -1,4 +1,6 @@
-"""At rest: what mm/ keeps of each page is what the calls have made of it, and nothing is left over or miscounted."""
+"""At rest, the state that mm/ keeps for each page is the effect of the calls, and nothing is left over or
+miscounted.
+"""
 
 from collections.abc import Callable
 
@@ -13,7 +15,7 @@ from tests.kernel import Kernel, prot
 
 
 def settled(layout: str = "private") -> Kernel:
-    """A world at rest with a page that was stored to, one that was read, and a hole."""
+    """Return a world at rest with a page that was stored to, one that was read, and a hole."""
     k = Kernel(pages=4, layout=layout)
     k.write(0, 0)
     k.read(1, 1)
@@ -23,54 +25,54 @@ def settled(layout: str = "private") -> Kernel:
 
 
 def leak(k: Kernel) -> None:
-    """A frame is taken and forgotten."""
+    """Take a frame and forget it."""
     frame = next(frame for frame in range(1, FRAMES) if k.w.free_frames >> frame & 1)
     k.w.free_frames ^= 1 << frame
 
 
 def forget(k: Kernel) -> None:
-    """A reference is dropped that nobody has."""
+    """Drop a reference that does not exist."""
     k.w.refs[k.frame(0)] -= 1
 
 
 def free(k: Kernel) -> None:
-    """A frame that is mapped is free."""
+    """Free a frame that is mapped."""
     k.w.free_frames |= 1 << k.frame(0)
     k.w.refs[k.frame(0)] = 0
 
 
 def miscount(k: Kernel) -> None:
-    """A reference is taken that nobody drops."""
+    """Take a reference that is never dropped."""
     k.w.refs[k.frame(0)] += 1
 
 
 def lose_slot(k: Kernel) -> None:
-    """A swap slot keeps its content, and nothing names it."""
+    """Leave a swap slot with content that nothing names."""
     k.w.swap[7] = 1
 
 
 def miscount_slot(k: Kernel) -> None:
-    """A swap slot counts an entry that there is not."""
+    """Count for a swap slot an entry that does not exist."""
     k.w.swap_map[add_to_swap(k.w, k.frame(0))] = 1
 
 
 def hold(k: Kernel) -> None:
-    """A page-table lock is held."""
+    """Hold a page-table lock."""
     k.w.ptl[0] = 1
 
 
 def disable(k: Kernel) -> None:
-    """A CPU has interrupts disabled."""
+    """Disable interrupts on a CPU."""
     k.w.irqs_off[1] = True
 
 
 def lose_content(k: Kernel) -> None:
-    """The page contains something else than what was stored."""
+    """Give the page a content other than what was stored."""
     k.w.machine.memory[k.frame(0) << 2] = 99
 
 
 def lose_entry(k: Kernel) -> None:
-    """The page's entry is gone, with its reference and its frame."""
+    """Remove the page's entry, with its reference and its frame."""
     frame = k.frame(0)
     k.w.machine.memory[_place(k, 0)] = 0
     k.w.refs[frame] = 0
@@ -78,32 +80,32 @@ def lose_entry(k: Kernel) -> None:
 
 
 def grant(k: Kernel) -> None:
-    """The entry of a hole is there."""
+    """Give a hole an entry."""
     k.w.machine.memory[_place(k, 3)] = k.pte(1)
 
 
 def widen(k: Kernel) -> None:
-    """An entry may be fetched from, in a region that denies it."""
+    """Let an entry allow fetches in a region that denies them."""
     k.w.machine.memory[_place(k, 0)] &= ~NX
 
 
 def keep_region(k: Kernel) -> None:
-    """The region of a hole is there."""
+    """Give a hole a region."""
     k.w.vma[0][3] = k.w.vma[0][0]
 
 
 def lose_right(k: Kernel) -> None:
-    """The region allows less than the calls have made it."""
+    """Let the region allow less than the calls have made it allow."""
     k.w.vma[0][0] &= ~VM_WRITE
 
 
 def deny(k: Kernel) -> None:
-    """A thread that has written no PKRU is denied a key."""
+    """Deny a key to a thread that has written no PKRU."""
     k.w.pkru[0] = 4
 
 
 def deny_loaded(k: Kernel) -> None:
-    """A thread is allowed a key again, and its CPU denies it still."""
+    """Allow a thread a key again, while its CPU still denies it."""
     k.run(0, "wrpkru", arg=0)
     k.run(0, "wrpkru", arg=2)
     k.w.machine.pkru[0] = 4
@@ -153,7 +155,9 @@ def test_a_mark_that_was_lost_is_seen() -> None:
 
 
 def test_the_reverse_map_is_held_against_the_tables() -> None:
-    """A folio of the file that the reverse map finds at a page must be mapped there, and the other way round."""
+    """If the reverse map finds a folio of the file at a page, the folio must be mapped there, and the other
+    way round.
+    """
     k = settled(layout="file")
     assert k.w.rmap
     k.w.rmap.popitem()
@@ -162,7 +166,9 @@ def test_the_reverse_map_is_held_against_the_tables() -> None:
 
 @pytest.mark.parametrize("layout", ["private", "shared", "huge", "file", "pfnmap"])
 def test_every_place_of_a_page_is_read_back(layout: str) -> None:
-    """Content is found where it is: in a frame, in swap, in the page cache, on the backing store, with the driver."""
+    """Content is found in every place: in a frame, in swap, in the page cache, on the backing store, with
+    the driver.
+    """
     k = settled(layout=layout)
     k.run(0, "swapout", 0)
     k.run(0, "migrate", 1)

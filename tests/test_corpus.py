@@ -70,7 +70,7 @@ def test_corpus_has_at_least_forty_scenarios() -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_good_scenario_expects_nothing_illegal(name: str) -> None:
-    """A good_* scenario is legal under every unbroken policy, and under whatever else it names."""
+    """A good_* scenario is legal under every unbroken policy, and under every other policy that it names."""
     assert not illegal(GOOD[name])
     assert UNBROKEN <= {expected.policy for expected in GOOD[name].expectations}
 
@@ -90,7 +90,7 @@ def test_every_operation_stands_in_a_story() -> None:
 
 
 def test_every_choice_of_the_hardware_stands_in_a_story() -> None:
-    """What a fill or an eviction may name is told somewhere, whichever it is."""
+    """Every argument that a fill or an eviction may have occurs in some story."""
     told = {(r[0], r[5]) for parsed in CORPUS.values() for r in parsed.scenario.records}
     choices = {
         (kind, arg)
@@ -131,7 +131,7 @@ def test_text_is_canonical(name: str) -> None:
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_scenario_tells_its_story(name: str) -> None:
-    """3 to 10 lines of at most 120 characters stand above the scenario."""
+    """3 to 10 lines of at most 120 characters precede the scenario."""
     comments = CORPUS[name].comments
     assert 3 <= len(comments) <= 10
     assert max(len(f"# {line}") for line in comments) <= 120
@@ -150,7 +150,7 @@ def test_good_scenarios_cover_the_vocabulary() -> None:
 
 
 def shown(scenario: Scenario, policy: str) -> list[object]:
-    """The world after each record, and how the run ends."""
+    """Return the world after each record, and the end of the run."""
     worlds: list[object] = []
     outcome = execute(
         scenario,
@@ -162,7 +162,7 @@ def shown(scenario: Scenario, policy: str) -> list[object]:
 
 @pytest.mark.parametrize("switch", DECLARED, ids=lambda each: each.name)
 def test_every_switch_tells_in_a_story(switch: Switch) -> None:
-    """Some scenario runs otherwise without the switch, under a policy that it names; a good one, if such a machine
+    """Some scenario runs differently without the switch, under a policy that it names; a good one, if such a machine
     exists.
     """
     telling = []

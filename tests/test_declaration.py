@@ -1,4 +1,4 @@
-"""The declaration of an operation: whatever is forgotten or mistyped fails when the module is imported."""
+"""The declaration of an operation: everything that is forgotten or mistyped fails when the module is imported."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,7 @@ GIVEN: dict[str, object] = {
 
 @pytest.fixture(autouse=True)
 def _only_those_of_the_kernel() -> Iterator[None]:
-    """What a test declares is gone after it."""
+    """Remove what a test has declared."""
     before = list(DECLARED)
     yield
     DECLARED[:] = before
@@ -73,13 +73,13 @@ def test_a_forgotten_field_fails(field: str) -> None:
 
 @pytest.mark.parametrize("field", ["number", "name"])
 def test_numbers_and_names_are_its_own(field: str) -> None:
-    """A number or a name that another operation has is refused, with both names."""
+    """A number or a name of another operation is refused, with both names."""
     with pytest.raises(ValueError, match=r"has a number or a name of revoke \(34\)"):
         declared(**{field: getattr(BY_NAME["revoke"], field)})
 
 
 def test_a_mistyped_point_fails() -> None:
-    """A step that pauses at no point of the text form is refused with the points that there are."""
+    """A step that pauses at an unknown point is refused, with a list of the points."""
     mistyped: str = "comit"
     decorate = step
     with pytest.raises(ValueError, match=r"pauses at 'comit', which is no point \(lock, change"):
@@ -103,7 +103,9 @@ def test_the_contract_speaks_of_every_kind() -> None:
 
 
 def test_who_holds_mmap_lock_for_writing_meets_those_without_it() -> None:
-    """An operation in flight meets those that can move beside it: with mmap_lock held for writing, those without it."""
+    """An operation in flight meets those that can move at the same time: with mmap_lock held for writing, those without
+    it.
+    """
     holding = {number: BY_NAME[kinds.KINDS[number].name].lock for number in CALLS}
     assert {Lock.WRITE, Lock.NONE, Lock.READ} <= set(holding.values())
     for number, lock in holding.items():

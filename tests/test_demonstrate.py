@@ -16,7 +16,7 @@ STALE = {
 
 
 def story(policy: str) -> Scenario:
-    """The corpus scenario that leaves an entry behind under the policy."""
+    """Return the corpus scenario that leaves an entry behind under the policy."""
     return corpus.load()[STALE[policy]].scenario
 
 
@@ -50,7 +50,7 @@ cpu0 mprotect p0 r
 
 
 def test_an_entry_of_another_address_space_is_met_there() -> None:
-    """The CPU switches back to the space that the entry belongs to, if it has left it."""
+    """If the CPU has left the space of the entry, it switches back to it."""
     strategy = REGISTRY["skip-write-protect"].make()
     scenario = parse(AWAY).scenario
     outcome = execute(scenario, strategy)
@@ -62,7 +62,7 @@ def test_an_entry_of_another_address_space_is_met_there() -> None:
 
 
 def test_other_failures_are_left_alone() -> None:
-    """A run that stopped at its failure has no rest to go on from."""
+    """A run that stopped at its failure has no state at rest from which to go on."""
     strategy = REGISTRY["v1"].make()
     scenario = corpus.load()["bad_c2_v1_nx_promotion"].scenario
 
@@ -80,7 +80,7 @@ class Reasons:
         self.seen.append(outcome.reason)
 
     def interesting(self, _data: bytes) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
 
 def test_a_session_demonstrates_what_it_finds_at_rest() -> None:

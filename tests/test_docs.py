@@ -1,4 +1,4 @@
-"""The documents and the code say the same: citations, commits, tables, names and command lines."""
+"""The documents and the code agree: citations, commits, tables, names and command lines."""
 
 import re
 import shlex
@@ -34,24 +34,24 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def page(name: str) -> str:
-    """The text of a document as it is now."""
+    """Return the text of a document as it is now."""
     return (ROOT / name).read_text()
 
 
 def prose(path: Path) -> str:
-    """The text of a file with its line breaks, and the comment marks after them, as spaces."""
+    """Return the text of a file with its line breaks, and the comment marks after them, replaced by spaces."""
     return re.sub(r"\s*\n\s*#?\s*", " ", (ROOT / path).read_text(errors="replace"))
 
 
 def sources() -> list[Path]:
-    """Every file that may cite, except this one."""
+    """Return every file that may cite, except this one."""
     suffixes = {".md", ".mk", ".py", ".toml", ".txt"}
     here = Path("tests/test_docs.py")
     return [path for path in repository_files() if path.suffix in suffixes and path != here]
 
 
 def sections(text: str) -> dict[str, str]:
-    """The text below each heading of a document, by the letter or number that the heading begins with."""
+    """Return the text below each heading of a document, by the letter or number that the heading begins with."""
     parts = re.split(r"^#+ (.*)$", text, flags=re.MULTILINE)
     found: dict[str, str] = {}
     for heading, body in zip(parts[1::2], parts[2::2], strict=True):
@@ -63,7 +63,7 @@ def sections(text: str) -> dict[str, str]:
 
 
 def anchors() -> set[str]:
-    """What a citation of the facts may name: sections, and the defects, rules and entries in them."""
+    """Return what a citation of the facts may name: sections, and the defects, rules and entries in them."""
     found = set()
     for mark, body in sections(page(FACTS)).items():
         found |= {mark, f"part {mark}"}
@@ -75,7 +75,7 @@ def anchors() -> set[str]:
 
 
 def rows(text: str, columns: int) -> Iterator[list[str]]:
-    """The cells of every table row with that many columns, headings included."""
+    """Yield the cells of every table row with that many columns, headings included."""
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("|") and len(cells) == columns and set(line) - set("|- "):
@@ -97,7 +97,7 @@ def test_cited_facts_exist() -> None:
 
 
 def test_the_processor_cites_each_of_its_rules() -> None:
-    """A rule of the simulated processor (D.3) that `machine/` does not cite is one that nobody has written there."""
+    """`machine/` cites every rule of the simulated processor (D.3): a rule without a citation is not written there."""
     cited = {
         reference
         for path in sources()
@@ -185,7 +185,7 @@ def test_seeded_faults_are_those_of_the_registry() -> None:
 
 
 def test_policies_that_ship_have_their_facts() -> None:
-    """The facts or the criterion name each policy that is no seeded fault, between backticks."""
+    """The facts or the criterion name each policy that is not a seeded fault, between backticks."""
     text = page(FACTS) + page(CRITERION)
 
     assert [
@@ -212,7 +212,7 @@ def test_single_bit_outcomes_are_those_of_the_rules() -> None:
 
 
 def asked(rules: list[Callable[[int, int], bool]], old: int, new: int) -> str:
-    """What the rules answer to one change, as the table writes it."""
+    """Return what the rules answer to one change, as the table writes it."""
     return " ".join(str(int(rule(old, new))) for rule in rules)
 
 
@@ -247,7 +247,7 @@ def test_names_exist(name: str) -> None:
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
-    """The arguments of every shootdown command in a document: in a block of shell lines, or between backticks."""
+    """Yield the arguments of every shootdown command in a document: in a block of shell lines, or between backticks."""
     lines = []
     for language, block in BLOCK.findall(text):
         if language in {"", "console", "sh", "shell"}:
@@ -264,7 +264,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 
 def complaint(arguments: list[str]) -> str:
-    """What click finds wrong with a command line, "" for nothing; no command runs and no file is opened."""
+    """Return what click finds wrong with a command line, or ""; no command runs and no file is opened."""
     command: click.Command = cli
     context = click.Context(command, info_name="shootdown", **command.context_settings)
     try:
@@ -298,7 +298,7 @@ def test_command_lines_parse(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_to_pages(name: str) -> None:
-    """Every link of a document to another file leads to a document, from where it stands in the repository."""
+    """Every link of a document to another file leads to a document, from its place in the repository."""
     here = (ROOT / name).parent
     links = re.findall(r"\]\((?!\w+:|#)([^)\s#]+)", page(name))
     pages = {(ROOT / each).resolve() for each in PAGES}
@@ -307,7 +307,7 @@ def test_links_lead_to_pages(name: str) -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """The site leads to each document, and to nothing that is none."""
+    """The site leads to each document, and to nothing else."""
     named = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", page("mkdocs.yml"), re.MULTILINE)
 
     assert sorted(named) == sorted(name.removeprefix("docs/") for name in PAGES)
@@ -324,13 +324,14 @@ def test_readme_has_command_lines() -> None:
 
 
 def first_words(name: str) -> list[str]:
-    """What stands between backticks at the beginning of a table row, for each row of a document."""
+    """Return what stands between backticks at the beginning of a table row, for each row of a document."""
     return re.findall(r"^\| `([^`\n]+)` \|", page(name), re.MULTILINE)
 
 
 def test_every_word_of_scenarios_is_explained() -> None:
-    """The tables of docs/scenarios.md name each layout, switch and record that is no operation once, and the text each
-    point; the operations have a page of their own.
+    """The tables of docs/scenarios.md name each layout, switch and record that is not an operation once.
+
+    The text names each point; the operations have a page of their own.
     """
     text = page("docs/scenarios.md")
     words = [word for word in first_words("docs/scenarios.md") if re.fullmatch(r"[a-z_-]+", word)]
@@ -343,14 +344,14 @@ def test_every_word_of_scenarios_is_explained() -> None:
 
 
 def test_every_switch_has_its_rule() -> None:
-    """docs/linux-tlb.md says of each switch what it does to the rules of the processor, or of the kernel."""
+    """docs/linux-tlb.md says how each switch changes the rules of the processor or of the kernel."""
     text = page("docs/linux-tlb.md")
 
     assert [each for each in kinds.SWITCHES if not re.search(f"`(machine )?{each}`", text)] == []
 
 
 def test_every_choice_of_the_hardware_is_explained() -> None:
-    """The row of a record that is no operation names each argument that the record may have."""
+    """The row of a record that is not an operation names each argument that the record may have."""
     cells = dict(rows(page("docs/scenarios.md"), 2))
     missing = [
         (kind.name, name)

@@ -15,13 +15,13 @@ NAME = "# "
 
 
 def blocks(language: str) -> list[str]:
-    """The blocks of the page in a language, in order."""
+    """Return the blocks of the page in a language, in order."""
     return [block for marked, block in BLOCK.findall(page(PAGE)) if marked == language]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a reader, who has saved the files that the page shows: their first line is the name."""
+    """Return the folder of a reader who has saved the files that the page shows: their first line is the name."""
     for block in blocks("python"):
         first, _, rest = block.partition("\n")
         (tmp_path / first.removeprefix(NAME)).write_text(rest)
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sessions(folder: Path) -> None:
-    """Typed in one after another, the examples show what stands below them."""
+    """Typed in one after another, the examples show the output below them."""
     assert (folder / "mine.py").exists()
     text = "".join(blocks("pycon"))
     examples = doctest.DocTestParser().get_doctest(text, {}, PAGE, PAGE, 0)

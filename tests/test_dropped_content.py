@@ -1,4 +1,4 @@
-"""What munmap or MADV_DONTNEED has dropped does not come back to the page (C1)."""
+"""Content that munmap or MADV_DONTNEED has dropped does not come back to the page (C1)."""
 
 import pytest
 
@@ -8,7 +8,9 @@ from tests.kernel import Kernel, R, W, prot, written
 
 
 def dropped(*, close: bool) -> tuple[Kernel, int]:
-    """A kernel where MADV_DONTNEED saw nothing at p0, because somebody held the entry in his hands; and the entry."""
+    """Return a kernel where MADV_DONTNEED saw nothing at p0, because another operation had taken the entry out; and the
+    entry.
+    """
     k = written()
     entry = pte_of(k.w, 0, 0)
     set_pte(k.w, 1, 0, 0, 0)
@@ -19,7 +21,7 @@ def dropped(*, close: bool) -> tuple[Kernel, int]:
 
 
 def test_an_entry_that_was_out_for_a_moment_brings_the_content_back() -> None:
-    """Once the call has returned, the old object at this page breaks the promise."""
+    """After the call has returned, the old object at this page breaks the promise."""
     k, entry = dropped(close=True)
 
     with pytest.raises(Violation, match="dropped-page-comes-back"):
@@ -59,7 +61,7 @@ def test_shared_memory_is_only_unmapped() -> None:
 
 
 def test_a_zap_that_ends_the_object_notes_nothing() -> None:
-    """The usual case costs no memory: an object that is gone cannot come back."""
+    """The usual case costs no memory: an object that has ended cannot come back."""
     k = written()
     k.run(0, "dontneed")
     k.run(0, "munmap")

@@ -56,14 +56,14 @@ RULES: tuple[Rule, ...] = (
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_each_rule_says_of_a_change(change: str) -> None:
-    """As the texts of the two RFCs, of powerpc and of arm64 say (linux-tlb A.2 (0) and A.2 (4))."""
+    """The rules answer as the texts of the two RFCs, of powerpc and of arm64 say (linux-tlb A.2 (0) and A.2 (4))."""
     old, new, expected = CHANGES[change]
 
     assert "".join(str(int(rule(old, new))) for rule in RULES) == expected
 
 
 def test_what_each_policy_asks_is_in_a_table() -> None:
-    """The rule of each policy, for both sizes of entry, is here or in the tables of Linux's versions."""
+    """The rule of each policy, for both sizes of entry, is in a table of this file or of the versions of Linux."""
     asked = {
         rule
         for policy in ELSEWHERE
@@ -74,13 +74,13 @@ def test_what_each_policy_asks_is_in_a_table() -> None:
 
 
 def test_each_policy_says_what_it_trusts() -> None:
-    """None is only a rule: `shootdown policies NAME` prints what must hold outside it."""
+    """No policy consists of its rule alone: `shootdown policies NAME` prints its assumptions outside the rule."""
     assert [policy.name for policy in ELSEWHERE if not policy.trusts] == []
 
 
 @pytest.mark.parametrize("policy", NAMES)
 def test_every_good_story_is_legal(policy: str) -> None:
-    """What is legal under the rules of Linux is legal under these."""
+    """A story that is legal under the rules of Linux is legal under these."""
     strategy = REGISTRY[policy].make()
     illegal = [name for name, each in GOOD.items() if execute(each, strategy).verdict == ILLEGAL]
 
@@ -90,14 +90,14 @@ def test_every_good_story_is_legal(policy: str) -> None:
 @pytest.mark.parametrize("policy", NAMES)
 @given(scenario=any_scenario(24))
 def test_no_scenario_is_illegal(policy: str, scenario: Scenario) -> None:
-    """On every processor that checks a clean entry again."""
+    """No scenario is illegal on a processor that checks a clean entry again."""
     outcome = execute(scenario, REGISTRY[policy].make())
 
     assert outcome.verdict != ILLEGAL, outcome.reason
 
 
 def promoted() -> Kernel:
-    """A kernel of three CPUs, all of which hold p0 read-only, where CPU 0 has made it writable again."""
+    """Return a kernel of three CPUs, all of which hold p0 read-only, where CPU 0 has made it writable again."""
     k = written("rfc-2022", cpus=3, pages=2)
     k.write(0, 1)
     k.run(0, "mprotect", 0, 1, R)
@@ -118,7 +118,7 @@ def test_a_promotion_interrupts_nobody() -> None:
 
 
 def test_a_spurious_fault_flushes_the_context_that_is_behind() -> None:
-    """One fault pays for every tighter entry on that CPU, and a second one flushes nothing."""
+    """One fault drops every tighter entry on that CPU, and a second one flushes nothing."""
     k = promoted()
     assert k.write(1)
     assert k.w.costs[FULL] == 1
@@ -127,7 +127,7 @@ def test_a_spurious_fault_flushes_the_context_that_is_behind() -> None:
 
 
 def test_a_strict_flush_behind_a_relaxed_one_is_a_full_one() -> None:
-    """A CPU that was not told of a generation may not invalidate the range of the next one alone."""
+    """A CPU that was not told of a generation may not invalidate only the range of the next one."""
     k = promoted()
     k.run(0, "mprotect", 1, 1, R)
 
@@ -135,7 +135,7 @@ def test_a_strict_flush_behind_a_relaxed_one_is_a_full_one() -> None:
 
 
 def test_a_clean_entry_at_rest_grants_no_store() -> None:
-    """The entry that the shortcut of rfc-2021 leaves behind breaks no rule where the processor checks it again."""
+    """The entry that the shortcut of rfc-2021 leaves breaks no rule if the processor checks it again."""
     bad = corpus.load()["bad_c1_clean_write_protect_no_rewalk"].scenario
     shorter = bad._replace(records=bad.records[:2])
     strategy = REGISTRY["rfc-2021"].make()

@@ -1,4 +1,6 @@
-"""exit: the content of an address space is gone, its frames are free once, and its number names another one."""
+"""exit: the content of an address space is gone, its frames are freed once, and its number names another
+address space.
+"""
 
 import pytest
 
@@ -17,7 +19,7 @@ SWITCH = ["switch_mm: LOADED_MM_SWITCHING, set cpumask", "choose_new_asid", "wri
 
 
 def family(cpus: int = 2, asids: int = 2) -> Kernel:
-    """A parent on CPU 0 that has written page 0, its child on the other CPUs."""
+    """Return a parent on CPU 0 that has written page 0, its child on the other CPUs."""
     k = written(cpus=cpus, asids=asids)
     k.run(0, "fork")
     for cpu in range(1, cpus):
@@ -26,7 +28,7 @@ def family(cpus: int = 2, asids: int = 2) -> Kernel:
 
 
 def used(w: World) -> int:
-    """How many frames are in use."""
+    """Return how many frames are in use."""
     return FRAMES - w.free_frames.bit_count()
 
 
@@ -59,7 +61,7 @@ def test_the_order_of_steps() -> None:
 
 @pytest.mark.parametrize("layout", ["private", "shared", "huge"])
 def test_every_frame_comes_back_once(layout: str) -> None:
-    """What only this space had is free after its exit, page tables and the top-level table included."""
+    """The frames that only this space had are free after its exit, including page tables and the top-level table."""
     k = Kernel(layout=layout, pages=8)
     k.run(0, "fork")
     k.run(0, "switch", arg=1)
@@ -90,7 +92,7 @@ def test_the_child_keeps_what_it_shares() -> None:
 
 
 def test_the_cpu_goes_on_in_the_other_space() -> None:
-    """The exiting CPU runs the lowest live space then, out of lazy mode, with nothing of the old one to be seen."""
+    """The exiting CPU then runs the lowest live space, not in lazy mode, and sees nothing of the old one."""
     k = family()
     k.write(1)
     k.run(0, "exit")
@@ -138,7 +140,7 @@ def test_a_lazy_cpu_goes_to_init_mm() -> None:
 
 
 def test_the_top_level_table_lives_while_it_is_loaded() -> None:
-    """Where nothing was mapped no flush is sent: the lazy CPU keeps the table in CR3, and its next switch frees it."""
+    """If nothing was mapped, no flush is sent: the lazy CPU keeps the table in CR3, and its next switch frees it."""
     k = Kernel(layout="empty")
     k.run(0, "fork")
     k.run(1, "lazy")
@@ -176,7 +178,7 @@ def test_a_loaded_table_may_not_be_freed() -> None:
 
 @pytest.mark.parametrize("asids", [1, 2, 6])
 def test_the_next_space_of_the_number_sees_nothing_of_the_old_one(asids: int) -> None:
-    """Fork takes the number; slots that named the old space are nobody's, whatever they still hold."""
+    """Fork takes the number; slots that named the old space belong to no space, whatever they still hold."""
     k = family(asids=asids)
     k.run(1, "switch", arg=0)
     k.read(1)
@@ -195,7 +197,7 @@ def test_the_next_space_of_the_number_sees_nothing_of_the_old_one(asids: int) ->
 
 
 def test_a_migration_that_comes_too_late_finds_nothing() -> None:
-    """A kernel thread that found an entry of the space through the rmap looks again under the lock."""
+    """A kernel thread that found an entry of the space through the rmap checks it again under the lock."""
     k = family(cpus=3)
     for cpu in (1, 2):
         k.run(cpu, "lazy")
@@ -207,7 +209,7 @@ def test_a_migration_that_comes_too_late_finds_nothing() -> None:
 
 
 def test_a_batched_unmap_is_flushed_by_exit() -> None:
-    """The zap looks for deferred flushes as that of munmap does."""
+    """The zap looks for deferred flushes, as the zap of munmap does."""
     k = family(cpus=3)
     k.start(2, "migrate", until="flush before copy")
     names = k.run(0, "exit")
@@ -218,7 +220,7 @@ def test_a_batched_unmap_is_flushed_by_exit() -> None:
 
 
 def test_two_spaces_exit_at_once() -> None:
-    """A thread that waits to be scheduled goes to a space that is still there when it is."""
+    """A thread that waits to be scheduled goes to a space that still exists at that time."""
     k = family()
     k.run(0, "fork")
     k.start(0, "exit", until="mmdrop, schedule")
@@ -232,7 +234,7 @@ def test_two_spaces_exit_at_once() -> None:
 
 
 def test_soft_dirty_tracking_ends_with_the_space() -> None:
-    """A new space of the number was never asked for marks: its stores need none."""
+    """No marks were requested for a new space with the number: its stores need none."""
     k = family()
     k.run(0, "clear_refs")
     k.run(0, "exit")
@@ -246,7 +248,7 @@ def test_soft_dirty_tracking_ends_with_the_space() -> None:
 
 
 def test_the_reference_frees_the_same() -> None:
-    """Under the reference a lazy CPU keeps the old table loaded; fork gets the number all the same."""
+    """Under the reference a lazy CPU keeps the old table loaded; fork still gets the number."""
     story = parse(
         "shootdown-scenario 1\ncpus 2\npages 2\nlayout private\n\n"
         "cpu0 write p0\ncpu0 fork\ncpu1 lazy\ncpu0 exit\ncpu0 fork\ncpu0 switch mm0\ncpu0 write p0\ncpu1 read p0\n"

@@ -42,7 +42,7 @@ ILLEGAL_ENTRIES = [
 
 
 def nx() -> Explanation:
-    """The explanation of the posted series' NX promotion."""
+    """Return the explanation of the posted series' NX promotion."""
     return explain(parse(NX_SCENARIO).scenario, REGISTRY["v1"])
 
 
@@ -81,14 +81,14 @@ def test_timeline_names_steps_in_order() -> None:
 
 
 def timeline(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Operation, step and changes of each step of a scenario with two CPUs under the newest rule."""
+    """Return operation, step and changes of each step of a scenario with two CPUs under the newest rule."""
     head = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\n"
     told = explain(parse(head + text).scenario, REGISTRY["linux"])
     return [(told.operation(step.record), step.step, step.changes) for step in told.steps]
 
 
 def test_hardware_has_lines_of_its_own() -> None:
-    """What a CPU fills or drops of itself is a line under its own record, also with no operation in flight."""
+    """A fill or drop of the CPU itself is a line under its own record, even with no operation in flight."""
     steps = timeline("cpu0 write p0\ncpu1 fill p0\ncpu1 evict p0\ncpu0 read p0\n")
 
     assert steps[-3:] == [
@@ -126,7 +126,9 @@ def test_history_goes_up_to_the_newest_value() -> None:
 
 
 def test_stale_entry_has_its_filler() -> None:
-    """The TLB entry that caused a denial is there, with who filled it when, although the fault has dropped it."""
+    """The TLB entry that caused a denial is listed with the access that filled it, although the fault has
+    dropped it.
+    """
     (cached,) = nx().cached
 
     assert (cached.compared, cached.operation, cached.entry) == ("tighter", "read p0", "f0#0 r--")
@@ -134,7 +136,7 @@ def test_stale_entry_has_its_filler() -> None:
 
 
 def test_revoked_grant_shows_the_floor() -> None:
-    """Where a completed operation has revoked a value, the history says so, and the entry that grants is stale."""
+    """If a completed operation has revoked a value, the history says so, and the entry that grants it is stale."""
     scenario = corpus.load()["bad_c1_skip_absent_dontneed"].scenario
 
     told = explain(scenario, REGISTRY["skip-absent"])
@@ -310,7 +312,7 @@ def test_pauses_that_were_not_made() -> None:
 
 @pytest.mark.parametrize("name", corpus.load())
 def test_corpus_makes_every_pause(name: str) -> None:
-    """No story of the corpus asks for a pause that is not made: its title would not be what it shows."""
+    """No story of the corpus asks for a pause that is not made: otherwise it would not show what its title says."""
     parsed = corpus.load()[name]
 
     policies = [expectation.policy for expectation in parsed.expectations]

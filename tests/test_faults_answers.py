@@ -9,7 +9,7 @@ from shootdown.optimized.strategy import GatherFlush
 
 
 def test_a_method_answers_what_it_is_given() -> None:
-    """The named method returns the constant; every other one is that of the base."""
+    """The named method returns the constant; every other method is that of the base."""
     strategy = answering(LatrFlush, is_put_off=False, asks_unlocked=True)
 
     assert issubclass(strategy, LatrFlush)
@@ -24,7 +24,7 @@ def test_a_decision_that_there_is_not_is_refused() -> None:
 
 
 def test_faults_leave_their_base_as_it_is() -> None:
-    """A dozen faults are such data, and what they replace is still there for every other policy."""
+    """A dozen faults are such data, and every other policy still has the replaced method."""
     made = [
         policy.strategy for policy in REGISTRY.values() if "Answering" in policy.strategy.__name__
     ]

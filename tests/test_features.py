@@ -28,14 +28,14 @@ READ_P0: Record = (kinds.READ, 1, 0, 0, 1, 0)
 
 
 def seen(k: Kernel, record: Record = READ_P0) -> set[int]:
-    """The features of the kernel as it is, after a record."""
+    """Return the features of the kernel as it is, after a record."""
     into: set[int] = set()
     observe(k.w, k.journal, record, into)
     return into
 
 
 def newest(k: Kernel, page: int = 0) -> int:
-    """The newest version of a page of the first address space."""
+    """Return the newest version of a page of the first address space."""
     return k.journal.versions[page][-1]
 
 
@@ -50,7 +50,7 @@ def test_every_feature_is_below_the_number_of_counters(scenario: Scenario) -> No
 
 
 def test_every_reason_has_a_feature_of_its_own() -> None:
-    """The first failure of each kind is new, and none is taken for a situation."""
+    """The first failure of each kind is new, and none counts as a situation."""
     features = {failure_feature(reason) for reason in REASONS}
 
     assert len(features) == len(REASONS)
@@ -92,7 +92,7 @@ def test_a_huge_entry_is_held_for_each_of_its_pages() -> None:
 
 
 def test_another_cpu_that_is_stale_makes_other_features() -> None:
-    """The same record and the same operation in flight, with and without a stale entry elsewhere."""
+    """The features differ for the same record and operation in flight, with and without a stale entry elsewhere."""
 
     def paused(*, warm: bool) -> Kernel:
         k = Kernel(cpus=3)
@@ -119,7 +119,7 @@ def test_a_frame_cached_under_another_page_is_an_alias() -> None:
 
 
 def test_two_operations_in_flight_meet_at_their_points() -> None:
-    """A second operation makes features that neither makes alone; on which CPU which of them is makes none."""
+    """A second operation makes features that neither makes alone; it does not matter which of them is on which CPU."""
 
     def paused(first: int, second: int, page: int = 0) -> set[int]:
         k = Kernel(cpus=4)

@@ -1,4 +1,4 @@
-"""The form of the models: compiled ones run where they are of the sources, and are never older than them."""
+"""The form of the models: compiled ones run if they match the sources, and are never older than them."""
 
 import json
 import os
@@ -17,7 +17,7 @@ SUFFIX = form.SUFFIX
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder of sources with a compiled form of them."""
+    """Return a folder of sources with a compiled form of them."""
     for room in form.ROOMS:
         (tmp_path / room).mkdir()
         (tmp_path / room / "__init__.py").write_text("")
@@ -29,7 +29,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_form_of_these_sources_runs(checkout: Path) -> None:
-    """Nothing has changed: the times say so, and where those are new, the contents."""
+    """If nothing has changed, it runs: the times of the sources decide, or their contents if the times are new."""
     built = checkout / ".compiled"
     assert form.is_of(built, checkout)
 
@@ -65,7 +65,7 @@ def test_files_that_are_not_compiled_do_not_count(checkout: Path) -> None:
 
 
 def test_compiled_modules_are_found_by_name(checkout: Path) -> None:
-    """A module that is compiled is found there, every other one where it is."""
+    """A compiled module is found in the folder, every other one in its place."""
     finder = form.CompiledFinder(checkout / ".compiled")
 
     spec = finder.find_spec("shootdown.mm.step")
@@ -75,7 +75,7 @@ def test_compiled_modules_are_found_by_name(checkout: Path) -> None:
 
 
 def test_sources_are_found_though_compiled_beside_them(tmp_path: Path) -> None:
-    """In an installation the compiled module lies beside the source, which can be asked for all the same."""
+    """In an installation the compiled module lies beside the source, which can still be chosen."""
     (tmp_path / "step.py").write_text("")
     (tmp_path / f"step{SUFFIX}").write_text("")
     finder = form.SourceFinder()
@@ -117,14 +117,14 @@ def test_both_forms_do_the_same() -> None:
 def test_the_models_need_no_package_to_be_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wheel that is built on its own has mypy and nothing of what the rooms import: mypyc's check passes there."""
+    """A wheel that is built on its own has mypy but no package that the rooms import: mypyc's check still passes."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
     monkeypatch.chdir(ROOT)
     python, cache = str(tmp_path / "bin" / "python"), str(tmp_path / "cache")
     bare = ["--python-executable", python, "--cache-dir", cache]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *bare, *OPTIONS, *modules()],
-        # What PYTHONPATH names mypy takes for installed, and is silent about.
+        # mypy treats the folders of PYTHONPATH as installed, and is silent about them.
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,

@@ -18,14 +18,14 @@ END = "dec_tlb_flush_pending"
 
 
 def opened(*, batch: int = 4, pages: int = 4) -> Kernel:
-    """A kernel whose CPU 0 has an open gather of address space 0."""
+    """Return a kernel whose CPU 0 has an open gather of address space 0."""
     k = Kernel(batch=batch, pages=pages)
     k.w.flush.gather_begin(k.w, 0, 0)
     return k
 
 
 def gather_of(k: Kernel, cpu: int = 0) -> Gather:
-    """The CPU's open gather."""
+    """Return the CPU's open gather."""
     gather = k.state.gathers[cpu]
     assert gather is not None
     return gather
@@ -37,12 +37,12 @@ def clear(w: World, page: int, count: int = 1, cpu: int = 0) -> None:
 
 
 def pending_steps(k: Kernel, cpu: int = 0) -> list[tuple[int, ...]]:
-    """The arguments of the flushes that the CPU has still to send: mm, first page, count, freed tables."""
+    """Return the arguments of the flushes that the CPU has still to send: mm, first page, count, freed tables."""
     return [s[1:] for s in reversed(k.w.steps[cpu]) if len(s) == 5]
 
 
 def finished(k: Kernel, cpu: int = 0) -> list[str]:
-    """The names of the steps that closing the CPU's gather takes."""
+    """Return the names of the steps that closing the CPU's gather takes."""
     k.names[cpu].clear()
     k.w.flush.gather_finish(k.w, cpu)
     return k.finish(cpu)
@@ -121,7 +121,7 @@ def test_pages_are_freed_behind_the_flush() -> None:
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("queued", ["nothing", "page", "table"])
 def test_a_free_is_a_step_when_something_is_queued(queued: str, *, last: bool) -> None:
-    """Behind a flush, in between or the last one, comes a free iff a page or a table waits for it."""
+    """After a flush, in between or at the end, comes a free iff a page or a table waits for it."""
     k = opened()
     clear(k.w, 0)
     if queued == "page":
@@ -222,7 +222,7 @@ def test_gathers_of_other_spaces_do_not_nest() -> None:
 
 
 def test_the_rule_decides_what_is_recorded() -> None:
-    """A protection change is recorded when the rule says so, else the observer hears what was skipped."""
+    """A protection change is recorded when the rule says so; otherwise the observer is told what was skipped."""
     k = opened()
     k.w.flush.protection_changed(k.w, 0, 0, 1, 0x67, 0x65)
     assert (gather_of(k).start, gather_of(k).end) == (1, 2)
@@ -233,7 +233,7 @@ def test_the_rule_decides_what_is_recorded() -> None:
 
 
 def test_a_huge_change_is_recorded_with_all_its_pages() -> None:
-    """Where huge pages are not flushed inline, the huge rule decides, and the range is the whole leaf."""
+    """If huge pages are not flushed inline, the huge rule decides, and the range is the whole leaf."""
     k = opened(pages=8)
     assert not k.w.flush.huge_inline()
     k.w.flush.huge_changed(k.w, 0, 0, 4, 0xE7, 0xE5)
@@ -245,7 +245,7 @@ def test_a_huge_change_is_recorded_with_all_its_pages() -> None:
 
 
 def test_inline_huge_changes_are_not_recorded() -> None:
-    """Where huge pages are flushed inline, the gather has nothing to do with them."""
+    """If huge pages are flushed inline, the gather has nothing to do with them."""
     k = Kernel("v1")
     k.w.flush.gather_begin(k.w, 0, 0)
     assert k.w.flush.huge_inline()
@@ -306,7 +306,7 @@ def test_an_unmap_during_the_flush_is_not_taken_for_flushed() -> None:
 
 
 def test_an_ordinary_deferral_is_nobody_elses_business() -> None:
-    """A flush that an operation owes under its own locks does not show in flush_tlb_batched_pending."""
+    """A flush that an operation still owes under its own locks does not show in flush_tlb_batched_pending."""
     k = Kernel()
     k.w.flush.defer(k.w, 0, 0, 2, 1)
     k.w.flush.flush_batched_pending(k.w, 1, 0)
@@ -315,7 +315,7 @@ def test_an_ordinary_deferral_is_nobody_elses_business() -> None:
 
 
 def test_the_declared_variable() -> None:
-    """It is 0 at rest, differs by recording and deferral, and stays below 12."""
+    """It is 0 at rest, depends on recording and deferral, and stays below 12."""
     k = Kernel()
     seen = [k.w.flush.variable(k.w, 0)]
     k.w.flush.gather_begin(k.w, 0, 0)

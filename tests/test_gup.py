@@ -1,4 +1,4 @@
-"""pin_user_pages_fast: a walk without locks, who waits for it, and what it may return."""
+"""pin_user_pages_fast: a walk without locks, which operations wait for it, and what it may return."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ FREE = "free the gather's batch"
 
 
 def small(policy: str = "linux", **header: int) -> Kernel:
-    """A region that allows huge pages, mapped by a page table: p0 absent, stores 2 to 4 in p1 to p3."""
+    """Return a region that allows huge pages, mapped by a page table: p0 absent, stores 2 to 4 in p1 to p3."""
     k = written(policy, layout="huge", **header)
     k.run(0, "dontneed")
     for page in range(1, FANOUT):
@@ -38,18 +38,20 @@ def small(policy: str = "linux", **header: int) -> Kernel:
 
 
 def paused(k: Kernel, before: str, page: int = 1) -> None:
-    """CPU 1 pins the page, and pauses before a step."""
+    """Let CPU 1 pin the page, and pause before a step."""
     k.start(1, "pin", page, until=before)
 
 
 def advance(k: Kernel) -> None:
-    """CPU 0 goes on until it is blocked, or has finished."""
+    """Let CPU 0 go on until it is blocked or has finished."""
     while k.w.steps[0] and k.step(0):
         pass
 
 
 def test_the_order_of_steps() -> None:
-    """PMD, PTE, reference, both entries again; then the page is read and given back."""
+    """It reads the PMD and the PTE, takes a reference, and checks both entries again; then the page is read and given
+    back.
+    """
     k = small()
 
     assert k.run(1, "pin", 1) == [*WALK, READ, UNPIN, "return"]
@@ -82,7 +84,7 @@ def test_what_is_not_mapped_is_not_pinned() -> None:
 
 
 def test_interrupts_are_off_from_the_first_to_the_last_look() -> None:
-    """And nowhere else."""
+    """They are off during the walk, and nowhere else."""
     k = small()
     k.start(1, "pin", 1)
     seen = []
@@ -96,7 +98,9 @@ def test_interrupts_are_off_from_the_first_to_the_last_look() -> None:
 @pytest.mark.parametrize("before", [PTE, GRAB, CHECK])
 @pytest.mark.parametrize("policy", ["linux", "linux-pv"])
 def test_a_collapse_meanwhile(policy: str, before: str) -> None:
-    """It waits for the walker before the copies; who has the reference stops it, who has not drops it."""
+    """It waits for the walker before it copies; if the walker has its reference, the collapse stops, if not, the walker
+    drops it.
+    """
     k = small(policy)
     paused(k, before)
     k.start(0, "collapse")
@@ -113,7 +117,7 @@ def test_a_collapse_meanwhile(policy: str, before: str) -> None:
 
 @pytest.mark.parametrize("policy", ["linux", "linux-pv"])
 def test_a_freed_table_waits_for_the_walker(policy: str) -> None:
-    """Under an interrupt the flush waits; where there is none, the free does, and nothing is lost by it."""
+    """If the flush is an interrupt, the flush waits; otherwise the free waits, and nothing is lost by it."""
     k = written(policy)
     table = frame_of(k.pmd())
     paused(k, PTE, 0)
@@ -128,7 +132,7 @@ def test_a_freed_table_waits_for_the_walker(policy: str) -> None:
 
 
 def test_a_guest_flushes_a_paused_walker_in_full() -> None:
-    """Whatever the walker's CPU had cached is gone, and its generation says that it has to flush again."""
+    """Everything that the walker's CPU had cached is gone, and its generation says that it has to flush again."""
     k = cached_twice("linux-pv")
     k.read(1, 1)
     paused(k, PTE, 0)
@@ -169,7 +173,7 @@ def test_the_reference_waits_for_the_walker_as_well() -> None:
 
 
 def test_a_changed_entry_gives_the_reference_back() -> None:
-    """Unmapped, or only aged by somebody: the walk does not return the page."""
+    """If the page was unmapped, or only aged, in the meantime, the walk does not return it."""
     for name in ("mprotect", "age"):
         k = small()
         paused(k, CHECK)
@@ -182,7 +186,7 @@ def test_a_changed_entry_gives_the_reference_back() -> None:
 
 
 def test_a_reference_of_what_the_frame_has_become() -> None:
-    """A frame that is a page table by now goes back when both have let it go."""
+    """A frame that has become a page table is freed when both users have released it."""
     k = written()
     k.run(0, "dontneed")
     k.write(0)
@@ -233,7 +237,7 @@ def test_a_pinned_page_stays_where_it_is() -> None:
 
 
 def unmapped_late(k: Kernel) -> None:
-    """The page goes while the walk holds no reference yet, and the walk keeps what it takes after that."""
+    """Let the page be unmapped while the walk holds no reference yet; the walk keeps what it takes after that."""
     paused(k, GRAB)
     pte = k.pte(1)
     set_pte(k.w, 0, 0, 1, 0)
@@ -242,7 +246,7 @@ def unmapped_late(k: Kernel) -> None:
 
 
 def test_a_page_that_was_gone_is_not_returned() -> None:
-    """C4: whoever has unmapped it did not see the reference."""
+    """C4: the operation that has unmapped the page did not see the reference."""
     k = small()
     unmapped_late(k)
 
@@ -251,7 +255,7 @@ def test_a_page_that_was_gone_is_not_returned() -> None:
 
 
 def test_a_page_that_goes_behind_the_reference_may_be_returned() -> None:
-    """Whoever unmaps it finds the reference."""
+    """The operation that unmaps the page finds the reference."""
     k = small()
     paused(k, CHECK)
     pte = k.pte(1)
@@ -262,7 +266,7 @@ def test_a_page_that_goes_behind_the_reference_may_be_returned() -> None:
 
 
 def test_a_table_is_not_freed_under_a_walker() -> None:
-    """C3, whatever the walker would read next; after its end the table is free to go."""
+    """C3 holds whatever the walker would read next; after the end of the walk the table may be freed."""
     k = small()
     table = frame_of(k.pmd())
     paused(k, CHECK)
@@ -276,7 +280,7 @@ def test_a_table_is_not_freed_under_a_walker() -> None:
 
 
 def test_a_device_reads_what_the_object_contains() -> None:
-    """C4 and C3 of a read through the pin; of an object that has moved nothing is said."""
+    """C4 and C3 apply to a read through the pin; no rule applies to an object that has moved."""
     k = small()
     frame = k.frame(1)
     paused(k, READ)
@@ -291,7 +295,7 @@ def test_a_device_reads_what_the_object_contains() -> None:
 
 
 def test_what_a_walker_has_cached_counts_at_a_free() -> None:
-    """Its interrupts are disabled as in a switch, but it goes on without a look at the generations."""
+    """Its interrupts are disabled as in a switch, but it goes on without a check of the generations."""
     k = small()
     k.read(1, 1)
     paused(k, PTE)
@@ -304,7 +308,7 @@ def test_what_a_walker_has_cached_counts_at_a_free() -> None:
 
 
 def pauses() -> Iterator[tuple[str, str]]:
-    """Each step of a walk, with each operation that changes the page."""
+    """Yield each step of a walk, with each operation that changes the page."""
     for name in ("munmap", "dontneed", "migrate", "collapse", "free", "fork", "mprotect", "mremap"):
         for before in (*WALK, READ, UNPIN):
             yield name, before
@@ -313,7 +317,7 @@ def pauses() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "before"), list(pauses()))
 @pytest.mark.parametrize("policy", ["linux", "linux-pv"])
 def test_nothing_is_illegal_around_a_pin(policy: str, name: str, before: str) -> None:
-    """Wherever the walk stands when the operation begins, both end, no lock or interrupt is left, and no reference."""
+    """Wherever the walk is when the operation begins, both end, and no lock, interrupt or reference is left."""
     k = small(policy, pages=8)
     paused(k, before)
     k.start(0, name, 1, 1, 5 if name == "mremap" else 0)
@@ -327,7 +331,7 @@ def test_nothing_is_illegal_around_a_pin(policy: str, name: str, before: str) ->
 
 
 def test_a_dirty_mark_meanwhile_is_a_change() -> None:
-    """The processor sets D between the two looks, and the walk gives up as the kernel does."""
+    """If the processor sets D between the two checks, the walk gives up, as the kernel does."""
     k = small()
     k.run(0, "mprotect", 1, 1, R)
     k.run(0, "mprotect", 1, 1, R | 2)
@@ -340,5 +344,5 @@ def test_a_dirty_mark_meanwhile_is_a_change() -> None:
 
 
 def test_the_kind_is_the_last_one() -> None:
-    """The numbers of the kinds before it are those that stored scenarios have."""
+    """The kinds before it keep the numbers that stored scenarios have."""
     assert kinds.KINDS[kinds.PIN].name == "pin"

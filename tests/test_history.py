@@ -19,12 +19,12 @@ KINDS = (READ, WRITE, EXEC)
 ALL = READ | WRITE | EXEC
 
 
-# The definition, written from the words of correctness.md and without its algorithm.
+# The definition, written from the text of correctness.md and without its algorithm.
 
 
 class Event(NamedTuple):
-    """One event of a page's history: a CPU's operation stores an entry, visits the page, zaps it and finds nothing
-    there, or closes.
+    """One event of a page's history: a CPU's operation stores an entry, visits the page, zaps it and finds nothing, or
+    closes.
     """
 
     what: str
@@ -35,7 +35,7 @@ class Event(NamedTuple):
 
 
 def may_use(events: list[Event], kind: int) -> set[int]:
-    """The frames that an access at the end may use, by the definition.
+    """Return the frames that an access at the end may use, by the definition.
 
     A version may be used if it was committed and it grants the kind, unless an operation that denies the kind has
     closed and, at its commit point, the page had a newer version already.
@@ -61,7 +61,7 @@ def may_use(events: list[Event], kind: int) -> set[int]:
 
 
 def naive(events: list[Event], kind: int) -> set[int]:
-    """The tempting criterion: any value since the earliest change whose operation has not closed yet."""
+    """Return the tempting criterion: any value since the earliest change whose operation has not closed yet."""
     stores = [(t, e) for t, e in enumerate(events) if e.what == "store"]
     is_open = [
         not any(e.what == "close" and e.cpu == store.cpu for e in events[t:]) for t, store in stores
@@ -72,7 +72,7 @@ def naive(events: list[Event], kind: int) -> set[int]:
 
 
 def replayed(events: list[Event]) -> History:
-    """The history after the events."""
+    """Return the history after the events."""
     h = history()
     h.region(-1, 0, 0, ALL)
     for e in events:
@@ -88,7 +88,7 @@ def replayed(events: list[Event]) -> History:
 
 
 def allowed(h: History, kind: int) -> set[int]:
-    """The frames that the history allows."""
+    """Return the frames that the history allows."""
     return {incarnation & 63 for incarnation in h.allowed(0, kind)}
 
 
@@ -148,8 +148,9 @@ def test_the_naive_form_is_too_weak() -> None:
 
 
 def test_zeros_last_until_something_is_mapped() -> None:
-    """MADV_DONTNEED that finds a hole leaves a translation to zeros; the next store's page makes it stale. Where munmap
-    has taken the region out the hole denies everything at once.
+    """MADV_DONTNEED that finds a hole leaves a translation to zeros; the page of the next store makes it stale.
+
+    If munmap has taken the region out, the hole denies everything at once.
     """
     h = history()
     h.region(-1, 0, 0, READ | WRITE)
@@ -170,7 +171,7 @@ def test_zeros_last_until_something_is_mapped() -> None:
 
 
 def test_content_that_a_hole_has_ended_is_not_kept_by_zeros_behind_it() -> None:
-    """What lies below the zeros is denied when the zap returns."""
+    """Content from before the zeros is denied when the zap returns."""
     h = history()
     h.region(-1, 0, 0, READ | WRITE)
     for bits in (entry(A, READ), 0, entry(ZERO_FRAME, READ), 0):
@@ -216,7 +217,7 @@ def test_a_promise_is_of_its_kinds_alone() -> None:
 
 
 def test_an_operation_closes_for_its_own_cpu() -> None:
-    """The return of one operation closes no window of another."""
+    """The return of one operation closes no window of another operation."""
     h = history()
     h.commit(0, 0, entry(A, ALL))
     h.commit(0, 0, 0)
@@ -229,7 +230,7 @@ def test_an_operation_closes_for_its_own_cpu() -> None:
 
 
 def test_a_promise_is_of_the_version_at_its_visit() -> None:
-    """What another CPU stores after the visit is newer than the promise, and stays allowed."""
+    """A store of another CPU after the visit is newer than the promise, and stays allowed."""
     h = history()
     h.commit(0, 0, entry(A, READ))
     h.visit(0, 0, 0, ALL)
@@ -285,7 +286,7 @@ def test_a_version_names_the_incarnation() -> None:
 
 
 def test_the_newest_explanation_is_given() -> None:
-    """Where several versions explain an access, the newest one says which object was used."""
+    """If several versions explain an access, the newest one says which object was used."""
     h = history()
     h.commit(0, 0, entry(A, READ))
     h.object_new(0, 0, A)

@@ -7,12 +7,12 @@ from tests.histories import A, B, entry, history
 
 
 def owner(h: History, mm: int, frame: int) -> int:
-    """The object that an address space has in a frame."""
+    """Return the object that an address space has in a frame."""
     return h.objects[frame * 3 + mm]
 
 
 def store(h: History, mm: int, frame: int, value: int) -> None:
-    """A store by an address space to a frame."""
+    """Make a store by an address space to a frame."""
     h.store(h.version_of(mm, entry(frame, READ | WRITE)), value)
 
 
@@ -29,7 +29,7 @@ def test_a_child_begins_with_a_snapshot() -> None:
 
 
 def test_a_store_to_a_shared_frame_reaches_both_objects() -> None:
-    """While parent and child share the frame, a store that is legal is seen by both, else by the writer alone."""
+    """While parent and child share the frame, both see a store that is legal; after that only the writer sees it."""
     h = history()
     h.object_fork(0, 1, A)
     store(h, 0, A, 5)
@@ -69,7 +69,9 @@ def test_an_object_lives_where_it_was_mapped_last() -> None:
 
 
 def test_an_object_in_swap_lives_in_no_frame() -> None:
-    """From frame to slot and back it stays the same object, of each space its own; a fork in between is a snapshot."""
+    """From frame to slot and back it stays the same object, separate for each space; a fork in between is a
+    snapshot.
+    """
     h = history()
     h.object_fork(0, 1, A)
     mine, theirs = owner(h, 0, A), owner(h, 1, A)
@@ -89,7 +91,7 @@ def test_an_object_in_swap_lives_in_no_frame() -> None:
 
 
 def test_a_freed_frame_holds_nothing() -> None:
-    """Whoever gets the frame next begins without an object."""
+    """The next owner of the frame begins without an object."""
     h = history()
     h.object_shared(1, A)
     h.forget_frame(A)
@@ -136,8 +138,9 @@ def test_a_page_that_was_never_stored_to_is_dispensable() -> None:
 
 
 def test_an_object_at_two_pages() -> None:
-    """Pages of one space that are merged have one object; the first to be copied begins one of its own, and a child has
-    the object at both pages as well.
+    """Merged pages of one space have one object; the first to be copied begins its own object.
+
+    A child has the object at both pages as well.
     """
     h = history()
     mine, other = owner(h, 0, A), owner(h, 0, B)

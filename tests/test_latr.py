@@ -1,4 +1,6 @@
-"""Lazy shootdown: munmap and MADV_DONTNEED return without an interrupt, and their promise holds at the epoch's end."""
+"""Lazy shootdown: munmap and MADV_DONTNEED return without an interrupt, and their promise holds at the end of the
+epoch.
+"""
 
 import pytest
 
@@ -20,7 +22,7 @@ SAVE = "save LATR state"
 
 
 def given_up(operation: str = "dontneed", cpus: int = 2) -> tuple[Kernel, int]:
-    """CPU 1 has page 0 cached, CPU 0 has given it up; and the frame it was in."""
+    """Return a kernel where CPU 1 has page 0 cached and CPU 0 has given it up, and the frame of the page."""
     k = Kernel("latr", cpus=cpus)
     k.write(1)
     frame = k.frame()
@@ -31,7 +33,7 @@ def given_up(operation: str = "dontneed", cpus: int = 2) -> tuple[Kernel, int]:
 
 @pytest.mark.parametrize("operation", ["dontneed", "munmap"])
 def test_nobody_is_interrupted_and_the_frame_is_kept(operation: str) -> None:
-    """The other CPU goes on with the page, which is not handed out to anybody."""
+    """The other CPU goes on with the page, and its frame is not allocated again."""
     k, frame = given_up(operation)
 
     assert k.w.costs[IPIS] == 0
@@ -55,7 +57,7 @@ def test_the_tick_of_the_last_cpu_ends_the_epoch() -> None:
 
 
 def test_a_context_switch_does_as_well() -> None:
-    """Another address space on the CPU: what it has put off it does first."""
+    """A CPU that switches to another address space first does what it has postponed."""
     k = Kernel("latr")
     k.write(1)
     k.run(0, "fork")
@@ -68,7 +70,7 @@ def test_a_context_switch_does_as_well() -> None:
 
 
 def test_what_a_thread_uses_behind_the_epoch_is_illegal() -> None:
-    """Until the epoch has ended an access by the old entry is legal; the same access after it breaks C1."""
+    """Until the epoch has ended, an access by the old entry is legal; the same access after it breaks C1."""
     k, _ = given_up()
     entry = dict(k.w.machine.tlb[1])
     assert k.read(1) == 1
@@ -81,7 +83,9 @@ def test_what_a_thread_uses_behind_the_epoch_is_illegal() -> None:
 
 
 def test_who_takes_the_table_lock_flushes() -> None:
-    """Mprotect finds the entry gone and has nothing to flush itself; it must not return before the old one is dead."""
+    """Mprotect finds the entry gone and has nothing to flush itself, but must not return before the old entry is
+    dropped.
+    """
     k, _ = given_up()
     k.run(0, "mprotect", arg=R)
 
@@ -89,7 +93,7 @@ def test_who_takes_the_table_lock_flushes() -> None:
 
 
 def test_addresses_are_not_mapped_again_before() -> None:
-    """A new mapping in the place of the old one: no thread sees the old page there any more."""
+    """With a new mapping in place of the old one, no thread sees the old page there any more."""
     k, _ = given_up("munmap")
     k.run(0, "mmap", arg=prot(READ))
 
@@ -98,7 +102,7 @@ def test_addresses_are_not_mapped_again_before() -> None:
 
 
 def test_freed_tables_are_flushed_at_once() -> None:
-    """A walk by another CPU could use them."""
+    """Otherwise a walk by another CPU could use them."""
     k = Kernel("latr")
     k.write(1)
 
@@ -119,7 +123,7 @@ def test_a_lazy_cpu_is_not_waited_for() -> None:
 
 
 def test_a_copied_world_ends_its_own_epochs() -> None:
-    """What the copy does ends nothing in the original, for the oracle either."""
+    """Actions of the copy end nothing in the original, also for the oracle."""
     k, frame = given_up()
     w, oracle = k.journal.fork()
     assert w.key() == k.w.key()
@@ -132,7 +136,7 @@ def test_a_copied_world_ends_its_own_epochs() -> None:
 
 
 def test_stories_of_other_policies_are_legal_under_it() -> None:
-    """Every good scenario of the corpus."""
+    """Every good scenario of the corpus is legal."""
     strategy = REGISTRY["latr"].make()
     wrong = [
         name
@@ -144,7 +148,7 @@ def test_stories_of_other_policies_are_legal_under_it() -> None:
 
 
 def prove(policy: str) -> tuple[str, int]:
-    """The reason and the operations of the first violation on one page of two CPUs, or "" and the bound."""
+    """Return the reason and the operations of the first violation on one page of two CPUs, or "" and the bound."""
     bound = 4
     strategy = REGISTRY[policy].make()
     scope = Scope(Header(2, 1, batch=2), bound, ("",), operations("write p0, dontneed p0"))
@@ -162,13 +166,17 @@ def prove(policy: str) -> tuple[str, int]:
 
 
 def test_every_interleaving_of_zaps_and_stores() -> None:
-    """Nothing is illegal in the scope; with what is put off unseen, the fourth operation uses what was given up."""
+    """Nothing is illegal in the scope; if postponed flushes are not seen, the fourth operation uses a page that was
+    given up.
+    """
     assert prove("latr") == ("", 4)
     assert prove("put-off-unseen") == ("stale-grant", 4)
 
 
 def test_a_gather_beside_one_that_is_put_off_is_nested() -> None:
-    """It has taken the table lock before the other one saved its flush, and so flushes at its end what both passed."""
+    """It has taken the table lock before the other one recorded its flush, so at its end it flushes what
+    both skipped.
+    """
     k = written("latr")
     k.start(1, "dontneed", until=SAVE)
     k.start(0, "dontneed", until="ptep_get_and_clear_full")
@@ -180,7 +188,7 @@ def test_a_gather_beside_one_that_is_put_off_is_nested() -> None:
 
 
 def test_what_was_flushed_for_all_is_put_off_no_more() -> None:
-    """Who takes the table lock after a save flushes for everybody, and can put its own flush off again."""
+    """An operation that takes the table lock after a save flushes for all, and can postpone its own flush again."""
     k, _ = given_up()
     k.read(1, 1)
 

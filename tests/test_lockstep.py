@@ -25,8 +25,8 @@ from shootdown.scenario import Scenario, kinds, parse
 from shootdown.scenario.verdict import LEGAL
 from tests.strategies import any_scenario, searching
 
-# A munmap that puts its flush off has to know when its addresses are used again; until its promise holds an access may
-# show what the reference does not have any more.
+# A munmap that postpones its flush has to know when its addresses are used again; until its promise holds, an access
+# may show a page that the reference has no more.
 AT_ONCE = [
     policy
     for policy in (*RULES, *ELSEWHERE)
@@ -60,12 +60,12 @@ cpu1 read p0
 
 
 def story(text: str = STORY) -> Scenario:
-    """The scenario that a text describes."""
+    """Return the scenario that a text describes."""
     return parse(text.lstrip()).scenario
 
 
 def reference_of(policy: str) -> EagerFlush:
-    """The reference under the page-fault handler of a policy."""
+    """Return the reference under the page-fault handler of a policy."""
     reference = EagerFlush()
     reference.handler = REGISTRY[policy].handler
     return reference
@@ -80,7 +80,7 @@ def test_a_sound_policy_shows_what_the_reference_shows(policy: str, scenario: Sc
 
 @given(any_scenario(), st.sampled_from(SOUND), st.sampled_from(SOUND))
 def test_two_sound_policies_show_the_same(scenario: Scenario, one: str, other: str) -> None:
-    """What holds against the reference holds among the policies of one handler."""
+    """Policies with the same handler agree among each other as they agree with the reference."""
     assert compare(scenario, REGISTRY[one].make(), REGISTRY[other].make()) is None
 
 
@@ -102,7 +102,9 @@ def test_the_handlers_differ_in_what_a_denied_fetch_leaves() -> None:
 
 
 def test_the_minimal_rule_of_the_unmerged_handler_breaks_c2_under_linux() -> None:
-    """A page that was read is made executable, and the fetch ends in SIGSEGV; each minimal rule is right in its own."""
+    """After a read page becomes executable, the fetch ends in SIGSEGV; each minimal rule is right under its own
+    handler.
+    """
     scenario = story(
         "shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\n"
         "cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0\n"
@@ -117,7 +119,7 @@ def test_the_minimal_rule_of_the_unmerged_handler_breaks_c2_under_linux() -> Non
 
 @pytest.mark.parametrize("policy", SHALLOW)
 def test_a_shallow_fault_differs(policy: str) -> None:
-    """A fault that needs no interleaving is found by lockstep alone."""
+    """Lockstep alone finds a fault that needs no interleaving."""
     fault = REGISTRY[policy].make()
 
     found = find(
@@ -130,7 +132,7 @@ def test_a_shallow_fault_differs(policy: str) -> None:
 
 @given(any_scenario())
 def test_every_operation_is_run_to_completion(scenario: Scenario) -> None:
-    """The lockstep form has the same header and the same operations in order, no pause, and no record that goes on."""
+    """The lockstep form has the same header and the same operations in order, without pauses and `run` records."""
     locked = in_lockstep(scenario)
 
     assert locked.header == scenario.header

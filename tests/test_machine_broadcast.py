@@ -1,4 +1,6 @@
-"""Broadcast invalidation: issued by one processor for all, complete when that processor has waited, and no sooner."""
+"""Broadcast invalidation: one processor issues it for all, and it is complete when that processor has waited, not
+before.
+"""
 
 from collections.abc import Callable
 
@@ -14,7 +16,9 @@ Issue = Callable[[Machine], None]
 
 
 def warm() -> Machine:
-    """Two processors that have each cached pages 0 and 1 under two PCIDs, and a global page 2; PCID A is loaded."""
+    """Return two processors that have each cached pages 0 and 1 under two PCIDs, and a global page 2; PCID
+    A is loaded.
+    """
     m = machine_with(LEAF, cpus=2)
     set_leaf(m, LEAF, page=1, frame=OTHER)
     set_leaf(m, LEAF | GLOBAL, page=2, frame=DATA)
@@ -27,7 +31,7 @@ def warm() -> Machine:
 
 
 def held(m: Machine, cpu: int) -> set[tuple[int, int]]:
-    """The translations that a processor has cached, as (PCID, page)."""
+    """Return the translations that a processor has cached, as (PCID, page)."""
     return {(key >> 4, key & 7) for key in m.tlb[cpu]}
 
 
@@ -45,7 +49,7 @@ EVERYTHING = {(A, 0), (A, 1), (B, 0), (B, 1), (GLOBAL_TAG, 2)}
 def test_what_is_gone_when_the_issuer_has_waited(
     issue: Issue, left: set[tuple[int, int]], tables: set[int]
 ) -> None:
-    """Until then every processor keeps everything; then all have dropped what was named, upper entries included."""
+    """Until then every processor keeps everything; then all have dropped what was named, including upper entries."""
     m = warm()
     issue(m)
     assert held(m, 0) == held(m, 1) == EVERYTHING
@@ -57,7 +61,7 @@ def test_what_is_gone_when_the_issuer_has_waited(
 
 
 def test_another_processor_cannot_wait_for_it() -> None:
-    """The completion is the issuer's."""
+    """Only the issuer's wait completes it."""
     m = warm()
     m.invlpgb(0, A, 0)
 
@@ -69,7 +73,7 @@ def test_another_processor_cannot_wait_for_it() -> None:
 def test_a_warm_processor_carries_it_out_before_it_caches_the_page_again() -> None:
     """Warm processor 1, issue, let it cache the page anew, change the entry, wait: processor 1 still hits.
 
-    So who invalidates before the change and waits after it has invalidated nothing.
+    So an operation that invalidates before the change and waits after it has invalidated nothing.
     """
     m = warm()
     m.invlpgb(0, A, 0)
@@ -85,9 +89,10 @@ def test_a_warm_processor_carries_it_out_before_it_caches_the_page_again() -> No
 
 @pytest.mark.parametrize("evicted", [(), (TRANSLATION,), (UPPER,)])
 def test_what_was_not_all_dropped_was_not_carried_out(evicted: tuple[int, ...]) -> None:
-    """An invalidation is one instant on each processor, of the translation and of the upper entry: what is walked
-    through an upper entry that is to go goes with it, and so does an upper entry that is read beside a translation that
-    is to go.
+    """An invalidation is one instant on each processor, for the translation and the upper entry.
+
+    A translation that is walked through an upper entry to be dropped is dropped with it, and so is an upper entry that
+    is read together with a translation to be dropped.
     """
     m = warm()
     m.invlpgb(0, A, 0)
@@ -129,7 +134,7 @@ def test_a_fill_finds_an_invalidation_carried_out_as_an_access_does() -> None:
 
 
 def test_a_cold_processor_has_nothing_to_carry_out() -> None:
-    """What it caches after the issue, reading all tables, stays."""
+    """What it caches after the issue, from a walk of all tables, stays."""
     m = warm()
     m.evict(1, 0, BOTH)
     m.invlpgb(0, A, 0)
@@ -141,7 +146,7 @@ def test_a_cold_processor_has_nothing_to_carry_out() -> None:
 
 
 def test_one_instant_serves_two_issuers() -> None:
-    """What two have issued before it is carried out is dropped once; what is issued after it is dropped again."""
+    """What two processors have issued before the instant is dropped once; what is issued after it is dropped again."""
     m = warm()
     m.invlpgb(0, A, 0)
     m.invlpgb(1, A, 0)
@@ -156,7 +161,7 @@ def test_one_instant_serves_two_issuers() -> None:
 
 
 def test_a_store_through_a_clean_entry_carries_nothing_out() -> None:
-    """D that is set in what is to go changes nothing about that."""
+    """Setting D in an entry to be dropped does not change that."""
     m = warm()
     m.invlpgb(0, A, 0)
     m.access(1, 0, WRITE)

@@ -1,6 +1,7 @@
-"""What the processor may do that only one rule of it makes possible, and cannot with the rule off.
+"""Behaviour of the processor that one rule makes possible, and that cannot happen with the rule off.
 
-Each test asks for all states that the hardware's own choices can lead to, and whether one of them shows the thing.
+Each test computes all states that the hardware's own choices can lead to, and checks whether one of them shows the
+behaviour.
 """
 
 from collections.abc import Callable, Iterable
@@ -38,7 +39,7 @@ EVERY = (TRANSLATION, UPPER, BOTH, OF_FETCHES)
 def states(
     m: Machine, *, pages: Iterable[int] = (0,), evictions: Iterable[int] = EVERY
 ) -> list[Machine]:
-    """All that fills and evictions on CPU 0 can make of a machine, itself included."""
+    """Return all that fills and evictions on CPU 0 can make of a machine, itself included."""
     met = {m.key(): m}
     todo = [m]
     while todo:
@@ -58,7 +59,7 @@ def states(
 
 
 def shows(m: Machine, *accesses: tuple[int, int, int]) -> bool:
-    """Whether accesses of (page, kind), one after another, use these frames."""
+    """Return whether accesses of (page, kind), one after another, use these frames."""
     copy = m.copy()
     for page, kind, frame in accesses:
         entry = copy.access(0, page, kind)
@@ -68,7 +69,7 @@ def shows(m: Machine, *accesses: tuple[int, int, int]) -> bool:
 
 
 def any_shows(met: list[Machine], *accesses: tuple[int, int, int]) -> bool:
-    """Whether one of the states shows the accesses."""
+    """Return whether one of the states shows the accesses."""
     return any(shows(m, *accesses) for m in met)
 
 
@@ -91,33 +92,33 @@ def test_a_fresh_translation_beside_a_stale_one_of_the_same_page(
 
 
 def drop_by_invlpg(m: Machine) -> None:
-    """INVLPG of page 1."""
+    """Execute INVLPG for page 1."""
     m.invlpg(0, 1)
 
 
 def drop_by_invpcid(m: Machine) -> None:
-    """INVPCID of page 1."""
+    """Execute INVPCID for page 1."""
     m.invpcid_page(0, PCID, 1)
 
 
 def drop_by_context(m: Machine) -> None:
-    """INVPCID of everything."""
+    """Execute INVPCID for everything."""
     m.invpcid_context(0, PCID)
 
 
 def drop_by_broadcast(m: Machine) -> None:
-    """INVLPGB of page 1, and the wait for it."""
+    """Execute INVLPGB for page 1, and wait for it."""
     m.invlpgb(0, PCID, 1)
     m.tlbsync(0)
 
 
 def drop_by_eviction(m: Machine) -> None:
-    """Eviction of all that an invalidation of page 1 drops."""
+    """Evict everything that an invalidation of page 1 drops."""
     m.evict(0, 1, BOTH)
 
 
 def drop_by_a_fault(m: Machine) -> None:
-    """A denied store to page 1."""
+    """Make a denied store to page 1."""
     assert m.access(0, 1, WRITE) < 0
 
 
@@ -133,7 +134,7 @@ DROPS: tuple[Callable[[Machine], None], ...] = (
 
 @pytest.mark.parametrize("drop", DROPS)
 def test_both_tlbs_are_invalidated(drop: Callable[[Machine], None]) -> None:
-    """What drops the translation of a page drops that for fetches too."""
+    """An event that drops the translation of a page also drops that for fetches."""
     m = machine_with(0, split_tlb=True)
     set_leaf(m, PRESENT | USER, page=1, frame=DATA)
     for kind in (READ, EXEC):
@@ -146,7 +147,7 @@ def test_both_tlbs_are_invalidated(drop: Callable[[Machine], None]) -> None:
 
 
 def test_a_fill_and_an_eviction_say_for_which_tlb() -> None:
-    """Each TLB is filled and evicted by itself; a store needs a translation of its own beside that of a fetch."""
+    """Each TLB is filled and evicted separately; a store needs its own translation beside that of a fetch."""
     m = machine_with(LEAF, split_tlb=True)
     m.fill(0, 0, 1)
     assert list(m.tlb[0]) == [FETCH | PCID << 4]
@@ -163,7 +164,7 @@ def test_a_fill_and_an_eviction_say_for_which_tlb() -> None:
 
 
 def test_with_one_tlb_a_fetch_and_a_load_share_a_translation() -> None:
-    """Then a fill or an eviction for fetches is one as any other."""
+    """Then a fill or an eviction for fetches is like any other."""
     m = machine_with(LEAF)
     m.fill(0, 0, 1)
     assert list(m.tlb[0]) == [PCID << 4]
@@ -189,8 +190,10 @@ def test_global_translations_have_two_tlbs_too() -> None:
 
 @pytest.mark.parametrize("fractured", [True, False])
 def test_stale_and_fresh_pieces_stand_side_by_side(*, fractured: bool) -> None:
-    """Of one leaf of 2 MiB a CPU may use the old translation for one page and the new one for another, if it caches
-    pieces (SDM 4.10.2.3).
+    """A CPU that caches pieces may use the old translation for one page of a leaf of 2 MiB and the new one
+    for another.
+
+    The source is SDM 4.10.2.3.
     """
     m = machine_with_huge(LEAF, fractured=fractured)
     m.access(0, 0, READ)
@@ -204,7 +207,7 @@ def test_stale_and_fresh_pieces_stand_side_by_side(*, fractured: bool) -> None:
 
 @pytest.mark.parametrize("drop", DROPS)
 def test_what_drops_one_page_drops_all_pieces(drop: Callable[[Machine], None]) -> None:
-    """As it drops the one translation (SDM 4.10.2.3); a translation of 4 KiB of another page stays."""
+    """It drops them as it drops the one translation (SDM 4.10.2.3); a translation of 4 KiB of another page stays."""
     m = machine_with_huge(PRESENT | USER, fractured=True)
     for page in (0, 1, 2):
         m.access(0, page, READ)
@@ -219,7 +222,7 @@ def test_what_drops_one_page_drops_all_pieces(drop: Callable[[Machine], None]) -
 
 
 def test_a_store_through_a_piece_sets_dirty_in_the_huge_leaf() -> None:
-    """And in that piece alone: the others walk again for their first store."""
+    """It also sets D in that piece only: the others walk again for their first store."""
     m = machine_with_huge(LEAF, fractured=True)
     for page in (1, 2):
         m.access(0, page, READ)
@@ -233,7 +236,7 @@ def test_a_store_through_a_piece_sets_dirty_in_the_huge_leaf() -> None:
 
 @pytest.mark.parametrize("small", [True, False])
 def test_a_store_through_a_piece_of_a_page_that_is_split_now_traps(*, small: bool) -> None:
-    """A piece is a translation of 2 MiB to the walk that sets DIRTY, and what memory has by now is another one."""
+    """The walk that sets DIRTY treats a piece as a translation of 2 MiB, but memory has another one by now."""
     m = machine_with_huge(LEAF, fractured=True)
     m.access(0, 0, READ)
     if small:
@@ -252,8 +255,9 @@ def test_a_store_through_a_piece_of_a_page_that_is_split_now_traps(*, small: boo
 
 @pytest.mark.parametrize("evictions", [EVERY, (TRANSLATION, BOTH), (TRANSLATION, OF_FETCHES)])
 def test_an_old_translation_beside_what_the_new_table_has(evictions: tuple[int, ...]) -> None:
-    """A CPU that has walked the old table for one page may walk the new one for another: if the upper entry is evicted,
-    and not the translation.
+    """A CPU that has walked the old table for one page may walk the new one for another.
+
+    This needs an eviction of the upper entry, but not of the translation.
     """
     m = machine_with(LEAF)
     m.access(0, 0, READ)
@@ -268,7 +272,7 @@ def test_an_old_translation_beside_what_the_new_table_has(evictions: tuple[int, 
 
 
 def test_an_eviction_of_both_is_of_the_loaded_pcid() -> None:
-    """What is cached of another address space stays."""
+    """Entries of another address space stay cached."""
     m = machine_with(LEAF)
     m.access(0, 0, READ)
     m.load_cr3(0, ROOT, PCID + 1, noflush=True)
@@ -285,8 +289,9 @@ def test_an_eviction_of_both_is_of_the_loaded_pcid() -> None:
 
 @pytest.mark.parametrize("evictions", [EVERY, (TRANSLATION,), (UPPER,)])
 def test_a_warm_cpu_has_the_old_translation_behind_the_wait(evictions: tuple[int, ...]) -> None:
-    """Where the invalidation comes before the change: if the CPU carries it out in between, which takes the eviction of
-    the translation and of the upper entry.
+    """This needs an invalidation before the change, which the CPU carries out before it caches the page again.
+
+    The scenario makes the CPU carry it out by an eviction of the translation and of the upper entry.
     """
     m = machine_with(LEAF, cpus=2)
     m.access(0, 0, READ)
@@ -302,7 +307,7 @@ def test_a_warm_cpu_has_the_old_translation_behind_the_wait(evictions: tuple[int
 @pytest.mark.parametrize("fractured", [True, False])
 @pytest.mark.parametrize("split_tlb", [True, False])
 def test_a_broadcast_behind_the_change_leaves_nothing(*, fractured: bool, split_tlb: bool) -> None:
-    """Whatever the hardware does between issue and wait, and however it caches: no access uses the old frame."""
+    """Whatever the hardware does between issue and wait, and whatever it caches, no access uses the old frame."""
     switches = {"fractured": fractured, "split_tlb": split_tlb}
     huge = machine_with_huge(LEAF, cpus=2, **switches)
     small = machine_with(LEAF, cpus=2, **switches)

@@ -43,7 +43,7 @@ ABSENT_STORE = -(PF_USER | PF_WRITE)
 
 
 def clean_entry(**switches: bool) -> Machine:
-    """A machine that has the page cached as writable and clean."""
+    """Return a machine that has the page cached as writable and clean."""
     m = machine_with(LEAF, **switches)
     m.access(0, 0, READ)
     return m
@@ -105,7 +105,7 @@ def test_a_store_to_an_unmapped_page_traps() -> None:
 
 
 def test_a_store_to_a_protected_page_traps() -> None:
-    """The same when memory has lost RW; DIRTY stays clear."""
+    """The same happens when memory has lost RW; DIRTY stays clear."""
     m = clean_entry()
     set_leaf(m, PRESENT | USER)
 
@@ -117,7 +117,9 @@ def test_a_store_to_a_protected_page_traps() -> None:
 @pytest.mark.parametrize("level", ["leaf", "upper", "huge"])
 @pytest.mark.parametrize("right", [RW, USER])
 def test_every_level_must_permit_the_store(level: str, right: int) -> None:
-    """The walk that sets DIRTY asks both levels for RW and USER, as any walk does (SDM 4.6.1); else the store traps."""
+    """The walk that sets DIRTY checks RW and USER at both levels, as any walk does (SDM 4.6.1); otherwise the store
+    traps.
+    """
     m = machine_with_huge(LEAF) if level == "huge" else clean_entry()
     m.access(0, 0, READ)
     m.psc[0].clear()
@@ -132,7 +134,7 @@ def test_every_level_must_permit_the_store(level: str, right: int) -> None:
 
 
 def test_the_upper_entry_that_the_dirty_walk_asks_may_be_the_cached_one() -> None:
-    """RW that was cleared in memory only is still there for a walk through a cached upper entry (APM 5.5)."""
+    """If RW was cleared only in memory, a walk through a cached upper entry still finds it (APM 5.5)."""
     m = clean_entry()
     m.write_entry(ROOT, 0, m.read_entry(ROOT, 0) & ~RW)
 
@@ -141,7 +143,7 @@ def test_the_upper_entry_that_the_dirty_walk_asks_may_be_the_cached_one() -> Non
 
 
 def test_a_key_that_memory_has_now_is_asked_too() -> None:
-    """A store through a clean entry whose page has another key by now is held against that one."""
+    """A store through a clean entry whose page has another key by now is checked against that key."""
     m = clean_entry()
     set_leaf(m, LEAF | 1 << PKEY_SHIFT)
     m.pkru[0] = NO_WRITE << 2
@@ -151,7 +153,9 @@ def test_a_key_that_memory_has_now_is_asked_too() -> None:
 
 
 def test_a_store_to_a_replaced_page_traps() -> None:
-    """The same when memory names another frame: neither frame's entry gets DIRTY, and the retry uses the new one."""
+    """The same happens when memory names another frame: neither frame's entry gets DIRTY, and the retry uses the new
+    one.
+    """
     m = clean_entry()
     set_leaf(m, LEAF, frame=OTHER)
 
@@ -161,7 +165,7 @@ def test_a_store_to_a_replaced_page_traps() -> None:
 
 
 def test_a_store_through_a_small_entry_of_a_page_that_is_huge_now_traps() -> None:
-    """An entry of another size than memory has is not the same translation."""
+    """An entry whose size differs from that in memory is not the same translation."""
     m = clean_entry()
     m.psc[0].clear()
     m.write_entry(ROOT, 0, FRAME_BITS[HUGE] | LEAF | PSE)
@@ -270,7 +274,7 @@ def test_blind_dirty_stores_without_looking() -> None:
 
 
 def test_blind_dirty_marks_memory_when_the_entry_is_still_there() -> None:
-    """The switch removes the check and nothing else: DIRTY still reaches the entry in memory."""
+    """The switch removes only the check: DIRTY still reaches the entry in memory."""
     m = clean_entry(blind_dirty=True)
     m.access(0, 0, WRITE)
 

@@ -38,7 +38,7 @@ EVERY_TABLE: Held = {(pcid, index) for pcid in (A, B) for index in (0, 1)}
 
 
 def warm() -> Machine:
-    """The machine that every test starts from, with PCID A loaded."""
+    """Return the machine that every test starts from, with PCID A loaded."""
     m = machine_with(LEAF)
     set_leaf(m, LEAF, page=1, frame=OTHER)
     set_leaf(m, LEAF | GLOBAL, page=GLOBAL_PAGE, frame=DATA)
@@ -53,17 +53,17 @@ def warm() -> Machine:
 
 
 def held(m: Machine) -> Held:
-    """The translations that are cached."""
+    """Return the translations that are cached."""
     return {(key >> 4, key & 7) for key in m.tlb[0]}
 
 
 def tables(m: Machine) -> Held:
-    """The table entries that are cached, as (PCID, index)."""
+    """Return the table entries that are cached, as (PCID, index)."""
     return {(key >> 1, key & 1) for key in m.psc[0]}
 
 
 def test_the_start() -> None:
-    """The machine that the other tests start from holds all that it should."""
+    """The machine with which the other tests start holds everything that it should."""
     m = warm()
 
     assert held(m) == EVERYTHING
@@ -90,7 +90,7 @@ def test_invlpg_drops_a_global_page() -> None:
 
 
 def test_invlpg_drops_a_huge_page_whole() -> None:
-    """One INVLPG for any page of 2 MiB is enough for all of it."""
+    """One INVLPG for any page of 2 MiB drops all of it."""
     m = machine_with_huge(LEAF)
     m.access(0, 0, READ)
     m.invlpg(0, 3)

@@ -1,4 +1,4 @@
-"""Protection keys of the processor: what PKRU denies, by which key, and what a denial leaves behind."""
+"""Protection keys of the processor: what PKRU denies, by which key, and what remains after a denial."""
 
 import pytest
 
@@ -14,7 +14,7 @@ DENIED = {NO_ACCESS: {READ, WRITE}, NO_WRITE: {WRITE}, NO_ACCESS | NO_WRITE: {RE
 
 
 def sets(m: Machine, key: int, bits: int, cpu: int = 0) -> None:
-    """WRPKRU: the bits of one key, all others 0."""
+    """Execute WRPKRU with the bits of one key, and all others 0."""
     m.pkru[cpu] = bits << 2 * key
 
 
@@ -22,7 +22,7 @@ def sets(m: Machine, key: int, bits: int, cpu: int = 0) -> None:
 @pytest.mark.parametrize("bits", DENIED)
 @pytest.mark.parametrize("kind", [READ, WRITE, EXEC])
 def test_what_each_bit_denies(bits: int, kind: int, *, cached: bool) -> None:
-    """AD denies loads and stores, WD stores, a fetch nothing; by a walk as by a TLB entry."""
+    """AD denies loads and stores, WD denies stores, and neither denies a fetch, in a walk and in a TLB hit."""
     m = machine_with(LEAF | KEY1)
     if cached:
         m.fill(0, 0)
@@ -46,7 +46,7 @@ def test_another_key_is_not_asked(leaf: int) -> None:
 
 
 def test_the_cached_key_decides() -> None:
-    """As long as the translation is cached the key in memory is not looked at, whichever of the two PKRU denies."""
+    """As long as the translation is cached, the key in memory is ignored, whichever of the two PKRU denies."""
     for cached, stored, granted in ((0, KEY1, True), (KEY1, 0, False)):
         m = machine_with(LEAF | cached)
         m.fill(0, 0)
@@ -71,7 +71,7 @@ def test_pkru_needs_no_flush() -> None:
 
 
 def test_each_processor_has_its_own_register() -> None:
-    """What one processor denies itself another one may do."""
+    """One processor may be denied an access that another one may make."""
     m = machine_with(LEAF | KEY1, cpus=2)
     sets(m, 1, NO_ACCESS, cpu=0)
 
@@ -79,7 +79,7 @@ def test_each_processor_has_its_own_register() -> None:
 
 
 def test_a_denial_drops_the_entry_and_marks_nothing() -> None:
-    """As any page fault; A and D stay as they were."""
+    """It drops the entry like any page fault; A and D stay as they were."""
     m = machine_with(LEAF | KEY1)
     m.fill(0, 0)
     set_leaf(m, LEAF | KEY1)
@@ -93,7 +93,7 @@ def test_a_denial_drops_the_entry_and_marks_nothing() -> None:
 
 
 def test_the_code_names_the_key_beside_other_reasons() -> None:
-    """PK says that the key denies the access, whatever else does; a fetch never has it."""
+    """PK says that the key denies the access, even if something else denies it too; a fetch never has it."""
     m = machine_with((LEAF | KEY1 | NX) & ~RW)
     sets(m, 1, NO_ACCESS)
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_speculation_does_not_ask() -> None:
 
 @pytest.mark.parametrize(("stored", "granted"), [(LEAF, True), (LEAF | KEY1, False)])
 def test_amd_walks_again(stored: int, *, granted: bool) -> None:
-    """Before it faults by a cached key an AMD processor looks at memory."""
+    """Before an AMD processor faults by a cached key, it checks memory."""
     m = machine_with(LEAF | KEY1, amd=True)
     m.fill(0, 0)
     set_leaf(m, stored)

@@ -157,7 +157,7 @@ def test_a_fill_below_an_absent_table_does_nothing() -> None:
 
 
 def test_a_fill_uses_the_cached_upper_entry() -> None:
-    """Speculation walks a table that memory no longer names: so a freed table can be walked."""
+    """Speculation walks a table that memory no longer names, so a freed table can be walked."""
     m = machine_with(LEAF)
     m.access(0, 0, READ)
     set_upper(m, 0)
@@ -168,7 +168,7 @@ def test_a_fill_uses_the_cached_upper_entry() -> None:
 
 
 def test_a_fill_leaves_a_cached_entry_alone() -> None:
-    """What is cached stays: a fill does not refresh it, at either size."""
+    """A cached entry stays: a fill does not refresh it, at either size."""
     m = machine_with(LEAF)
     m.access(0, 0, READ)
     set_leaf(m, LEAF, frame=OTHER)
@@ -224,7 +224,7 @@ def test_an_eviction_drops_one_entry() -> None:
 
 
 def test_an_eviction_drops_a_huge_entry() -> None:
-    """Where the page is covered by a huge entry alone, that one goes."""
+    """If only a huge entry covers the page, that entry is dropped."""
     m = machine_with_huge(LEAF)
     m.access(0, 0, READ)
     m.evict(0, 3)

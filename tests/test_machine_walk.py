@@ -31,7 +31,7 @@ CODES = {READ: 0, WRITE: PF_WRITE, EXEC: PF_INSTR}
 
 
 def grants(rights: int, kind: int) -> bool:
-    """What one level says: USER for all, RW for stores, no NX for fetches."""
+    """Return what one level says: USER for all, RW for stores, no NX for fetches."""
     if not rights & USER:
         return False
     return bool(rights & RW) if kind == WRITE else kind == READ or not rights & NX
@@ -71,7 +71,7 @@ def test_an_absent_leaf_faults_without_the_protection_bit(kind: int) -> None:
 
 @pytest.mark.parametrize("kind", [READ, WRITE, EXEC])
 def test_an_absent_table_faults_without_the_protection_bit(kind: int) -> None:
-    """The same for an entry of the upper level."""
+    """The same holds for an entry of the upper level."""
     m = machine_with(LEAF, upper=0)
 
     assert m.access(0, 0, kind) == -(PF_USER | CODES[kind])
@@ -166,7 +166,7 @@ def test_a_faulting_walk_caches_nothing() -> None:
 
 
 def test_an_entry_keeps_the_rights_of_its_walk() -> None:
-    """What a walk combined stays granted after memory has lost it: a hit does not look at memory."""
+    """The rights that a walk combined stay granted after memory has lost them: a hit does not read memory."""
     m = machine_with(LEAF)
     m.access(0, 0, WRITE)
     set_leaf(m, 0, frame=OTHER)

@@ -1,4 +1,4 @@
-"""What the passes guarantee that change several places at once, or go up before they go down."""
+"""The guarantees of the passes that change several places at once, or go up before they go down."""
 
 import ast
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.toy_models import story
 
 @pytest.mark.parametrize("module", [escape_kinds, escape_schedule, joint, resume])
 def test_no_escape_names_an_operation(module: object) -> None:
-    """What stands for what is declared with the operations: an escape names accesses only, which everything reads."""
+    """The declarations of the operations say what stands for what: an escape names only accesses."""
     named = {each.name.upper() for each in OPERATIONS if not each.access}
     tree = ast.parse(Path(str(getattr(module, "__file__", ""))).read_text())
     words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -32,7 +32,7 @@ def test_split_accesses() -> None:
 
 
 def test_join_calls_hands_down_a_protection() -> None:
-    """A mapping gets at once the protection that it was given later."""
+    """A mapping gets its later protection at once."""
     start = story("cpu0 mmap p0 none shared\ncpu0 read p1\ncpu0 mprotect p0 rw")
     end = story("cpu0 mmap p0 rw shared\ncpu0 read p1")
 
@@ -48,7 +48,7 @@ def test_join_calls_with_another_protection() -> None:
 
 
 def test_join_calls_joins_ranges() -> None:
-    """Of two calls on halves of a range the last one does both."""
+    """If two calls have halves of a range, the last one does both."""
     start = story("cpu0 munmap p0\ncpu1 read p0\ncpu0 munmap p1-p3 until flush", cpus=2, pages=4)
     end = story("cpu1 read p0\ncpu0 munmap p0-p3 until flush", cpus=2, pages=4)
 
@@ -63,7 +63,7 @@ def test_join_calls_of_ranges_that_do_not_touch() -> None:
 
 
 def test_a_right_that_is_granted() -> None:
-    """A right that is granted is execution, and a fetch is what needs it."""
+    """The right that is granted is execution, and a fetch needs it."""
     start = story("cpu0 write p0\ncpu0 mmap p0 rw shared\ncpu0 write p0")
     end = story("cpu0 read p0\ncpu0 mprotect p0 rx\ncpu0 exec p0")
 
@@ -100,14 +100,14 @@ def test_the_simplest_story_of_a_right() -> None:
     ids=["load", "call", "load-for-call"],
 )
 def test_resume_by_waiting(records: str, least: str, pages: int) -> None:
-    """A CPU that waits for the lock of a paused call lets it finish, and the record that did goes."""
+    """A CPU that waits for the lock of a paused call lets it finish, and the record that did so is removed."""
     start, end = story(records, pages=1), story(least, pages=pages)
 
     assert end == reduced(resume.resume_by_waiting, start, among(start, end))
 
 
 def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
-    """Nothing is tried for an access that pauses, nor where the paused call goes on at once or never."""
+    """Nothing is tried for an access that pauses, nor if the paused call goes on at once or never."""
     start = story(
         "cpu0 read p0 until fault\ncpu1 read p0\ncpu0 run\n"
         "cpu1 fork until ack\ncpu1 run\ncpu1 fork until ack\ncpu0 read p0"
@@ -221,13 +221,13 @@ def test_resume_by_waiting_asks_only_where_another_cpu_comes_between() -> None:
     ],
 )
 def test_escape(leave: Pass, start: Scenario, above: Scenario, end: Scenario) -> None:
-    """A scenario that is not simpler leads to one that is, and only then is left."""
+    """A scenario that is not simpler leads to a simpler one; only then is the best scenario left."""
     assert end == reduced(leave, start, among(start, above, end))
     assert start == reduced(leave, start, among(start, above))
 
 
 def test_escape_by_substitute_in_one_address_space() -> None:
-    """A switch to another space is lazy mode, and the switch back stays."""
+    """A switch to another space becomes lazy mode, and the switch back stays."""
     way = "cpu0 read p0\ncpu0 {}\ncpu1 munmap p0\ncpu0 switch mm0"
     start = story("cpu0 fork\n" + way.format("switch mm1"), cpus=2)
     above = story("cpu0 fork\n" + way.format("lazy"), cpus=2)
@@ -237,7 +237,7 @@ def test_escape_by_substitute_in_one_address_space() -> None:
 
 
 def test_escape_by_pause_of_two_operations() -> None:
-    """Where two operations meet, one comes to its flush, and from the other on the CPUs have changed their work."""
+    """Where two operations meet, one reaches its flush, and from the other on the CPUs have exchanged their work."""
     start = story(
         "cpu0 write p0\ncpu1 free p0 until flush\ncpu0 munmap p0 until change\ncpu1 read p0", cpus=2
     )
@@ -249,7 +249,7 @@ def test_escape_by_pause_of_two_operations() -> None:
 
 
 def test_escape_by_place_to_completion() -> None:
-    """An operation that pauses over its neighbour runs whole on the other side of it."""
+    """An operation that pauses over its neighbour runs to completion on the other side of it."""
     start = story("cpu0 fork until lock\ncpu1 munmap p0 until flush\ncpu0 read p0")
     end = story("cpu0 munmap p0 until flush\ncpu1 fork\ncpu1 read p0")
 
@@ -257,7 +257,7 @@ def test_escape_by_place_to_completion() -> None:
 
 
 def test_escape_by_place_without_a_call() -> None:
-    """An access comes first, and a call that it passes goes."""
+    """An access moves to the front, and a call that it passes is removed."""
     start = story("cpu0 write p0\ncpu0 mprotect p0 rw\ncpu0 read p0\ncpu0 migrate p0 mm0")
     end = story("cpu0 read p0\ncpu0 write p0\ncpu0 migrate p0 mm0")
 
@@ -265,7 +265,7 @@ def test_escape_by_place_without_a_call() -> None:
 
 
 def test_escape_by_place_on_a_cpu_of_its_own() -> None:
-    """What only holds a page comes last, by a CPU that has nothing else to do."""
+    """A record that only holds a page comes last, on a CPU that has nothing else to do."""
     calls = "cpu{} dontneed p0 until flush\ncpu{} free p0 until flush"
     held = "cpu{} migrate p0 mm0 until lock"
     start = story(f"cpu0 write p0\n{held}\n{calls}\ncpu3 write p0".format(0, 1, 2), cpus=4)
@@ -276,7 +276,7 @@ def test_escape_by_place_on_a_cpu_of_its_own() -> None:
 
 
 def test_a_revocation_may_be_a_hole() -> None:
-    """What a driver takes back a hole in the file takes as well."""
+    """A hole in the file takes the same pages as a driver's revocation."""
     start = story(
         "cpu0 read p0\ncpu1 mremap p0 to p1 until window\ncpu0 revoke p0", layout="pfnmap"
     )
@@ -286,7 +286,7 @@ def test_a_revocation_may_be_a_hole() -> None:
 
 
 def test_a_hole_may_be_a_call_in_private_memory() -> None:
-    """What an operation does that only a file has, a simple call does to a private page that was written."""
+    """A simple call on a private page that was written has the effect of an operation that only a file has."""
     start = story("cpu0 read p0\ncpu1 punch p0", layout="file")
     end = story("cpu0 write p0\ncpu1 munmap p0")
 

@@ -1,4 +1,4 @@
-"""The minimizer on the real models: what it makes of failing inputs of each seeded fault."""
+"""The minimizer on the real models: its results for failing inputs of each seeded fault."""
 
 from collections import Counter
 from functools import cache
@@ -13,7 +13,7 @@ from shootdown.scenario import Scenario, corpus, render
 from tests.reducing import LONGER, MORE_FORMS, OTHER_FORMS, lacking_some
 
 INPUTS = 6
-"""Of each fault; `python -m bench.minima` does the same with 30."""
+"""Inputs for each fault; `python -m bench.minima` does the same with 30."""
 BUDGET = 400
 SHORT = 6
 FAULTS = [name for name, policy in REGISTRY.items() if policy.fault]
@@ -21,12 +21,12 @@ FAULTS = [name for name, policy in REGISTRY.items() if policy.fault]
 
 @cache
 def results(name: str) -> list[tuple[str, Minimized]]:
-    """The minima of different failing inputs of a fault, with their reasons."""
+    """Return the minima of different failing inputs of a fault, with their reasons."""
     return [minimized(name, scenario, BUDGET) for scenario in failing_inputs(name, INPUTS, 1)]
 
 
 def told(name: str) -> str:
-    """The reason for which the shortest story of a fault fails under it, by the rule that the fault names."""
+    """Return the reason for which the shortest story of a fault fails under it, by the rule that the fault names."""
     fault = REGISTRY[name].fault
     stories = [
         (length(parsed.scenario), each.reason)
@@ -39,10 +39,13 @@ def told(name: str) -> str:
 
 @pytest.mark.parametrize("name", lacking_some(FAULTS, LONGER, str))
 def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
-    """Within 400 runs a failing input of 32 records becomes one that fails for the same reason and is as short as the
-    shortest counterexample that the search has found; inputs that fail for another reason than the shortest story end
-    in one length, which may be another: the shortest is that of a rule, and its other reasons may need more (a store
-    that copy-before-flush loses through a clean entry, which is no danger to the copy by itself: 7 instead of 2).
+    """Within 400 runs a failing input of 32 records becomes one that fails for the same reason, with the shortest
+    length.
+
+    The shortest length is that of the shortest counterexample of the search. Inputs that fail for a reason other than
+    that of the shortest story end in one length, which may be different: the shortest length belongs to a rule, and its
+    other reasons may need more (if copy-before-flush loses a store through a clean entry, which is no danger to the
+    copy by itself, 7 instead of 2).
     """
     fault = REGISTRY[name].fault
     assert fault
@@ -59,8 +62,8 @@ def test_minimum_keeps_its_reason_and_is_a_shortest(name: str) -> None:
 def test_two_forms_at_most(name: str) -> None:
     """The inputs of a fault have at most two forms for each reason; short ones have one.
 
-    In a longer one two changes may be needed at once to come from one form to the other: to give the work of one CPU to
-    another, and to have it done later.
+    In a longer one, two changes may be needed at once to get from one form to the other: giving the work of one CPU to
+    another, and doing it later.
     """
     forms = {(reason, result.scenario) for reason, result in results(name)}
     short = [reason for reason, form in forms if length(form) <= SHORT]
@@ -92,7 +95,7 @@ def test_header_of_the_input_makes_no_difference(name: str) -> None:
 
 
 def test_promotion_of_nx_needs_three_operations() -> None:
-    """The SIGSEGV of the posted series: fill, mprotect to executable, fetch."""
+    """The SIGSEGV of the posted series needs a fill, an mprotect to executable and a fetch."""
     reason, (small, _, _) = results("v1")[0]
 
     assert reason == "denied-though-allowed"

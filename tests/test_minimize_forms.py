@@ -13,7 +13,7 @@ from shootdown.scenario import Scenario, corpus, decode, encode
 from tests.reducing import MORE_FORMS, lacking_some
 
 INPUTS = 5
-"""Of each story; with 30 the result is the same and takes two minutes."""
+"""Inputs for each story; with 30 the result is the same and takes two minutes."""
 RECORDS = 32
 
 Shown = tuple[str, str, str]
@@ -35,7 +35,7 @@ STORIES = stories()
 
 
 def shows(policy: str, rule: str, reason: str) -> Callable[[Scenario], bool]:
-    """The predicate of a campaign: the policy breaks this rule for this reason."""
+    """Return the predicate of a campaign: the policy breaks this rule for this reason."""
     strategy = REGISTRY[policy].make()
 
     def interesting(scenario: Scenario) -> bool:
@@ -46,7 +46,7 @@ def shows(policy: str, rule: str, reason: str) -> Callable[[Scenario], bool]:
 
 
 def noisy(story: Scenario, interesting: Callable[[Scenario], bool], seed: str) -> Scenario:
-    """The story among random records that do not hide what it shows, 32 in all or nearly so."""
+    """Return the story among random records that do not hide what it shows, 32 in all or nearly so."""
     draw = random.Random(seed)
     records = encode(story)
     for _ in range(10 * RECORDS):
@@ -58,7 +58,7 @@ def noisy(story: Scenario, interesting: Callable[[Scenario], bool], seed: str) -
 
 
 def inputs(shown: Shown) -> Iterator[Scenario]:
-    """Different inputs that show one fault: each of its stories in turn, hidden in noise."""
+    """Return different inputs that show one fault: each of its stories in turn, hidden in noise."""
     for at in range(INPUTS):
         story = STORIES[shown][at % len(STORIES[shown])]
         yield noisy(story, shows(*shown), f"{shown} {at}")
@@ -68,8 +68,9 @@ def inputs(shown: Shown) -> Iterator[Scenario]:
     "shown", lacking_some(STORIES, MORE_FORMS, lambda shown: shown[0]), ids="-".join
 )
 def test_inputs_of_one_fault_meet(shown: Shown) -> None:
-    """Inputs with one policy, rule and reason have at most 2 canonical forms, found in at most 400
-    runs each, that show the same and are as short as the stories that people wrote.
+    """Inputs with one policy, rule and reason have at most 2 canonical forms.
+
+    Each form takes at most 400 runs, shows the same, and is as short as the stories that people wrote.
     """
     results = [minimize(each, shows(*shown)) for each in inputs(shown)]
     forms = {result.scenario for result in results}

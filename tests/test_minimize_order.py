@@ -39,7 +39,7 @@ def test_shorter_is_simpler(first: Scenario, second: Scenario) -> None:
     ],
 )
 def test_length_counts_records_and_pauses(records: str, long: int) -> None:
-    """A record is 1 and its pause is 1, be it a number of steps or a point; fields and header are nothing."""
+    """A record counts 1 and its pause counts 1, a number of steps or a point; fields and header do not count."""
     assert length(story(records)) == long
 
 
@@ -53,8 +53,8 @@ def test_every_value_has_its_place() -> None:
 
 
 def test_simpler_stories_come_first() -> None:
-    """The length counts before calls, calls before pauses, pauses before the header, the header before what records
-    say.
+    """The length counts before calls, calls before pauses, pauses before the header, and the header before the fields
+    of records.
     """
     stories = [
         story("cpu0 read p0", cpus=1, pages=1),

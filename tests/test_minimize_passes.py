@@ -1,4 +1,4 @@
-"""What single passes guarantee, each on the smallest story that needs it."""
+"""The guarantees of single passes, each on the smallest story that needs it."""
 
 import pytest
 
@@ -12,7 +12,7 @@ NOISE = "\n".join(f"cpu{at % 3} read p{at % 2}" for at in range(20))
 
 
 def test_cut_tail() -> None:
-    """Of a long scenario all that stands behind the last needed record goes."""
+    """In a long scenario, everything after the last needed record is removed."""
     start = story(f"cpu0 read p0\ncpu0 munmap p0\n{NOISE}")
 
     left = reduced(deletion.cut_tail, start, contains("cpu0 munmap p0"))
@@ -21,7 +21,7 @@ def test_cut_tail() -> None:
 
 
 def test_keep_one_page() -> None:
-    """Of a long scenario all records about other pages than that of the last record go."""
+    """In a long scenario, all records about pages other than that of the last record are removed."""
     start = story(f"{NOISE}\ncpu0 munmap p1-p2\ncpu0 fork\ncpu0 write p2")
 
     left = reduced(deletion.keep_one_page, start, contains("cpu0 write p2"))
@@ -30,7 +30,7 @@ def test_keep_one_page() -> None:
 
 
 def test_drop_groups() -> None:
-    """Of a long scenario all records of a CPU, and all of a kind, go at once."""
+    """In a long scenario, all records of a CPU, and all records of a kind, are removed at once."""
     start = story(f"{NOISE}\n" + "cpu0 munmap p0\n" * 13 + "cpu0 fork")
 
     left = reduced(deletion.drop_groups, start, contains("cpu0 fork"))
@@ -49,7 +49,7 @@ def test_drop_records_leaves_none_that_can_go() -> None:
 
 
 def test_compact_cpus() -> None:
-    """CPUs are named by first use, and those without a record go."""
+    """CPUs are named by first use, and those without a record are removed."""
     start = story("cpu2 read p0\ncpu0 write p0\ncpu2 fork")
 
     left = reduced(cpus.compact_cpus, start, lambda _: True)
@@ -84,7 +84,7 @@ def test_reassign_cpus() -> None:
 
 
 def test_compact_pages() -> None:
-    """Pages at which nothing starts or ends go, and ranges keep their meaning."""
+    """Pages at which nothing starts or ends are removed, and ranges keep their meaning."""
     start = story("cpu0 read p7\ncpu0 munmap p2-p7\ncpu0 read p2", pages=8)
     ends = ["cpu0 read p1", "cpu0 munmap p0-p1", "cpu0 read p0"]
 
@@ -95,7 +95,7 @@ def test_compact_pages() -> None:
 
 
 def test_drop_calls() -> None:
-    """Calls that are not needed go, accesses stay."""
+    """Calls that are not needed are removed, accesses stay."""
     start = story("cpu0 write p0\ncpu0 fork\ncpu0 munmap p0\ncpu0 read p0")
 
     left = reduced(deletion.drop_calls, start, contains("cpu0 munmap p0"))
@@ -113,14 +113,14 @@ def test_drop_calls() -> None:
     ],
 )
 def test_drop_pages(records: str, least: str) -> None:
-    """A page goes together with the records that name only it; ranges get shorter."""
+    """A page is removed together with the records that name only it; ranges get shorter."""
     start, end = story(records, pages=2), story(least, pages=1)
 
     assert end == reduced(pages.drop_pages, start, among(start, end))
 
 
 def test_drop_lower_page() -> None:
-    """Pages above the one that goes are called one lower, also as destinations."""
+    """Pages above the removed one move down by one, also as destinations."""
     start = story("cpu0 read p0\ncpu0 munmap p0-p1\ncpu0 mremap p1 to p2")
     end = story("cpu0 munmap p0\ncpu0 mremap p0 to p1", pages=2)
 
@@ -145,7 +145,7 @@ def test_reorder_pages() -> None:
 
 
 def test_reorder_pages_sorts_accesses() -> None:
-    """Pages are exchanged although that takes another order of the accesses before."""
+    """Pages are exchanged even if that first needs another order of the accesses."""
     start = story("cpu0 read p0\ncpu0 read p1\ncpu0 munmap p1\ncpu0 free p0", pages=2)
     end = story("cpu0 read p0\ncpu0 read p1\ncpu0 munmap p0\ncpu0 free p1", pages=2)
 
@@ -153,7 +153,7 @@ def test_reorder_pages_sorts_accesses() -> None:
 
 
 def test_lower_header() -> None:
-    """Switches, identifiers and batch pages that are not needed go one by one."""
+    """Switches, identifiers and batch pages that are not needed are removed one by one."""
     start = story("cpu0 fork")
     start = Scenario(start.header._replace(machine=3, asids=4, batch=4), start.records)
 
@@ -167,7 +167,7 @@ def test_lower_header() -> None:
 
 
 def test_lower_layout_with_writes() -> None:
-    """A layout is lowered when that takes writes in the place of reads."""
+    """A layout is lowered even if that needs writes in place of reads."""
     start = story("cpu0 read p0\ncpu0 read p0", layout="shared")
     end = story("cpu0 write p0\ncpu0 read p0")
 
@@ -175,7 +175,7 @@ def test_lower_layout_with_writes() -> None:
 
 
 def test_lower_layout_with_a_hole() -> None:
-    """A page that is not mapped is unmapped, instead of all others being mapped."""
+    """Instead of mapping all other pages, the unmapped page is unmapped by a call."""
     start = story("cpu0 mmap p0 rw private\ncpu0 read p0", pages=2, layout="empty")
     end = story("cpu0 munmap p1\ncpu0 read p0", pages=2)
 
@@ -202,7 +202,7 @@ def test_lower_shared_spaces() -> None:
 
 
 def test_lower_shared_spaces_without_forks() -> None:
-    """With the address space goes the fork that made it."""
+    """The fork that made the address space is removed together with it."""
     start = story("cpu0 write p0\ncpu0 fork\ncpu0 reclaim p0 mm1")
     end = story("cpu0 write p0\ncpu0 reclaim p0 mm0")
 
@@ -210,7 +210,7 @@ def test_lower_shared_spaces_without_forks() -> None:
 
 
 def test_lower_shared_spaces_on_fewer_identifiers() -> None:
-    """With the address space go the last fork and an identifier."""
+    """The last fork and an identifier are removed together with the address space."""
     start = story("cpu0 fork\ncpu0 switch mm1\ncpu0 fork\ncpu0 switch mm2")
     end = story("cpu0 fork\ncpu0 switch mm1\ncpu0 switch mm1")
     start = Scenario(start.header._replace(asids=2), start.records)
@@ -219,7 +219,7 @@ def test_lower_shared_spaces_on_fewer_identifiers() -> None:
 
 
 def test_clear_protections() -> None:
-    """A right that no access needs goes from all protections together."""
+    """A right that no access needs is removed from all protections together."""
     start = story("cpu0 mmap p0 rwx private\ncpu0 mprotect p0 rx")
     end = story("cpu0 mmap p0 rw private\ncpu0 mprotect p0 r")
 
@@ -246,7 +246,7 @@ def test_lower_one_field(simplify: Pass, record: str, least: str) -> None:
 
 
 def test_lower_mremap() -> None:
-    """What mremap does to its destination, munmap does as well."""
+    """Munmap has the same effect as mremap on its destination."""
     start = story("cpu0 write p0\ncpu0 mremap p1 to p0")
     end = story("cpu0 write p0\ncpu0 munmap p0")
 
@@ -254,7 +254,7 @@ def test_lower_mremap() -> None:
 
 
 def test_lower_runs_to_a_named_point() -> None:
-    """A number of steps gives way to the simplest point that does."""
+    """The simplest point with the same effect replaces a number of steps."""
     start = story("cpu0 fork for 9")
 
     left = reduced(fields.lower_runs, start, lambda scenario: scenario.records[0][2] > 8)
@@ -279,7 +279,7 @@ def test_merge_pauses_anywhere() -> None:
 
 
 def test_swap_neighbours() -> None:
-    """Records that commute end up in one order, with CPUs named by first use."""
+    """Records that commute end in one order, with CPUs named by first use."""
     start = story("cpu0 write p0\ncpu1 read p0\ncpu1 fork")
     end = story("cpu0 read p0\ncpu1 write p0\ncpu0 fork")
 
@@ -287,7 +287,7 @@ def test_swap_neighbours() -> None:
 
 
 def test_map_at_the_start() -> None:
-    """An mmap goes in exchange for a layout that has the same memory everywhere."""
+    """An mmap is removed in exchange for a layout that has the same memory everywhere."""
     start = story("cpu0 mmap p0 rw file\ncpu0 write p0", layout="empty")
     end = story("cpu0 write p0", layout="file")
 

@@ -13,12 +13,12 @@ from tests.strategies import any_scenario
 from tests.toy_models import FAULTS, run_toy, story
 
 ENOUGH = 20_000
-"""Runs in which every minimization of a scenario of 12 records ends, by whatever predicate."""
+"""Within so many runs every minimization of a scenario of 12 records ends, for any predicate."""
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Scenario, Interesting]:
-    """A scenario with a predicate that accepts it: one that means something, or one that is arbitrary."""
+    """Return a scenario with a predicate that accepts it: one that means something, or one that is arbitrary."""
     start = draw(any_scenario(12))
     faults = tuple(sorted(FAULTS))
     shown = run_toy(start, *faults)
@@ -87,7 +87,7 @@ def test_everything_interesting_leaves_nothing(start: Scenario) -> None:
 
 
 def test_scenario_without_canonical_form_is_accepted() -> None:
-    """A scenario with fields out of range is minimized as the canonical one that it encodes to."""
+    """A scenario with fields out of range is minimized as the canonical scenario that it encodes to."""
     start = Scenario(Header(1, 1), ((0, 3, 0, 2, 1, 0),))
 
     assert minimize(start, lambda scenario: bool(scenario.records)).scenario == story(
@@ -102,6 +102,6 @@ def test_uninteresting_scenario_is_refused() -> None:
 
 
 def test_no_budget_is_refused() -> None:
-    """A budget of 0 does not even allow to look at the scenario."""
+    """A budget of 0 does not even allow the first run of the scenario."""
     with pytest.raises(ValueError, match="budget is 0, but the scenario itself takes 1 run"):
         minimize(story("cpu0 read p0"), lambda _: True, budget=0)

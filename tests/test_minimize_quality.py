@@ -1,4 +1,4 @@
-"""Planted bugs: what each of them is reduced to, in how many forms, in how many runs."""
+"""Planted bugs: to which form each of them is reduced, in how many forms, in how many runs."""
 
 import pytest
 
@@ -58,7 +58,7 @@ MEDIAN_RUNS = {
 
 @pytest.fixture(scope="module", params=FAULTS)
 def reduced(request: pytest.FixtureRequest) -> tuple[str, list[Minimized]]:
-    """The results for 30 random inputs of one bug."""
+    """Return the results for 30 random inputs of one bug."""
     fault: str = request.param
     return fault, [minimize(each, shows(fault)) for each in failing_inputs(fault, INPUTS)]
 
@@ -69,7 +69,7 @@ def lines(scenario: Scenario) -> list[str]:
 
 
 def test_minimum_is_exactly(reduced: tuple[str, list[Minimized]]) -> None:
-    """The inputs of a bug end in the form that is written here, but for the one with other ways to the same end."""
+    """The inputs of a bug end in the form that is written here, except the bug with other ways to the same end."""
     fault, results = reduced
     hits = [lines(result.scenario) == MINIMA[fault] for result in results]
 
@@ -77,7 +77,7 @@ def test_minimum_is_exactly(reduced: tuple[str, list[Minimized]]) -> None:
 
 
 def test_one_form(reduced: tuple[str, list[Minimized]]) -> None:
-    """30 different inputs of a bug have one canonical form, and two where there is another way to the same end."""
+    """30 different inputs of a bug have one canonical form, or two if there is another way to the same end."""
     fault, results = reduced
 
     assert len({result.scenario for result in results}) <= (2 if fault in OTHERS else 1)
@@ -104,7 +104,7 @@ def test_results_are_minimal(reduced: tuple[str, list[Minimized]]) -> None:
 
 
 def test_header_is_minimal(reduced: tuple[str, list[Minimized]]) -> None:
-    """A result has the CPUs and pages that its records need, and else the plainest header."""
+    """A result has the CPUs and pages that its records need, and otherwise the plainest header."""
     _, results = reduced
     for header, records in {result.scenario for result in results}:
         assert header.cpus == 1 + max(record[1] for record in records)
@@ -127,8 +127,9 @@ def test_does_not_slide_to_another_bug() -> None:
 
 
 def test_slides_when_nothing_tells_bugs_apart() -> None:
-    """Of two bugs that the predicate does not tell apart the simpler one can be left: to pin what
-    distinguishes them is up to the caller.
+    """Of two bugs that the predicate does not distinguish, the simpler one may remain.
+
+    The caller has to fix what distinguishes them.
     """
     least = [
         minimize(start, shows("skip-lazy", "skip-demotion")).scenario

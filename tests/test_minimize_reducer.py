@@ -13,7 +13,7 @@ SHORTER = story("cpu0 read p0")
 
 
 def has_record(scenario: Scenario) -> bool:
-    """The predicate of these tests: there is a record."""
+    """Return the predicate of these tests: there is a record."""
     return bool(scenario.records)
 
 
@@ -40,7 +40,7 @@ def test_refuses_what_is_not_interesting() -> None:
 
 
 def test_what_is_not_simpler_costs_no_run() -> None:
-    """The predicate is not asked about the best scenario or about one that is less simple."""
+    """The predicate is not called for the best scenario or for one that is less simple."""
     reducing, judge = reducer()
     reducing.consider(SHORT)
 
@@ -71,7 +71,7 @@ def test_candidates_are_made_canonical() -> None:
 
 
 def test_out_of_budget() -> None:
-    """The call that would exceed the budget raises and asks nothing; what is known still answers."""
+    """The call that would exceed the budget raises without a run; known verdicts are still returned."""
     reducing, judge = reducer(budget=1)
     reducing.consider(SHORT)
 
@@ -84,7 +84,7 @@ def test_out_of_budget() -> None:
 
 
 def test_refused_exchange_is_asked_again_only_when_thorough() -> None:
-    """What a call was refused as in one scenario costs no run in the next, until all is asked."""
+    """A refused exchange of a call costs no run in the next scenario, until everything is tried again."""
     start = story("cpu0 read p0\ncpu1 munmap p1 until ack")
     other = story("cpu1 munmap p1 until ack")
     end = story("cpu1 munmap p1")

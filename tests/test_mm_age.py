@@ -7,7 +7,7 @@ from tests.kernel import FLUSH, Kernel, cached_twice, written
 
 
 def test_a_small_page_is_not_flushed() -> None:
-    """ACCESSED goes under the PTL, nothing else changes, and no TLB is told (ptep_clear_flush_young)."""
+    """ACCESSED is cleared under the PTL, nothing else changes, and no TLB is flushed (ptep_clear_flush_young)."""
     k = cached_twice()
     before = k.pte()
 
@@ -23,7 +23,7 @@ def test_a_small_page_is_not_flushed() -> None:
 
 
 def test_a_huge_page_is_flushed_under_its_lock() -> None:
-    """A leaf of 2 MiB loses ACCESSED and is flushed before the PMD lock goes (pmdp_clear_flush_young)."""
+    """A leaf of 2 MiB loses ACCESSED and is flushed before the PMD lock is released (pmdp_clear_flush_young)."""
     k = cached_twice(layout="huge")
     before = k.pmd()
 
@@ -59,7 +59,7 @@ def test_a_page_gets_young_again() -> None:
 
 
 def test_there_may_be_nothing_to_age() -> None:
-    """No table, no page, or no such address space: nothing happens."""
+    """Without a table, a page or such an address space, nothing happens."""
     k = Kernel()
     assert k.run(0, "age") == ["folio_referenced", "return"]
     assert k.run(0, "age", 0, 1, 2) == ["folio_referenced", "return"]

@@ -33,7 +33,9 @@ def test_the_order_of_steps() -> None:
 
 @pytest.mark.parametrize("layout", ["private", "shared", "huge"])
 def test_the_next_store_faults_and_leaves_a_mark(layout: str) -> None:
-    """The entry keeps the frame, its dirty bit and the content; RW and the mark go, and come back with a store."""
+    """The entry keeps the frame, its dirty bit and the content; RW and the mark are cleared, and a store sets them
+    again.
+    """
     k = Kernel(layout=layout)
     value = k.write(0)
     k.read(1)
@@ -49,7 +51,7 @@ def test_the_next_store_faults_and_leaves_a_mark(layout: str) -> None:
 
 
 def test_a_clean_page_of_shared_memory_is_not_born_writable() -> None:
-    """Where the first store is waited for, a load maps the page without RW (vma_wants_writenotify)."""
+    """If tracking waits for the first store, a load maps the page without RW (vma_wants_writenotify)."""
     k = Kernel(layout="shared")
     k.run(0, "clear_refs")
     k.read(0)
@@ -72,7 +74,7 @@ def test_a_region_that_is_newer_counts_as_written() -> None:
 
 
 def test_mprotect_leaves_the_first_store_to_the_handler() -> None:
-    """An exclusive page gets RW back from mprotect only behind the store that leaves the mark (76aefad628aa)."""
+    """An exclusive page gets RW back from mprotect only after the store that leaves the mark (76aefad628aa)."""
     k = written()
     k.run(0, "clear_refs")
     k.run(0, "mprotect", 0, 1, R)
@@ -102,7 +104,9 @@ def test_a_migration_entry_loses_both() -> None:
 
 
 def test_a_store_without_a_mark_is_a_violation() -> None:
-    """Behind clear_refs, through an entry that is writable and unmarked; before, and in its window, it is not."""
+    """It is one after clear_refs, through an entry that is writable and unmarked; before it, and in its window, it is
+    not.
+    """
     k = written()
     unmarked = pte_of(k.w, 0, 0) & ~SOFT_DIRTY
     set_pte(k.w, 0, 0, 0, unmarked)

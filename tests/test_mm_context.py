@@ -1,10 +1,10 @@
-"""Context switches as operations: who runs where, and how a lazy CPU comes back."""
+"""Context switches as operations: which CPU runs which address space, and how a lazy CPU comes back."""
 
 from tests.kernel import Kernel, cached_twice, two_spaces, written
 
 
 def test_a_cpu_sees_the_space_that_it_runs() -> None:
-    """After a switch accesses go to the other address space, whatever number of ASIDs there is."""
+    """After a switch accesses go to the other address space, whatever the number of ASIDs."""
     for asids in range(1, 7):
         k = two_spaces(asids)
         for _ in range(2):
@@ -82,7 +82,7 @@ def test_a_lazy_cpu_can_be_switched_away() -> None:
 
 
 def test_a_lazy_cpu_that_slept_through_a_change_sees_it() -> None:
-    """On waking a CPU that was not interrupted compares generations and drops what is old."""
+    """When a CPU that was not interrupted wakes, it compares generations and drops old entries."""
     k = cached_twice()
     k.run(1, "lazy")
     k.run(0, "dontneed")

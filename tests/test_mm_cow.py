@@ -6,14 +6,16 @@ from tests.kernel import FLUSH, Kernel, R, W, X, written
 
 
 def forked(policy: str = "linux", cpus: int = 2) -> Kernel:
-    """A parent on every CPU that stored to page 0 and forked."""
+    """Return a parent on every CPU that stored to page 0 and forked."""
     k = written(policy, cpus=cpus)
     k.run(0, "fork")
     return k
 
 
 def test_the_order_of_a_break() -> None:
-    """Copy without the PTL, look again, clear and flush, and only then install; the old frame is put at the end."""
+    """Copy without the PTL, check again, clear and flush, and only then install; the old frame is released
+    at the end.
+    """
     k = forked()
     k.read(0)
     k.read(1)
@@ -67,7 +69,7 @@ def test_the_copy_has_the_content_before_the_store_comes() -> None:
 
 
 def test_no_two_cpus_see_two_pages() -> None:
-    """Between the clear and the new entry nobody has the old frame cached: the flush is in between."""
+    """Between the clear and the new entry no CPU has the old frame cached, because the flush comes in between."""
     k = forked()
     k.read(1)
     k.start(0, "write", until="flush_tlb_mm_range")
@@ -80,7 +82,7 @@ def test_no_two_cpus_see_two_pages() -> None:
 
 
 def test_the_last_owner_reuses_the_frame() -> None:
-    """When the other side has let go, a write fault adds RW and DIRTY and neither copies nor flushes."""
+    """When the other side has released the frame, a write fault adds RW and DIRTY, and neither copies nor flushes."""
     k = forked()
     k.run(1, "switch", arg=1)
     k.run(1, "munmap")
@@ -136,7 +138,7 @@ def test_the_old_frame_lives_as_long_as_it_is_copied() -> None:
 
 
 def test_the_break_promises_that_the_old_frame_is_out_of_use() -> None:
-    """Behind the fault no kind of access may use an older version of the page."""
+    """After the fault no kind of access may use an older version of the page."""
     k = forked()
     k.journal.visited.clear()
     k.write(0)

@@ -27,14 +27,14 @@ PROTECTIONS = range(8)
 
 
 def kernel_with(rights: int, policy: str = "linux") -> Kernel:
-    """A kernel whose pages are mapped with the rights."""
+    """Return a kernel whose pages are mapped with the rights."""
     k = Kernel(policy, layout="empty")
     k.run(0, "mmap", 0, 4, prot(rights))
     return k
 
 
 def allowed(rights: int, kind: int) -> bool:
-    """What a region allows on x86: any right implies READ."""
+    """Return what a region allows on x86: any right implies READ."""
     return rights != 0 if kind == READ else bool(rights & kind)
 
 
@@ -93,7 +93,7 @@ def test_without_a_region_the_signal_is_maperr(kind: str) -> None:
 @pytest.mark.parametrize("rights", PROTECTIONS)
 @pytest.mark.parametrize(("name", "kind"), [("read", READ), ("write", WRITE), ("exec", EXEC)])
 def test_the_region_decides(name: str, kind: int, rights: int, *, populated: bool) -> None:
-    """An access succeeds iff the region allows it, else the signal is ACCERR; WRITE or EXEC alone imply READ."""
+    """An access succeeds iff the region allows it, otherwise the signal is ACCERR; WRITE or EXEC alone imply READ."""
     k = kernel_with(R | W | X)
     if populated:
         k.write(0)
@@ -205,7 +205,7 @@ def test_a_spurious_write_fault_makes_the_entry_young_and_dirty() -> None:
 
 
 def test_a_fault_that_never_heals_ends() -> None:
-    """An access that the region allows and the entry goes on to deny is given up after 16 retries."""
+    """If the region allows an access and the entry still denies it, the access is given up after 16 retries."""
     k = Kernel("v3")
     k.read(0)
     k.w.vma[0][0] |= X
@@ -217,7 +217,7 @@ def test_a_fault_that_never_heals_ends() -> None:
 
 
 def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:
-    """The handler gives up, and the access faults again, when the entry is not the one that it saw without the lock."""
+    """The handler gives up, and the access faults again, if the entry is not the one that it saw without the lock."""
     k = Kernel()
     k.read(0)
     k.start(1, "write", until="pte_lock")
@@ -230,8 +230,9 @@ def test_an_entry_that_changed_in_front_of_the_lock_is_looked_at_anew() -> None:
 
 @pytest.mark.parametrize("layout", ["private", "pfnmap"])
 def test_the_handler_holds_a_lock_to_its_end(layout: str) -> None:
-    """A fault holds the lock of its VMA for reading from its first step to its last, before the access's next try;
-    in a driver's region mmap_lock.
+    """A fault holds the lock of its VMA for reading from its first step to its last, before the access is repeated.
+
+    In a driver's region it holds mmap_lock.
     """
     k = Kernel(layout=layout)
     held = ({}, 1) if layout == "pfnmap" else ({0: 1}, 0)
@@ -249,7 +250,7 @@ def test_the_handler_holds_a_lock_to_its_end(layout: str) -> None:
 
 
 def test_the_order_of_demand_zero() -> None:
-    """Without a page table the handler hooks one in and looks again; then it populates the page."""
+    """Without a page table the handler hooks one in and checks again; then it populates the page."""
     k = Kernel()
     retry = ["vma_end_read, retry", "access"]
 
@@ -278,7 +279,7 @@ def test_a_denied_access_ends_with_its_fault(layout: str) -> None:
 
 
 def test_a_denied_access_waits_for_a_writer() -> None:
-    """A fault is denied by the region that it finds when the VMA is free: after the mprotect, not in it."""
+    """A fault is denied by the region that it finds when the VMA is free: after the mprotect, not during it."""
     k = kernel_with(R)
     k.start(1, "write", until="page fault")
     k.start(0, "mprotect", 0, 1, R | W, past="mmap_write_lock, mprotect_fixup")
@@ -291,7 +292,7 @@ def test_a_denied_access_waits_for_a_writer() -> None:
 
 
 def test_an_event_releases_the_lock_of_the_vma_last() -> None:
-    """A write that userfaultfd hears of ends with the step that releases the VMA, after the table lock."""
+    """A write that userfaultfd gets ends with the step that releases the VMA, after the table lock."""
     for layout, unlock in (("private", "pte_unlock"), ("huge", "pmd_unlock")):
         k = written(layout=layout)
         k.run(0, "uffd_register", 0, 4)
@@ -306,7 +307,7 @@ def test_an_event_releases_the_lock_of_the_vma_last() -> None:
 
 
 def test_a_delivered_signal_releases_every_lock() -> None:
-    """Behind a signal nothing of the access is left."""
+    """After a signal nothing of the access is left."""
     k = Kernel(layout="readonly")
     k.read(0)
 

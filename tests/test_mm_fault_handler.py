@@ -1,4 +1,4 @@
-"""The page-fault handlers: what Linux's and the one that tests VM_EXEC make of an instruction fetch."""
+"""The page-fault handlers: how Linux's handler, and the one that tests VM_EXEC, treat an instruction fetch."""
 
 from dataclasses import replace
 
@@ -15,11 +15,11 @@ from shootdown.run.oracle import Violation
 from tests.kernel import Kernel, R, W, X, prot
 
 UNDER_LINUX = replace(REGISTRY["minimal-exec-check"], handler=FaultHandler.LINUX).make()
-"""Skips the flush that only the unmerged handler makes unneeded."""
+"""A policy that skips the flush that only the unmerged handler makes unnecessary."""
 
 
 def kernel_with(rights: int, policy: str | FlushStrategy = "linux") -> Kernel:
-    """A kernel whose pages are mapped with the rights."""
+    """Return a kernel whose pages are mapped with the rights."""
     k = Kernel(policy, layout="empty")
     k.run(0, "mmap", 0, 4, prot(rights))
     return k
@@ -40,7 +40,7 @@ def kernel_with(rights: int, policy: str | FlushStrategy = "linux") -> Kernel:
     ],
 )
 def test_access_error(rights: int, code: int, *, exec_check: bool, linux: bool) -> None:
-    """Linux takes a fetch that hit a present entry for a denied read and lets others pass; exec-check tests VM_EXEC."""
+    """Linux treats a fetch that hit a present entry as a denied read and lets others pass; exec-check tests VM_EXEC."""
     vma = VM_MAPPED | rights
 
     assert access_error(Kernel("linux").w, vma, code) == linux
@@ -49,7 +49,7 @@ def test_access_error(rights: int, code: int, *, exec_check: bool, linux: bool) 
 
 @pytest.mark.parametrize(("policy", "populates"), [("linux", True), ("v3", False)])
 def test_a_denied_fetch_of_an_absent_page(policy: str, *, populates: bool) -> None:
-    """Linux maps the zero page first, and signals the fetch when it is tried again; exec-check maps nothing."""
+    """Linux maps the zero page first, and signals the fetch when it is repeated; exec-check maps nothing."""
     k = Kernel(policy)
 
     assert k.fetch(0) == "ACCERR"
@@ -59,7 +59,7 @@ def test_a_denied_fetch_of_an_absent_page(policy: str, *, populates: bool) -> No
 
 @pytest.mark.parametrize("layout", ["shared", "huge", "file"])
 def test_a_denied_fetch_maps_what_a_load_would(layout: str) -> None:
-    """Whatever backs the region; and in swap the page is read in."""
+    """This holds for every kind of region; a page in swap is read in."""
     fetched, loaded = (Kernel(layout=layout, pages=4) for _ in range(2))
     loaded.read(0)
 
@@ -68,7 +68,7 @@ def test_a_denied_fetch_maps_what_a_load_would(layout: str) -> None:
 
 
 def test_a_denied_fetch_of_a_swapped_page_reads_it_in() -> None:
-    """As a load does."""
+    """It reads it in as a load does."""
     k = Kernel()
     value = k.write(0)
     k.run(0, "swapout")

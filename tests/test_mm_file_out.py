@@ -55,7 +55,7 @@ def test_a_clean_page_is_flushed_and_not_written() -> None:
 
 
 def test_it_is_unmapped_in_every_address_space() -> None:
-    """Each of them reads it again, and they share it again."""
+    """Each address space reads the page again, and they share it again."""
     k = written(layout="file")
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
@@ -68,7 +68,7 @@ def test_it_is_unmapped_in_every_address_space() -> None:
 
 
 def test_a_store_before_the_flush_is_written() -> None:
-    """The entry is gone and the translation is not."""
+    """The entry is gone, but the translation still exists."""
     k = written(layout="file")
     k.start(1, "swapout", until="try_to_unmap_flush_dirty")
 
@@ -111,7 +111,7 @@ def test_a_pinned_page_is_kept() -> None:
 
 
 def test_a_hole_that_is_punched_meanwhile() -> None:
-    """Reclaim has written the page and released it: what the punch has taken out is not put back."""
+    """Reclaim has written the page and released it: the page that the punch has taken out is not put back."""
     k = written(layout="file", cpus=3)
     k.start(1, "swapout", past="submit_bio")
     k.run(2, "punch")

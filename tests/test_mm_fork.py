@@ -10,7 +10,7 @@ from tests.kernel import FLUSH, Kernel, R, W, cached_twice, written
 
 
 def family(layout: str = "private") -> tuple[Kernel, int]:
-    """A parent on CPU 0 that stored to page 0 and forked, its child on CPU 1, and the value."""
+    """Return a parent on CPU 0 that stored to page 0 and forked, its child on CPU 1, and the value."""
     k = Kernel(layout=layout)
     value = k.write(0)
     k.run(0, "fork")
@@ -31,7 +31,7 @@ def test_both_sides_share_the_frame_without_rw() -> None:
 
 
 def test_both_sides_see_the_content_of_the_fork() -> None:
-    """The child reads what the parent had stored, and a later store of either is seen by itself alone."""
+    """The child reads what the parent had stored, and only the writer sees a later store."""
     k, value = family()
     assert (k.read(0), k.read(1)) == (value, value)
 
@@ -149,7 +149,7 @@ def test_only_two_children_fit() -> None:
 
 
 def test_writable_pages_are_denied_for_stores_by_the_old_grants() -> None:
-    """A fork promises of each page of a writable private region that older rights to store are gone."""
+    """For each page of a writable private region, a fork promises that older rights to store are gone."""
     k = written()
     k.run(0, "mprotect", 2, 1, R)
     k.journal.visited.clear()

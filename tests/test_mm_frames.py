@@ -18,7 +18,7 @@ from tests.kernel import Kernel
 
 
 def test_the_lowest_free_frame_comes_first() -> None:
-    """A freed frame is the next to be handed out, so that a stale translation to it shows."""
+    """A freed frame is the next to be allocated, so that a stale translation to it shows."""
     w = Kernel().w
     first, second = alloc_frame(w), alloc_frame(w)
     put_page(w, first)
@@ -28,7 +28,7 @@ def test_the_lowest_free_frame_comes_first() -> None:
 
 
 def test_the_frame_freed_last_comes_first() -> None:
-    """Freed frames are handed out again last in first out, whatever their numbers, and before all fresh ones."""
+    """Freed frames are allocated again last in, first out, whatever their numbers, and before all fresh ones."""
     w = Kernel().w
     frames = [alloc_frame(w) for _ in range(4)]
     order = [frames[2], frames[0], frames[3], frames[1]]
@@ -51,7 +51,7 @@ def test_a_freed_table_is_the_next_frame() -> None:
 
 
 def test_a_frame_is_poisoned_differently_on_allocation_and_on_free() -> None:
-    """Every word of a frame has the one pattern when it is handed out, and the other when it is free."""
+    """Every word of a frame has one pattern when it is allocated, and the other when it is free."""
     w = Kernel().w
     frame = alloc_frame(w)
     words = slice(frame * FANOUT, (frame + 1) * FANOUT)
@@ -78,7 +78,7 @@ def test_a_free_begins_a_new_incarnation() -> None:
 
 
 def test_only_the_last_reference_frees() -> None:
-    """A frame with a reference left is not handed out again, and the observer hears of the last one only."""
+    """A frame with a reference left is not allocated again, and the observer is told only of the last one."""
     k = Kernel()
     frame = alloc_frame(k.w)
     get_page(k.w, frame)
@@ -104,7 +104,7 @@ def test_the_zero_page_is_never_freed() -> None:
 
 
 def test_memory_ends() -> None:
-    """With every frame taken, OutOfMemoryError: a run that needs more is undecided."""
+    """If every frame is taken, OutOfMemoryError is raised: a run that needs more is undecided."""
     w = Kernel().w
     taken = [alloc_frame(w) for _ in range(w.free_frames.bit_count())]
 
@@ -114,7 +114,7 @@ def test_memory_ends() -> None:
 
 
 def test_a_huge_page_is_a_whole_block() -> None:
-    """Four frames from an aligned block, with one reference each, of one new generation, and full of zeros."""
+    """It has four frames of an aligned block, with one reference each, of one new generation, and full of zeros."""
     w = Kernel().w
     w.machine.generation[62] = 5
     w.machine.memory[FANOUT:] = [POISON_FREE] * (len(w.machine.memory) - FANOUT)
@@ -130,7 +130,7 @@ def test_a_huge_page_is_a_whole_block() -> None:
 
 
 def test_a_huge_page_takes_its_frames_from_the_freed_ones() -> None:
-    """Freed frames of the block are not handed out a second time; the others keep their order."""
+    """Freed frames of the block are not allocated a second time; the others keep their order."""
     w = Kernel().w
     taken = [alloc_frame(w) for _ in range(w.free_frames.bit_count())]
     block = range(FRAMES - FANOUT, FRAMES)
@@ -146,7 +146,7 @@ def test_a_huge_page_takes_its_frames_from_the_freed_ones() -> None:
 
 
 def test_a_huge_page_needs_a_free_block() -> None:
-    """Without a block of which every frame is free, -1 and no change."""
+    """Without a block in which every frame is free, the result is -1 and nothing changes."""
     w = Kernel().w
     w.free_frames &= ~0x1111111111111111
     before = w.free_frames
@@ -181,7 +181,7 @@ def test_a_frame_is_full_of_the_pattern_asked_for() -> None:
 
 
 def test_a_freed_frame_is_no_longer_lazily_free() -> None:
-    """The mark of MADV_FREE goes with the frame's content."""
+    """The mark of MADV_FREE is removed with the frame's content."""
     w = Kernel().w
     frame = alloc_frame(w)
     w.lazy_free |= 1 << frame

@@ -1,4 +1,6 @@
-"""The huge zero page: mapped by read faults, counted by its entries, and freed by the shrinker when none is left."""
+"""The huge zero page: read faults map it, its entries are its references, and the shrinker frees it when
+none is left.
+"""
 
 from shootdown.machine.entry import DIRTY, PRESENT, PSE, RW, SOFTW1, USER
 from shootdown.machine.geometry import FANOUT, frame_of
@@ -12,18 +14,18 @@ ZAP = "zap_huge_pmd"
 
 
 def huge(cpus: int = 2, pages: int = 4, policy: str = "linux") -> Kernel:
-    """A kernel with huge regions that uses the huge zero page."""
+    """Return a kernel with huge regions that uses the huge zero page."""
     return Kernel(policy, cpus=cpus, pages=pages, layout="huge", machine=kinds.HUGE_ZERO)
 
 
 def refs(k: Kernel) -> set[int]:
-    """The references of its frames, which are the same of all."""
+    """Return the references of its frames, which are the same of all."""
     first = k.w.huge_zero
     return set(k.w.refs[first : first + FANOUT])
 
 
 def test_a_read_fault_maps_zeros_and_a_write_fault_memory() -> None:
-    """Read-only and clean, with a reference for the entry and one of its own."""
+    """It is read-only and clean, with a reference for the entry and one of its own."""
     k = huge(pages=8)
 
     assert k.read(0) == 0
@@ -47,7 +49,7 @@ def test_without_the_switch_nothing_is_shared() -> None:
 
 
 def test_without_a_block_small_pages_are_mapped() -> None:
-    """As where a huge page of memory cannot be had."""
+    """The same happens if no huge page of memory is available."""
     k = huge()
     while alloc_huge(k.w) >= 0:
         pass
@@ -98,7 +100,7 @@ def test_a_store_without_a_block_splits_it() -> None:
 
 
 def test_a_split_maps_the_zero_page() -> None:
-    """Its frames would be four references to one page that is freed as a whole."""
+    """Otherwise its frames would be four references to one page that is freed as a whole."""
     k = huge()
     k.read(0)
 
@@ -109,7 +111,7 @@ def test_a_split_maps_the_zero_page() -> None:
 
 
 def test_a_zap_keeps_the_reference_until_it_has_flushed() -> None:
-    """The shrinker comes in between and finds it."""
+    """The shrinker comes in between and finds the reference."""
     k = huge()
     k.read(1)
     k.start(0, "dontneed", 0, 4, past=ZAP)
@@ -153,7 +155,7 @@ def test_what_leaves_it_alone() -> None:
 
 
 def test_mprotect_does_not_make_it_writable() -> None:
-    """Its own reference makes it nobody's alone."""
+    """With its own reference it is never exclusive."""
     k = huge()
     k.read(0)
     k.run(0, "mprotect", 0, 4, kinds.PROT_READ)
@@ -163,7 +165,7 @@ def test_mprotect_does_not_make_it_writable() -> None:
 
 
 def test_it_moves_as_a_whole() -> None:
-    """Mremap takes the PMD and its reference along."""
+    """Mremap moves the PMD with its reference."""
     k = huge(pages=8)
     k.read(0)
 

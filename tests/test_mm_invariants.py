@@ -1,4 +1,4 @@
-"""What holds in every world at rest, whatever the scenario was: counts, tables, and rights in entries."""
+"""Facts that hold in every world at rest, for any scenario: counts, tables, and rights in entries."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -34,14 +34,14 @@ STRATEGIES: list[FlushStrategy] = [EagerFlush(), REGISTRY["linux"].make(), REGIS
 
 
 def rested(scenario: Scenario) -> list[World]:
-    """The worlds in which the scenario ends, those left out that ran out of frames; no strategy is broken."""
+    """Return the worlds in which the scenario ends, except those that ran out of frames; no strategy is broken."""
     outcomes = [execute(scenario, strategy) for strategy in STRATEGIES]
     assert ILLEGAL not in {outcome.verdict for outcome in outcomes}
     return [outcome.world for outcome in outcomes if outcome.verdict == LEGAL]
 
 
 def entries(w: World) -> list[tuple[int, int, int]]:
-    """(mm, page, entry) of every entry that is not none; a huge leaf is listed for each of its pages."""
+    """Return (mm, page, entry) of every entry that is not none; a huge leaf is listed for each of its pages."""
     found = []
     for mm in range(MMS):
         if w.root[mm] < 0:
@@ -55,7 +55,7 @@ def entries(w: World) -> list[tuple[int, int, int]]:
 
 
 def leaves(w: World) -> list[tuple[int, int, int]]:
-    """The entries that name a frame."""
+    """Return the entries that name a frame."""
     return [found for found in entries(w) if not is_swap(found[2])]
 
 
@@ -75,7 +75,7 @@ MET: dict[str, Callable[[World, int, int, int], object]] = {
 
 @pytest.mark.parametrize("what", MET)
 def test_worlds_at_rest_have_such_entries(what: str) -> None:
-    """What the invariants speak of is there in some of the worlds."""
+    """The entries that the invariants are about exist in some of the worlds."""
 
     def has(scenario: Scenario) -> bool:
         return any(MET[what](w, *found) for w in rested(scenario) for found in entries(w))
@@ -85,8 +85,9 @@ def test_worlds_at_rest_have_such_entries(what: str) -> None:
 
 @given(any_scenario())
 def test_references_are_mappings(scenario: Scenario) -> None:
-    """A frame has a reference for each entry that maps it and one for each cache, the huge zero page one of its own:
-    nothing leaks or dangles.
+    """A frame has a reference for each entry that maps it and one for each cache; nothing leaks or dangles.
+
+    The huge zero page has one reference of its own.
     """
     for w in rested(scenario):
         mapped = Counter(frame_of(entry) for _, _, entry in leaves(w) if not is_special(entry))
@@ -117,7 +118,7 @@ def test_references_are_mappings(scenario: Scenario) -> None:
 def test_entries_are_what_their_regions_say(scenario: Scenario) -> None:
     """An entry has a region, and grants no store or fetch beyond its rights.
 
-    It is present iff there are any; after a NUMA scan it may be PROTNONE as well.
+    It is present iff the region has any rights; after a NUMA scan it may be PROTNONE as well.
     """
     for w in rested(scenario):
         hinted = any(record[0] == kinds.NUMA_SCAN for record in scenario.records)
@@ -135,7 +136,9 @@ def test_entries_are_what_their_regions_say(scenario: Scenario) -> None:
 
 @given(any_scenario())
 def test_special_entries(scenario: Scenario) -> None:
-    """Those of the zero page and of a driver's regions, whose frames are the driver's; and i_mmap has these regions."""
+    """Special are the entries of the zero page and of a driver's regions, whose frames are the driver's; i_mmap has
+    these regions.
+    """
     for w in rested(scenario):
         for mm, page, entry in leaves(w):
             vma = w.vma[mm][page]
@@ -168,8 +171,10 @@ def test_who_may_have_rw(scenario: Scenario) -> None:
 
 @given(any_scenario())
 def test_slots_are_counted(scenario: Scenario) -> None:
-    """A slot counts the entries that name it, of mapped regions; it has its content in itself or in the swap cache, in
-    both the same; and in the cache is only what an entry maps or names.
+    """A slot counts the entries of mapped regions that name it.
+
+    It has its content in itself or in the swap cache, and the same in both; the cache has only what an entry maps or
+    names.
     """
     for w in rested(scenario):
         swapped = [(mm, page, entry) for mm, page, entry in entries(w) if is_swap(entry)]
@@ -198,7 +203,7 @@ def test_no_operation_leaves_marks(scenario: Scenario) -> None:
 
 @given(any_scenario())
 def test_stores_leave_dirty(scenario: Scenario) -> None:
-    """A private frame with content other than zeros that nobody freed lazily is dirty in some entry, or in swap."""
+    """A private frame with content other than zeros, and not freed lazily, is dirty in some entry, or in swap."""
     for w in rested(scenario):
         dirty = {frame_of(entry) for _, _, entry in leaves(w) if entry & DIRTY}
         for mm, page, entry in leaves(w):

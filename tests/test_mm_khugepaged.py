@@ -20,7 +20,9 @@ COPIES = ["__collapse_huge_page_copy"] * FANOUT
 
 
 def test_the_order_of_steps() -> None:
-    """Out, flush under the PMD lock, copy page by page, free the small pages, map the huge one, free the table."""
+    """Take the table out, flush under the PMD lock, copy page by page, free the small pages, map the huge one, free the
+    table.
+    """
     k = split()
     k.read(1)
 
@@ -54,7 +56,7 @@ def test_content_is_kept_in_one_new_block() -> None:
 
 @given(st.permutations(range(FANOUT)), st.integers(0, FANOUT - 1), st.integers(0, FANOUT - 1))
 def test_what_was_not_there_is_zeros(order: list[int], absent: int, zero: int) -> None:
-    """Whichever pages are absent or map the zero page, they read as zeros after the collapse, and can be written."""
+    """Pages that are absent or map the zero page read as zeros after the collapse, and can be written."""
     k = split()
     for page in order[: min(absent + zero, FANOUT - 1)]:
         k.run(0, "dontneed", page)
@@ -86,7 +88,7 @@ def test_the_leaf_has_the_rights_of_the_region(rights: int) -> None:
 
 
 def test_a_lazily_freed_page_is_kept() -> None:
-    """Behind a collapse no page is lazily free, so reclaim has nothing to drop."""
+    """After a collapse no page is lazily free, so reclaim has nothing to drop."""
     k = split()
     assert k.w.lazy_free
     k.run(0, "collapse")
@@ -196,7 +198,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("what", REFUSALS)
 def test_refused_with_no_effect(what: str) -> None:
-    """What stands in the way ends the collapse before anything has changed: the same world, and no flush."""
+    """An obstacle ends the collapse before anything has changed: the same world, and no flush."""
     k = split()
     REFUSALS[what](k)
     k.w.op_page[0] = 0
@@ -219,14 +221,14 @@ def test_other_regions_are_left_alone(layout: str) -> None:
 
 
 def test_a_range_that_sticks_out_is_left_alone() -> None:
-    """With three pages no 2 MiB are covered."""
+    """Three pages do not cover 2 MiB."""
     k = written(layout="huge", pages=3)
 
     assert k.run(0, "collapse") == REFUSED
 
 
 def test_what_was_refused_succeeds_when_the_hindrance_is_gone() -> None:
-    """A page that migrates stops the collapse until the migration is over; registered regions stay refused."""
+    """A page that migrates stops the collapse until the migration is over; registered regions always refuse it."""
     k = split()
     _migrating(k)
     k.run(0, "collapse")

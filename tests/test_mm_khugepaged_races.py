@@ -1,4 +1,4 @@
-"""Collapses beside others: whom the flush reaches, who waits, and who finds nothing."""
+"""Collapses during other operations: which CPUs the flush reaches, which operations wait, and which find nothing."""
 
 from collections.abc import Callable
 
@@ -42,7 +42,7 @@ def test_nobody_can_reach_the_table_when_the_copy_begins(lazy: bool) -> None:  #
 
 
 def test_a_lazy_cpu_that_is_spared_can_walk_the_freed_table() -> None:
-    """CVE-2025-22045: flush_tlb_range that denies that tables may be freed leaves a lazy CPU with its PDE."""
+    """CVE-2025-22045: a flush_tlb_range that does not say that tables may be freed leaves a lazy CPU with its PDE."""
     k = split("range-spares-lazy")
     k.read(1)
     k.run(1, "lazy")
@@ -93,7 +93,7 @@ def test_a_freed_page_that_is_still_cached_is_seen() -> None:
 
 
 def test_the_zero_page_is_revoked() -> None:
-    """The zero page is never freed, so only the denial tells a load through its old entry from one that is legal."""
+    """The zero page is never freed, so only the denial distinguishes a load through its old entry from a legal one."""
     k = _unflushed()
     assert k.read(1, 0) == 0
     k.w.machine.psc[1].clear()
@@ -104,7 +104,7 @@ def test_the_zero_page_is_revoked() -> None:
         k.read(1, 0)
 
 
-# Who comes in between.
+# Operations in between.
 
 
 WAITERS = {
@@ -152,7 +152,7 @@ def test_a_walker_of_the_rmap_finds_nothing(name: str, at: str) -> None:
 
 @pytest.mark.parametrize("name", ["migrate", "age"])
 def test_a_walker_inside_the_table_is_waited_for(name: str) -> None:
-    """The table goes when nobody holds its lock; aging that comes too late for the lock finds the table gone."""
+    """The table is freed when no CPU holds its lock; aging that comes too late for the lock finds the table gone."""
     k = split()
     k.start(1, name, 1)
     while k.w.ptl[0] == NOBODY:
@@ -164,7 +164,7 @@ def test_a_walker_inside_the_table_is_waited_for(name: str) -> None:
 
 
 def test_aging_that_waits_for_the_table_finds_it_gone() -> None:
-    """Who has seen the PMD and comes to the lock after the collapse changes neither size."""
+    """An operation that has read the PMD, and gets the lock after the collapse, changes neither size."""
     k = split()
     k.start(1, "age", 1, past="folio_referenced")
     k.run(0, "collapse")
@@ -221,7 +221,7 @@ def test_a_collapse_by_a_lazy_cpu() -> None:
 
 
 def _in_a_huge_region(scenario: Scenario) -> Scenario:
-    """The scenario over one huge page, with a collapse of it in the place of what leads elsewhere."""
+    """Return the scenario over one huge page, with a collapse of it in the place of what leads elsewhere."""
     elsewhere = {kinds.MMAP, kinds.MUNMAP, kinds.MREMAP, kinds.UFFD_REGISTER, kinds.UFFD_WP}
     records = tuple(
         (kinds.COLLAPSE, cpu, run, page, 1, arg % 2)
@@ -242,7 +242,7 @@ SOUND: dict[str, Callable[[], GatherFlush | EagerFlush]] = {
 @pytest.mark.parametrize("name", SOUND)
 @given(scenario=any_scenario(48).map(_in_a_huge_region))
 def test_no_sound_run_with_collapses_is_illegal(name: str, scenario: Scenario) -> None:
-    """However collapses meet faults, calls and kernel threads, the outcome is legal and everybody comes to the end."""
+    """However collapses meet faults, calls and kernel threads, the outcome is legal and every operation ends."""
     outcome = execute(scenario, SOUND[name]())
 
     assert outcome.verdict in ("legal", "undecided"), outcome.reason

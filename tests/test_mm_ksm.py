@@ -11,14 +11,14 @@ from tests.kernel import Kernel, R, W, written
 
 
 def alike(cpus: int = 2, pages: int = 4, layout: str = "private") -> Kernel:
-    """A kernel whose pages 0 and 1 both have the value 1, the second one cached writable by CPU 0."""
+    """Return a kernel whose pages 0 and 1 both have the value 1, the second one cached writable by CPU 0."""
     k = written(cpus=cpus, pages=pages, layout=layout)
     k.run(0, "copy", 0, 1, 1)
     return k
 
 
 def merged() -> Kernel:
-    """The same, page 1 merged into page 0's frame."""
+    """Return the same, page 1 merged into page 0's frame."""
     k = alike()
     k.run(1, "ksm", 1)
     return k
@@ -37,7 +37,9 @@ def test_a_copy_loads_and_stores() -> None:
 
 @pytest.mark.parametrize(("denied", "page"), [("source", 0), ("target", 1)])
 def test_a_copy_is_denied_as_a_load_or_a_store(denied: str, page: int) -> None:
-    """Without rights to the source the load faults, with rights to read alone the store; nothing is stored."""
+    """Without rights to the source the load faults; with only the right to read, the store faults; nothing
+    is stored.
+    """
     k = Kernel()
     k.write(0, 1)
     k.run(0, "mprotect", page, 1, 0 if denied == "source" else R)
@@ -98,7 +100,7 @@ def test_merged_pages_have_one_frame() -> None:
 
 @pytest.mark.parametrize("page", [0, 1])
 def test_a_store_to_a_merged_page_copies(page: int) -> None:
-    """The other page keeps its content; it is then the only one, and a store to it needs no copy."""
+    """The other page keeps its content; it then has the only reference, and a store to it needs no copy."""
     k = merged()
     kept = k.frame()
 
@@ -111,7 +113,7 @@ def test_a_store_to_a_merged_page_copies(page: int) -> None:
 
 
 def test_a_child_has_merged_pages_too() -> None:
-    """A fork after the merge is a snapshot of both pages, and each of the four goes its own way."""
+    """A fork after the merge is a snapshot of both pages, and each of the four changes independently."""
     k = merged()
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
@@ -122,7 +124,9 @@ def test_a_child_has_merged_pages_too() -> None:
 
 
 def test_a_page_leaves_a_merge_for_another() -> None:
-    """A page that is merged into another space's frame is its own again: the page it was alike with does not follow."""
+    """A page that is merged into another space's frame is separate again: the page that was equal to it does not
+    follow.
+    """
     k = written()
     k.run(0, "fork")
     k.run(0, "copy", 0, 1, 1)
@@ -147,7 +151,7 @@ def test_a_merged_page_is_dropped_alone(zap: str) -> None:
 
 
 def test_content_that_was_dropped_may_come_back_by_a_merge() -> None:
-    """A page whose zap found nothing mapped is merged with the page that it was alike with before."""
+    """A page whose zap found nothing mapped is merged with the page that had the same content before."""
     k = merged()
     k.run(0, "dontneed", 1)
     k.run(0, "dontneed", 1)
@@ -184,7 +188,9 @@ def test_what_is_not_merged(layout: str) -> None:
 
 @pytest.mark.parametrize("operation", ["free", "swapout"])
 def test_a_page_that_is_not_kept_for_a_merge(operation: str) -> None:
-    """What was freed lazily may be dropped, and what is in the swap cache has a slot: no other page joins it."""
+    """A page that was freed lazily may be dropped, and a page in the swap cache has a slot: no other page
+    joins them.
+    """
     k = alike()
     k.run(0, operation, 0)
     k.read(0)
@@ -221,7 +227,7 @@ def test_no_merge_while_the_page_is_copied() -> None:
 
 @pytest.mark.parametrize("operation", ["migrate", "swapout"])
 def test_merged_pages_of_one_space_stay_where_they_are(operation: str) -> None:
-    """The rmap would find two entries of one address space, which nothing but KSM makes."""
+    """The rmap would find two entries of one address space, which only KSM makes."""
     k = merged()
     assert is_merged(k.w, k.frame())
     entries = k.pte(), k.pte(1)
@@ -245,7 +251,7 @@ def test_mprotect_does_not_make_merged_pages_writable() -> None:
 
 
 def test_a_clean_page_is_flushed_while_a_gather_is_open() -> None:
-    """Without a gather a read-only clean entry needs no flush, with one it does."""
+    """Without an open gather a read-only clean entry needs no flush; with one it does."""
 
     def flushes(*, gather: bool) -> bool:
         k = alike(cpus=3)
@@ -263,7 +269,7 @@ def test_a_clean_page_is_flushed_while_a_gather_is_open() -> None:
 
 
 def test_the_story_of_the_commit() -> None:
-    """The race of b3a81d0841a9 is caught where the pages are compared, and is none where the merge looks."""
+    """The race of b3a81d0841a9 is caught where the pages are compared, and does not exist if the merge checks."""
     scenario = load()["bad_c4_merge_pending_unseen"].scenario
     broken = execute(scenario, REGISTRY["merge-pending-unseen"].make())
 

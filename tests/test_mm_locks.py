@@ -1,4 +1,4 @@
-"""Which locks an operation holds, at which of its steps, and whom they exclude."""
+"""Which locks an operation holds, at which of its steps, and which operations they exclude."""
 
 from dataclasses import replace
 
@@ -144,12 +144,14 @@ def test_a_blocked_table_lock_changes_nothing(lock: Step) -> None:
 
 
 def argument(name: str) -> int:
-    """An argument for an operation on address space 0: this number for a kernel thread, else rights or a page."""
+    """Return an argument for an operation on address space 0: this number for a kernel thread, else rights
+    or a page.
+    """
     return 0 if BY_NAME[name].kernel else 3
 
 
 def modes(k: Kernel, name: str) -> set[int]:
-    """The states of mmap_lock after the steps of an operation."""
+    """Return the states of mmap_lock after the steps of an operation."""
     seen = set()
     k.w.watch = Told(lambda w, _cpu, _s: seen.add(w.mmap_lock[0]))
     k.run(0, name, page=1, arg=argument(name))
@@ -168,7 +170,7 @@ def test_changes_of_regions_hold_the_mmap_lock_for_writing(name: str) -> None:
 
 @pytest.mark.parametrize("name", READ_LOCKED)
 def test_changes_of_entries_alone_hold_it_for_reading(name: str) -> None:
-    """The NUMA scan and userfaultfd's changes run beside page faults."""
+    """The NUMA scan and userfaultfd's changes run in parallel with page faults."""
     k = Kernel()
     k.write(0, 1)
     k.run(0, "uffd_register", 1)
@@ -178,7 +180,7 @@ def test_changes_of_entries_alone_hold_it_for_reading(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNLOCKED)
 def test_kernel_threads_take_no_mmap_lock(name: str) -> None:
-    """Whoever comes through the rmap, or only switches, does not touch mmap_lock (linux-tlb G.6)."""
+    """An operation that comes through the rmap, or only switches, does not touch mmap_lock (linux-tlb G.6)."""
     k = Kernel()
     k.write(0, 1)
     k.run(0, "free", 1)
@@ -188,7 +190,9 @@ def test_kernel_threads_take_no_mmap_lock(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*WRITE_LOCKED, *READ_LOCKED])
 def test_an_operation_takes_the_mmap_lock_first_and_releases_it_last(name: str) -> None:
-    """The first step takes mmap_lock, the last one releases it and ends the operation, and all between hold it."""
+    """The first step takes mmap_lock, the last one releases it and ends the operation, and all steps
+    between hold it.
+    """
     k = Kernel()
     k.write(0, 1)
     k.run(0, "uffd_register", 1)
@@ -247,25 +251,26 @@ def test_a_fault_waits_for_the_table_lock() -> None:
 class HeldLock(GatherFlush):
     """Notes, for each store to an entry, whether the storing CPU holds the lock of the entry's table.
 
-    `without` are the CPU and the two locks at each store since the last step that were made without.
+    `without`: the CPU and the two locks at each store since the last step that was made without the lock.
     """
 
     without: list[tuple[int, int, int]]
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
-        """Look who holds the locks."""
+        """Note which CPUs hold the locks."""
         ptl, pmd = w.ptl[mm * 2 + page // 4], w.pmd_lock[mm]
-        # A child that fork has not finished is reachable for nobody who stores.
+        # No CPU that stores can reach a child that fork has not finished.
         if cpu not in (ptl, pmd) and w.live[mm] and w.mmap_lock[mm] != WRITER:
             self.without.append((cpu, ptl, pmd))
 
 
 @given(any_scenario(24))
 def test_every_store_to_an_entry_is_made_under_its_lock(scenario: Scenario) -> None:
-    """The CPU that stores an entry holds the PTL or the PMD lock, or mmap_lock for writing where nobody else walks.
+    """The CPU that stores an entry holds the PTL or the PMD lock, or mmap_lock for writing if no other walk is
+    possible.
 
-    do_anonymous_page, do_swap_page where it maps the folio, and zap_pte_table_if_empty are sections under the PTL as
-    one step: they store one entry, when nobody holds the PTL.
+    do_anonymous_page, do_swap_page where it maps the folio, and zap_pte_table_if_empty are each a section under the PTL
+    in one step: they store one entry while no CPU holds the PTL.
     """
     strategy = replace(REGISTRY["linux"], strategy=HeldLock).make()
     assert isinstance(strategy, HeldLock)
@@ -273,7 +278,7 @@ def test_every_store_to_an_entry_is_made_under_its_lock(scenario: Scenario) -> N
 
     def check(_w: State, cpu: int, s: Step) -> None:
         if s[0] == free_pgtable:
-            # No region is left above the table, and its lock is free: nobody can come to it any more.
+            # No region is left above the table, and its lock is free: no operation can reach it any more.
             strategy.without.clear()
         elif s[0] in (fault_missing, swap_in_install, zap_table_if_empty):
             assert [store[:2] for store in strategy.without] in ([], [(cpu, NOBODY)])

@@ -33,7 +33,7 @@ def test_dontneed_of_shared_memory_keeps_the_content() -> None:
 
 
 def test_dontneed_of_a_part_keeps_region_and_table() -> None:
-    """Neither the region nor a page table goes that covers more than the range."""
+    """A region or a page table that covers more than the range is kept."""
     k = written()
     before = list(k.w.vma[0])
     k.run(0, "dontneed", 0, 3)
@@ -83,7 +83,7 @@ def test_the_order_of_free() -> None:
 
 
 def test_free_clears_accessed_and_dirty_and_flushes() -> None:
-    """MADV_FREE cleans the entry, keeps it mapped, records it, and the flush makes every cached dirty entry go."""
+    """MADV_FREE cleans the entry, keeps it mapped, records it, and the flush drops every cached dirty entry."""
     k = written()
     k.write(1)
     names = k.run(0, "free")
@@ -113,7 +113,7 @@ def test_a_page_that_is_clean_already_needs_no_flush() -> None:
 
 
 def test_a_page_shared_with_a_child_is_not_freed_lazily() -> None:
-    """MADV_FREE passes over a page with more than one reference, and over the zero page."""
+    """MADV_FREE skips a page with more than one reference, and the zero page."""
     k = written()
     k.read(0, 1)
     k.run(0, "fork")
@@ -126,7 +126,7 @@ def test_a_page_shared_with_a_child_is_not_freed_lazily() -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_holes_are_passed_over(first: int) -> None:
-    """What is mapped before and after a hole is done, although the call fails with ENOMEM."""
+    """The pages before and after a hole are dropped, although the call fails with ENOMEM."""
     k = Kernel()
     for page in (0, 2, 3):
         k.write(0, page)
@@ -159,7 +159,9 @@ def test_free_of_shared_memory_is_refused() -> None:
 
 
 def test_what_stands_before_a_region_that_refuses_is_done() -> None:
-    """MADV_FREE of a private page, shared memory and another private page: the first one is free, the last one not."""
+    """For a private page, shared memory and another private page, MADV_FREE frees the first one and not the
+    last one.
+    """
     k = Kernel()
     k.run(0, "munmap", 1, 1)
     k.run(0, "mmap", 1, 1, prot(R | W, SHARED))

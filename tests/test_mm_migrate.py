@@ -1,4 +1,4 @@
-"""Migration: unmap everywhere, flush, copy, map the copy; back to the old frame when somebody holds it."""
+"""Migration: unmap everywhere, flush, copy, map the copy; map the old frame again if it has another reference."""
 
 import pytest
 
@@ -206,7 +206,7 @@ def test_an_entry_that_changed_in_front_of_the_lock_is_left_alone() -> None:
 
 
 def test_different_pages_migrate_at_once() -> None:
-    """The page lock is one for each frame."""
+    """There is one page lock for each frame."""
     k = Kernel()
     values = [k.write(0, page) for page in (0, 1)]
     for cpu in (0, 1):
@@ -243,7 +243,7 @@ def test_a_page_under_prot_none_migrates() -> None:
 
 
 def test_a_clean_page_stays_clean() -> None:
-    """DIRTY is neither lost nor made up."""
+    """DIRTY is neither lost nor invented."""
     k = written()
     k.run(0, "free")
     k.run(1, "migrate")

@@ -10,7 +10,7 @@ from tests.kernel import Kernel, R, W, X, prot
 @pytest.mark.parametrize("rights", range(8))
 @pytest.mark.parametrize(("kind", "flag"), [(PRIVATE, 0), (SHARED, VM_SHARED), (HUGE, VM_HUGE)])
 def test_a_region_has_its_rights_and_its_kind(rights: int, kind: int, flag: int) -> None:
-    """The pages of the range belong to a region with the rights and the kind that were asked for, and no others do."""
+    """The pages of the range belong to a region with the requested rights and kind; no other pages do."""
     k = Kernel(layout="empty")
     k.run(0, "mmap", 1, 2, prot(rights, kind))
     pages = [vma & ~(~0 << VM_PGOFF_SHIFT) for vma in k.w.vma[0]]
@@ -47,7 +47,7 @@ def test_a_range_that_is_partly_mapped_is_refused() -> None:
 
 
 def test_a_mapping_needs_no_flush() -> None:
-    """Mapping into a hole flushes nothing and interrupts nobody."""
+    """Mapping into a hole flushes nothing and interrupts no CPU."""
     k = Kernel(layout="empty")
     names = k.run(0, "mmap", 0, 4, prot(R | W))
 

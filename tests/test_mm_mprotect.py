@@ -25,7 +25,7 @@ KINDS = {"read": R, "write": W, "exec": X}
 
 
 def kernel_with(rights: int, policy: str = "linux") -> Kernel:
-    """A kernel whose pages have been stored to and then got the rights."""
+    """Return a kernel whose pages have been stored to and then got the rights."""
     k = Kernel(policy, layout="empty")
     k.run(0, "mmap", 0, 4, prot(FULL))
     k.write(0)
@@ -34,7 +34,7 @@ def kernel_with(rights: int, policy: str = "linux") -> Kernel:
 
 
 def expected_bits(rights: int) -> int:
-    """The flags of a private, exclusive, dirty page in a region with these rights."""
+    """Return the flags of a private, exclusive, dirty page in a region with these rights."""
     if not rights:
         return ACCESSED | DIRTY | SOFT_DIRTY | PROTNONE
     bits = PRESENT | USER | ACCESSED | DIRTY | SOFT_DIRTY
@@ -42,7 +42,7 @@ def expected_bits(rights: int) -> int:
 
 
 def allowed(rights: int, kind: int) -> bool:
-    """What a region allows on x86: any right implies READ."""
+    """Return what a region allows on x86: any right implies READ."""
     return rights != 0 if kind == R else bool(rights & kind)
 
 
@@ -96,9 +96,9 @@ def test_prot_none_is_protnone() -> None:
 
 @pytest.mark.parametrize("rights", range(8))
 def test_the_protection_of_a_region(rights: int) -> None:
-    """vm_page_prot has ACCESSED always, RW for shared writable regions only, and nothing usable without rights.
+    """vm_page_prot always has ACCESSED, has RW only for shared writable regions, and grants nothing without rights.
 
-    Where soft-dirty tracking waits for the first store of each page, a shared region has no RW either.
+    If soft-dirty tracking waits for the first store of each page, a shared region has no RW either.
     """
     usable = PRESENT | USER | ACCESSED | (0 if rights & X else NX)
     shared = VM_SHARED | rights
@@ -171,14 +171,14 @@ def test_what_pte_modify_keeps() -> None:
 
 
 def test_rights_that_stay_the_same_change_nothing() -> None:
-    """A region whose rights are already the ones asked for is left out: no gather, no change."""
+    """A region that already has the requested rights is left out: no gather, no change."""
     k = kernel_with(R)
 
     assert "tlb_gather_mmu" not in k.run(0, "mprotect", 0, 4, R)
 
 
 def test_only_the_pages_that_change_are_walked() -> None:
-    """Of a range with two rights, the pages that have the new ones already are passed over."""
+    """In a range with two rights, the pages that already have the new ones are skipped."""
     k = kernel_with(R | W)
     k.run(0, "mprotect", 1, 2, R)
     k.journal.visited.clear()
@@ -188,7 +188,7 @@ def test_only_the_pages_that_change_are_walked() -> None:
 
 
 def test_the_first_hole_ends_the_change() -> None:
-    """As with ENOMEM: the pages before a hole are changed, those after it are not."""
+    """As with ENOMEM, the pages before a hole are changed, and those after it are not."""
     k = kernel_with(R | W)
     k.run(0, "munmap", 1, 1)
     k.run(0, "mprotect", 0, 4, R)

@@ -9,7 +9,7 @@ from tests.kernel import FLUSH, Kernel, R, W, X, written
 
 
 def kernel_with_hole(cpus: int = 2) -> Kernel:
-    """A kernel with pages 0 and 1 stored to and pages 4 to 7 a hole; the value of page i is i + 1."""
+    """Return a kernel with pages 0 and 1 stored to and pages 4 to 7 a hole; the value of page i is i + 1."""
     k = Kernel(cpus=cpus, pages=8)
     k.run(0, "munmap", 4, 4)
     for page in (0, 1):
@@ -105,7 +105,9 @@ def test_a_window_is_open_until_the_flush() -> None:
     ("page", "count", "target"), [(0, 2, 1), (1, 2, 0), (0, 2, 7), (0, 1, 0), (4, 2, 6)]
 )
 def test_a_move_that_does_not_fit_is_refused(page: int, count: int, target: int) -> None:
-    """The source begins mapped, the target does not overlap it and is inside the space; else nothing changes."""
+    """The source begins mapped, and the target does not overlap it and is inside the space; otherwise
+    nothing changes.
+    """
     k = kernel_with_hole()
     vma, entries = list(k.w.vma[0]), [k.pte(i) for i in range(8)]
     names = k.run(0, "mremap", page, count, target)
@@ -131,7 +133,7 @@ def test_what_was_at_the_target_is_unmapped_first() -> None:
 
 
 def test_a_target_that_is_partly_mapped_is_replaced_whole() -> None:
-    """Mapped pages and holes of the target alike hold the moved pages afterwards."""
+    """Mapped pages and holes of the target all hold the moved pages afterwards."""
     k = kernel_with_hole()
     k.write(0, 3)
     k.run(0, "mremap", 0, 2, 3)
@@ -141,7 +143,7 @@ def test_a_target_that_is_partly_mapped_is_replaced_whole() -> None:
 
 
 def test_the_source_table_is_freed_when_it_is_empty() -> None:
-    """When no region is left above the old table, it is freed behind a flush that says so."""
+    """When no region is left above the old table, it is freed after a flush that says so."""
     k = kernel_with_hole()
     k.run(0, "munmap", 2, 2)
     k.run(1, "lazy")
@@ -173,7 +175,7 @@ def test_every_page_of_the_source_is_denied() -> None:
 
 
 def test_a_huge_page_moves_as_one() -> None:
-    """From one aligned place to another the PMD goes, and the huge page stays whole."""
+    """From one aligned place to another the PMD is moved, and the huge page stays whole."""
     k = Kernel(layout="huge", pages=8)
     value = k.write(0, 3)
     pmd = k.pmd()
@@ -186,7 +188,7 @@ def test_a_huge_page_moves_as_one() -> None:
 
 
 def test_a_part_of_a_huge_page_is_split_off() -> None:
-    """What is not all that a PMD maps, moves as small pages."""
+    """A range that is not everything that a PMD maps moves as small pages."""
     k = Kernel(layout="huge", pages=8)
     value = k.write(0, 3)
     k.run(0, "munmap", 4, 4)
@@ -198,7 +200,7 @@ def test_a_part_of_a_huge_page_is_split_off() -> None:
 
 
 def test_a_whole_table_moves_by_its_pmd() -> None:
-    """The table keeps its entries, and what is not mapped stays so; nothing of the old place is left in a TLB."""
+    """The table keeps its entries, and unmapped pages stay unmapped; no TLB has anything of the old place."""
     k = kernel_with_hole()
     table, entries = frame_of(k.pmd()), [k.pte(page) for page in range(4)]
     k.read(1)
@@ -225,14 +227,14 @@ def test_a_whole_table_moves_by_its_pmd() -> None:
 
 @pytest.mark.parametrize(("page", "count", "target"), [(0, 3, 4), (1, 4, 0), (0, 4, 2)])
 def test_what_is_no_whole_table_moves_by_its_entries(page: int, count: int, target: int) -> None:
-    """Too few pages; a place that is not aligned; ranges that overlap move not at all."""
+    """This holds for too few pages, and for a place that is not aligned; ranges that overlap do not move at all."""
     k = kernel_with_hole()
 
     assert "move_normal_pmd or move_huge_pmd" not in k.run(0, "mremap", page, count, target)
 
 
 def test_a_move_of_a_table_waits_for_the_rmap() -> None:
-    """Who has found a page by the rmap has the table's lock, and the move begins after it."""
+    """An operation that has found a page by the rmap holds the table's lock, and the move begins after it."""
     k = kernel_with_hole()
     k.start(1, "migrate", past="pte_lock")
     k.start(0, "mremap", 0, 4, 4)
@@ -310,7 +312,7 @@ def test_the_mark_of_a_swap_entry_does_not_move() -> None:
 
 
 def test_a_table_with_marks_is_moved_by_its_entries() -> None:
-    """Of a registered region no page table moves whole, because each entry loses its mark."""
+    """No page table of a registered region moves whole, because each entry loses its mark."""
     k = kernel_with_hole()
     k.run(0, "uffd_register", 0, 4)
 
@@ -318,7 +320,7 @@ def test_a_table_with_marks_is_moved_by_its_entries() -> None:
 
 
 def test_holes_keep_their_place() -> None:
-    """The regions of the range move one by one; what is at the target of a hole stays."""
+    """The regions of the range move one by one; a page at the target of a hole stays."""
     k = Kernel(pages=8)
     for page in range(8):
         k.write(0, page)

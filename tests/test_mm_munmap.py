@@ -44,7 +44,7 @@ def test_the_region_is_gone() -> None:
 
 
 def test_a_frame_is_freed_behind_the_flush() -> None:
-    """Up to the last acknowledgement the frame keeps its content and its generation, then it is poisoned."""
+    """Up to the last acknowledgement the frame keeps its content and its generation; then it is poisoned."""
     k = Kernel()
     value = k.write(0)
     k.read(1)
@@ -73,7 +73,7 @@ def test_a_window_is_open_until_the_flush() -> None:
 
 
 def test_a_table_is_freed_when_no_region_needs_it() -> None:
-    """The page table goes with the last region above it, not before, and after the flush."""
+    """The page table is freed with the last region above it, not before, and after the flush."""
     k = written()
     table = k.pmd() >> 12 & 3
     k.run(0, "munmap", 0, 3)
@@ -97,7 +97,7 @@ def test_each_table_is_freed_by_itself() -> None:
 
 
 def test_freed_tables_reach_lazy_cpus() -> None:
-    """A flush that frees page tables interrupts a lazy CPU, which lets go of the address space."""
+    """A flush that frees page tables interrupts a lazy CPU, which leaves the address space."""
     k = Kernel()
     k.read(1)
     k.run(1, "lazy")
@@ -120,7 +120,7 @@ def test_without_freed_tables_lazy_cpus_are_left_alone() -> None:
 
 
 def test_holes_are_passed_over() -> None:
-    """Unmapping what is not mapped succeeds and opens no gather."""
+    """Unmapping a hole succeeds and opens no gather."""
     k = Kernel(layout="empty")
 
     assert k.run(0, "munmap", 0, 4) == [
@@ -140,7 +140,7 @@ def test_pages_that_were_never_touched_need_no_flush() -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4])
 def test_a_full_batch_is_flushed_and_freed_outside_the_table_lock(batch: int) -> None:
-    """The walk leaves the PTL whenever the batch is full, flushes, frees, and takes it again for what is left."""
+    """When the batch is full, the walk releases the PTL, flushes, frees, and takes the PTL again for the rest."""
     k = Kernel(batch=batch)
     frames = []
     for page in range(4):

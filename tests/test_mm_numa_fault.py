@@ -1,4 +1,4 @@
-"""Hint faults on misplaced pages: the page moves, and what comes between."""
+"""Hint faults on misplaced pages: the page moves, and other operations come in between."""
 
 import pytest
 
@@ -15,7 +15,7 @@ RECHECK = "pmd_same, page_ref_freeze"
 
 
 def misplaced(layout: str = "huge", policy: str = "linux", cpus: int = 3) -> Kernel:
-    """A kernel whose CPU 0 has stored to pages 0 to 3 and found them misplaced: the value of page i is i + 1."""
+    """Return a kernel whose CPU 0 has stored to pages 0 to 3 and found them misplaced: the value of page i is i + 1."""
     k = Kernel(policy, cpus=cpus, layout=layout)
     for page in range(FANOUT):
         k.write(0, page)
@@ -24,12 +24,12 @@ def misplaced(layout: str = "huge", policy: str = "linux", cpus: int = 3) -> Ker
 
 
 def values(k: Kernel, cpu: int = 0) -> list[int | str]:
-    """What a CPU reads from the four pages."""
+    """Return what a CPU reads from the four pages."""
     return [k.read(cpu, page) for page in range(FANOUT)]
 
 
 def test_a_small_page_moves() -> None:
-    """The hint fault migrates the page by a migration entry, without a flush: the scan's was complete."""
+    """The hint fault migrates the page with a migration entry, without a flush: that of the scan was complete."""
     k = misplaced("private")
     old = k.frame()
     names = k.run(1, "read")
@@ -65,7 +65,7 @@ def test_a_pinned_page_stays() -> None:
 
 
 def test_a_locked_page_stays() -> None:
-    """A page in the hands of reclaim or migration is given back where it is."""
+    """A page that reclaim or migration has locked is mapped again where it is."""
     k = misplaced("private")
     old = k.frame()
     k.w.page_lock |= 1 << old
@@ -76,7 +76,7 @@ def test_a_locked_page_stays() -> None:
 
 
 def test_a_dirty_folio_stays() -> None:
-    """A page of the file that another mapping has dirtied since the scan is given back where it is."""
+    """A page of the file that another mapping has dirtied since the scan is mapped again where it is."""
     k = Kernel(layout="file")
     k.read(0)
     k.run(0, "numa_scan", arg=MOVE)
@@ -142,7 +142,7 @@ def test_a_flush_under_the_lock_beside_a_scan() -> None:
 
 
 def test_without_a_free_block_it_stays() -> None:
-    """When no block is free the page is given back where it is."""
+    """When no block is free, the page is mapped again where it is."""
     k = misplaced()
     old = frame_of(k.pmd())
     k.w.free_frames &= ~0x1111111111111111
@@ -152,7 +152,7 @@ def test_without_a_free_block_it_stays() -> None:
 
 
 def test_a_huge_page_that_fork_shares_stays() -> None:
-    """With two owners it is given back, read-only, in both address spaces."""
+    """With two owners it is mapped again, read-only, in both address spaces."""
     k = misplaced()
     k.run(0, "fork")
     old = frame_of(k.pmd())
@@ -226,7 +226,7 @@ def test_the_reference_moves_pages_too() -> None:
 
 @pytest.mark.parametrize("policy", ["linux", "pmd-none-before-copy"])
 def test_none_before_the_copy(policy: str) -> None:
-    """The fault clears the PMD and flushes before it stores the copy's entry; the mended code does neither."""
+    """The seeded fault clears the PMD and flushes before it stores the copy's entry; the fixed code does neither."""
     k = misplaced(policy=policy)
     k.start(1, "read", past=RECHECK)
     broken = REGISTRY[policy].fault is not None
@@ -237,7 +237,7 @@ def test_none_before_the_copy(policy: str) -> None:
 
 
 def test_a_question_in_front_of_the_lock() -> None:
-    """pending-asked-unlocked goes by what it saw before it had the PMD lock; linux asks again."""
+    """pending-asked-unlocked uses what it saw before it had the PMD lock; linux checks again."""
     flushed = {}
     for policy in ("linux", "pending-asked-unlocked"):
         k = misplaced(policy=policy)
@@ -250,7 +250,7 @@ def test_a_question_in_front_of_the_lock() -> None:
 
 
 def test_a_protnone_entry_and_the_rmap() -> None:
-    """protnone-unflushed takes a PROTNONE entry for one in no TLB; reclaim and migration then do not flush."""
+    """protnone-unflushed assumes that no TLB has a PROTNONE entry; then reclaim and migration do not flush."""
     for policy, batch in (("linux", 1), ("protnone-unflushed", 0)):
         k = written(policy, cpus=3)
         k.run(0, "numa_scan")

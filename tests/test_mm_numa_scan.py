@@ -1,4 +1,6 @@
-"""The NUMA scan and the hint fault: PROTNONE and back, whom the scan leaves alone, and who meets a hinted page."""
+"""The NUMA scan and the hint fault: PROTNONE and back, which pages the scan skips, and which operations meet a hinted
+page.
+"""
 
 import pytest
 
@@ -23,7 +25,7 @@ ALL = 4
 
 
 def hinted(layout: str = "private", where: int = STAY, policy: str = "linux") -> Kernel:
-    """A kernel whose CPU 0 has stored to pages 0 to 3 and scanned them: the value of page i is i + 1."""
+    """Return a kernel whose CPU 0 has stored to pages 0 to 3 and scanned them: the value of page i is i + 1."""
     k = Kernel(policy, cpus=3, layout=layout)
     for page in range(ALL):
         k.write(0, page)
@@ -32,7 +34,7 @@ def hinted(layout: str = "private", where: int = STAY, policy: str = "linux") ->
 
 
 def is_hint(entry: int) -> bool:
-    """Whether the hardware finds an entry not present that the kernel finds present."""
+    """Return whether the hardware finds an entry not present that the kernel finds present."""
     return entry & (PRESENT | PROTNONE) == PROTNONE
 
 
@@ -50,7 +52,7 @@ def test_an_entry_becomes_protnone_and_keeps_what_it_was() -> None:
 
 @pytest.mark.parametrize("layout", ["private", "shared", "huge"])
 def test_a_hint_fault_gives_everything_back(layout: str) -> None:
-    """Behind one fault the entry is what it was, and the content is still there, for every kind of access."""
+    """After one fault the entry is what it was, and the content still exists, for every kind of access."""
     k = hinted(layout)
     before = [k.pmd()] if layout == "huge" else [k.pte(page) for page in range(ALL)]
     assert all(map(is_hint, before))
@@ -63,7 +65,7 @@ def test_a_hint_fault_gives_everything_back(layout: str) -> None:
 
 
 def test_the_fault_flushes_nothing() -> None:
-    """The old entry was not PRESENT, so no TLB needs to be told."""
+    """The old entry was not PRESENT, so no TLB needs a flush."""
     k = hinted()
     names = k.run(1, "read")
 
@@ -87,7 +89,7 @@ def test_the_scan_flushes_once_at_its_end_and_denies_nothing() -> None:
 
 
 def test_a_second_scan_changes_nothing() -> None:
-    """What is PROTNONE already is left alone, small or huge, and there is nothing to flush."""
+    """A page that is PROTNONE already is skipped, small or huge, and there is nothing to flush."""
     for layout in ("private", "huge"):
         k = hinted(layout)
         key = k.w.key()
@@ -121,7 +123,7 @@ def test_a_page_that_fork_shares_is_left_alone() -> None:
 @pytest.mark.parametrize("rights", [0, R, W, X, R | W, R | X])
 @pytest.mark.parametrize("kind", ["private", "shared"])
 def test_which_regions_are_scanned(rights: int, kind: str) -> None:
-    """Inaccessible regions are not, and neither are those of files and shared memory that can only be read."""
+    """Inaccessible regions are not scanned, and neither are those of files and shared memory that can only be read."""
     k = written(layout=kind)
     k.run(0, "mprotect", arg=rights)
     before = k.pte()
@@ -146,7 +148,7 @@ def test_a_dirty_folio_is_left_alone() -> None:
 
 
 def test_part_of_a_huge_page_is_split() -> None:
-    """A scan of one page of a huge one splits it; the others stay present."""
+    """A scan of one page of a huge page splits it; the other pages stay present."""
     k = written(layout="huge")
     k.run(0, "numa_scan", 1)
 
@@ -179,7 +181,7 @@ def test_a_store_to_what_was_read_only_still_breaks_the_copy() -> None:
 
 
 def test_mprotect_takes_the_hint_back() -> None:
-    """A hinted entry becomes what the region says, and mprotect needs no flush: the scan's was complete."""
+    """A hinted entry gets the rights of the region, and mprotect needs no flush: that of the scan was complete."""
     k = hinted()
     names = k.run(1, "mprotect", arg=R)
 
@@ -214,7 +216,7 @@ def test_clear_refs_behind_a_scan_is_seen() -> None:
 
 
 def test_a_hinted_page_is_aged_reclaimed_and_moved() -> None:
-    """Aging, MADV_FREE, reclaim and mremap take a PROTNONE entry for what it is: a mapped page."""
+    """Aging, MADV_FREE, reclaim and mremap treat a PROTNONE entry as a mapped page."""
     k = hinted()
     k.run(1, "age", 3)
     assert not k.pte(3) & ACCESSED
@@ -229,7 +231,7 @@ def test_a_hinted_page_is_aged_reclaimed_and_moved() -> None:
 
 
 def test_a_lazily_freed_page_that_is_dirty_again_is_kept() -> None:
-    """A store before the scan leaves D in the PROTNONE entry, and reclaim goes by it."""
+    """A store before the scan leaves D in the PROTNONE entry, and reclaim checks it."""
     k = written()
     k.run(0, "free")
     k.write(0)
@@ -263,7 +265,7 @@ def test_two_cpus_fault_on_one_hint() -> None:
 
 
 def test_the_scan_waits_for_mprotect() -> None:
-    """The scan holds mmap_lock for reading: beside a page fault, never beside mprotect."""
+    """The scan holds mmap_lock for reading: it overlaps with a page fault, never with mprotect."""
     k = written()
     k.start(0, "mprotect", arg=R, past="mmap_write_lock, mprotect_fixup")
     k.start(1, "numa_scan")

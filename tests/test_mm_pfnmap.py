@@ -1,4 +1,4 @@
-"""Regions of a driver's pages: entries that nobody counts, and the driver that takes its pages back."""
+"""Regions of a driver's pages: entries that hold no reference, and the driver that takes its pages back."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.kernel import FLUSH, Kernel, R, W, written
 
 
 def driver(cpus: int = 3, pages: int = 2, policy: str = "linux") -> Kernel:
-    """A kernel whose program maps a driver's pages."""
+    """Return a kernel whose program maps a driver's pages."""
     return Kernel(policy, layout="pfnmap", cpus=cpus, pages=pages)
 
 
@@ -30,7 +30,7 @@ def test_an_entry_is_special_and_holds_no_reference() -> None:
 
 
 def test_the_order_of_munmap() -> None:
-    """Zap, flush, and only then out of i_mmap; nothing is freed, and the driver keeps its page and what is in it."""
+    """Zap, flush, and only then remove from i_mmap; nothing is freed, and the driver keeps its page and the content."""
     k = driver()
     value = k.write(0)
     frame = k.frame()
@@ -50,7 +50,7 @@ def test_the_order_of_munmap() -> None:
 
 
 def test_munmap_of_other_memory_has_no_such_steps() -> None:
-    """What is counted is flushed at the gather's end, and is not in i_mmap."""
+    """Pages with references are flushed at the gather's end, and are not in i_mmap."""
     for layout in ("private", "shared", "file"):
         k = written(layout=layout)
         steps = k.run(1, "munmap")
@@ -60,7 +60,7 @@ def test_munmap_of_other_memory_has_no_such_steps() -> None:
 
 @pytest.mark.parametrize("policy", ["linux", "pfnmap-unflushed", "latr"])
 def test_whether_munmap_flushes_before_the_region_is_unlinked(policy: str) -> None:
-    """No TLB has the page when i_mmap loses its region; the fault leaves it there, lazy shootdown does not."""
+    """No TLB has the page when i_mmap loses its region; the seeded fault leaves it there, lazy shootdown does not."""
     k = driver(policy=policy)
     k.read(2)
     k.start(0, "munmap", until="free_pgtables")
@@ -69,7 +69,7 @@ def test_whether_munmap_flushes_before_the_region_is_unlinked(policy: str) -> No
 
 
 def test_the_order_of_a_revocation() -> None:
-    """Each space in a gather of its own, flushed at its end, and then the driver frees its page."""
+    """Each space is zapped in its own gather, flushed at its end, and then the driver frees its page."""
     k = driver(cpus=2)
     k.read(0)
 
@@ -107,7 +107,7 @@ def test_every_space_loses_the_page_and_finds_a_new_one() -> None:
 
 
 def test_a_revocation_goes_by_the_offset() -> None:
-    """Behind mremap the page is found at its new address, and the other one of the driver stays where it is."""
+    """After mremap the page is found at its new address, and the driver's other page stays where it is."""
     k = driver(pages=4)
     k.write(0, 0)
     k.write(0, 1)
@@ -122,7 +122,7 @@ def test_a_revocation_goes_by_the_offset() -> None:
 
 
 def test_a_revocation_finds_nothing_elsewhere() -> None:
-    """Anonymous memory at the same addresses is no business of a driver."""
+    """Anonymous memory at the same addresses does not belong to a driver."""
     k = Kernel()
     value = k.write(0)
 
@@ -148,7 +148,7 @@ def test_an_unflushed_zap_is_flushed_by_who_comes_second() -> None:
 
 
 def test_who_waits_for_a_revocation() -> None:
-    """A fault, fork, munmap's unlink and mremap do; another revocation does not."""
+    """A fault, fork, munmap's unlink and mremap wait; another revocation does not."""
     for name, step in (
         ("read", "do_anonymous_page"),
         ("fork", "mmap_write_lock, dup_mmap"),
@@ -197,7 +197,7 @@ def test_fork_copies_the_entries() -> None:
 
 
 def test_a_child_that_is_copied_during_a_revocation_loses_the_page_too() -> None:
-    """Its region is in i_mmap before its entries are there, and the walk comes to the parent first."""
+    """Its region is in i_mmap before its entries exist, and the walk reaches the parent first."""
     for paused in ("copy_present_pte", "fork returns the child"):
         k = driver()
         k.write(0)
@@ -247,7 +247,7 @@ def test_exit_unlinks_without_a_flush() -> None:
     ],
 )
 def test_who_leaves_them_alone(name: str, arg: int) -> None:
-    """An operation that asks for the page of an entry finds none, and some refuse the region."""
+    """An operation that needs the page of an entry finds none, and some operations refuse the region."""
     k = driver(pages=4)
     value = k.write(0)
     k.write(0, 1)

@@ -30,13 +30,13 @@ def wrpkru(k: Kernel, words: str, cpu: int = 0) -> list[str]:
 
 
 def key_of_entry(entry: int) -> int:
-    """The protection key of a page-table entry."""
+    """Return the protection key of a page-table entry."""
     return (entry & PKEY) >> PKEY_SHIFT
 
 
 @pytest.mark.parametrize("rights", range(8))
 def test_the_key_is_part_of_vm_page_prot(rights: int) -> None:
-    """Beside the rights, PAGE_NONE included; the observer is told of both."""
+    """It is part of it together with the rights, also in PAGE_NONE; the observer is told of both."""
     vma = VM_MAPPED | rights
 
     assert page_prot(vma | 1 << VM_PKEY_SHIFT) == page_prot(vma) | KEY1
@@ -45,7 +45,9 @@ def test_the_key_is_part_of_vm_page_prot(rights: int) -> None:
 
 
 def test_only_the_key_changes() -> None:
-    """A region whose rights stay gets its key, and so does the entry, which is flushed; loads and stores are denied."""
+    """A region that keeps its rights gets its key, and so does the entry, which is flushed; loads and stores are
+    denied.
+    """
     k = written()
     old = k.pte()
     names = keyed(k)
@@ -66,7 +68,7 @@ def test_the_same_key_and_rights_change_nothing() -> None:
 
 
 def test_mprotect_keeps_the_key() -> None:
-    """What pkey_mprotect has given stays until the next one, also while the region allows nothing."""
+    """The key from pkey_mprotect stays until the next one, also while the region allows nothing."""
     k = written()
     keyed(k, 2)
     for rights in (R, 0, R | W):
@@ -76,7 +78,7 @@ def test_mprotect_keeps_the_key() -> None:
 
 
 def test_a_fault_maps_with_the_key_of_the_region() -> None:
-    """Where nothing was mapped yet: the zero page, then a private page by a copy-on-write break."""
+    """First it maps the zero page, then a private page by a copy-on-write break."""
     k = Kernel()
     keyed(k)
     for access in (k.read, k.write):
@@ -156,7 +158,7 @@ def test_whoever_makes_an_entry_anew_gives_it_the_key(what: Callable[[Kernel], i
 
 
 def test_a_huge_page() -> None:
-    """A huge PMD has the key of its region; in part of it the page is split, and each part has the key of its own."""
+    """A huge PMD has the key of its region; a key for a part splits the page, and each part has its own key."""
     k = written(layout="huge")
     keyed(k, count=4)
     assert k.pmd() & PSE
@@ -167,7 +169,7 @@ def test_a_huge_page() -> None:
 
 
 def test_a_collapse_needs_one_key() -> None:
-    """Regions of two keys are two regions; of one key, the huge page has it."""
+    """Two keys make two regions; with one key, the huge page has it."""
     k = written(layout="huge")
     keyed(k, 1, page=1)
     k.run(1, "collapse", 0, 1, 0)
@@ -182,7 +184,9 @@ def test_a_collapse_needs_one_key() -> None:
 @pytest.mark.parametrize(("rights", "denied"), [("none", R | W), ("r", W), ("rw", 0)])
 @pytest.mark.parametrize("mapped", [False, True])
 def test_what_the_register_denies(rights: str, denied: int, *, mapped: bool) -> None:
-    """Loads and stores end in a signal, with an entry (PF_PK) as without (the key of the region); a fetch never."""
+    """Loads and stores end in a signal, with an entry (PF_PK) or without one (the key of the region); a fetch never
+    does.
+    """
     k = Kernel()
     keyed(k, 1, R | W | X)
     if mapped:
@@ -195,7 +199,7 @@ def test_what_the_register_denies(rights: str, denied: int, *, mapped: bool) -> 
 
 
 def test_wrpkru_is_one_step_and_no_flush() -> None:
-    """User code, which the kernel does not see."""
+    """It is user code, which the kernel does not see."""
     k = written()
     keyed(k)
     k.write(0)
@@ -207,7 +211,9 @@ def test_wrpkru_is_one_step_and_no_flush() -> None:
 
 
 def test_the_register_is_the_threads() -> None:
-    """A switch loads that of the other thread, the way back the old one; a kernel thread in between changes nothing."""
+    """A switch loads that of the other thread, and the way back loads the old one; a kernel thread in between changes
+    nothing.
+    """
     k = Kernel()
     keyed(k)
     k.write(0)
@@ -227,7 +233,7 @@ def test_the_register_is_the_threads() -> None:
 
 
 def test_exit_ends_the_threads_registers() -> None:
-    """Who gets the number of the address space next begins with 0."""
+    """The next owner of the address space's number begins with 0."""
     k = Kernel()
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
@@ -241,7 +247,7 @@ def test_exit_ends_the_threads_registers() -> None:
 
 
 def test_pin_asks_the_register() -> None:
-    """pte_access_permitted: the walk takes no page that the thread may not load from, small or huge."""
+    """pte_access_permitted: the walk pins no page from which the thread may not load, small or huge."""
     for layout in ("private", "huge"):
         k = Kernel(layout=layout)
         keyed(k, count=4)

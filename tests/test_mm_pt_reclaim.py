@@ -13,7 +13,7 @@ IF_EMPTY = "zap_pte_table_if_empty"
 
 
 def test_the_table_goes_with_its_last_entry() -> None:
-    """Region stays, table is unhooked under the PTL, and freed after a flush that reaches lazy CPUs too."""
+    """The region stays; the table is unhooked under the PTL, and freed after a flush that reaches lazy CPUs too."""
     k = written(batch=8)
     table = frame_of(k.pmd())
     k.run(1, "read")
@@ -38,7 +38,7 @@ def test_the_table_goes_with_its_last_entry() -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_two_regions_under_one_table_keep_it(first: int) -> None:
-    """No walk covers all of the table."""
+    """No walk covers the whole table."""
     k = Kernel()
     k.run(0, "mprotect", first, 1, R)
     k.read(0)
@@ -49,7 +49,7 @@ def test_two_regions_under_one_table_keep_it(first: int) -> None:
 
 
 def test_of_two_tables_the_covered_one_goes() -> None:
-    """Each table is looked at for itself."""
+    """Each table is checked separately."""
     k = Kernel(pages=8)
     for page in range(8):
         k.write(0, page)
@@ -61,7 +61,7 @@ def test_of_two_tables_the_covered_one_goes() -> None:
 
 
 def test_free_and_migration_and_swap_keep_it() -> None:
-    """Nobody else frees tables: not MADV_FREE with its reclaim, nor swap."""
+    """No other operation frees tables: neither MADV_FREE with its reclaim, nor swap."""
     k = written()
     k.run(0, "free", 0, 4)
     k.run(1, "reclaim")
@@ -71,7 +71,7 @@ def test_free_and_migration_and_swap_keep_it() -> None:
 
 
 def test_a_marker_keeps_its_table() -> None:
-    """Shared memory that stays write-protected has something in the table (any_skipped)."""
+    """Shared memory that stays write-protected leaves a marker in the table (any_skipped)."""
     k = written(layout="shared")
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 0, 1)
@@ -82,7 +82,7 @@ def test_a_marker_keeps_its_table() -> None:
 
 
 def test_a_full_batch_leaves_the_table_to_a_second_look() -> None:
-    """The PTL is released for the flush, and the table is looked at again under both locks."""
+    """The PTL is released for the flush, and the table is checked again under both locks."""
     k = Kernel(batch=2)
     for page in range(4):
         k.write(0, page)
@@ -109,7 +109,7 @@ def test_what_was_mapped_meanwhile_keeps_the_table() -> None:
 
 
 def test_the_pmd_lock_is_only_tried() -> None:
-    """Who holds the PTL does not wait for the PMD lock: the table is looked at again without the PTL."""
+    """The holder of the PTL does not wait for the PMD lock: the table is checked again without the PTL."""
     k = written(pages=8, batch=8)
     k.start(0, "dontneed", 0, 4, until=EMPTY)
     k.w.pmd_lock[0] = 1
@@ -127,7 +127,7 @@ def test_the_pmd_lock_is_only_tried() -> None:
 
 @pytest.mark.parametrize("other", ["uffd_wp", "numa_scan", "free", "dontneed"])
 def test_a_walk_finds_no_table_any_more(other: str) -> None:
-    """Who has read the PMD and waits for the PTL looks again, and passes over what is not there."""
+    """A walk that has read the PMD and waits for the PTL checks again, and skips the missing table."""
     k = written(cpus=3, batch=8)
     k.run(0, "uffd_register", 0, 4)
     k.start(1, other, 0, 4, until=LOCK)
@@ -144,7 +144,7 @@ def test_a_walk_finds_no_table_any_more(other: str) -> None:
     [("uffd_wp", True), ("numa_scan", True), ("free", True), ("dontneed", False)],
 )
 def test_a_walk_finds_a_huge_page_instead(other: str, *, is_kept: bool) -> None:
-    """A fault has mapped 2 MiB since the walk has read the PMD: it is changed, or zapped; MADV_FREE leaves it alone."""
+    """A fault has mapped 2 MiB after the walk read the PMD: it is changed, or zapped; MADV_FREE leaves it alone."""
     k = Kernel(layout="huge", cpus=3, batch=8)
     k.run(0, "munmap", 3, 1)
     for page in range(3):
@@ -163,7 +163,7 @@ def test_a_walk_finds_a_huge_page_instead(other: str, *, is_kept: bool) -> None:
 
 
 def test_a_fault_that_finds_the_table_gone_tries_again() -> None:
-    """A fault that has read the PMD maps its page into the table that stands there later."""
+    """A fault that has read the PMD maps its page into the table that exists later."""
     k = written(cpus=3, batch=8)
     k.start(1, "write", 1, until="do_anonymous_page")
     k.run(0, "dontneed", 0, 4)
@@ -174,7 +174,7 @@ def test_a_fault_that_finds_the_table_gone_tries_again() -> None:
 
 
 def test_a_migration_of_a_dropped_page_ends() -> None:
-    """A migration entry is cleared like any other, and the table goes."""
+    """A migration entry is cleared like any other, and the table is freed."""
     k = written(batch=8)
     k.start(1, "migrate", until="remove_migration_ptes")
     k.run(0, "dontneed", 0, 4)
@@ -185,7 +185,7 @@ def test_a_migration_of_a_dropped_page_ends() -> None:
 
 
 def test_a_lockless_walk_holds_the_table_back() -> None:
-    """pin_user_pages_fast has read the PMD: the table is unhooked, and freed when the walk has ended."""
+    """If pin_user_pages_fast has read the PMD, the table is unhooked, and freed when the walk has ended."""
     k = written(batch=8)
     table = frame_of(k.pmd())
     k.start(1, "pin", until="gup_fast_pte_range, pte_offset_map")

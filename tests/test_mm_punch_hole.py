@@ -1,4 +1,6 @@
-"""Hole punching: every mapping of the page goes, its frame is freed after the flush, and the file reads as zeros."""
+"""Hole punching: every mapping of the page is removed, its frame is freed after the flush, and the file
+reads as zeros.
+"""
 
 import pytest
 
@@ -11,7 +13,7 @@ PUNCH = "punch"
 
 
 def test_the_order_of_steps() -> None:
-    """Each region in a gather of its own under the PTL; the folio goes when nothing maps it."""
+    """Each region is zapped in its own gather under the PTL; the folio is removed when nothing maps it."""
     k = Kernel(layout="file")
     k.read(0)
     assert k.run(1, PUNCH) == [
@@ -33,7 +35,7 @@ def test_the_order_of_steps() -> None:
 
 
 def test_a_region_without_an_entry_is_visited() -> None:
-    """Another zap has cleared the entry and not flushed: the hole is not there before everything is flushed."""
+    """Another zap has cleared the entry and not flushed: the hole exists only after everything is flushed."""
     k = Kernel(layout="file")
     k.read(1)
     k.start(0, "dontneed", until="tlb_finish_mmu")
@@ -44,7 +46,7 @@ def test_a_region_without_an_entry_is_visited() -> None:
 
 
 def test_what_is_read_in_meanwhile_is_punched_too() -> None:
-    """A fault after the begin of a hole in a page that no folio has: the folio goes as well."""
+    """If a fault comes after the begin, in a page without a folio, the folio is removed as well."""
     k = Kernel(layout="file")
     k.start(1, PUNCH, until="truncate_inode_pages_range")
     k.read(0)
@@ -56,7 +58,7 @@ def test_what_is_read_in_meanwhile_is_punched_too() -> None:
 
 
 def test_what_a_region_leaves_is_found_by_the_reverse_map() -> None:
-    """A munmap has taken the region out when the walk comes to it, and not its entry."""
+    """When the walk comes to it, a munmap has taken out the region but not its entry."""
     k = Kernel(layout="file")
     k.read(0)
     k.start(1, PUNCH, until="zap_pte_range")
@@ -70,7 +72,7 @@ def test_what_a_region_leaves_is_found_by_the_reverse_map() -> None:
 
 
 def test_a_new_region_in_the_place_of_the_files_is_left_alone() -> None:
-    """Private memory is mapped at the address before the walk comes to it."""
+    """Private memory is mapped at the address before the walk reaches it."""
     k = Kernel(layout="file")
     k.read(0)
     k.start(1, PUNCH, until="unmap_mapping_range")
@@ -147,7 +149,7 @@ def test_a_mapping_that_moves_is_found_at_its_new_place() -> None:
 
 
 def test_a_mapping_that_is_gone_when_the_table_is_locked_is_left_alone() -> None:
-    """What the reverse map has found makes room for private memory before the walk has the PTL."""
+    """Private memory replaces what the reverse map has found, before the walk has the PTL."""
     k = Kernel(layout="file")
     k.read(0)
     k.start(1, PUNCH, until="unmap_mapping_range")

@@ -6,7 +6,7 @@ from tests.kernel import BATCHED_FLUSH, Kernel, written
 
 
 def lazily_free(cpus: int = 2) -> Kernel:
-    """A kernel whose page 0 was stored to, value 1, and freed lazily."""
+    """Return a kernel whose page 0 was stored to, value 1, and freed lazily."""
     k = written(cpus=cpus)
     k.run(0, "free")
     return k
@@ -31,7 +31,7 @@ def test_the_order_of_steps() -> None:
 
 
 def test_a_clean_page_is_dropped() -> None:
-    """The frame is freed, the mark goes with it, and the next access finds zeros."""
+    """The frame is freed, the mark is removed with it, and the next access finds zeros."""
     k = lazily_free()
     frame = k.frame()
     k.run(1, "reclaim")
@@ -44,7 +44,7 @@ def test_a_clean_page_is_dropped() -> None:
 
 
 def test_a_page_that_was_written_again_is_kept() -> None:
-    """DIRTY since MADV_FREE: the page stays with its content and is no longer lazily free."""
+    """DIRTY was set since MADV_FREE: the page stays with its content and is no longer lazily free."""
     k = lazily_free()
     value = k.write(0)
     k.run(1, "reclaim")
@@ -56,7 +56,7 @@ def test_a_page_that_was_written_again_is_kept() -> None:
 
 
 def test_a_page_that_nobody_gave_up_is_kept() -> None:
-    """Reclaim passes over a page that MADV_FREE did not mark."""
+    """Reclaim skips a page that MADV_FREE did not mark."""
     k = written()
 
     assert k.run(1, "reclaim") == ["shrink_folio_list", "return"]
@@ -97,7 +97,7 @@ def test_a_load_in_the_window_sees_the_old_content() -> None:
 
 
 def test_mprotect_flushes_what_reclaim_put_off() -> None:
-    """A protection change that finds the entry gone does not trust that it was flushed (3ea277194daa)."""
+    """A protection change that finds the entry gone does not assume that it was flushed (3ea277194daa)."""
     k = lazily_free(cpus=3)
     k.read(2)
     k.start(0, "reclaim", until="arch_tlbbatch_flush")
@@ -109,7 +109,7 @@ def test_mprotect_flushes_what_reclaim_put_off() -> None:
 
 
 def test_reclaim_and_migration_exclude_each_other() -> None:
-    """The page lock is one for both."""
+    """They use the same page lock."""
     k = lazily_free()
     k.start(0, "migrate", until="try_to_migrate")
 

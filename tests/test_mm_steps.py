@@ -1,4 +1,4 @@
-"""What a step says that its arguments are, which is how a world is recognised under other names."""
+"""What a step says its arguments are; by this a world is recognized under other names."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ SMALLEST_ENTRY = 4096
 
 
 def pushed(scenario: Scenario, policy: str) -> set[Step]:
-    """Every step that was executed or waited on a CPU in a run."""
+    """Return every step that was executed or waited on a CPU in a run."""
     steps: set[Step] = set()
 
     def watch(w: State, _cpu: int, executed: Step) -> None:
@@ -31,7 +31,7 @@ def pushed(scenario: Scenario, policy: str) -> set[Step]:
 
 
 def check(steps: set[Step]) -> None:
-    """The arguments of each step are as many, and of the kinds, that it was registered with."""
+    """Assert that the arguments of each step have the number and the kinds with which it was registered."""
     for code, *arguments in steps:
         takes = TAKES[code]
         assert not takes or len(arguments) == len(takes), NAMES[code]
@@ -55,7 +55,7 @@ def test_arguments_in_any_run(scenario: Scenario, policy: str) -> None:
 
 
 def test_every_named_step_is_in_the_corpus() -> None:
-    """No step that takes a CPU, a frame, an entry or a generation is left out by the stories."""
+    """The stories contain every step that takes a CPU, a frame, an entry or a generation."""
     met = {
         step[0]
         for parsed in CORPUS.values()

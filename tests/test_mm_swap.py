@@ -1,4 +1,4 @@
-"""Swap: a page is written to a slot and its frame freed; whoever comes to its entry afterwards does the right thing."""
+"""Swap: a page is written to a slot and its frame freed; every operation that meets its entry afterwards is right."""
 
 import pytest
 
@@ -24,7 +24,7 @@ from tests.kernel import BATCHED_FLUSH, Kernel, R, W, cached_twice, written
 
 
 def swapped_out(pages: int = 1, cpus: int = 2) -> Kernel:
-    """A kernel whose first pages have the values 1, 2, ... and are in swap."""
+    """Return a kernel whose first pages have the values 1, 2, ... and are in swap."""
     k = Kernel(cpus=cpus)
     for page in range(pages):
         k.write(0, page)
@@ -34,7 +34,7 @@ def swapped_out(pages: int = 1, cpus: int = 2) -> Kernel:
 
 
 def forked_in_swap() -> Kernel:
-    """A parent on CPU 0 and a child on CPU 1 that share a page, value 1, in swap."""
+    """Return a parent on CPU 0 and a child on CPU 1 that share a page, value 1, in swap."""
     k = written()
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
@@ -99,7 +99,7 @@ def test_what_is_not_swapped_out(layout: str) -> None:
 
 
 def test_a_lazily_freed_page_is_not_swapped_out() -> None:
-    """Its content may be dropped, which is for mm/reclaim to decide."""
+    """Its content may be dropped, which mm/reclaim decides."""
     k = written()
     k.run(0, "free")
     k.run(1, "swapout")
@@ -120,7 +120,7 @@ def test_a_store_before_the_flush_is_written() -> None:
 
 
 def test_a_clean_page_is_not_written_again() -> None:
-    """A page that was read in and not written is in swap still; a written one is given another slot and written."""
+    """A page that was read in and not written is still in swap; a written page gets another slot and is written."""
     k = swapped_out()
     k.read(0)
     again = [*k.run(1, "swapout")]
@@ -133,8 +133,9 @@ def test_a_clean_page_is_not_written_again() -> None:
 
 
 def test_a_page_with_another_reference_is_kept() -> None:
-    """A copy-on-write break holds the page: it stays in the swap cache, and both spaces find their content. It is
-    flushed before reclaim finds that out, because it is dirty.
+    """If a copy-on-write break holds the page, it stays in the swap cache, and both spaces find their content.
+
+    It is flushed before reclaim finds that out, because it is dirty.
     """
     k = written(cpus=3)
     k.run(0, "fork")
@@ -190,7 +191,7 @@ def test_the_first_of_two_owners_copies() -> None:
 
 
 def test_a_fault_waits_for_the_reclaim() -> None:
-    """While reclaim has the folio locked nobody maps it; then the content comes from the slot."""
+    """While reclaim has the folio locked no fault maps it; then the content comes from the slot."""
     k = written()
     k.start(1, "swapout", until="swap_writepage")
     k.start(0, "read", until="do_swap_page")
@@ -210,7 +211,7 @@ def test_a_fault_that_comes_too_late_changes_nothing() -> None:
     assert k.w.swap == k.w.swap_cache == k.w.swap_map == {}
 
 
-# Whoever meets a swap entry.
+# Operations that meet a swap entry.
 
 
 @pytest.mark.parametrize("operation", ["dontneed", "munmap", "free"])
@@ -234,7 +235,7 @@ def test_an_exit_takes_its_entries_along() -> None:
 
 
 def test_an_entry_dropped_during_the_reclaim() -> None:
-    """Who has the folio locked frees the slot when it is done."""
+    """The operation that has the folio locked frees the slot when it is done."""
     k = written()
     k.start(1, "swapout", until="swap_writepage")
     k.run(0, "dontneed")
@@ -245,7 +246,7 @@ def test_an_entry_dropped_during_the_reclaim() -> None:
 
 
 def test_the_last_mapping_takes_the_copy_along() -> None:
-    """A page that was read in has a copy in swap; both go when it is unmapped."""
+    """A page that was read in has a copy in swap; both are freed when it is unmapped."""
     k = swapped_out()
     k.read(0)
     frame = k.frame()
@@ -256,7 +257,7 @@ def test_the_last_mapping_takes_the_copy_along() -> None:
 
 
 def test_fork_copies_the_entry() -> None:
-    """The child has what the parent has in swap, without userfaultfd's mark, and either may go on alone."""
+    """The child gets what the parent has in swap, without userfaultfd's mark, and each changes its page alone."""
     k = Kernel()
     k.run(0, "uffd_register")
     k.write(0)
@@ -297,7 +298,7 @@ def test_mprotect_leaves_the_entry_alone() -> None:
 
 
 def test_userfaultfd_marks_the_entry() -> None:
-    """A page is write-protected in swap as it is in memory, and the mark comes back with the page."""
+    """A page is write-protected in swap as in memory, and the mark comes back with the page."""
     k = swapped_out()
     k.run(0, "uffd_register")
     k.run(0, "uffd_wp")
@@ -326,7 +327,7 @@ def test_clear_refs_clears_the_mark() -> None:
 
 @pytest.mark.parametrize("operation", ["migrate", "age", "reclaim", "swapout"])
 def test_the_rmap_does_not_find_the_entry(operation: str) -> None:
-    """A slot is no frame, whatever its number."""
+    """A slot is not a frame, whatever its number."""
     k = swapped_out()
     entry = k.pte()
     k.run(0, operation)
@@ -357,11 +358,11 @@ def test_khugepaged_leaves_the_table_alone() -> None:
     assert k.pmd() == pmd
 
 
-# What the oracle says.
+# The verdicts of the oracle.
 
 
 def test_what_is_read_in_is_what_was_stored() -> None:
-    """A slot that lacks a store shows when the page is mapped, also in a frame of the old number."""
+    """If a slot lacks a store, it shows when the page is mapped, even in a frame with the old number."""
     k = swapped_out()
     k.w.swap[1] = 7
 
@@ -370,7 +371,7 @@ def test_what_is_read_in_is_what_was_stored() -> None:
 
 
 def test_only_the_order_makes_the_fault() -> None:
-    """The store of the story between writing and flushing is legal where the flush comes first."""
+    """The store of the story, between writing and flushing, is legal if the flush comes first."""
     scenario = load()["bad_c4_swap_written_before_flush"].scenario
     broken = execute(scenario, REGISTRY["swap-written-before-flush"].make())
     whole = execute(scenario, REGISTRY["linux"].make())

@@ -11,7 +11,7 @@ from tests.kernel import FLUSH, Kernel, R, W, X, prot, written
 
 
 def huge(policy: str = "linux", cpus: int = 2, pages: int = 4) -> Kernel:
-    """A kernel with one huge page that CPU 0 stored to, page by page: the value of page i is i + 1."""
+    """Return a kernel with one huge page that CPU 0 stored to, page by page: the value of page i is i + 1."""
     k = Kernel(policy, cpus=cpus, layout="huge", pages=pages)
     for page in range(FANOUT):
         k.write(0, page)
@@ -19,7 +19,7 @@ def huge(policy: str = "linux", cpus: int = 2, pages: int = 4) -> Kernel:
 
 
 def values(k: Kernel, cpu: int = 1) -> list[int | str]:
-    """What a CPU reads from the four pages."""
+    """Return what a CPU reads from the four pages."""
     return [k.read(cpu, page) for page in range(FANOUT)]
 
 
@@ -60,7 +60,7 @@ def test_a_read_maps_it_read_only() -> None:
 
 
 def test_a_region_that_does_not_cover_2_mib_gets_small_pages() -> None:
-    """Huge pages need one region over the whole 2 MiB: with three pages, or with two rights, a page table it is."""
+    """Huge pages need one region over the whole 2 MiB: with three pages, or with two rights, a page table is used."""
     short = Kernel(layout="huge", pages=3)
     short.write(0)
     mixed = Kernel(layout="huge")
@@ -117,7 +117,7 @@ def test_an_inline_flush_comes_between_invalidation_and_commit() -> None:
 
 
 def test_the_merged_series_records_a_huge_page() -> None:
-    """With the newest rule the flush of a huge page is the gather's, after the lock."""
+    """With the newest rule the gather flushes a huge page, after the lock."""
     k = huge()
     k.read(1)
     names = k.run(0, "mprotect", 0, 4, R)
@@ -151,7 +151,9 @@ def test_a_spurious_fault_on_a_huge_page_is_healed() -> None:
 
 
 def test_an_invalidated_leaf_is_not_none() -> None:
-    """Between invalidation and commit the entry is not present, and no hole: DONTNEED waits for it (ced108037c2a)."""
+    """Between invalidation and commit the entry is not present, but not a hole: DONTNEED waits for it
+    (ced108037c2a).
+    """
     k = huge()
     k.run(0, "uffd_register", 0, 4)
     k.start(0, "uffd_wp", 0, 4, past="change_huge_pmd")
@@ -202,7 +204,7 @@ def test_a_split_flushes_between_the_sizes() -> None:
 
 
 def test_nobody_has_the_page_cached_when_the_table_comes() -> None:
-    """In front of pmd_populate no CPU can use the huge entry."""
+    """Before pmd_populate no CPU can use the huge entry."""
     k = huge(cpus=3)
     k.read(2)
     k.start(0, "dontneed", 1, until="pmd_populate")
@@ -223,7 +225,7 @@ def test_a_fault_waits_for_a_split() -> None:
 
 
 def test_a_part_is_dropped_by_a_split() -> None:
-    """DONTNEED of one page frees its frame alone."""
+    """DONTNEED of one page frees only its frame."""
     k = huge()
     first = frame_of(k.pmd())
     k.run(0, "dontneed", 2)
@@ -257,7 +259,7 @@ def test_four_frames_fill_a_batch(batch: int) -> None:
 
 
 def test_the_next_fault_maps_a_huge_page_again() -> None:
-    """After the whole was dropped, the region is populated hugely again."""
+    """After the whole was dropped, the region is populated with a huge page again."""
     k = huge()
     k.run(0, "dontneed", 0, 4)
     k.write(1, 3)

@@ -9,7 +9,7 @@ from tests.kernel import Kernel, R, W, prot, written
 
 
 def protected(policy: str = "linux", cpus: int = 2, layout: str = "private") -> Kernel:
-    """A kernel whose page 0 was stored to, registered and write-protected."""
+    """Return a kernel whose page 0 was stored to, registered and write-protected."""
     k = written(policy, cpus=cpus, layout=layout)
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 0, 4)
@@ -17,7 +17,7 @@ def protected(policy: str = "linux", cpus: int = 2, layout: str = "private") -> 
 
 
 def test_registration_marks_mapped_pages_only() -> None:
-    """Regions of the range are registered, holes are passed over, and no entry changes."""
+    """Regions of the range are registered, holes are skipped, and no entry changes."""
     k = written()
     k.run(0, "munmap", 1, 1)
     before = k.pte()
@@ -28,7 +28,7 @@ def test_registration_marks_mapped_pages_only() -> None:
 
 
 def test_the_part_before_an_unregistered_region_is_protected() -> None:
-    """The walk stops at the first region that is not registered (ENOENT); what stands before it is protected."""
+    """The walk stops at the first region that is not registered (ENOENT); the regions before it are protected."""
     k = Kernel()
     for page in range(3):
         k.write(0, page)
@@ -52,7 +52,7 @@ def test_a_range_that_begins_unregistered_is_refused() -> None:
 
 
 def test_protection_passes_over_holes() -> None:
-    """Registered regions on both sides of a hole are protected, each in a gather of its own."""
+    """Registered regions on both sides of a hole are protected, each in its own gather."""
     k = Kernel()
     for page in (0, 2):
         k.write(0, page)
@@ -75,7 +75,7 @@ def test_a_range_with_a_region_that_cannot_be_registered_is_refused() -> None:
 
 
 def test_protection_takes_rw_and_sets_the_mark() -> None:
-    """A populated page loses RW and gets UFFD_WP, keeps all else, and is flushed everywhere."""
+    """A populated page loses RW and gets UFFD_WP, keeps everything else, and is flushed everywhere."""
     k = written(cpus=2)
     k.write(1)
     k.run(0, "uffd_register")
@@ -172,7 +172,7 @@ def test_a_huge_page_is_protected_whole_when_the_range_covers_it() -> None:
 
 
 def test_a_part_of_a_huge_page_splits_it() -> None:
-    """When one page of a huge leaf is protected, it alone has the mark."""
+    """When one page of a huge leaf is protected, only that page has the mark."""
     k = written(layout="huge")
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 1)
@@ -195,7 +195,7 @@ def test_the_mark_survives_migration() -> None:
 
 
 def test_a_page_under_migration_can_be_protected_and_resolved() -> None:
-    """The swap form of the mark is set and cleared in the migration entry, and the new entry has it or not."""
+    """The swap form of the mark is set and cleared in the migration entry, and the new entry gets its state."""
     for last, mark in (("uffd_wp", UFFD_WP), ("uffd_unwp", 0)):
         k = written()
         k.run(0, "uffd_register")
@@ -217,7 +217,7 @@ def test_mprotect_leaves_the_mark() -> None:
 
 
 def marked() -> Kernel:
-    """A kernel with shared memory, all of it registered and write-protected, of which page 0 was stored to."""
+    """Return a kernel with shared memory, all of it registered and write-protected, of which page 0 was stored to."""
     return protected(layout="shared")
 
 
@@ -234,7 +234,7 @@ def test_shared_memory_is_protected_whether_it_is_mapped_or_not(page: int) -> No
 
 
 def test_a_table_is_allocated_for_markers() -> None:
-    """Where no page table is, protection of shared memory makes one (pgtable_populate_needed)."""
+    """If there is no page table, protection of shared memory makes one (pgtable_populate_needed)."""
     k = Kernel(layout="shared")
     k.run(0, "uffd_register", 0, 4)
     k.run(0, "uffd_wp", 1, 2)
@@ -245,7 +245,7 @@ def test_a_table_is_allocated_for_markers() -> None:
 
 
 def test_resolution_drops_a_marker() -> None:
-    """The next store maps the page as if nothing had been."""
+    """The next store maps the page as if it had never been marked."""
     k = marked()
     k.run(0, "uffd_unwp", 1)
 
@@ -256,7 +256,7 @@ def test_resolution_drops_a_marker() -> None:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_dropped_shared_memory_stays_protected(times: int) -> None:
-    """MADV_DONTNEED leaves a marker, and a second one leaves that; the content is the object's."""
+    """MADV_DONTNEED leaves a marker, and a second one keeps it; the content is that of the object."""
     k = marked()
     for _ in range(times):
         k.run(0, "dontneed")
@@ -278,7 +278,7 @@ def test_a_page_that_is_dropped_while_it_migrates_stays_protected() -> None:
 
 
 def test_dropped_private_memory_is_not_protected() -> None:
-    """Of anonymous memory a zap leaves nothing: the next store is to a new page."""
+    """A zap leaves nothing of anonymous memory: the next store is to a new page."""
     k = protected()
     k.run(0, "dontneed")
 
@@ -288,7 +288,7 @@ def test_dropped_private_memory_is_not_protected() -> None:
 
 @pytest.mark.parametrize(("operation", "target", "place"), [("munmap", 0, 0), ("mremap", 4, 5)])
 def test_markers_end_with_their_region(operation: str, target: int, place: int) -> None:
-    """Munmap drops them, and mremap leaves them behind: what is mapped there afterwards can be stored to."""
+    """Munmap drops them, and mremap leaves them behind: a mapping there afterwards can be stored to."""
     k = Kernel(layout="shared", pages=8)
     k.run(0, "munmap", 4, 4)
     k.run(0, "uffd_register", 0, 4)
@@ -312,7 +312,7 @@ def test_shared_memory_is_mapped_read_only_where_it_is_registered() -> None:
 
 
 def test_mprotect_leaves_a_marker() -> None:
-    """Rights that go and come back change nothing about it."""
+    """Rights that are removed and given back do not change it."""
     k = marked()
     k.run(0, "mprotect", 1, 1, R)
     k.run(0, "mprotect", 1, 1, R | W)

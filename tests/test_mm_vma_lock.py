@@ -1,4 +1,6 @@
-"""The locks of VMAs: who holds one for reading, who waits for it, and who runs beside a writer of mmap_lock."""
+"""The locks of VMAs: which operation holds one for reading, which waits for it, and which overlaps with a writer of
+mmap_lock.
+"""
 
 import pytest
 
@@ -12,8 +14,8 @@ CALL, FIRST = "dontneed", "madvise_lock, madvise_walk_vmas"
 
 
 def kernel(layout: str = "private") -> Kernel:
-    """A kernel with pages 0 to 3 of one VMA that can be read and written, and 4 to 6 of one that can be executed too;
-    page 7 is a hole.
+    """Return a kernel with pages 0 to 3 of one VMA that can be read and written, and 4 to 6 of one that can be executed
+    too; page 7 is a hole.
     """
     k = Kernel(layout=layout, pages=8, cpus=3)
     k.run(0, "munmap", 7, 1)
@@ -43,7 +45,7 @@ def test_a_writer_waits_for_the_readers_of_its_vma(writer: str, page: int) -> No
     k.start(1, "read", page, past="page fault")
     k.start(0, name, first, count, arg)
     if name == "mremap":
-        # The VMA at the target comes first, and there is none.
+        # The VMA at the target would come first, but there is none.
         assert k.step(0)
     while k.next(1) != "access":
         before = k.w.key()
@@ -57,7 +59,7 @@ def test_a_writer_waits_for_the_readers_of_its_vma(writer: str, page: int) -> No
 @pytest.mark.parametrize("name", ["read", CALL, "free"])
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_reader_waits_for_the_writer_of_its_vma(writer: str, name: str) -> None:
-    """From the first step of the call to its last nobody locks the VMA, and then he does."""
+    """From the first step of the call to its last no reader locks the VMA; after that the reader does."""
     k = kernel()
     called, first, count, arg = WRITERS[writer]
     k.start(0, called, first, count, arg)
@@ -77,7 +79,7 @@ def test_a_reader_waits_for_the_writer_of_its_vma(writer: str, name: str) -> Non
 @pytest.mark.parametrize("name", ["write", CALL, "free"])
 @pytest.mark.parametrize("writer", sorted(WRITERS.keys() - {"fork", "clear_refs"}))
 def test_a_reader_of_another_vma_runs_beside_the_writer(writer: str, name: str) -> None:
-    """Faults and both advices come to their end at every step of a call on another VMA."""
+    """Faults and both advices end at every step of a call on another VMA."""
     k = kernel()
     called, first, count, arg = WRITERS[writer]
     k.start(0, called, first, count, arg)
@@ -90,7 +92,7 @@ def test_a_reader_of_another_vma_runs_beside_the_writer(writer: str, name: str) 
 
 @pytest.mark.parametrize("name", ["write", CALL, "free"])
 def test_a_call_that_changes_nothing_waits_for_nobody(name: str) -> None:
-    """Mprotect with the rights that are there locks no VMA."""
+    """Mprotect with unchanged rights locks no VMA."""
     k = kernel()
     k.start(1, name, 2)
     while not k.w.vma_readers:
@@ -101,9 +103,7 @@ def test_a_call_that_changes_nothing_waits_for_nobody(name: str) -> None:
 
 
 def test_vmas_change_one_after_another() -> None:
-    """While mprotect waits for the second one of its VMAs the first one is protected; none is unlocked before the
-    end.
-    """
+    """While mprotect waits for its second VMA, the first one is protected; none is unlocked before the end."""
     k = kernel()
     k.start(1, "write", 6, past="page fault")
     k.start(0, "mprotect", 3, 3, R)
@@ -150,7 +150,7 @@ def test_an_advice_that_needs_the_mmap_lock(why: str) -> None:
 
 @pytest.mark.parametrize("page", [3, 6])
 def test_a_new_neighbour_waits_where_it_is_merged(page: int) -> None:
-    """A new region beside a VMA that it will extend waits for its readers, beside another one it does not."""
+    """A new region waits for the readers of a VMA that it will extend, but not for those of another VMA beside it."""
     k = kernel()
     k.start(1, "read", page, past="page fault")
     k.start(0, "mmap", 7, 1, prot(R | W | X))
@@ -200,7 +200,7 @@ def test_a_fault_beside_a_munmap_under_the_same_table_keeps_the_table() -> None:
 
 
 def test_an_access_to_a_hole_waits_for_any_writer() -> None:
-    """Where no VMA is, the fault takes mmap_lock, under which a new one might be entered just now."""
+    """If there is no VMA, the fault takes mmap_lock, because a writer might just now be adding one."""
     k = kernel()
     k.start(0, "mprotect", 1, 1, R)
     assert k.step(0)
@@ -211,7 +211,7 @@ def test_an_access_to_a_hole_waits_for_any_writer() -> None:
 
 
 def test_what_a_vma_is() -> None:
-    """Equal flags make pages one VMA, and of shared memory consecutive places too."""
+    """Equal flags make pages one VMA; for shared memory their places must also be consecutive."""
     k = Kernel(pages=8)
     k.run(0, "munmap", 0, 8)
     for page, count, kind in ((0, 2, HUGE), (2, 2, SHARED), (4, 2, FILE), (7, 1, FILE)):

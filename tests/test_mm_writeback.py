@@ -18,12 +18,12 @@ WRITEBACK = "writeback"
 
 
 def dirty(k: Kernel, page: int = 0) -> bool:
-    """Whether the folio that the page maps is marked dirty."""
+    """Return whether the folio that the page maps is marked dirty."""
     return bool(k.w.dirty >> k.frame(page) & 1)
 
 
 def test_a_load_maps_the_file_without_rw_and_a_store_makes_it_dirty() -> None:
-    """page_mkwrite: no store to a clean folio goes without a fault, in a region that allows it."""
+    """page_mkwrite: every store to a clean folio faults, in a region that allows it."""
     k = Kernel(layout="file")
     assert k.read(0) == 0
     assert k.pte() & (PRESENT | RW | DIRTY) == PRESENT
@@ -36,7 +36,7 @@ def test_a_load_maps_the_file_without_rw_and_a_store_makes_it_dirty() -> None:
 
 
 def test_the_order_of_writeback() -> None:
-    """Clear the entry, flush, write-protect it; then take the folio for clean, and then write it."""
+    """Clear the entry, flush, write-protect it; then mark the folio clean, and then write it."""
     k = written(layout="file")
     assert k.run(1, WRITEBACK) == [
         "write_cache_pages",
@@ -83,7 +83,7 @@ def test_a_clean_page_is_not_written(access: str) -> None:
 
 
 def test_anonymous_memory_is_never_written_back() -> None:
-    """Shared or not."""
+    """This holds for shared and for private memory."""
     for layout in ("private", "shared", "huge"):
         k = written(layout=layout)
         assert k.run(1, WRITEBACK) == ["write_cache_pages", "return"]
@@ -100,7 +100,7 @@ def test_a_store_in_the_window_is_written_with_the_rest() -> None:
 
 
 def test_a_write_fault_waits_for_the_folio() -> None:
-    """page_mkwrite takes the folio's lock, so the page does not become dirty while it is taken for clean."""
+    """page_mkwrite takes the folio's lock, so the page does not become dirty while it is marked clean."""
     k = written(layout="file")
     k.start(1, WRITEBACK, until="folio_clear_dirty_for_io")
     k.start(0, "write", until="folio_lock")
@@ -110,7 +110,7 @@ def test_a_write_fault_waits_for_the_folio() -> None:
 
 
 def test_a_first_touch_waits_for_the_folio() -> None:
-    """So does a fault that finds nothing mapped."""
+    """A fault that finds nothing mapped waits too."""
     k = written(layout="file")
     k.run(0, "dontneed")
     k.start(1, WRITEBACK, until="submit_bio")
@@ -121,7 +121,9 @@ def test_a_first_touch_waits_for_the_folio() -> None:
 
 @pytest.mark.parametrize("holder", ["dontneed", "munmap", "mprotect", "mremap"])
 def test_mkclean_waits_for_the_ptl(holder: str) -> None:
-    """Who holds the PTL may have the entry out of the table, so nobody is taken for unmapped while it is held."""
+    """The holder of the PTL may have the entry out of the table, so no page counts as unmapped while the
+    PTL is held.
+    """
     k = written(layout="file")
     if holder == "mremap":
         k.run(0, "munmap", 1)
@@ -135,7 +137,7 @@ def test_mkclean_waits_for_the_ptl(holder: str) -> None:
 
 
 def test_a_zap_flushes_a_dirty_entry_inside_the_ptl() -> None:
-    """And drops the rmap after the flush; a clean entry waits for the gather's end."""
+    """It drops the rmap after the flush; a clean entry waits for the gather's end."""
     k = written(layout="file")
     k.read(0, 1)
     frame = k.frame(0)
@@ -198,7 +200,7 @@ def test_userfaultfd_refuses_the_file() -> None:
 
 
 def test_a_store_behind_the_writeback_must_make_the_folio_dirty() -> None:
-    """C5, at the store: through an entry that writeback has missed."""
+    """C5 is broken at the store, through an entry that writeback has missed."""
     k = written(layout="file")
     entry = k.pte()
     k.run(1, WRITEBACK)
@@ -210,7 +212,7 @@ def test_a_store_behind_the_writeback_must_make_the_folio_dirty() -> None:
 
 
 def test_at_rest_the_file_and_its_backing_store_agree_or_it_is_dirty() -> None:
-    """C5, at the end of a run: nothing else will ever write the page."""
+    """C5 is broken at the end of a run: nothing else will ever write the page."""
     k = written(layout="file")
     k.journal.at_rest()
     k.w.dirty = 0
@@ -227,7 +229,7 @@ def test_at_rest_the_file_and_its_backing_store_agree_or_it_is_dirty() -> None:
     "fault", ["zap-unlock-before-flush", "rmap-before-flush", "move-before-mkclean"]
 )
 def test_without_writeback_the_faults_lose_nothing(fault: str) -> None:
-    """A dirty page that nobody takes for clean stays dirty, whenever it is flushed."""
+    """A dirty page stays dirty if no operation treats it as clean, whenever it is flushed."""
     records = (
         (kinds.WRITE, 1, 0, 0, 1, 0),
         (kinds.DONTNEED, 0, kinds.FIRST_POINT + kinds.POINTS.index("flush"), 0, 1, 0),

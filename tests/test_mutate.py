@@ -22,14 +22,14 @@ CHANGES = {change.__name__: change for change in mutate._CHANGES}
 
 
 def changed(name: str, scenario: Scenario, seed: int) -> Scenario:
-    """The scenario after one change, without a limit that matters."""
+    """Return the scenario after one change, without a limit that matters."""
     records = bytearray(encode(scenario))
     CHANGES[name](random.Random(seed), records, 1000)
     return decode(bytes(records))
 
 
 def assert_well_formed(data: bytes, max_records: int) -> None:
-    """A whole header, whole records, no more than allowed, and a machine that walks again."""
+    """Assert a whole header, whole records, no more than allowed, and a machine that walks again."""
     assert len(data) % WIDTH == 0
     assert WIDTH <= len(data) <= WIDTH * (max_records + 1)
     assert not decode(data).header.machine & kinds.NO_DIRTY_REWALK
@@ -37,7 +37,7 @@ def assert_well_formed(data: bytes, max_records: int) -> None:
 
 @given(BYTES, LIMITS, SEEDS)
 def test_a_mutant_keeps_alignment_and_limit(data: bytes, max_records: int, seed: int) -> None:
-    """Whatever the input, also one that is too long, cut short or has the switch set."""
+    """This holds for every input, even one that is too long, cut short or has the switch set."""
     assert_well_formed(mutate.mutate(random.Random(seed), data, max_records), max_records)
 
 
@@ -45,7 +45,7 @@ def test_a_mutant_keeps_alignment_and_limit(data: bytes, max_records: int, seed:
 def test_a_crossover_keeps_alignment_and_limit(
     first: bytes, second: bytes, max_records: int, seed: int
 ) -> None:
-    """Whatever the inputs."""
+    """This holds for all inputs."""
     child = mutate.crossover(random.Random(seed), first, second, max_records)
 
     assert_well_formed(child, max_records)
@@ -103,7 +103,7 @@ def test_a_field_change_touches_one_record(name: str, scenario: Scenario, seed: 
 @pytest.mark.parametrize("name", ["_swap_neighbours", "_move_block"])
 @given(scenario=scenarios().filter(lambda s: bool(s.records)), seed=SEEDS)
 def test_reordering_loses_nothing(name: str, scenario: Scenario, seed: int) -> None:
-    """The same records, in another order."""
+    """The result has the same records in another order."""
     assert Counter(changed(name, scenario, seed).records) == Counter(scenario.records)
 
 
@@ -129,7 +129,7 @@ def test_retargeting_moves_all_records_of_one_target(
 def test_another_operation_keeps_its_place_and_brings_what_it_needs(
     scenario: Scenario, seed: int
 ) -> None:
-    """One record has another kind, with its CPU, pause and pages; what it cannot do without comes first."""
+    """One record has another kind, with its CPU, pause and pages; the records that it needs come first."""
     after = decode(mutate.retype(random.Random(seed), encode(scenario), 1000))
     records = after.records
     brought, records = (
@@ -176,12 +176,12 @@ def test_mutants_reach_every_kind_and_header() -> None:
 def test_a_redrawn_scenario_keeps_alignment_and_limit(
     data: bytes, max_records: int, seed: int
 ) -> None:
-    """Whatever the input, as any other change."""
+    """This holds for every input, as for any other change."""
     assert_well_formed(mutate.redraw(random.Random(seed), data, max_records), max_records)
 
 
 def test_rounds_redrawn_are_of_the_same_kinds() -> None:
-    """A fork and a migration on a machine with INVLPGB stay that, and nothing else comes but accesses and repairs."""
+    """A fork and a migration on a machine with INVLPGB stay, and only accesses and repairs are added."""
     header = Header(3, 2, kinds.PRIVATE, kinds.INVLPGB, 2, 1)
     records = ((kinds.FORK, 0, 0, 0, 1, 0), (kinds.MIGRATE, 1, 0, 1, 1, 0))
     around = {

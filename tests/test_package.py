@@ -55,7 +55,7 @@ def test_the_package_loads_no_room() -> None:
 
 
 def test_public_names_are_there() -> None:
-    """Every public name can be had and is listed, and no other name is made up."""
+    """Every public name can be imported and is listed, and no other name exists."""
     assert all(getattr(shootdown, name) is not None for name in shootdown.__all__)
     assert set(shootdown.__all__) <= set(dir(shootdown))
     with pytest.raises(AttributeError, match="has no attribute 'fuzz_polcy'"):
@@ -63,7 +63,7 @@ def test_public_names_are_there() -> None:
 
 
 def test_public_names_are_those_of_the_type_checker() -> None:
-    """What mypy sees is what there is: the names that are imported for it are the public ones."""
+    """The type checker sees what exists: the names that are imported for it are the public ones."""
     tree = ast.parse(Path(shootdown.__file__).read_text())
     (block,) = (
         node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)

@@ -1,4 +1,4 @@
-"""Objects of state copy and compare themselves, by whatever fields they have."""
+"""Objects of state copy and compare themselves, by all the fields that they have."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ class Inner(Plain):
 
 
 class Outer(Plain):
-    """A field of each kind."""
+    """An object with a field of each kind."""
 
     SHARED = frozenset({"strategy"})
     COUNTERS = frozenset({"cost"})
@@ -56,7 +56,7 @@ CHANGES: dict[str, Callable[[Outer], object]] = {
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_copy_is_equal_and_apart(field: str) -> None:
-    """A copy has the same key, and what happens to a field of it is not seen by the original."""
+    """A copy has the same key, and a change of one of its fields does not reach the original."""
     original = Outer()
     copy, key = original.copy(), original.key()
     assert copy.key() == key
@@ -67,12 +67,12 @@ def test_a_copy_is_equal_and_apart(field: str) -> None:
 
 
 def test_the_changes_are_of_all_fields() -> None:
-    """No field is left out above."""
+    """CHANGES leaves no field of the state out."""
     assert CHANGES.keys() == vars(Outer()).keys() - Outer.SHARED - Outer.COUNTERS
 
 
 def test_what_is_no_state_is_shared() -> None:
-    """A copy has the very same strategy, and no key knows of it."""
+    """A copy has the same strategy object, and no key contains it."""
     original = Outer()
     copy = original.copy()
     assert copy.strategy is original.strategy
@@ -83,7 +83,7 @@ def test_what_is_no_state_is_shared() -> None:
 
 
 def test_a_cost_goes_on_and_is_in_no_key() -> None:
-    """A copy has counters of its own, and objects that differ in them alone are equal."""
+    """A copy has its own counters, and objects that differ only in them are equal."""
     original = Outer()
     original.cost[0] = 5
     copy = original.copy()
@@ -94,12 +94,12 @@ def test_a_cost_goes_on_and_is_in_no_key() -> None:
 
 
 def test_a_key_can_be_hashed() -> None:
-    """Keys go into sets, and equal objects are one element."""
+    """Keys are elements of sets, and equal objects are one element."""
     assert len({Outer().key(), Outer().copy().key()}) == 1
 
 
 class Extended(X86State):
-    """A state that somebody has added a field to, interpreted though the model may be compiled."""
+    """A state with an additional field; it is interpreted even if the model is compiled."""
 
     def __init__(self) -> None:
         super().__init__(2, 2, 2)
@@ -107,7 +107,7 @@ class Extended(X86State):
 
 
 def test_a_field_that_a_policy_adds_is_copied() -> None:
-    """Whoever extends the optimized model's state says nowhere which fields it has."""
+    """A class that extends the state of the optimized model does not list its fields anywhere."""
     state = Extended()
     state.gathers[1] = Gather(0)
     copy = state.copy()

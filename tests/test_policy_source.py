@@ -1,4 +1,4 @@
-"""Where policies come from, and what the user reads when one cannot be had."""
+"""The sources of policies, and what the user reads when one cannot be loaded."""
 
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -22,7 +22,7 @@ POLICY = Policy("careful", lambda old, new: True, "flush always")
 
 
 def write(folder: Path, text: str, name: str = "mine.py") -> str:
-    """The path of a new policy file."""
+    """Return the path of a new policy file."""
     path = folder / name
     path.write_text(text)
     return str(path)
@@ -115,7 +115,7 @@ def test_unknown_name() -> None:
     ],
 )
 def test_file_that_is_no_policy(tmp_path: Path, text: str, sentence: str) -> None:
-    """A file that defines no policy is one sentence, with the line where there is one to blame."""
+    """A file that defines no policy is one sentence, with the line if one is to blame."""
     with pytest.raises(PolicyError, match=sentence):
         load_policy(write(tmp_path, text))
 
@@ -127,7 +127,7 @@ def test_file_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_rule_that_raises_while_running(tmp_path: Path) -> None:
-    """An error inside a user's rule names the line of the file; an error of ours stays what it is."""
+    """An error inside a user's rule names the line of the file; an error of this program stays what it is."""
     loaded = load_policy(write(tmp_path, "def needs_flush(old, new):\n    return old // 0\n"))
 
     with pytest.raises(PolicyError, match=r"mine\.py, line 2: ZeroDivisionError"), blamed(loaded):
@@ -137,7 +137,7 @@ def test_rule_that_raises_while_running(tmp_path: Path) -> None:
 
 
 def test_policy_that_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a policy prints is on standard error, and not what its rule prints while it is tried out."""
+    """What a policy prints is on standard error; what its rule prints during the check is not shown."""
     text = "print('loading')\n\ndef needs_flush(old, new):\n    print('asked')\n    return True\n"
     loaded = load_policy(write(tmp_path, text))
     with blamed(loaded):

@@ -69,7 +69,7 @@ class Counting(GatherFlush):
 
 
 class Forgetful(LatrState):
-    """Keeps what it has put off out of the key."""
+    """Leaves out of the key what it has postponed."""
 
     def write(self, walk: Walk, cpus: int) -> None:
         """Write nothing."""
@@ -85,14 +85,14 @@ class ForgetfulFlush(LatrFlush):
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    """The policy's file."""
+    """Return the policy's file."""
     path = tmp_path / "counting.py"
     path.write_text(POLICY)
     return path
 
 
 def test_the_state_is_part_of_a_world() -> None:
-    """A copy has the state as it was, and goes on by itself; the key of a proof sees it."""
+    """A copy has the state as it was, and changes independently; the key of a proof contains it."""
     scenario = parse(STORY).scenario
     w, oracle = boot(scenario.header, replace(LINUX, strategy=Counting).make())
     for record in scenario.records[:3]:
@@ -136,7 +136,7 @@ def test_a_campaign_and_a_proof_run_with_it(tmp_path: Path, policy: Path) -> Non
 
 
 def test_a_state_that_leaves_out_an_epoch_is_refused() -> None:
-    """What is postponed must be in the key; a state that does not write it is no basis of a proof."""
+    """Everything that is postponed must be in the key; a state that does not write it is not usable for a proof."""
     scenario = parse(STORY.replace("munmap", "dontneed")).scenario
     w, oracle = boot(Header(2, 2, batch=2), replace(LINUX, strategy=ForgetfulFlush).make())
     for record in scenario.records[:3]:

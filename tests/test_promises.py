@@ -16,7 +16,7 @@ from tests.kernel import Kernel, R, W, X, prot
 from tests.promises import ALL, TABLE, Case, denied
 
 KERNEL_THREAD = 2
-"""The CPU that brings entries into the states in which they wait for something; programs run on CPU 0."""
+"""The CPU that brings entries into states in which they wait for something; programs run on CPU 0."""
 
 # States of the entry of page 0.
 
@@ -24,12 +24,12 @@ State = Callable[[Kernel], None]
 
 
 def touched(k: Kernel) -> None:
-    """A page table, and nothing at page 0."""
+    """Make a page table, with nothing at page 0."""
     k.write(0, 1)
 
 
 def clean(k: Kernel) -> None:
-    """What is read in from swap is clean."""
+    """Read the page in from swap, so that it is clean."""
     k.write(0)
     k.run(KERNEL_THREAD, "swapout")
     k.read(0)
@@ -37,44 +37,44 @@ def clean(k: Kernel) -> None:
 
 
 def fresh(k: Kernel) -> None:
-    """Written by the program."""
+    """Let the program write the page."""
     k.write(0)
 
 
 def read(k: Kernel) -> None:
-    """The zero page, of private memory; else a clean page."""
+    """Map the zero page in private memory; otherwise a clean page."""
     k.read(0)
 
 
 def forked(k: Kernel) -> None:
-    """Shared with a child, to be copied."""
+    """Share the page with a child, so that a store copies it."""
     k.write(0)
     k.run(0, "fork")
 
 
 def in_swap(k: Kernel) -> None:
-    """A swap entry; of the file nothing."""
+    """Make a swap entry; for the file, nothing."""
     k.write(0)
     k.run(KERNEL_THREAD, "swapout")
     assert is_swap(k.pte()) or not k.pte()
 
 
 def in_swap_cache(k: Kernel) -> None:
-    """A swap entry whose folio is still there, and whose flush is to come."""
+    """Make a swap entry whose folio is still cached, and whose flush is still to come."""
     k.write(0)
     k.start(KERNEL_THREAD, "swapout", until="try_to_unmap_flush_dirty")
     assert is_swap(k.pte()) or not k.pte()
 
 
 def migrating(k: Kernel) -> None:
-    """A migration entry, whose flush is to come."""
+    """Make a migration entry, whose flush is still to come."""
     k.write(0)
     k.start(KERNEL_THREAD, "migrate", until="flush before copy")
     assert is_migration(k.pte())
 
 
 def hinted(k: Kernel) -> None:
-    """PROTNONE in a region that allows the access."""
+    """Make the entry PROTNONE in a region that allows the access."""
     k.write(0)
     k.run(KERNEL_THREAD, "writeback")
     k.run(0, "numa_scan", 0, FANOUT)
@@ -82,27 +82,27 @@ def hinted(k: Kernel) -> None:
 
 
 def twice(k: Kernel) -> None:
-    """Two pages of one content."""
+    """Give two pages one content."""
     k.write(0)
     k.run(0, "copy", 0, arg=1)
 
 
 def hole(k: Kernel) -> None:
-    """No region, in a table that others use."""
+    """Leave no region, in a table that others use."""
     k.write(0)
     k.write(0, 2)
     k.run(0, "munmap")
 
 
 def before_a_hole(k: Kernel) -> None:
-    """Written by the program, and no region in the other table."""
+    """Let the program write the page, with no region in the other table."""
     k.write(0)
     k.write(0, FANOUT)
     k.run(0, "munmap", FANOUT, FANOUT)
 
 
 def split(k: Kernel) -> None:
-    """A huge page that is mapped by small entries."""
+    """Map a huge page by small entries."""
     k.write(0)
     k.run(0, "mprotect", 0, 1, R)
     k.run(0, "mprotect", 0, 1, R | W)
@@ -110,7 +110,7 @@ def split(k: Kernel) -> None:
 
 
 def nothing(_k: Kernel) -> None:
-    """No page table."""
+    """Leave no page table."""
 
 
 ZEROS = kinds.HUGE_ZERO
@@ -137,11 +137,13 @@ CALLS: dict[str, list[int]] = {
     "mremap": [FANOUT],
     "copy": [2],
 }
-"""The arguments of operations that take some, but for those that take an address space, which is 0."""
+"""The arguments of operations that take some, except those that take an address space, which is 0."""
 
 
 def snapshot(w: World) -> tuple[list[int], list[int], list[int], list[bool]]:
-    """Regions, leaf entries and entries of the PMD table of address space 0, and which of these map the huge zeros."""
+    """Return regions, leaf entries and entries of the PMD table of address space 0, and which of these map the huge
+    zeros.
+    """
     if w.root[0] < 0:
         return [0] * PAGES, [0] * PAGES, [0, 0], [False, False]
     leaves = [leaf_of(w, 0, page) for page in range(PAGES)]
@@ -157,7 +159,7 @@ def ran(
     if name == "uffd_wp":
         k.run(0, "uffd_register", 0, PAGES)
     if name == "exit":
-        # The other CPUs run a space that goes on.
+        # The other CPUs run an address space that stays alive.
         k.run(0, "fork")
         for cpu in (1, 2):
             k.run(cpu, "switch", arg=1)
@@ -173,7 +175,7 @@ def ran(
 
 
 def visited(k: Kernel) -> dict[int, int]:
-    """The kinds that the operation of CPU 0 has denied, by page of address space 0."""
+    """Return the kinds that the operation of CPU 0 has denied, by page of address space 0."""
     kinds_of: dict[int, int] = {}
     for cpu, mm, page, deny in k.journal.visited:
         if cpu == 0 and mm == 0 and deny:
@@ -211,7 +213,9 @@ def test_some_state_shows_what_is_denied(name: str) -> None:
     ],
 )
 def test_what_is_denied_is_visited(layout: str, machine: int, state: State, name: str) -> None:
-    """For one page and for a whole table, with every argument: all that the table denies, and nothing more."""
+    """For one page and for a whole table, with every argument, the walk visits everything that the table denies, and
+    nothing more.
+    """
     for count in (1, FANOUT):
         for arg in CALLS.get(name, [0]):
             case, k = ran(layout, machine, state, name, count, arg)

@@ -1,4 +1,4 @@
-"""The key of a world: the same for worlds that differ in names alone, another one for any that a run can tell apart."""
+"""The key of a world: equal for worlds that differ only in names, different for any that a run can distinguish."""
 
 from collections.abc import Callable
 
@@ -18,20 +18,20 @@ Change = Callable[[World, Oracle], object]
 
 
 def key(k: Kernel, *, rename_cpus: bool = True) -> int:
-    """The key of a kernel's world."""
+    """Return the key of a kernel's world."""
     huge = any(vma & VM_HUGE for regions in k.w.vma for vma in regions)
     return key_of(k.w, k.journal, rename_cpus=rename_cpus, huge=huge)
 
 
 def changed(k: Kernel, change: Change) -> int:
-    """The key of a copy of a kernel's world in which something is different."""
+    """Return the key of a copy of a kernel's world in which something is different."""
     w, oracle = k.journal.fork()
     change(w, oracle)
     return key_of(w, oracle)
 
 
 def after(*accesses: tuple[int, str, int], cpus: int = 2, layout: str = "private") -> Kernel:
-    """A kernel in which these CPUs have made these accesses to these pages."""
+    """Return a kernel in which these CPUs have made these accesses to these pages."""
     k = Kernel(cpus=cpus, pages=8, layout=layout)
     for cpu, kind, page in accesses:
         k.access(cpu, kind, page)
@@ -61,7 +61,7 @@ def test_huge_pages_keep_their_frames() -> None:
 
 @pytest.mark.parametrize("times", [2, 5])
 def test_generations(times: int) -> None:
-    """How often a page was unmapped and mapped again is nothing that anybody can see afterwards."""
+    """How often a page was unmapped and mapped again is not visible afterwards."""
 
     def mapped_again(times: int) -> Kernel:
         k = after((0, "write", 0))
@@ -87,7 +87,7 @@ def test_the_number_of_a_cpu() -> None:
 
 
 def test_the_number_of_a_cpu_inside_an_operation() -> None:
-    """A rotation is one in locks, masks, and the steps of operations in flight as well."""
+    """A rotation also applies to locks, masks, and the steps of operations in flight."""
 
     def dropping(first: int) -> Kernel:
         k = after((first, "write", 0), ((first + 1) % 3, "read", 0), cpus=3)
@@ -105,7 +105,7 @@ def test_the_number_of_a_cpu_inside_an_operation() -> None:
 
 
 def test_mirrored_cpus_are_not_rotated() -> None:
-    """Acknowledgements go round, so of three CPUs the exchange of two is another world."""
+    """Acknowledgements go round, so with three CPUs the exchange of two gives another world."""
     a = after((0, "read", 0), (1, "read", 1), cpus=3)
     b = after((1, "read", 0), (0, "read", 1), cpus=3)
 
@@ -113,7 +113,9 @@ def test_mirrored_cpus_are_not_rotated() -> None:
 
 
 def test_stored_values() -> None:
-    """How often a page was written, and so what it contains, is no difference as long as no other page has the same."""
+    """How often a page was written, and so its content, makes no difference as long as no other page has the same
+    content.
+    """
     once, twice = after((0, "write", 0)), after((0, "write", 0), (0, "write", 0))
 
     assert once.w.machine.memory != twice.w.machine.memory
@@ -121,7 +123,7 @@ def test_stored_values() -> None:
 
 
 def test_equal_values_are_equal() -> None:
-    """Two pages that contain the same are not two that differ."""
+    """Two pages with equal content are not two pages with different content."""
     k = after((0, "write", 0), (0, "write", 1))
 
     def same(w: World, _oracle: Oracle) -> None:
@@ -325,7 +327,7 @@ def test_a_version_that_may_still_be_shown() -> None:
 
 
 def test_an_operation_that_has_not_returned() -> None:
-    """What an operation in flight will deny makes a difference while there is something to deny, and else none."""
+    """What an operation in flight will deny makes a difference only while there is something to deny."""
     k = after((1, "write", 0))
     k.start(0, "mprotect", 0, 1, R, past="flush_tlb_func")
 
@@ -341,7 +343,9 @@ def test_an_operation_that_has_not_returned() -> None:
 
 
 def test_a_table_that_only_its_collapse_names() -> None:
-    """What is left to copy is in a table that no PMD points to; its entries are in the key, which CPU it is not."""
+    """The pages still to be copied are in a table that no PMD points to; its entries are in the key, but not the number
+    of the CPU.
+    """
 
     def collapsing(cpu: int) -> Kernel:
         k = after((cpu, "write", 0), (cpu, "write", 1), layout="huge")
@@ -363,7 +367,7 @@ def test_a_table_that_only_its_collapse_names() -> None:
 
 
 def test_the_order_of_reuse() -> None:
-    """Of two freed frames the one that comes back first matters if a TLB still names them, and not if none does."""
+    """The order of two freed frames matters if a TLB still names them, and not otherwise."""
     k = after((1, "write", 0), (1, "write", 1))
     frames = {k.frame(0), k.frame(1)}
     k.run(1, "lazy")
@@ -380,7 +384,7 @@ def test_the_order_of_reuse() -> None:
 
 
 def test_how_far_a_context_is_behind() -> None:
-    """A context that was left one flush ago is not one that was left two flushes ago."""
+    """A context that missed one flush differs from one that missed two."""
 
     def left_behind(flushes: int) -> Kernel:
         k = after((0, "write", 0))

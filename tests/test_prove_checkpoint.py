@@ -14,7 +14,7 @@ IDENTITY: dict[str, object] = {"policy": "linux", "ops": 2}
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """A checkpoint with a few paths and hashes."""
+    """Return a checkpoint with a few paths and hashes."""
     path = tmp_path / "proof"
     state = State(1, [b"\0\1", b"", b"\2\3\4\5"], 2, [b"\6\7"], 5, 7, 1, 0.5)
     save(path, IDENTITY, state, [1, (1 << 64) - 1])
@@ -31,7 +31,7 @@ def test_what_was_saved_is_loaded(stored: Path) -> None:
 
 
 def refusal(path: Path, identity: dict[str, object] | None = None) -> str:
-    """The sentence with which a checkpoint is refused, without the folder."""
+    """Return the sentence with which a checkpoint is refused, without the folder."""
     with pytest.raises(CheckpointError) as refused:
         load(path, IDENTITY if identity is None else identity)
     sentence = str(refused.value)
@@ -49,7 +49,7 @@ def test_a_missing_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"shootdown", b"SQLite format 3\0", MAGIC[:-1]])
 def test_a_foreign_file(tmp_path: Path, content: bytes) -> None:
-    """A file that does not begin as a checkpoint is none."""
+    """A file that does not begin like a checkpoint is not one."""
     (tmp_path / "other").write_bytes(content)
 
     assert refusal(tmp_path / "other") == "other is no checkpoint of a proof."
@@ -64,7 +64,7 @@ def test_a_truncated_checkpoint(stored: Path) -> None:
 
 
 def test_a_changed_checkpoint(stored: Path) -> None:
-    """A changed byte is found, except in what only the machine reads, the lengths and the compression."""
+    """A changed byte is found, except in the lengths and the compression, which only the machine reads."""
     data = stored.read_bytes()
     for at in range(len(MAGIC), len(data)):
         stored.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
@@ -80,7 +80,7 @@ def test_a_changed_checkpoint(stored: Path) -> None:
     "head", ["[]", "{}", "null", '{"identity": {}}', '{"level": 0}', "1", "{", '"identity"']
 )
 def test_a_checkpoint_of_nonsense(tmp_path: Path, head: str) -> None:
-    """A file that is packed like a checkpoint and holds something else is damaged."""
+    """A file that is packed like a checkpoint but holds something else is damaged."""
     parts = [zlib.compress(part) for part in (head.encode(), b"", b"", b"")]
     packed = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
     (tmp_path / "proof").write_bytes(MAGIC + packed)

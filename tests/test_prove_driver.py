@@ -29,7 +29,7 @@ IDENTITY = {"policy": "linux", "ops": 2}
 
 
 def bounded(*names: str, ops: int, cpus: int = 2, layout: int = kinds.PRIVATE) -> Scope:
-    """The scope of one page and these operations."""
+    """Return the scope of one page and these operations."""
     return scope_of(Header(cpus, 1, layout), ops, names)
 
 
@@ -37,12 +37,12 @@ SMALL = bounded("read", "dontneed", ops=2)
 
 
 def whole() -> Result:
-    """The uninterrupted proof of the small scope."""
+    """Return the uninterrupted proof of the small scope."""
     return Prover(SMALL, REGISTRY["linux"].make()).run()
 
 
 def figures(result: Result) -> tuple[object, ...]:
-    """All of a result that must not depend on interruptions."""
+    """Return the parts of a result that must not depend on interruptions."""
     state = result.state
     return result.verdict, state.level, state.worlds, state.transitions, state.cut
 
@@ -60,7 +60,7 @@ def test_a_legal_scope() -> None:
 
 
 def with_keys(workers: int) -> tuple[Result, set[int]]:
-    """The proof of the small scope by some workers, and the hashes of all worlds."""
+    """Return the proof of the small scope by some workers, and the hashes of all worlds."""
     keys: set[int] = set()
     prover = Prover(SMALL, REGISTRY["linux"].make(), workers=workers)
 
@@ -128,7 +128,7 @@ def test_stopped_after_every_round(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_too_large_for_the_memory(tmp_path: Path) -> None:
-    """A proof that has no room for what its checkpoint holds stops, and leaves the checkpoint as it was."""
+    """A proof without room for the content of its checkpoint stops, and leaves the checkpoint as it was."""
     path = tmp_path / "proof"
     strategy = REGISTRY["linux"].make()
 
@@ -157,7 +157,7 @@ class Dies(GatherFlush):
 
 
 def test_a_lost_worker() -> None:
-    """A worker that is killed takes paths with it: the proof fails and does not wait for ever."""
+    """A worker that is killed loses its paths: the proof fails and does not wait for ever."""
     prover = Prover(SMALL, replace(REGISTRY["linux"], strategy=Dies).make(), workers=2)
 
     with pytest.raises(Refusal, match=r"^A worker of the proof was lost"):
@@ -166,7 +166,7 @@ def test_a_lost_worker() -> None:
 
 
 def test_workers_that_are_ended_before_they_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of them is slow to give up the handlers of this process, which only take note of a SIGTERM."""
+    """One of them is slow to give up the handlers of this process, which only note a SIGTERM."""
     begin = driver._leave_interrupts_to_the_parent
 
     def slowly() -> None:
@@ -204,7 +204,7 @@ def test_the_view_sees_every_operation() -> None:
 
 
 def test_more_operations_contain_fewer() -> None:
-    """What was explored with up to two operations is a part of what there is with up to three."""
+    """The worlds explored with up to two operations are a part of those with up to three."""
     one, two = (
         Prover(SMALL._replace(ops=ops), REGISTRY["linux"].make()).run().state for ops in (1, 2)
     )
@@ -244,7 +244,7 @@ def test_the_scenario_shows_the_same(
 
 
 def test_idle_hardware_is_left_out() -> None:
-    """Fills and evictions that the violation does not need go; the one that it needs stays."""
+    """Fills and evictions that the violation does not need are removed; the one that it needs stays."""
     head = "shootdown-scenario 1\ncpus 2\npages 1\nlayout private\n\n"
     text = """cpu0 write p0
         cpu0 fill p0

@@ -1,4 +1,4 @@
-"""The key of any world: renamed or copied it is the same, and so is what comes after."""
+"""The key of any world: it is the same for a renamed or copied world, and so is everything that follows."""
 
 from random import Random
 
@@ -18,7 +18,7 @@ from tests.strategies import any_scenario, examples
 
 
 def rotated(scenario: Scenario, by: int) -> Scenario:
-    """The same scenario on other CPUs."""
+    """Return the same scenario on other CPUs."""
     cpus = scenario.header.cpus
     records = ((kind, (cpu + by) % cpus, *rest) for kind, cpu, *rest in scenario.records)
     return Scenario(scenario.header, tuple(_record(record) for record in records))
@@ -57,7 +57,7 @@ def end(w: World, oracle: Oracle, records: tuple[Record, ...]) -> tuple[str, int
 
 
 def booted(header: Header, policy: str) -> tuple[World, Oracle]:
-    """The first world of a scenario under a policy."""
+    """Return the first world of a scenario under a policy."""
     return boot(header, REGISTRY[policy].make())
 
 
@@ -97,7 +97,7 @@ def test_rotated_cpus_have_the_key(
 
 
 def has_huge(scenario: Scenario) -> bool:
-    """Whether a huge page can occur, whose frames keep their numbers."""
+    """Return whether a huge page is possible, whose frames keep their numbers."""
     return scenario.header.layout == kinds.HUGE or any(
         kind == kinds.MMAP and arg >> kinds.MAP_SHIFT == kinds.MAP_HUGE
         for kind, _, _, _, _, arg in scenario.records
@@ -109,7 +109,7 @@ def has_huge(scenario: Scenario) -> bool:
 def test_renamed_frames_have_the_key(
     scenario: Scenario, policy: str, cut: int, draws: Random
 ) -> None:
-    """Which frames a run is given, and how high every generation is at its start, makes no difference at any time."""
+    """The frames of a run, and the generations at its start, make no difference at any time."""
     assume(not has_huge(scenario))
     w, oracle = booted(scenario.header, policy)
     other, its_oracle = booted(scenario.header, policy)

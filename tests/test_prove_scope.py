@@ -25,7 +25,7 @@ def test_the_alphabet_of_a_scope() -> None:
 
 
 def test_records_of_a_scope_are_canonical() -> None:
-    """What a scope starts is what a scenario can say."""
+    """Every operation of a scope can be expressed in a scenario."""
     names = [kinds.KINDS[kind].name for kind in kinds.OPERATIONS]
     scope = scope_of(Header(2, 3), 1, names)
     scenario = Scenario(scope.header, scope.alphabet)
@@ -35,7 +35,7 @@ def test_records_of_a_scope_are_canonical() -> None:
 
 @pytest.mark.parametrize("name", ["sleep", "", "fill", "run", "READ"])
 def test_an_unknown_operation(name: str) -> None:
-    """A name that starts nothing is one sentence, which lists those that do."""
+    """An unknown name is one sentence, which lists the operations."""
     with pytest.raises(
         UnusableScope,
         match=r"^'.*' is no operation; there are read, .*pin, numa_scan, swapout, copy, ksm, shrink, .*wrpkru\.$",
@@ -56,12 +56,12 @@ def test_a_scope_in_words() -> None:
 
 
 def replace_header(header: Header, layout: str, machine: int, asids: int) -> Header:
-    """The header with another layout, machine and number of ASIDs."""
+    """Return the header with another layout, machine and number of ASIDs."""
     return header._replace(layout=kinds.LAYOUTS.index(layout), machine=machine, asids=asids)
 
 
 def test_the_set_of_worlds() -> None:
-    """A hash is new once, also when others have the same place in the table, and again with fewer operations."""
+    """A hash is new once, even if others have the same place in the table, and is new again with fewer operations."""
     visited = Visited(8)
     keys = [8 << 4, 16 << 4, 24 << 4, 7 << 4, 15 << 4]
 

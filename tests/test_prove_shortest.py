@@ -1,4 +1,4 @@
-"""The shortest scenario that breaks a rule, found by trying all that are shorter."""
+"""The shortest scenario that breaks a rule, found by trying all shorter ones."""
 
 import pytest
 
@@ -15,7 +15,9 @@ from shootdown.scenario import Header, Scenario, kinds, parse
 def searched(
     policy: str, rule: str, words: str, ops: int, *, cpus: int = 2
 ) -> tuple[Shortest, list[Scenario | None]]:
-    """Search with these operations on one page of private memory, with room in a batch; what each length gave."""
+    """Search with these operations on one page of private memory, with room in a batch; return the result for each
+    length.
+    """
     lines = "".join(f"cpu0 {line}\n" for line in words.split(", "))
     text = f"shootdown-scenario 1\ncpus 1\npages 1\nlayout private\n\n{lines}"
     header = Header(cpus, 1, kinds.PRIVATE, batch=2)
@@ -25,7 +27,7 @@ def searched(
 
 
 def found(policy: str, rule: str, words: str, ops: int, *, cpus: int = 2) -> Scenario:
-    """The scenario at which the search ended, which is the one that the last level gave."""
+    """Return the scenario at which the search ended, which is the one that the last level gave."""
     shortest, levels = searched(policy, rule, words, ops, cpus=cpus)
     *nothing, scenario = levels
     assert scenario is not None
@@ -54,8 +56,9 @@ FAULTS = [
 
 @pytest.mark.parametrize(("policy", "words"), FAULTS)
 def test_finds_what_stands_beside_the_fault(policy: str, words: str) -> None:
-    """What is found fails by the fault's rule when it is executed, and has the length that is kept beside the fault,
-    which is not more than that of what people wrote.
+    """The result fails by the fault's rule when it is executed, and has the length that the fault states.
+
+    That length is at most that of the stories that people wrote.
     """
     fault = REGISTRY[policy].fault
     assert fault
@@ -67,7 +70,7 @@ def test_finds_what_stands_beside_the_fault(policy: str, words: str) -> None:
 
 @pytest.mark.parametrize("policy", [policy for policy in REGISTRY.values() if policy.fault])
 def test_no_story_is_shorter_than_the_shortest(policy: Policy) -> None:
-    """The length beside each fault is at most that of its shortest story; what is open lies below it."""
+    """The length that each fault states is at most that of its shortest story; open lengths are below it."""
     assert policy.fault
     assert 0 < policy.fault.shortest <= length(stories_of(policy)[0])
     assert policy.fault.shortest_open_from < policy.fault.shortest
@@ -83,8 +86,9 @@ def test_v1_in_three_records(cpus: int) -> None:
 
 
 def test_a_pause_costs_what_a_record_costs() -> None:
-    """A store that has faulted and is overtaken by one that makes the page writable: three records and a pause, which
-    end at the fourth level.
+    """A store that has faulted is overtaken by one that makes the page writable: three records and a pause.
+
+    They end at the fourth level.
     """
     scenario = found("report-healed-fault", "C2", "read p0, write p0", 4)
 
@@ -104,7 +108,7 @@ def test_an_overtaken_fetch_is_no_violation() -> None:
 
 
 def test_a_violation_of_another_rule_is_none() -> None:
-    """The search goes on past what breaks another rule than the one asked for."""
+    """The search goes on if a rule other than the requested one is broken."""
     policy, words = "free-before-flush", "write p0, dontneed p0"
     shortest, levels = searched(policy, "C5", words, 2)
 
@@ -113,7 +117,7 @@ def test_a_violation_of_another_rule_is_none() -> None:
 
 
 def test_nothing_to_find() -> None:
-    """Under a sound policy every length is complete, and a greater one leads to more worlds."""
+    """Under a sound policy every length is complete, and a greater length leads to more worlds."""
     one, _ = searched("linux", "C1", "write p0, mprotect p0 r", 1)
     two, levels = searched("linux", "C1", "write p0, mprotect p0 r", 2)
 

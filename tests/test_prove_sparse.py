@@ -1,5 +1,5 @@
-"""The key of a world has what few worlds have any of: global ASIDs, broadcasts on their way, what is put off, zeros
-that may still be seen.
+"""The parts of the key for what few worlds have: global ASIDs, broadcasts, postponed work, zeros that may still be
+seen.
 """
 
 from collections.abc import Callable
@@ -23,18 +23,18 @@ Change = Callable[[World, Oracle], object]
 
 
 def changed(k: Kernel, change: Change) -> int:
-    """The key of a copy of a kernel's world in which something is different."""
+    """Return the key of a copy of a kernel's world in which something is different."""
     w, oracle = k.journal.fork()
     change(w, oracle)
     return key_of(w, oracle)
 
 
 def unchanged(_w: World, _oracle: Oracle) -> None:
-    """The same world."""
+    """Leave the world as it is."""
 
 
 def broadcasting() -> Kernel:
-    """A space with a global ASID that every CPU has come to, with page 0 cached on both."""
+    """Return a space with a global ASID to which every CPU has switched, with page 0 cached on both."""
     k = written(machine=kinds.INVLPGB, pages=2)
     for rights in (R, R | W, R, R | W):
         k.run(0, "mprotect", arg=rights)
@@ -87,7 +87,7 @@ def test_every_difference_is_another_key() -> None:
 
 
 def test_what_was_waited_for_makes_no_difference() -> None:
-    """A broadcast that is complete leaves the same world as an invalidation by every CPU itself."""
+    """A complete broadcast leaves the same world as an invalidation by every CPU itself."""
     k = broadcasting()
     asid = k.state.global_asid[0]
 
@@ -114,7 +114,7 @@ def _promised_nothing(_w: World, oracle: Oracle) -> None:
 
 @pytest.mark.parametrize("change", [_swept_by_nobody, _promised_nothing])
 def test_what_lazy_shootdown_has_put_off(change: Change) -> None:
-    """Who has still to flush is in the key, and what holds after that."""
+    """The key says which CPUs have still to flush, and what holds after that."""
     k = Kernel("latr", cpus=3)
     k.write(1)
     k.write(2)
@@ -142,7 +142,7 @@ def _taken_back(w: World, _oracle: Oracle) -> None:
 
 
 def test_what_a_driver_has() -> None:
-    """Which regions it finds and for what, whether somebody is walking, and its pages, by whatever frames."""
+    """The key says which regions it finds and for what, whether a walk is under way, and its pages, in any frames."""
     k, other = Kernel(layout="pfnmap"), Kernel(layout="pfnmap")
     for page in (0, 1):
         k.read(0, page)
@@ -180,7 +180,9 @@ def _explained_fault(_w: World, oracle: Oracle) -> None:
 
 
 def test_protection_keys_are_in_the_key() -> None:
-    """Who denies itself what, which key a region, a TLB entry and a version have, and what a fault was explained by."""
+    """The key says which thread denies itself what, the key of each region, TLB entry and version, and what explained a
+    fault.
+    """
     k = written()
     changes = (
         unchanged,
@@ -209,8 +211,8 @@ def test_an_older_version_of_another_key_may_still_be_shown() -> None:
 
 
 def test_zeros_that_the_next_page_denies() -> None:
-    """A zap that found a hole, in flight or returned, makes a difference until the page that makes zeros stale is
-    mapped.
+    """A zap that found a hole, in flight or returned, makes a difference until a page is mapped that makes
+    zeros stale.
     """
     k = Kernel(layout="huge", machine=kinds.HUGE_ZERO)
     k.read(0)
@@ -233,7 +235,7 @@ def test_zeros_that_the_next_page_denies() -> None:
 
 
 def test_who_holds_the_lock_of_a_vma() -> None:
-    """For reading or for writing, at which page, and how many read: each makes another world."""
+    """Held for reading or writing, at which page, and the number of readers: each makes another world."""
     k = Kernel()
 
     def reads(page: int, count: int) -> Callable[[World, Oracle], None]:

@@ -13,14 +13,14 @@ WIDTHS = {
 
 
 def imported(text: str) -> dict[str, object]:
-    """What a module with this text defines."""
+    """Return what a module with this text defines."""
     names: dict[str, object] = {"__name__": "widths"}
     exec(compile(text, "widths.py", "exec"), names)  # noqa: S102 - a mutant of one of our own modules
     return names
 
 
 def values(name: str) -> int:
-    """How many values the part has."""
+    """Return how many values the part has."""
     counted = imported(TEXT)["_VALUES"]
     assert isinstance(counted, dict)
     return int(counted[name][1])

@@ -1,4 +1,4 @@
-"""The litmus tests that others have published: what their files say, and that the machine shows it in every run."""
+"""The published litmus tests: what their files say, and that the machine shows it over all runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ outcome r uses X
 
 
 def program(*events: str, outcome: str) -> Litmus:
-    """A test with these events that invalidates nothing."""
+    """Return a test with these events that invalidates nothing."""
     head = "litmus 1\nsuite synthesized\ntest one permitted\noutcome-from axiom"
     return parse("\n".join([head, *events, f"outcome {outcome}"]))
 
@@ -51,7 +51,7 @@ def test_machine_agrees(row: Row) -> None:
 
 
 def test_what_cannot_be_expressed_is_a_short_list() -> None:
-    """One test needs a store buffer, and of one nobody says what its outcome is; all others are run."""
+    """One test needs a store buffer, and for one the outcome is not stated; all others run."""
     left = {row.test.name: row.litmus.reason for row in ROWS if row.litmus.reason}
 
     assert left == {"sb": Reason.STORE_BUFFER, "mrf1": Reason.UNSTATED}
@@ -80,7 +80,7 @@ def test_invalidations_make_the_difference_that_the_file_states(name: str) -> No
 @pytest.mark.parametrize("name", ["mp", "n5", "n5_synonym", "ptwalk2", "sb_synonym"])
 @pytest.mark.parametrize("amd", [False, True], ids=["intel", "amd"])
 def test_addresses_that_nothing_remaps_need_no_choices(name: str, *, amd: bool) -> None:
-    """Where the hardware fills and drops every address, as many of the runs show the outcome."""
+    """If the hardware fills and drops every address, the same share of the runs shows the outcome."""
     reduced = Explorer(PUBLISHED[name], amd=amd)
     plain = Explorer(PUBLISHED[name], amd=amd, reduced=False)
 
@@ -102,18 +102,18 @@ def test_page_without_its_marks_is_refused() -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_file_says_what_it_is(name: str) -> None:
-    """Above each test stand one to five lines of at most 120 characters."""
+    """One to five lines of at most 120 characters precede each test."""
     assert 1 <= len(PUBLISHED[name].comments) <= 5
     assert max(map(len, texts()[name].splitlines())) <= 120
 
 
 class Recorder(Machine):
-    """A machine that keeps who has used which frame of which page."""
+    """A machine that records which CPU has used which frame of which page."""
 
     used: ClassVar[list[tuple[int, int, int, int]]] = []
 
     def access(self, cpu: int, page: int, kind: int) -> int:
-        """As the machine; CPU, page, kind and frame of each access that succeeds are kept."""
+        """Translate as the machine does, and record CPU, page, kind and frame of each access that succeeds."""
         entry = super().access(cpu, page, kind)
         if entry >= 0:
             self.used.append((cpu, page, kind, entry >> 8 & 63))
@@ -121,7 +121,7 @@ class Recorder(Machine):
 
 
 def frames(name: str, policy: str) -> tuple[str, list[int]]:
-    """The verdict on a scenario, and the frames that its accesses to page 0 used after the first store to it."""
+    """Return the verdict on a scenario, and the frames that its accesses to page 0 used after the first store to it."""
     Recorder.used.clear()
     outcome = execute(load_corpus()[name].scenario, REGISTRY[policy].make(), machine_type=Recorder)
     used = [frame for _, page, _, frame in Recorder.used if page == 0]
@@ -130,7 +130,7 @@ def frames(name: str, policy: str) -> tuple[str, list[int]]:
 
 @pytest.mark.parametrize("name", ["bad_c1_published_ptwalk2", "bad_c1_published_ipi4"])
 def test_kernel_that_forgets_the_invalidation_shows_the_outcome(name: str) -> None:
-    """Without the invalidation an access after the remap uses the frame of before; with it all use the new one."""
+    """Without the invalidation an access after the remap uses the old frame; with it all use the new one."""
     _, broken = frames(name, BROKEN)
     verdict, sound = frames(name, "linux")
 
@@ -150,14 +150,14 @@ def test_kernel_permits_the_old_frame_before_the_interrupt() -> None:
 
 
 def test_scenarios_that_files_name_are_in_the_corpus() -> None:
-    """What a test names as its scenario ships, and so does every scenario of a published test beside a file."""
+    """The scenario that a test names ships, and so does every scenario of a published test beside a file."""
     named = {name for litmus in PUBLISHED.values() for name in litmus.scenarios}
 
     assert named == {name for name in load_corpus() if "published" in name}
 
 
 def test_permitted_needs_one_run_only() -> None:
-    """An outcome that some runs show is told from one that all show and from one that none shows."""
+    """An outcome that some runs show is distinguished from one that all show and from one that none shows."""
     events = ("cpu0 write x as w", "cpu1 read x as r")
 
     assert Explorer(program(*events, outcome="r reads w")).shown() == Shown.SOME
@@ -166,7 +166,9 @@ def test_permitted_needs_one_run_only() -> None:
 
 
 def test_stale_store_needs_a_dirty_translation() -> None:
-    """A store uses the old frame only where the old entry is dirty; where it is clean it walks and finds the new."""
+    """A store uses the old frame only if the old entry is dirty; if it is clean, the store walks and finds the new
+    frame.
+    """
     stale = program("cpu0 remap x Z", "cpu0 write x as w", outcome="w uses X")
     marked = program("cpu0 remap x Z", "cpu0 write x as w", outcome="w uses Z and x dirty")
     clean = program("cpu0 remap x Z", "cpu0 write x as w", outcome="w uses X and x dirty")
@@ -177,7 +179,7 @@ def test_stale_store_needs_a_dirty_translation() -> None:
 
 
 def test_interrupt_comes_after_its_remap() -> None:
-    """A CPU waits with the events after an interrupt until a remap has asked for it."""
+    """A CPU delays the events after an interrupt until a remap has asked for it."""
     text = GOOD.replace("cpu0 read x as r\n", "cpu1 ipi x\ncpu1 read x as r\n")
 
     assert Explorer(parse(text)).shown() == Shown.NONE
@@ -185,7 +187,7 @@ def test_interrupt_comes_after_its_remap() -> None:
 
 
 def test_alternatives_are_any_of_the_lines() -> None:
-    """An outcome of several lines is shown where one of them is, and a line only where all of its parts are."""
+    """An outcome of several lines is shown if one of them is, and a line only if all of its parts are."""
     either = program("cpu0 write x as w", outcome="X holds 0\noutcome x dirty and x maps X")
     both = program("cpu0 write x as w", outcome="X holds 0 and x dirty\noutcome x clean")
 
@@ -194,7 +196,7 @@ def test_alternatives_are_any_of_the_lines() -> None:
 
 
 def mistakes() -> Iterator[tuple[str, str, str, str]]:
-    """What to replace in a good text, what with, and a part of the message."""
+    """Yield what to replace in a good text, what with, and a part of the message."""
     yield "first", "litmus 1\n", "litmus 2\n", "expected 'litmus 1'"
     yield "comment", "suite", "# late\nsuite", "line 3: a comment"
     yield "suite", "hand-written", "unheard", "none of hand-written, synthesized"
@@ -224,7 +226,7 @@ FIVE = "".join(f"cpu0 read {name} as r{name}\n" for name in "abcd")
     ("old", "new", "message"), [pytest.param(*rest, id=name) for name, *rest in mistakes()]
 )
 def test_mistake_is_named(old: str, new: str, message: str) -> None:
-    """A text that is no litmus test is refused with a sentence that says why."""
+    """A text that is not a litmus test is refused with a sentence that says why."""
     parse(GOOD)
 
     with pytest.raises(LitmusError, match=message):

@@ -1,4 +1,4 @@
-"""What the comparison with QEMU's MMU can find: the instructions that its events execute."""
+"""The instructions that the comparison with QEMU's MMU executes, in which it can find a mistake."""
 
 import inspect
 from unittest.mock import Mock
@@ -11,7 +11,7 @@ from shootdown.machine.plain import Plain
 from shootdown.machine.x86 import Machine
 
 BROADCASTS = {"invlpgb", "invlpgb_context", "invlpgb_nonglobals", "tlbsync"}
-"""What QEMU does not have (conform.qemu.known)."""
+"""The instructions that QEMU does not have (conform.qemu.known)."""
 NO_INSTRUCTIONS = {"access", "evict", "fill", "poison", "read_entry", "write_entry"}
 METHODS = {
     name
@@ -22,7 +22,7 @@ METHODS = {
 
 
 def executed() -> set[str]:
-    """The methods of the machine that are called by random events of every setting."""
+    """Return the methods of the machine that random events of every setting call."""
     names: set[str] = set()
     for mode in MODES:
         for number in range(60):
@@ -36,5 +36,5 @@ def executed() -> set[str]:
 
 
 def test_every_instruction_is_compared() -> None:
-    """Each instruction of the machine that is no broadcast is executed by an event, so a mistake in it can show."""
+    """An event executes each instruction of the machine that is not a broadcast, so a mistake in it can show."""
     assert executed() == METHODS - BROADCASTS - NO_INSTRUCTIONS

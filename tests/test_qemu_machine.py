@@ -25,12 +25,12 @@ from tests.command import complaint, document, inside
 
 
 def on(machine_type: type[Machine], scenario: Scenario, strategy: FlushStrategy) -> Outcome:
-    """What a scenario shows on a machine."""
+    """Return what a scenario shows on a machine."""
     return execute(scenario, strategy, machine_type=machine_type)
 
 
 def shown(outcome: Outcome) -> tuple[str, str]:
-    """Verdict and reason."""
+    """Return verdict and reason."""
     return outcome.verdict, outcome.reason
 
 
@@ -46,9 +46,9 @@ def test_legal_stories_are_legal_on_qemu() -> None:
 
 
 def test_illegal_stories_show_what_qemu_allows() -> None:
-    """Each illegal one shows the same on QEMU's MMU, or what the machine shows that is restricted to what QEMU is.
+    """On QEMU's MMU each illegal scenario shows the same, or what the machine restricted to QEMU's behaviour shows.
 
-    The restriction says why: QEMU has no spurious fault, no upper cache, and always walks before it sets D.
+    The restriction explains it: QEMU has no spurious fault, no upper cache, and always walks before it sets D.
     """
     corpus = load()
     differ = 0
@@ -64,7 +64,7 @@ def test_illegal_stories_show_what_qemu_allows() -> None:
 def corpus_on_qemu() -> Iterator[tuple[str, Expectation, Outcome]]:
     """Yield the scenarios of the corpus with what they show on QEMU's MMU under each policy that they name.
 
-    One after the other: an outcome keeps its emulators.
+    They are yielded one after the other, because an outcome keeps its emulators.
     """
     for name, parsed in load().items():
         for expected in parsed.expectations:
@@ -74,7 +74,7 @@ def corpus_on_qemu() -> Iterator[tuple[str, Expectation, Outcome]]:
 
 @pytest.mark.parametrize("policy", ["linux", "v1", "v1-huge-unrecorded"])
 def test_random_scenarios_show_the_same(policy: str) -> None:
-    """A random scenario shows on QEMU's MMU what it shows on the machine, or on that which is restricted to QEMU."""
+    """On QEMU's MMU a random scenario shows what it shows on the machine, or on the machine restricted to QEMU."""
     strategy = REGISTRY[policy].make()
     for seed in range(150):
         scenario = random_scenario(Random(seed), 32)
@@ -96,7 +96,7 @@ def test_a_scenario_repeats_itself_on_qemu() -> None:
 
 
 def test_instances_are_used_again() -> None:
-    """An emulator is made once and serves all machines; also those that only the garbage collector ends."""
+    """An emulator is made once and serves all machines, even those that only the garbage collector ends."""
     scenario = random_scenario(Random(1), 32)
     on(QemuMachine, scenario, REGISTRY["linux"].make())
     gc.collect()
@@ -112,13 +112,13 @@ def test_instances_are_used_again() -> None:
 
 
 def test_qemu_cannot_be_copied() -> None:
-    """What QEMU has cached cannot be copied, and who tries is told."""
+    """QEMU's cached entries cannot be copied, and an attempt is refused."""
     with pytest.raises(TypeError, match="cannot be copied"):
         QemuMachine(1).copy()
 
 
 def test_replay_on_qemu(tmp_path: Path) -> None:
-    """`replay --machine qemu` runs on QEMU's MMU, which knows no spurious fault, and says how to do it again."""
+    """`replay --machine qemu` runs on QEMU's MMU, which has no spurious fault, and says how to repeat it."""
     (tmp_path / "nx.txt").write_text(NX_SCENARIO)
     model = inside(tmp_path, "replay", "nx.txt", "--policy", "v1")
     qemu = inside(tmp_path, "replay", "nx.txt", "--policy", "v1", "--machine", "qemu")
@@ -143,7 +143,7 @@ def test_fuzz_on_qemu(tmp_path: Path) -> None:
 
 
 def test_without_unicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where unicorn is not installed one sentence says so, and no database is made."""
+    """Without unicorn one sentence says so, and no database is made."""
     monkeypatch.setitem(sys.modules, "unicorn", None)
     (tmp_path / "nx.txt").write_text(NX_SCENARIO)
     for arguments in (["replay", "nx.txt", "--policy", "v1"], ["fuzz", "--policy", "v1"]):

@@ -1,4 +1,4 @@
-"""Scenarios in the shape of races: what meets can meet."""
+"""Scenarios in the shape of races: operations that meet can overlap."""
 
 import random
 
@@ -16,9 +16,9 @@ NAMES = [kind.name for kind in kinds.KINDS]
 
 @pytest.mark.parametrize("first", OPERATIONS)
 def test_who_meets_an_operation_does_not_wait_for_it(first: int) -> None:
-    """With the first operation after its first step, each that may meet it executes its own first one at once.
+    """After the first step of the first operation, each that may meet it executes its own first step at once.
 
-    Who holds the lock of a VMA has released it, and is about to flush.
+    An operation that holds the lock of a VMA has released it, and is about to flush.
     """
     for second in MEETS[first]:
         k = Kernel(cpus=3)
@@ -50,7 +50,7 @@ def test_a_round_needs_no_registration_of_its_own() -> None:
 
 
 def test_reclaim_has_private_pages_or_those_of_the_file() -> None:
-    """Either of the two ways of a page that is reclaimed, whatever the header was."""
+    """Both kinds of page are reclaimed, whatever the header was."""
     layouts = {
         race_scenario(random.Random(seed), Header(2, 1), (kinds.SWAPOUT,), 4).header.layout
         for seed in range(16)

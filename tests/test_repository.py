@@ -27,7 +27,7 @@ FOREIGN = {
 
 
 def repository_files() -> list[Path]:
-    """The files that git tracks or would track, as paths relative to the root."""
+    """Return the files that git tracks or would track, as paths relative to the root."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     names = sorted(set(filter(None, listed.split("\0"))))
@@ -35,7 +35,7 @@ def repository_files() -> list[Path]:
 
 
 def pinned_versions() -> dict[str, str]:
-    """The version that requirements/pins.txt gives each package under the running Python."""
+    """Return the version that requirements/pins.txt gives each package under the running Python."""
     pins: dict[str, str] = {}
     for line in (ROOT / "requirements" / "pins.txt").read_text().splitlines():
         if line.startswith("#"):
@@ -49,9 +49,9 @@ def pinned_versions() -> dict[str, str]:
 
 
 def needed_distributions() -> set[str]:
-    """Every distribution that the project with its dev extra needs under the running Python.
+    """Return every distribution that the project with its dev extra needs under the running Python.
 
-    Except pip, which sqlite-utils asks for: it does the installing, so it is there first.
+    pip is excluded, which sqlite-utils requires: it does the installation, so it exists before.
     """
     needed: set[str] = set()
     waiting = [("shootdown", frozenset({"dev"}))]
@@ -71,7 +71,7 @@ def needed_distributions() -> set[str]:
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_no_file_names(what: str) -> None:
-    """No file of the repository contains what would tie it to one machine or evade a rule."""
+    """No file of the repository contains anything that would tie it to one machine or evade a rule."""
     found = [
         f"{path}:{number}: {line.strip()}"
         for path in repository_files()

@@ -1,4 +1,4 @@
-"""Need-flush rules against the tables of the series' history, and against each other."""
+"""Need-flush rules compared with the tables of the series' history, and with each other."""
 
 from collections.abc import Callable
 
@@ -95,12 +95,12 @@ TRANSITIONS: dict[str, tuple[int, int, str]] = {
 
 
 def said(old: int, new: int) -> str:
-    """What the four versions say, 1 for a flush."""
+    """Return what the four versions say, 1 for a flush."""
     return "".join(str(int(rule(old, new))) for rule in VERSIONS)
 
 
 def entries() -> st.SearchStrategy[int]:
-    """Any 64-bit word, more often one that differs from a mapped page in at most three bits."""
+    """Return a strategy for any 64-bit word, more often one that differs from a mapped page in at most three bits."""
     bits = [0, *(1 << bit for bit in range(64))]
     flip = st.sampled_from(bits)
     near = st.builds(lambda a, b, c: BASE ^ (a | b | c), flip, flip, flip)
@@ -223,7 +223,7 @@ def test_the_merged_rule_is_its_formula(old: int, new: int) -> None:
 
 
 def grants(entry: int) -> set[tuple[int, int, str]]:
-    """What an entry that the hardware can use lets a user do: (frame, protection key, kind of access)."""
+    """Return what an entry that the hardware can use lets a user do: (frame, protection key, kind of access)."""
     if not entry & PRESENT or not entry & USER:
         return set()
     kinds = "r" + ("w" if entry & RW else "") + ("" if entry & NX else "x")
@@ -244,7 +244,7 @@ def test_minimal_exec_check_is_the_weakest_rule(old: int, new: int) -> None:
 
 @given(entries(), entries())
 def test_minimal_adds_the_promotion_that_linux_does_not_heal(old: int, new: int) -> None:
-    """The two minimal rules differ where nothing but promotions happen and NX of a present entry is cleared."""
+    """The two minimal rules differ only where nothing but promotions happen and NX of a present entry is cleared."""
     promoted = old & PRESENT and old & ~new & NX
 
     assert rules.minimal(old, new) == bool(rules.minimal_exec_check(old, new) or promoted)
@@ -261,7 +261,7 @@ def test_no_rule_flushes_for_software_bits_and_accessed_being_set(old: int, bits
 
 @given(entries(), entries())
 def test_every_safe_rule_flushes_when_the_minimal_one_does(old: int, new: int) -> None:
-    """The minimal rule of a handler flushes never where a rule that is held to be safe under it does not."""
+    """The minimal rule of a handler never flushes where a rule that counts as safe under it does not."""
     assume(rules.minimal(old, new))
 
     assert [rule for rule in SAFE_UNDER_LINUX if not rule(old, new)] == []
@@ -311,8 +311,9 @@ def test_what_the_hardware_could_not_use_needs_no_flush(old: int, new: int) -> N
 
 
 def test_the_registry_holds_each_rule_by_its_name() -> None:
-    """Each is there with its rule; only those that skip promotion to executable have the handler that was not merged,
-    and v1 does not, which is its defect.
+    """Each name has its rule; only the rules that skip promotion to executable have the handler that was not merged.
+
+    v1 does not have it, which is its defect.
     """
     named = {policy.name: policy.needs_flush for policy in RULES}
 

@@ -1,4 +1,4 @@
-"""The binary form: total, canonical, local; and the table of kinds that it is made from."""
+"""The binary form is total, canonical and local; and the table of kinds from which it is made."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ BYTES = st.binary(max_size=4 + 12 * 4 + 3)
 
 
 def assert_canonical(scenario: Scenario) -> None:
-    """Every field is below its limit, and every field that its kind does not use is neutral."""
+    """Assert that every field is below its limit, and that every field that its kind does not use is neutral."""
     header = scenario.header
     assert 1 <= header.cpus <= kinds.MAX_CPUS
     assert 1 <= header.pages <= kinds.MAX_PAGES
@@ -34,7 +34,7 @@ def assert_canonical(scenario: Scenario) -> None:
 
 @given(BYTES)
 def test_every_byte_string_decodes_to_a_canonical_scenario(data: bytes) -> None:
-    """No byte string is rejected, and whole records after the header are what it holds."""
+    """No byte string is rejected, and the scenario has the whole records after the header."""
     scenario = decode(data)
 
     assert_canonical(scenario)
@@ -127,7 +127,7 @@ def test_a_range_ends_at_the_last_page() -> None:
 
 
 def test_the_constants_are_the_positions_in_the_table() -> None:
-    """A constant that has the name of a kind in capitals is its number; code has one where it speaks of the kind."""
+    """A constant with the name of a kind in capitals is its number; the code has one if it refers to the kind."""
     numbers = {kind.name.upper(): number for number, kind in enumerate(kinds.KINDS)}
     constants = {name: value for name, value in vars(kinds).items() if name in numbers}
 
@@ -137,7 +137,7 @@ def test_the_constants_are_the_positions_in_the_table() -> None:
 
 
 def test_the_values_of_the_tables_fit_their_bits() -> None:
-    """Runs fit five bits, switches and arguments a byte; so no value is out of reach."""
+    """Runs fit five bits, switches and arguments a byte; so every value can be written."""
     assert kinds.FIRST_POINT + len(kinds.POINTS) <= 32
     assert kinds.MAX_STEPS + 1 == kinds.FIRST_POINT
     assert len(kinds.SWITCHES) <= 8

@@ -1,4 +1,4 @@
-"""The text form: it round-trips exactly, and what is wrong with a text is said in one sentence."""
+"""The text form: it round-trips exactly, and a mistake in a text is reported in one sentence."""
 
 import random
 
@@ -58,7 +58,7 @@ COMMENT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "
 
 
 def parsed_or_refused(text: str) -> ParsedScenario | ScenarioError:
-    """What parse returns, or the one exception that it may raise."""
+    """Return what parse returns, or the one exception that it may raise."""
     try:
         return parse(text)
     except ScenarioError as error:
@@ -79,7 +79,7 @@ def test_a_scenario_survives_its_text(
 
 @given(st.binary(max_size=60))
 def test_every_switch_and_field_survives_the_text(data: bytes) -> None:
-    """Also what no generator draws: a machine without the dirty re-walk."""
+    """This includes what no generator draws: a machine without the dirty re-walk."""
     scenario = decode(data)
 
     assert parse(render(scenario)).scenario == scenario
@@ -123,7 +123,7 @@ def test_a_text_need_not_be_canonical() -> None:
 
 
 def test_a_comment_of_several_lines_stays_a_comment() -> None:
-    """A line break in a comment cannot smuggle in a line that is not one."""
+    """A line break in a comment cannot introduce a line that is not a comment."""
     text = render(Scenario(Header(1, 1), ()), ["one\n\ncpus 9 ", "\r"])
 
     assert parse(text).comments == ("one", "", "cpus 9", "")
@@ -281,7 +281,7 @@ def test_a_mistyped_text_is_parsed_or_refused(scenario: Scenario, seed: int) -> 
     ids=lambda value: "" if value.startswith("line ") else value[-30:].replace("\n", " "),
 )
 def test_an_error_says_the_line_and_what_was_expected(text: str, message: str) -> None:
-    """Each mistake has one sentence: where, what would have been right, what was there."""
+    """Each mistake has one sentence: the line, what would have been right, and what the line has."""
     with pytest.raises(ScenarioError) as caught:
         parse(text)
 
@@ -289,7 +289,7 @@ def test_an_error_says_the_line_and_what_was_expected(text: str, message: str) -
 
 
 def test_an_unknown_operation_is_answered_with_the_list_of_all() -> None:
-    """The sentence names every operation that there is."""
+    """The sentence names every operation."""
     with pytest.raises(ScenarioError, match="but found 'raed'") as caught:
         parse(PLAIN + "cpu0 raed p0")
 

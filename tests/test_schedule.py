@@ -1,4 +1,4 @@
-"""Interleavings and random scenarios: every schedule keeps the programs that it was made from."""
+"""Interleavings and random scenarios: every schedule keeps the programs from which it was made."""
 
 import itertools
 import random
@@ -80,7 +80,7 @@ def test_programs_forget_pauses_and_runs() -> None:
 
 
 def test_lockstep_takes_turns() -> None:
-    """Round robin, and a CPU that has nothing left is passed over."""
+    """CPUs run round robin, and a CPU that has nothing left is skipped."""
     assert (READ, WRITE, MPROTECT, READ) == lockstep([(READ, MPROTECT, READ), (WRITE,)])
 
 
@@ -130,7 +130,7 @@ def test_pct_can_cut_one_operation_twice() -> None:
 
 @given(SEEDS, st.integers(0, 40))
 def test_a_random_scenario_is_canonical_and_full(seed: int, records: int) -> None:
-    """It has the number of records asked for, and a machine whose dirty assist walks again."""
+    """It has the requested number of records, and a machine whose dirty assist walks again."""
     scenario = random_scenario(random.Random(seed), records)
 
     assert len(scenario.records) == records

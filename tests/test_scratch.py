@@ -10,7 +10,7 @@ from shootdown.fuzz.campaign.scratch import LOCK, PREFIX, Scratch, sweep
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files are made."""
+    """Return the folder where temporary files are made."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -29,7 +29,9 @@ def test_folder_goes_with_its_campaign(folder: Path) -> None:
 
 
 def test_next_campaign_removes_what_a_killed_one_has_left(folder: Path) -> None:
-    """Of other folders only one whose campaign was killed is removed: not a running one, not a stranger's."""
+    """Among other folders it removes only that of a killed campaign: not that of a running one, and no
+    foreign folder.
+    """
     running = Scratch()
     killed, stranger = folder / f"{PREFIX}killed", folder / f"{PREFIX}stranger"
     killed.mkdir()

@@ -1,4 +1,4 @@
-"""Delivery of a flush: generations, who is interrupted, and how much each CPU invalidates."""
+"""Delivery of a flush: generations, which CPUs are interrupted, and how much each CPU invalidates."""
 
 import random
 
@@ -15,7 +15,7 @@ from tests.kernel import Kernel, R, W, cached_twice, written
 
 
 def warm(cpus: int = 2, asids: int = 2) -> Kernel:
-    """A kernel whose CPUs all have pages 0 to 3 cached."""
+    """Return a kernel whose CPUs all have pages 0 to 3 cached."""
     k = Kernel(cpus=cpus, asids=asids)
     for cpu in range(cpus):
         for page in range(4):
@@ -24,13 +24,13 @@ def warm(cpus: int = 2, asids: int = 2) -> Kernel:
 
 
 def send(k: Kernel, cpu: int, first: int = 0, count: int = 1, *, freed: bool = False) -> None:
-    """Have the CPU send a flush of address space 0, up to the acknowledgements."""
+    """Let the CPU send a flush of address space 0, up to the acknowledgements."""
     push(k.w, cpu, (flush_send, 0, first, count, int(freed)))
     assert k.step(cpu)
 
 
 def held(k: Kernel, cpu: int) -> set[int]:
-    """The pages that the CPU has cached."""
+    """Return the pages that the CPU has cached."""
     return {page for page in range(4) if k.cached(cpu, page)}
 
 
@@ -56,7 +56,7 @@ def test_every_cpu_of_the_mask_acknowledges() -> None:
 
 
 def test_a_cpu_outside_the_mask_is_left_alone() -> None:
-    """Who is not in mm_cpumask gets no IPI."""
+    """A CPU that is not in mm_cpumask gets no IPI."""
     k = warm()
     k.state.cpumask[0] &= ~2
     send(k, 0)
@@ -91,7 +91,7 @@ def test_a_sender_that_does_not_run_the_space_flushes_others_only() -> None:
 def test_who_is_interrupted_when_no_table_was_freed(
     loaded: int, *, lazy: bool, interrupted: bool
 ) -> None:
-    """Lazy CPUs and CPUs of other spaces are left out, a CPU in the middle of a switch is not (linux-tlb B.3)."""
+    """Lazy CPUs and CPUs of other spaces are left out, but a CPU in the middle of a switch is not (linux-tlb B.3)."""
     k = warm()
     k.w.lazy[1], k.w.loaded_mm[1] = lazy, loaded
 
@@ -123,7 +123,7 @@ def test_a_lazy_cpu_that_is_interrupted_lets_go() -> None:
 
 
 def test_an_interrupt_is_held_off_with_interrupts_disabled() -> None:
-    """A CPU in a switch acknowledges when it is through, and the sender waits; nothing changes meanwhile."""
+    """A CPU in a switch acknowledges when it has finished, and the sender waits; nothing changes in between."""
     k = warm()
     send(k, 0)
     k.step(0)
@@ -147,7 +147,7 @@ def test_the_sender_itself_is_never_held_off() -> None:
 
 
 def test_the_next_and_newest_flush_is_partial() -> None:
-    """A CPU that is one generation behind the newest invalidates the range alone, page by page."""
+    """A CPU that is one generation behind the newest invalidates only the range, page by page."""
     k = warm()
     send(k, 0, 1, 2)
     k.finish(0)
@@ -189,7 +189,7 @@ def flush_func(k: Kernel, local: int, generation: int, newest: int) -> set[int]:
 def test_generations_decide(
     local: int, generation: int, newest: int, left: set[int], after: int
 ) -> None:
-    """Partial iff the flush is the next one and the newest one; nothing when it is done already; else full."""
+    """The flush is partial iff it is the next one and the newest one; nothing if it is done already; otherwise full."""
     k = warm()
 
     assert flush_func(k, local, generation, newest) == left
@@ -197,7 +197,7 @@ def test_generations_decide(
 
 
 def test_a_tick_has_the_next_flush_trim_the_mask() -> None:
-    """Who has left the space is interrupted once, to leave the mask as well; a lazy CPU is not."""
+    """A CPU that has left the space is interrupted once, so that it leaves the mask as well; a lazy CPU is not."""
     k = written(cpus=3)
     k.run(0, "fork")
     k.run(1, "switch", arg=1)
@@ -226,7 +226,7 @@ def test_a_cpu_of_another_space_leaves_the_mask() -> None:
 
 
 def test_a_cpu_without_a_space_flushes_nothing() -> None:
-    """On init_mm there is nothing to flush; of a space that it does not run it leaves the mask."""
+    """On init_mm there is nothing to flush; the CPU leaves the mask of a space that it does not run."""
     k = warm()
     k.w.loaded_mm[1] = INIT_MM
     flush_tlb_func(k.w, 1, ANY_MM, 0, PAGES, NO_GENERATION)
@@ -239,7 +239,7 @@ def test_a_cpu_without_a_space_flushes_nothing() -> None:
 
 
 def test_a_sender_that_is_alone_goes_by_what_it_has_loaded() -> None:
-    """With nobody else in the mask it flushes its own space, whatever its bit says, and no other one."""
+    """If no other CPU is in the mask, it flushes its own space, whatever its bit says, and no other one."""
     k = warm()
     for own in (0, 1):
         k.state.cpumask[0] = own
@@ -261,7 +261,7 @@ def test_a_sender_with_others_is_one_of_the_mask() -> None:
 
 
 def test_a_flush_of_nobody_else_trims_no_mask() -> None:
-    """The second of should_trim_cpumask is asked for only where others are in the mask."""
+    """should_trim_cpumask is asked only if other CPUs are in the mask."""
     k = warm()
     k.state.trim_due = 1
     k.state.cpumask[0] = 1

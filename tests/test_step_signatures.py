@@ -1,4 +1,4 @@
-"""Steps have the arguments that their functions name; and the check that says so notices when one has not."""
+"""Steps have the arguments that their functions name; and the check notices if one has not."""
 
 import ast
 from collections import Counter
@@ -20,23 +20,24 @@ from tests.step_sources import Module, Push, first_statement, pushes, read, sour
 DEFINERS = [path for path, module in sources().items() if module.signatures]
 MAKERS = [path for path, module in sources().items() if any(pushes(sources(), module))]
 MODELS = {path: sources()[path] for path in {*MAKERS, *DEFINERS}}
-"""The modules that have to do with steps."""
+"""The modules that deal with steps."""
 MOST: int = max(len(push.arguments) for module in MODELS.values() for push in module.tuples)
-"""How many arguments a step has at most."""
+"""The most arguments of a step."""
 
 Text = dict[ast.expr, str]
-"""What stands in the place of expressions."""
+"""The replacement for expressions."""
 
 
 def test_every_step_has_the_arguments_that_it_takes() -> None:
-    """Every step that the sources make has as many arguments, and of the kinds, as its function names; every step is
-    made somewhere, has a name, and says of its arguments what the exhaustive search needs to know.
+    """Every step in the sources has as many arguments, and of the kinds, as its function names.
+
+    Every step is made somewhere, has a name, and says of its arguments what the exhaustive search needs to know.
     """
     assert list(map(str, problems(sources()))) == []
 
 
 def test_the_sources_are_what_runs() -> None:
-    """What is registered, with what it says that it takes, are the steps that the check finds, or some of them."""
+    """The registered steps, with what they say that they take, are among the steps that the check finds."""
     found = Counter(
         (step.words, step.takes)
         for module in MODELS.values()
@@ -47,7 +48,7 @@ def test_the_sources_are_what_runs() -> None:
 
 
 def replaced(module: Module, changes: Text) -> Module:
-    """The module with other texts in the place of expressions."""
+    """Return the module with other texts in the place of expressions."""
     lines = module.text.encode().splitlines(keepends=True)
     starts = [0]
     for line in lines:
@@ -63,12 +64,12 @@ def replaced(module: Module, changes: Text) -> Module:
 
 
 def tuple_of(elements: list[ast.expr]) -> str:
-    """The text of a tuple."""
+    """Return the text of a tuple."""
     return f"({''.join(f'{ast.unparse(element)}, ' for element in elements)})"
 
 
 def fixed(module: Module) -> Iterator[Push]:
-    """The steps that a module makes of a known number of arguments."""
+    """Yield the steps that a module makes of a known number of arguments."""
     for push, signature in pushes(sources(), module):
         starred = any(isinstance(argument, ast.Starred) for argument in push.arguments)
         if signature.arguments and not starred:
@@ -76,7 +77,7 @@ def fixed(module: Module) -> Iterator[Push]:
 
 
 def without(module: Module, at: int) -> Text:
-    """Each step that has so many arguments without one of them."""
+    """Return each step that has so many arguments without one of them."""
     return {
         push.node: tuple_of([each for i, each in enumerate(push.node.elts) if i != at + 1])
         for push in fixed(module)
@@ -85,7 +86,7 @@ def without(module: Module, at: int) -> Text:
 
 
 def with_one_more(module: Module, at: int) -> Text:
-    """Each step that has so many arguments with one more before them."""
+    """Return each step that has so many arguments with one more before them."""
     return {
         push.node: tuple_of([*push.node.elts[: at + 1], ast.Constant(0), *push.node.elts[at + 1 :]])
         for push in fixed(module)
@@ -94,7 +95,7 @@ def with_one_more(module: Module, at: int) -> Text:
 
 
 def swapped(module: Module, at: int) -> Text:
-    """Each step that has two different arguments there with these two exchanged."""
+    """Return each step that has two different arguments there with these two exchanged."""
     changes: Text = {}
     for push in fixed(module):
         elements = push.node.elts[:]
@@ -106,7 +107,9 @@ def swapped(module: Module, at: int) -> Text:
 
 
 def noticed(module: Module, changes: Text) -> list[tuple[Push, bool]]:
-    """The steps that a change is about, as they were, and whether the check finds something in each that is changed."""
+    """Return the steps that a change is about, as they were, and whether the check finds something in each that is
+    changed.
+    """
     before = list(pushes(sources(), module))
     after = list(pushes(sources(), replaced(module, changes)))
     return [
@@ -121,7 +124,7 @@ def noticed(module: Module, changes: Text) -> list[tuple[Push, bool]]:
 def test_another_number_of_arguments_is_noticed(
     mutate: Callable[[Module, int], Text], at: int
 ) -> None:
-    """At every place where a step is made, an argument less or one more, of whatever kind, is found."""
+    """At every place where a step is made, one argument less or more, of any kind, is found."""
     tried = [each for module in MODELS.values() for each in noticed(module, mutate(module, at))]
 
     assert tried
@@ -130,7 +133,7 @@ def test_another_number_of_arguments_is_noticed(
 
 @pytest.fixture(scope="module")
 def swaps() -> Counter[tuple[bool, bool]]:
-    """How many exchanges of two neighbouring arguments there are, by whether the two are of different kinds, and
+    """Return how many exchanges of two neighbouring arguments there are, by whether the two are of different kinds, and
     whether the check notices.
     """
     counts: Counter[tuple[bool, bool]] = Counter()
@@ -154,14 +157,14 @@ def test_swapped_arguments_of_different_kinds_are_noticed(
 def test_swapped_arguments_of_one_kind_are_noticed_by_their_names(
     swaps: Counter[tuple[bool, bool]],
 ) -> None:
-    """Two frames, or two entries, are told apart by their names, where these are the names of the arguments."""
+    """Two frames, or two entries, are distinguished by their names, if these are the names of the arguments."""
     assert swaps[False, True]
     assert swaps[False, False] == 0
 
 
 @pytest.mark.parametrize("path", MAKERS)
 def test_a_code_out_of_sight_is_noticed(path: str) -> None:
-    """A step's code that begins no tuple could come to any arguments; in every module one is found."""
+    """The code of a step that begins no tuple could get any arguments; in every module such a code is found."""
     module = MODELS[path]
     codes = {push.node.elts[0]: f"int({push.code})" for push, _ in pushes(sources(), module)}
 
@@ -169,7 +172,7 @@ def test_a_code_out_of_sight_is_noticed(path: str) -> None:
 
 
 def decorated(module: Module) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:
-    """The step functions of a module, with what registers each."""
+    """Yield the step functions of a module, with what registers each."""
     for node in ast.parse(module.text).body:
         if isinstance(node, ast.FunctionDef) and node.name in module.signatures:
             for decorator in node.decorator_list:
@@ -178,13 +181,13 @@ def decorated(module: Module) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:
 
 
 def named(module: Module) -> set[str]:
-    """The step functions in which the check finds something."""
+    """Return the step functions in which the check finds something."""
     return {problem.step.name for problem in problems_of_definitions(module)}
 
 
 @pytest.mark.parametrize("path", DEFINERS)
 def test_a_mistyped_registration_is_noticed(path: str) -> None:
-    """In every module, a step without a name, with a point that is none, or with one word less for its arguments is
+    """In every module, a step without a name, with an unknown point, or with one word too few for its arguments is
     found.
     """
     module = MODELS[path]
@@ -208,7 +211,7 @@ def test_a_mistyped_registration_is_noticed(path: str) -> None:
 
 
 def unpacked(module: Module) -> Iterator[tuple[ast.FunctionDef, ast.Tuple]]:
-    """The step functions that take arguments, with the names that they unpack."""
+    """Yield the step functions that take arguments, with the names that they unpack."""
     for function, _ in decorated(module):
         first = first_statement(function)
         if isinstance(first, ast.Assign) and isinstance(first.targets[0], ast.Tuple):
@@ -217,8 +220,10 @@ def unpacked(module: Module) -> Iterator[tuple[ast.FunctionDef, ast.Tuple]]:
 
 @pytest.mark.parametrize("path", DEFINERS)
 def test_another_signature_is_noticed(path: str) -> None:
-    """In every module, a step function that names one argument less, or two neighbouring ones of different kinds in the
-    other order, no longer fits a step that is made of it, or what it says that it takes.
+    """In every module, a step function with another signature no longer fits the steps that are made of it, or its
+    words.
+
+    The other signature names one argument less, or two neighbouring arguments of different kinds in the other order.
     """
     module = MODELS[path]
     for at in range(-1, MOST - 1):
@@ -240,7 +245,7 @@ def test_another_signature_is_noticed(path: str) -> None:
 
 
 def test_a_step_that_nothing_pushes_is_noticed() -> None:
-    """A module with one more step, which nobody makes, is refused."""
+    """A module with one additional step, which is never made, is refused."""
     path = "mm/locks.py"
     more = '\n\n@step("unused", "lock")\ndef unused(w: World, cpu: int, s: Step) -> None:\n    _, mm = s\n'
 
@@ -258,7 +263,7 @@ def test_an_index_beside_the_names_is_noticed() -> None:
 
 @pytest.mark.parametrize("code", ["held.pte_lock", "locks.pte_lock", "lock", "other"])
 def test_a_step_is_found_under_another_name(code: str) -> None:
-    """A step that comes by an alias, or by the name of its module, is the same step."""
+    """A step under an alias, or by the name of its module, is the same step."""
     head = (
         "import shootdown.mm.locks as held\n"
         "from shootdown.mm import locks\n"
@@ -282,6 +287,6 @@ def test_what_a_problem_says() -> None:
 
 
 def test_the_words_of_arguments() -> None:
-    """A step says what it takes if an argument is renamed in another world, a word for each argument."""
+    """A step says what it takes if an argument is renamed in another world: one word for each argument."""
     assert words_of(("mm", "page")) == ()
     assert words_of(("mm", "old_page", "new_frame", "pte")) == ("mm", "page", "frame", "entry")

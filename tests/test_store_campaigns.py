@@ -38,7 +38,7 @@ TOTALS = Totals(
 
 @pytest.fixture
 def store() -> Store:
-    """An empty store in memory."""
+    """Return an empty store in memory."""
     return open_store(":memory:", create=True)
 
 
@@ -89,7 +89,7 @@ def test_ended_without_totals(store: Store) -> None:
 
 
 def test_findings_are_counted(store: Store) -> None:
-    """The number of findings is that of the different ones the campaign saw, without anybody saving it."""
+    """The number of findings is that of the different ones that the campaign saw, without an explicit save."""
     key = start_campaign(store, CAMPAIGN)
     for seen in [MINIMUM, MINIMUM, minimum(1)]:
         record_finding(store, seen, sighting(key), EVIDENCE)

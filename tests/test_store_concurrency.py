@@ -1,4 +1,4 @@
-"""Several processes at one findings database."""
+"""Several processes with one findings database."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What has been announced is on the disk."""
+"""Everything that has been announced is on the disk."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ while True:
 
 
 def traced(store: Store) -> list[str]:
-    """A list to which SQLite adds every statement that it runs for the store."""
+    """Return a list to which SQLite adds every statement that it runs for the store."""
     statements: list[str] = []
     store.db.conn.set_trace_callback(lambda sql: statements.append(" ".join(sql.split())))
     return statements
@@ -97,7 +97,7 @@ def test_sync_after_undurable_writes(tmp_path: Path) -> None:
 
 
 def test_finding_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """When the sighting cannot be stored, here for want of its campaign, neither is the finding."""
+    """When the sighting cannot be stored, here because its campaign is missing, the finding is not stored either."""
     store = open_store(tmp_path / "findings.db", create=True)
 
     with pytest.raises(sqlite3.IntegrityError):
@@ -107,7 +107,7 @@ def test_finding_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def announced(stdout: IO[str], at_least: int) -> list[str]:
-    """The complete lines that a process has announced, once there are that many."""
+    """Return the complete lines that a process has announced, once there are that many."""
     lines: list[str] = []
     while len(lines) < at_least:
         line = stdout.readline()
@@ -118,7 +118,7 @@ def announced(stdout: IO[str], at_least: int) -> list[str]:
 
 @pytest.mark.parametrize("after", [1, 7, 60])
 def test_kill_loses_nothing_announced(tmp_path: Path, after: int) -> None:
-    """Whatever a campaign announced before `kill -9` is in its database, which is whole and goes on."""
+    """Everything that a campaign announced before `kill -9` is in its database, which is intact and usable."""
     path = tmp_path / "findings.db"
     root = Path(__file__).resolve().parent.parent
     with subprocess.Popen(
@@ -147,7 +147,9 @@ def test_kill_loses_nothing_announced(tmp_path: Path, after: int) -> None:
 
 
 def test_killed_while_the_store_is_made(tmp_path: Path) -> None:
-    """A store whose making was cut off is made again: its journal makes SQLite roll it back to nothing."""
+    """If the creation of a store was interrupted, it is made again: its journal makes SQLite roll it back
+    to nothing.
+    """
     path = tmp_path / "findings.db"
     with open_store(path, create=True) as store:
         store.db.disable_wal()

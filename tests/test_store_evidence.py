@@ -29,7 +29,7 @@ REPLAY = Replay(
 
 @pytest.fixture
 def store() -> Store:
-    """A store in memory with one finding."""
+    """Return a store in memory with one finding."""
     return store_with_finding(":memory:")
 
 

@@ -33,7 +33,7 @@ OTHER = minimum(1, skip="", text='shootdown-scenario 1\n# "quoted", with a comma
 
 @pytest.fixture
 def store() -> Store:
-    """A store in memory with two findings, one of them replayed."""
+    """Return a store in memory with two findings, one of them replayed."""
     store = store_with_finding(":memory:")
     record_finding(store, OTHER, sighting(CAMPAIGN.id, 2), EVIDENCE)
     replay = Replay(
@@ -141,7 +141,7 @@ def test_csv_of_nothing(store: Store) -> None:
 
 
 def test_text_of_one(store: Store) -> None:
-    """One finding is its scenario's text below two lines of comment."""
+    """One finding is its scenario's text after two lines of comment."""
     out = io.StringIO()
 
     FORMATS["text"](store, list_findings(store)[:1], out)
@@ -153,7 +153,7 @@ def test_text_of_one(store: Store) -> None:
 
 
 def test_text_of_several(store: Store) -> None:
-    """An empty line stands between findings, and a finding without a guilty skip names none."""
+    """An empty line is between findings, and a finding without a guilty skip names none."""
     out = io.StringIO()
 
     FORMATS["text"](store, list_findings(store), out)

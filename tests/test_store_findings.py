@@ -25,7 +25,7 @@ from tests.store_samples import CAMPAIGN, EVIDENCE, MINIMUM, instant, minimum, s
 
 @pytest.fixture
 def store() -> Store:
-    """A store in memory with the campaign of the samples."""
+    """Return a store in memory with the campaign of the samples."""
     store = open_store(":memory:", create=True)
     start_campaign(store, CAMPAIGN)
     return store
@@ -52,7 +52,7 @@ def test_recorded(store: Store) -> None:
 
 
 def test_seen_again(store: Store) -> None:
-    """Seen again by its campaign a finding is the same row, not new, with the first sighting's input."""
+    """A finding that its campaign sees again is the same row, not new, with the first sighting's input."""
     record_finding(store, MINIMUM, sighting(CAMPAIGN.id, 5), EVIDENCE)
     again = record_finding(store, MINIMUM, sighting(CAMPAIGN.id, 9, original=b"?"), EVIDENCE)
 
@@ -132,7 +132,7 @@ def test_any_unique_beginning(store: Store) -> None:
 
 @pytest.mark.parametrize("typed", ["", "xyz", "%", "_", MINIMUM.key + "0"])
 def test_unknown_beginning(store: Store, typed: str) -> None:
-    """A text with which no key begins is UnknownFinding, and so is an empty one."""
+    """A text that begins no key is UnknownFinding, and so is an empty text."""
     record_finding(store, MINIMUM, sighting(CAMPAIGN.id), EVIDENCE)
 
     with pytest.raises(UnknownFinding, match="has no finding whose id starts with"):

@@ -1,4 +1,4 @@
-"""Campaigns that no process runs any more."""
+"""Campaigns whose process is gone."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ OTHER = replace(CAMPAIGN, name="day")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """An empty store in a file."""
+    """Return an empty store in a file."""
     return open_store(tmp_path / "findings.db", create=True)
 
 
@@ -79,7 +79,7 @@ def test_abandoned_campaign_ends_where_its_totals_do(store: Store) -> None:
 
 
 def test_campaign_that_ended_meanwhile_stays(store: Store) -> None:
-    """A campaign that has said how it ended between the question and the mark keeps what it said."""
+    """If a campaign says how it ended between the question and the mark, that stays."""
     start_campaign(store, CAMPAIGN)
     found = abandoned(store)
     end_campaign(store, CAMPAIGN.id, status="finished", ended=instant(9))

@@ -35,7 +35,7 @@ from tests.store_samples import (
 
 
 def content(store: Store) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table, in an order of its own."""
+    """Return every row of every table, in an order of its own."""
     return {
         table: sorted((tuple(row.values()) for row in store.db.table(table).rows), key=repr)
         for table in TABLES
@@ -140,7 +140,7 @@ def test_finding_that_is_not_what_its_key_says() -> None:
 
 
 def test_orphans(tmp_path: Path) -> None:
-    """A source from which somebody deleted a campaign with another tool is StoreDamaged; nothing is merged."""
+    """A source from which another tool deleted a campaign is StoreDamaged; nothing is merged."""
     into = open_store(":memory:", create=True)
     store_with_finding(tmp_path / "source.db").close()
     with closing(sqlite3.connect(tmp_path / "source.db")) as other, other:

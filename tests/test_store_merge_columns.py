@@ -30,7 +30,7 @@ from tests.store_samples import (
     store_with_finding,
 )
 
-# What may differ between two copies of a row: never its key, and never what its key was made from.
+# The columns that may differ between two copies of a row: never its key, and never what its key was made from.
 VARYING: dict[str, dict[str, object]] = {
     "campaigns": {
         "executions": 9,
@@ -99,7 +99,7 @@ VARYING: dict[str, dict[str, object]] = {
 
 
 def one_of_each(*, running: bool) -> Content:
-    """One row in every table; the campaign is still running, or has finished."""
+    """Return one row in every table; the campaign is still running, or has finished."""
     with store_with_finding(":memory:") as store:
         if not running:
             end_campaign(store, CAMPAIGN.id, status="finished", ended=instant(5))
@@ -142,7 +142,7 @@ def test_every_column_is_decided(table: str, column: str, *, running: bool) -> N
     ],
 )
 def test_the_copy_that_is_further_on_wins(table: str, column: str) -> None:
-    """Of two copies of what is still counted, the one with the greater count stays."""
+    """Of two copies of a figure that still grows, the one with the greater count stays."""
     a, b = one_of_each(running=True), one_of_each(running=True)
     b[table][0][column] = VARYING[table][column]
 

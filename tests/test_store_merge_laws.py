@@ -46,13 +46,13 @@ EVENTS = st.sets(st.tuples(INSTANTS, st.booleans()))
 
 
 def rows(strategy: st.SearchStrategy[dict[str, object]], *keys: str) -> st.SearchStrategy[Rows]:
-    """Up to two rows with different keys."""
+    """Return a strategy for up to two rows with different keys."""
     return st.lists(strategy, unique_by=lambda row: tuple(row[key] for key in keys), max_size=2)
 
 
 @st.composite
 def progress(draw: st.DrawFn) -> dict[str, object]:
-    """The part of a campaign's row that changes."""
+    """Return the part of a campaign's row that changes."""
     status = draw(st.sampled_from(["running", "finished", "interrupted", "failed"]))
     figures = ["executions", "features", "corpus_size"] + [
         f"{model}_{cost}"
@@ -69,7 +69,7 @@ def progress(draw: st.DrawFn) -> dict[str, object]:
 
 @st.composite
 def campaign_rows(draw: st.DrawFn, campaign: Campaign) -> Content:
-    """A campaign and what belongs to it alone."""
+    """Return a campaign and what belongs to it alone."""
     key = st.just(campaign.id)
     figures = ["executions", "rate", "features", "corpus", "findings", "flushes_saved"]
     point = st.fixed_dictionaries({"campaign": key, "at": SMALL, **dict.fromkeys(figures, SMALL)})
@@ -103,7 +103,7 @@ def campaign_rows(draw: st.DrawFn, campaign: Campaign) -> Content:
 
 @st.composite
 def finding_rows(draw: st.DrawFn, found: Minimum, campaigns: list[Campaign]) -> Content:
-    """A finding, its sightings by these campaigns, its trace and its replays."""
+    """Return a finding, its sightings by these campaigns, its trace and its replays."""
     return {
         "minima": [
             asdict(found) | {"key": found.key, "text": draw(WORDS), "operations": draw(SMALL)}
@@ -150,7 +150,7 @@ def finding_rows(draw: st.DrawFn, found: Minimum, campaigns: list[Campaign]) -> 
 
 @st.composite
 def proof_rows(draw: st.DrawFn, campaign: Campaign, minima: list[Minimum]) -> Content:
-    """The proof of a campaign, if it was one, with one of these findings or none."""
+    """Return the proof of a campaign, if it was one, with one of these findings or none."""
     proof = {
         "campaign": campaign.id,
         "scope": draw(WORDS),
@@ -168,7 +168,7 @@ def proof_rows(draw: st.DrawFn, campaign: Campaign, minima: list[Minimum]) -> Co
 
 @st.composite
 def comparison_rows(draw: st.DrawFn) -> Content:
-    """A comparison, if there was one, and whether it saw a disagreement."""
+    """Return a comparison, if there was one, and whether it saw a disagreement."""
     if not draw(st.booleans()):
         return {}
     comparison = {
@@ -205,7 +205,7 @@ def comparison_rows(draw: st.DrawFn) -> Content:
 
 @st.composite
 def contents(draw: st.DrawFn) -> Content:
-    """Rows for every table that respect the foreign keys; one id is one campaign, and one key one scenario."""
+    """Return rows for every table that respect the foreign keys; one id is one campaign, and one key one scenario."""
     campaigns = draw(st.lists(st.sampled_from(CAMPAIGNS), unique_by=id))
     minima = draw(st.lists(st.sampled_from(MINIMA), unique_by=id))
     parts = [draw(campaign_rows(campaign)) for campaign in campaigns]
@@ -293,7 +293,7 @@ SEEN = st.lists(st.tuples(SMALL, st.integers(0, 1), st.integers(1, 9)), max_size
 
 
 def recorded(events: list[tuple[int, int, int]], campaigns: set[int]) -> Store:
-    """A store in which these campaigns saw what the events say, through the functions that campaigns use."""
+    """Return a store in which these campaigns saw what the events say, through the functions that campaigns use."""
     store = open_store(":memory:", create=True)
     for campaign in sorted(campaigns):
         start_campaign(store, replace(CAMPAIGN, seed=campaign))
@@ -308,7 +308,7 @@ def recorded(events: list[tuple[int, int, int]], campaigns: set[int]) -> Store:
 @LAW
 @given(SEEN)
 def test_machines_add_up_to_one(events: list[tuple[int, int, int]]) -> None:
-    """Campaigns in databases of their own, merged, make the database that they would have filled together."""
+    """Campaigns in their own databases, merged, make the database that they would have filled together."""
     with recorded(events, {0, 1, 2}) as together, recorded(events, {2}) as into:
         for campaign in (0, 1):
             with recorded(events, {campaign}) as source:

@@ -23,12 +23,12 @@ from tests.store_samples import CAMPAIGN, store_with_finding
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of the folder."""
+    """Return every file of the folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def pragma(store: Store, name: str) -> object:
-    """The value of a pragma on the store's connection."""
+    """Return the value of a pragma on the store's connection."""
     return store.db.execute(f"PRAGMA {name}").fetchone()[0]
 
 
@@ -119,7 +119,7 @@ def test_file_in_place_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_pipe(tmp_path: Path) -> None:
-    """A named pipe is StoreUnreadable at once; nobody waits for its other end."""
+    """A named pipe is StoreUnreadable at once; nothing waits for its other end."""
     os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(StoreUnreadable, match="is not a regular file"):
@@ -168,7 +168,7 @@ def test_foreign_database(tmp_path: Path, mode: str, *, create: bool) -> None:
 
 
 def test_foreign_log_is_not_replayed(tmp_path: Path) -> None:
-    """A log that another application's crash left behind is still there, byte for byte, after we refused the file."""
+    """A log that another application's crash left is still there, byte for byte, after the file was refused."""
     with closing(sqlite3.connect(tmp_path / "live.db")) as other:
         other.execute("PRAGMA journal_mode = wal")
         other.execute("CREATE TABLE visits (url TEXT)")
@@ -220,7 +220,7 @@ def test_old_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_cause_is_a_store_error() -> None:
-    """Whatever goes wrong with a store can be caught by one name."""
+    """Every failure of a store can be caught by one name."""
     causes = [StoreMissing, StoreUnreadable, StoreForeign, StoreNewer, StoreLocked, StoreReadOnly]
 
     assert all(issubclass(cause, StoreError) for cause in causes)

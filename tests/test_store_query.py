@@ -15,7 +15,7 @@ from tests.store_samples import MINIMUM, store_with_finding
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """A store with one finding, open for reading only."""
+    """Return a store with one finding, open for reading only."""
     store_with_finding(tmp_path / "findings.db").close()
     return open_store(tmp_path / "findings.db", create=False, readonly=True)
 
@@ -56,7 +56,7 @@ def test_parameters(store: Store) -> None:
     ],
 )
 def test_reading_is_allowed(store: Store, sql: str) -> None:
-    """Whatever only reads is run."""
+    """SQL that only reads is run."""
     assert query(store, sql).rows
 
 
@@ -96,7 +96,7 @@ def test_reading_is_allowed(store: Store, sql: str) -> None:
 def test_everything_else_is_refused(
     store: Store, sql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever could change the database, another file or the connection has no effect, and is a one-line error."""
+    """SQL that could change the database, another file or the connection has no effect, and is a one-line error."""
     monkeypatch.chdir(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

@@ -1,4 +1,4 @@
-"""Reading a findings database that lies where nothing can be written."""
+"""Reading a findings database in a place where nothing can be written."""
 
 import os
 import shutil
@@ -19,9 +19,9 @@ Seal = Callable[[Path, int], Path]
 
 @pytest.fixture
 def sealed() -> Iterator[Seal]:
-    """A function that copies a folder to one that cannot be written, and its files with a mode of their own.
+    """Yield a function that copies a folder to one that cannot be written, and its files with a mode of their own.
 
-    Root becomes nobody, whom permissions bind.
+    Root becomes the user `nobody`, to whom permissions apply.
     """
     made: list[Path] = []
     root = os.geteuid() == 0
@@ -47,7 +47,7 @@ def sealed() -> Iterator[Seal]:
 
 
 def test_closed_store(tmp_path: Path, sealed: Seal) -> None:
-    """A store that was closed before it came to a read-only disk is read there."""
+    """A store that was closed before it was put on a read-only disk can be read there."""
     store_with_finding(tmp_path / "findings.db").close()
     folder = sealed(tmp_path, 0o444)
 
@@ -58,7 +58,7 @@ def test_closed_store(tmp_path: Path, sealed: Seal) -> None:
 
 
 def test_log_of_a_killed_campaign(tmp_path: Path, sealed: Seal) -> None:
-    """What is only in the log beside the store is read too."""
+    """Data that is only in the log beside the store is read too."""
     store = store_with_finding(tmp_path / "findings.db")
     assert (tmp_path / "findings.db-wal").stat().st_size > 0
     folder = sealed(tmp_path, 0o444)

@@ -11,12 +11,12 @@ from tests.store_samples import CAMPAIGN, store_with_finding
 
 @pytest.fixture
 def store() -> Store:
-    """A store in memory with one finding."""
+    """Return a store in memory with one finding."""
     return store_with_finding(":memory:")
 
 
 def test_every_table_is_strict(store: Store) -> None:
-    """Every table of ours is strict and has a primary key, and there is no other."""
+    """Every table is strict and has a primary key, and there is no other table."""
     assert {*TABLES} == {*store.db.table_names()} - {MIGRATIONS.migrations_table}
     for table in TABLES:
         assert store.db.table(table).strict, table

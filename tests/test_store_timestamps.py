@@ -31,7 +31,7 @@ def test_canonical_form_stays(instant: datetime) -> None:
     "text", ["2026-01-01T00:00:00", "2026-01-01T00:00:00+02:00", "yesterday", ""]
 )
 def test_other_times_are_refused(text: str) -> None:
-    """A local time, another offset and what is no time at all are a ValueError."""
+    """A local time, another offset, and text that is no time at all are a ValueError."""
     with pytest.raises(ValueError, match=r".+"):
         canonical(text)
 

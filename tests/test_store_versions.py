@@ -13,7 +13,7 @@ from tests.store_samples import store_with_finding
 
 
 def edit(path: Path, sql: str) -> None:
-    """Somebody runs SQL on the file with another tool."""
+    """Run SQL on the file, as a user with another tool does."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(sql)
 
@@ -37,7 +37,7 @@ def test_newer(tmp_path: Path, *, readonly: bool) -> None:
 
 
 def test_other_migration_sets_are_nobodys_business(tmp_path: Path) -> None:
-    """A plugin of sqlite-utils may keep migrations of its own in the file."""
+    """A plugin of sqlite-utils may keep its own migrations in the file."""
     path = tmp_path / "findings.db"
     store_with_finding(path).close()
     edit(
@@ -50,7 +50,7 @@ def test_other_migration_sets_are_nobodys_business(tmp_path: Path) -> None:
 
 
 def older(path: Path) -> None:
-    """A store from before the last migration."""
+    """Make a store from before the last migration."""
     store = open_store(path, create=True)
     store.db.execute("DROP TABLE replays")
     store.db.execute("DROP TABLE traces")
@@ -82,7 +82,7 @@ def test_older_for_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("readonly", [False, True])
 def test_lost_table(tmp_path: Path, *, readonly: bool) -> None:
-    """A store from which somebody dropped a table is StoreDamaged, with the table's name."""
+    """A store from which another tool dropped a table is StoreDamaged, with the table's name."""
     path = tmp_path / "findings.db"
     store_with_finding(path).close()
     edit(path, "DROP TABLE worker_events")

@@ -46,7 +46,7 @@ OTHER = minimum(2, policy="v3", rule="C1", reason="stale-grant", operations=2)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Two campaigns with three findings and a comparison that disagrees, open for reading only."""
+    """Return two campaigns with three findings and a comparison that disagrees, open for reading only."""
     path = tmp_path / "findings.db"
     with open_store(path, create=True) as store:
         night, day = start_campaign(store, CAMPAIGN), start_campaign(store, DAY)
@@ -85,15 +85,15 @@ def store(tmp_path: Path) -> Store:
 def shown(
     store: Store, name: str, *columns: str, **parameters: str | int
 ) -> list[tuple[object, ...]]:
-    """Some columns of a view."""
+    """Return some columns of a view."""
     result = run_view(store, name, {**parameters})
     places = [result.columns.index(column) for column in columns]
     return [tuple(row[place] for place in places) for row in result.rows]
 
 
 def test_every_view_runs(store: Store, tmp_path: Path) -> None:
-    """Every view has a description in one line that names its parameters, different columns, and rows of a full store
-    and none of an empty one.
+    """Every view has a description in one line that names its parameters, distinct columns, rows of a full store, and
+    no rows of an empty one.
     """
     open_store(tmp_path / "empty.db", create=True).close()
     empty = open_store(tmp_path / "empty.db", create=False, readonly=True)
@@ -111,7 +111,7 @@ def test_every_view_runs(store: Store, tmp_path: Path) -> None:
 
 
 def test_by_rule(store: Store) -> None:
-    """Each rule and reason with its findings and sightings."""
+    """The view has each rule and reason with its findings and sightings."""
     assert shown(store, "by-rule", "rule", "reason", "findings", "sightings", "shortest") == [
         ("C2", "denied-though-allowed", 2, 3, 1),
         ("C1", "stale-grant", 1, 1, 2),
@@ -119,14 +119,14 @@ def test_by_rule(store: Store) -> None:
 
 
 def test_by_policy(store: Store) -> None:
-    """Each policy with its campaigns, findings and the share of the flushes that it saved."""
+    """The view has each policy with its campaigns, findings and the share of the flushes that it saved."""
     assert shown(
         store, "by-policy", "policy", "executions", "findings", "sightings", "flushes_saved_percent"
     ) == [("v1", 1000, 2, 3, 75.0), ("v3", 0, 1, 1, None)]
 
 
 def test_by_skip(store: Store) -> None:
-    """Each guilty skip with the policies that take it."""
+    """The view has each guilty skip with the policies that take it."""
     assert shown(store, "by-skip", "skip", "findings", "policies") == [
         ("nx-cleared", 2, "v1,v3"),
         ("clean-write", 1, "v1"),
@@ -134,7 +134,7 @@ def test_by_skip(store: Store) -> None:
 
 
 def test_recent(store: Store) -> None:
-    """The last seen first, as many as asked for."""
+    """The last seen finding comes first, and there are as many as requested."""
     ids = [(one.key[:16],) for one in (OTHER, MINIMUM, LONG)]
 
     assert shown(store, "recent", "id") == ids
@@ -143,12 +143,12 @@ def test_recent(store: Store) -> None:
 
 
 def test_shortest(store: Store) -> None:
-    """The fewest operations first."""
+    """The finding with the fewest operations comes first."""
     assert shown(store, "shortest", "operations", "policy") == [(1, "v1"), (2, "v3"), (3, "v1")]
 
 
 def test_campaigns(store: Store) -> None:
-    """The last campaign first, with its rate and the number of its findings."""
+    """The last campaign comes first, with its rate and the number of its findings."""
     assert shown(store, "campaigns", "name", "status", "executions", "rate", "findings") == [
         ("day", "running", 0, None, 1),
         ("night", "finished", 1000, 250.0, 2),
@@ -156,7 +156,7 @@ def test_campaigns(store: Store) -> None:
 
 
 def test_rate(store: Store) -> None:
-    """The time series in order, of all campaigns or of one by name or id."""
+    """The time series is in order, for all campaigns or for one by name or id."""
     night = [("night", 1.0, 50.0), ("night", 2.0, 50.0)]
 
     assert shown(store, "rate", "name", "at", "rate") == [*night, ("day", 1.0, 60.0)]
@@ -166,7 +166,7 @@ def test_rate(store: Store) -> None:
 
 
 def test_engines(store: Store) -> None:
-    """Each engine and policy with the executions that it took to the first finding."""
+    """The view has each engine and policy with the executions to the first finding."""
     assert shown(store, "engines", "engine", "policy", "fewest_executions_to_find") == [
         ("atheris", "v1", 1001),
         ("random", "v3", 1110),
@@ -174,14 +174,14 @@ def test_engines(store: Store) -> None:
 
 
 def test_stale(store: Store) -> None:
-    """Only a finding whose last replay did not reproduce it, whatever earlier ones showed."""
+    """Only a finding whose last replay did not reproduce it is shown, whatever earlier replays showed."""
     assert shown(store, "stale", "id", "verdict", "replayed") == [
         (LONG.key[:16], "legal", instant(30))
     ]
 
 
 def test_workers(store: Store) -> None:
-    """The events in order, of all campaigns or of one."""
+    """The events are in order, for all campaigns or for one."""
     assert shown(store, "workers", "name", "worker", "what", "detail") == [
         ("night", 1, "hung", "10 s"),
         ("day", 0, "died", ""),
@@ -190,7 +190,7 @@ def test_workers(store: Store) -> None:
 
 
 def test_proofs(store: Store) -> None:
-    """Each proof with the policy and version that it is about, the newest first."""
+    """The view has each proof with its policy and version, the newest first."""
     assert shown(
         store, "proofs", "policy", "version", "verdict", "operations", "why", "finding"
     ) == [
@@ -200,7 +200,7 @@ def test_proofs(store: Store) -> None:
 
 
 def test_comparisons(tmp_path: Path) -> None:
-    """Each comparison with its figures, and how many disagreements it saw."""
+    """The view has each comparison with its figures, and how many disagreements it saw."""
     path = tmp_path / "other.db"
     store = open_store(path, create=True)
     start_comparison(store, COMPARISON)
@@ -218,7 +218,7 @@ def test_comparisons(tmp_path: Path) -> None:
 
 
 def test_disagreements(tmp_path: Path) -> None:
-    """Each disagreement once, with both sides and how often it was seen."""
+    """The view has each disagreement once, with both sides and how often it was seen."""
     path = tmp_path / "other.db"
     store = open_store(path, create=True)
     start_comparison(store, COMPARISON)
@@ -232,7 +232,7 @@ def test_disagreements(tmp_path: Path) -> None:
 
 
 def test_unknown_view(store: Store) -> None:
-    """A name that no view has is UnknownView, which lists those that there are."""
+    """A name that no view has is UnknownView, which lists the existing ones."""
     with pytest.raises(
         UnknownView, match=r"^There is no view rates; there are by-rule, .*proofs\.$"
     ):

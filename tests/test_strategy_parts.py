@@ -1,4 +1,4 @@
-"""Who answers what the memory manager asks of the optimized strategy: each part in the file of its name."""
+"""The classes that answer what the memory manager asks of the optimized strategy: each part in the file of its name."""
 
 from importlib import import_module
 
@@ -20,7 +20,7 @@ EVERY = set().union(*map(methods, PARTS))
 
 @pytest.mark.parametrize("part", PARTS, ids=word)
 def test_a_part_is_answered_in_the_file_of_its_name(part: type) -> None:
-    """The class in the file answers all of the part, and nothing of another one."""
+    """The class in the file answers the whole part, and nothing of another part."""
     module = import_module(f"shootdown.optimized.{word(part)}")
     (answering,) = (each for each in GatherFlush.__mro__ if each.__module__ == module.__name__)
 
@@ -28,13 +28,13 @@ def test_a_part_is_answered_in_the_file_of_its_name(part: type) -> None:
 
 
 def test_the_steps_of_a_flush_and_of_a_switch_find_their_decisions() -> None:
-    """What they ask of a strategy is answered in delivery, and around a temporary address space in contexts."""
+    """Delivery answers what they ask of a strategy, and contexts what a temporary address space asks."""
     assert methods(Delivery) <= vars(DeliveryStrategy).keys()
     assert methods(Temporary) | methods(Contexts) <= vars(ContextStrategy).keys()
 
 
 def test_a_part_hears_what_a_subclass_replaces_of_another() -> None:
-    """huge_pages records in the gather by `record` of gathers, compiled or not: an interpreted subclass replaces it."""
+    """huge_pages records by `record` of gathers: an interpreted subclass replaces it, even if compiled."""
     recorded = []
 
     class Recorder(GatherFlush):

@@ -13,7 +13,7 @@ WAKE = ["switch_mm: leave lazy", "switch_mm: compare generations"]
 
 
 def family(asids: int = 2, cpus: int = 2) -> Kernel:
-    """A kernel with three address spaces, the first one on every CPU."""
+    """Return a kernel with three address spaces, the first one on every CPU."""
     k = written(asids=asids, cpus=cpus)
     k.run(0, "fork")
     k.run(0, "fork")
@@ -26,7 +26,7 @@ def switch(k: Kernel, cpu: int, mm: int) -> list[str]:
 
 
 def test_the_order_of_steps() -> None:
-    """Mark and mask first, then the generation is read and a slot chosen, then CR3."""
+    """First mark and mask, then the generation is read and a slot is chosen, then CR3."""
     assert switch(family(), 0, 1) == STEPS
 
 
@@ -52,7 +52,7 @@ def test_the_old_space_keeps_the_bit_of_its_mask() -> None:
 
 
 def test_a_new_space_takes_the_next_slot_and_flushes_it() -> None:
-    """A space without a slot gets them round robin, and whatever the slot's PCID had is gone."""
+    """A space without a slot gets them round robin, and everything under the slot's PCID is gone."""
     k = family(asids=2)
     k.read(0)
     assert k.state.asid[0] == 0
@@ -65,7 +65,7 @@ def test_a_new_space_takes_the_next_slot_and_flushes_it() -> None:
 
 
 def test_a_space_that_has_a_slot_keeps_its_translations() -> None:
-    """On return to a space that nobody flushed meanwhile, CR3 is loaded without a flush."""
+    """On return to a space that was not flushed in the meantime, CR3 is loaded without a flush."""
     k = family(asids=3)
     k.read(0)
     switch(k, 0, 1)
@@ -103,7 +103,7 @@ def test_with_one_asid_every_switch_flushes() -> None:
 
 
 def test_a_flush_in_the_middle_of_a_switch_is_not_lost() -> None:
-    """A flush that raises the generation behind its being read interrupts the CPU once the switch is through."""
+    """A flush that raises the generation after it was read interrupts the CPU when the switch has finished."""
     k = family()
     k.run(1, "switch", arg=1)
     k.write(1)
@@ -133,7 +133,7 @@ def test_a_flush_in_front_of_the_mask_is_seen_by_the_generation() -> None:
 
 @pytest.mark.parametrize("behind", [False, True])
 def test_waking_compares_generations(*, behind: bool) -> None:
-    """A lazy CPU that returns to its space flushes iff the space was flushed meanwhile."""
+    """A lazy CPU that returns to its space flushes iff the space was flushed in the meantime."""
     k = cached_twice()
     k.run(1, "lazy")
     if behind:
@@ -148,7 +148,7 @@ def test_waking_compares_generations(*, behind: bool) -> None:
 
 
 def test_a_cpu_is_not_lazy_when_it_compares() -> None:
-    """The mark goes before the comparison: a flush in between interrupts the CPU and waits."""
+    """The mark is cleared before the comparison: a flush in between interrupts the CPU and waits."""
     k = cached_twice()
     k.run(1, "lazy")
     k.start(1, "switch", arg=0, past=WAKE[0])
@@ -173,7 +173,7 @@ def test_a_lazy_cpu_that_lost_its_space_loads_it_anew() -> None:
 
 
 def test_the_space_may_be_lost_while_the_cpu_wakes() -> None:
-    """The same when the flush comes between the decision to wake and its first step."""
+    """The same happens when the flush comes between the decision to wake and its first step."""
     k = written()
     k.run(1, "lazy")
     k.start(1, "switch", arg=0, until=WAKE[0])
@@ -192,7 +192,7 @@ def test_no_step_for_the_space_that_runs() -> None:
 
 
 def test_a_tag_belongs_to_the_space_of_its_slot() -> None:
-    """Whose translations a PCID holds is known for every slot, and for no other number."""
+    """For every slot, and for no other number, it is known whose translations its PCID holds."""
     k = family(asids=2)
     switch(k, 0, 2)
 
@@ -200,7 +200,7 @@ def test_a_tag_belongs_to_the_space_of_its_slot() -> None:
 
 
 def test_at_rest_every_old_slot_is_flushed() -> None:
-    """What a later switch would flush, quiesce does: no slot stays after its space."""
+    """Quiesce flushes what a later switch would flush: no slot outlives its space."""
     k = family(asids=3)
     k.read(0)
     switch(k, 0, 1)
@@ -225,7 +225,7 @@ def test_at_rest_every_old_slot_is_flushed() -> None:
 def test_a_slot_is_never_newer_than_what_it_holds(
     asids: int, plan: list[tuple[int, str, int]]
 ) -> None:
-    """No context claims a generation that its space has not reached, and each space has one slot at most."""
+    """No context has a generation that its space has not reached, and each space has at most one slot."""
     k = family(asids)
     for cpu, name, mm in plan:
         k.run(cpu, name, arg=mm)

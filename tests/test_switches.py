@@ -1,4 +1,4 @@
-"""The switches of a machine: what is declared of each is what the machine, the campaigns and the comparisons do."""
+"""The switches of a machine: the machine, the campaigns and the comparisons follow the declaration of each."""
 
 from random import Random
 
@@ -14,9 +14,9 @@ from shootdown.scenario.switches import DECLARED, Subject, Switch, keywords_of, 
 
 
 def booted(machine: int) -> dict[str, object]:
-    """The attributes of a machine and a kernel that have just booted, but for what is no plain value."""
+    """Return the attributes of a machine and a kernel that have just booted, except those that are not plain values."""
     world, _ = boot(Header(1, 1, machine=machine), REGISTRY["linux"].make())
-    # Not __slots__, which a compiled class has not.
+    # Not __slots__: a compiled class has none.
     return {
         name: getattr(owner, name)
         for owner in (world, world.machine)
@@ -26,7 +26,7 @@ def booted(machine: int) -> dict[str, object]:
 
 
 def test_a_declaration_is_whole() -> None:
-    """Each field must be given, and no word and no parameter belongs to two switches."""
+    """No field has a default, and no word and no parameter belongs to two switches."""
     assert Switch._field_defaults == {}
     assert len({each.name for each in DECLARED}) == len(DECLARED)
     keywords = [each.keyword for each in DECLARED if each.keyword]
@@ -35,7 +35,7 @@ def test_a_declaration_is_whole() -> None:
 
 @pytest.mark.parametrize("switch", DECLARED, ids=lambda each: each.name)
 def test_each_switch_is_an_attribute(switch: Switch) -> None:
-    """A machine or a kernel that boots with a switch differs in one attribute, and in that alone."""
+    """A machine or a kernel that boots with a switch differs in exactly one attribute."""
     plain, chosen = booted(0), booted(switch.bit)
 
     assert len({name for name in plain if plain[name] != chosen[name]}) == 1
@@ -44,12 +44,12 @@ def test_each_switch_is_an_attribute(switch: Switch) -> None:
 
 
 def test_all_switches_together() -> None:
-    """A set of switches has the words of each, in their order."""
+    """A set of switches has the words of all its members, in their order."""
     assert names_of(sum(each.bit for each in DECLARED)) == [each.name for each in DECLARED]
 
 
 def test_campaigns_draw_every_real_machine() -> None:
-    """Among a thousand random scenarios each switch is on in some, but for those that no machine has."""
+    """Each switch is on in some of a thousand random scenarios, except those that no machine has."""
     drawn = 0
     for seed in range(1000):
         drawn |= random_scenario(Random(seed), 8).header.machine
@@ -63,7 +63,7 @@ def test_campaigns_draw_every_real_machine() -> None:
     ids=lambda each: each.name,
 )
 def test_a_switch_that_qemu_could_contradict_is_compared(switch: Switch) -> None:
-    """Some comparison with QEMU's MMU has it on, and some has it off."""
+    """Some comparison with QEMU's MMU has the switch on, and some has it off."""
     sets = [setting.machine for setting in SETTINGS[MAY_DROP]]
 
     assert {bool(machine & switch.bit) for machine in sets} == {True, False}

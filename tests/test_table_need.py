@@ -41,19 +41,19 @@ CHANGES = all_changes()
 
 
 def need(old: int, new: int, handling: FaultHandling = LINUX) -> Need:
-    """The need of a change of an entry of 4 KiB."""
+    """Return the need of a change of an entry of 4 KiB."""
     return need_of(old, new, huge=False, handling=handling)
 
 
 def events(found: Need) -> list[int]:
-    """The kinds of the events of a counterexample."""
+    """Return the kinds of the events of a counterexample."""
     assert found.counterexample is not None
     return [event[0] for event in found.counterexample.events]
 
 
 @pytest.mark.parametrize("huge", [False, True])
 def test_one_more_event_changes_no_need(*, huge: bool) -> None:
-    """A search one event deeper comes to the same answer for every class of changes, in its first and last context."""
+    """A search one event deeper gives the same answer for every class of changes, in its first and last context."""
     differing = [
         change.name
         for change in CHANGES
@@ -68,7 +68,7 @@ def test_one_more_event_changes_no_need(*, huge: bool) -> None:
 
 
 def test_write_protecting_a_clean_entry() -> None:
-    """It needs no flush where a store through the clean entry walks again, and breaks C1 where it does not."""
+    """It needs no flush if a store through the clean entry walks again, and breaks C1 if it does not."""
     clean = need(PAGE | RW, PAGE)
     dirty = need(PAGE | RW | DIRTY, PAGE | DIRTY)
 
@@ -81,8 +81,9 @@ def test_write_protecting_a_clean_entry() -> None:
 
 
 def test_promotion_that_is_healed_needs_no_flush_and_the_flush_saves_a_fault() -> None:
-    """Setting RW is healed by a spurious fault, and so is clearing NX under a handler that tests VM_EXEC; unless the
-    handler reports it.
+    """A spurious fault heals setting RW, and clearing NX under a handler that tests VM_EXEC.
+
+    This does not hold if the handler reports the fault.
     """
     exec_check = FaultHandling(FaultHandler.EXEC_CHECK)
     healed = Need(NO, None, frozenset({SPURIOUS_FAULT}))
@@ -94,7 +95,7 @@ def test_promotion_that_is_healed_needs_no_flush_and_the_flush_saves_a_fault() -
 
 
 def test_promotion_to_executable_needs_its_flush_under_linux() -> None:
-    """Its handler takes the fetch that a stale NX denies for a denied load: one fetch shows it."""
+    """Linux's handler treats the fetch that a stale NX denies as a denied load: one fetch shows it."""
     found = need(PAGE | NX, PAGE)
 
     assert found.needed == YES
@@ -104,7 +105,7 @@ def test_promotion_to_executable_needs_its_flush_under_linux() -> None:
 
 
 def test_clearing_dirty() -> None:
-    """It needs a flush where a store could still go through the entry: the page is then dropped as clean."""
+    """It needs a flush if a store could still go through the entry: the page is then dropped as clean."""
     writable = need(PAGE | RW | DIRTY, PAGE | RW)
 
     assert writable.needed == YES
@@ -162,7 +163,7 @@ def test_software_bits_and_what_was_not_present() -> None:
 
 
 def test_whatever_is_present_and_goes_away_needs_a_flush() -> None:
-    """To none, PROTNONE, a migration or swap entry, or an invalidated PMD."""
+    """This holds for a change to none, PROTNONE, a migration or swap entry, or an invalidated PMD."""
     leaving = [
         change
         for change in CHANGES

@@ -1,4 +1,4 @@
-"""The rows of `shootdown table`: what each policy does about each class of changes."""
+"""The rows of `shootdown table`: what each policy does for each class of changes."""
 
 import re
 from dataclasses import replace
@@ -22,23 +22,23 @@ NAMES = [policy.name for policy in RULES]
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    """The table of the rules that ship with the tool."""
+    """Return the table of the rules that ship with the tool."""
     return table_of([load_policy(name) for name in NAMES])
 
 
 def cells(rows: list[Row], label: str, *, huge: bool = False) -> dict[str, Cell]:
-    """The cells of a row, by policy."""
+    """Return the cells of a row, by policy."""
     (row,) = [row for row in rows if row.label == label and row.huge == huge]
     return dict(zip(NAMES, row.cells, strict=True))
 
 
 def verdicts(rows: list[Row], label: str, *, huge: bool = False) -> dict[str, str]:
-    """What the policies do about a row."""
+    """Return what the policies do about a row."""
     return {name: cell.verdict for name, cell in cells(rows, label, huge=huge).items()}
 
 
 def test_single_bits_of_linux(rows: list[Row]) -> None:
-    """What docs/linux-tlb.md A.2 says of the newest rule is what the table says of it."""
+    """The table agrees with docs/linux-tlb.md A.2 about the newest rule."""
     change = ["RW", "US", "PWT", "PCD", "PAT", "G", "NX"]
     flushed = {f"{bit} {word}" for bit in change for word in ("set", "cleared")}
     flushed |= {"a PKEY bit set", "a PKEY bit cleared", "D cleared"}
@@ -56,7 +56,7 @@ def test_single_bits_of_linux(rows: list[Row]) -> None:
 
 
 def test_v1_misses_the_promotion_to_executable(rows: list[Row]) -> None:
-    """Under its own fault handler, and only for NX cleared; the corpus has the story."""
+    """It misses the flush under its own fault handler, and only for NX cleared; the corpus has the story."""
     v1 = NAMES.index("v1")
     missing = {row.name for row in rows if row.cells[v1].verdict == MISSING}
     cell = cells(rows, "NX cleared")["v1"]
@@ -83,7 +83,7 @@ def test_promotion_to_executable_under_each_handler(rows: list[Row]) -> None:
 
 
 def test_the_rule_of_minimal_exec_check_misses_the_promotion_under_linux() -> None:
-    """Under its own handler nothing but G is missing; under Linux's every NX cleared that it skips is."""
+    """Under its own handler only G is missing; under Linux's handler also every NX cleared that it skips."""
     policy = load_policy("minimal-exec-check").policy
     for handler, names in (
         (FaultHandler.EXEC_CHECK, {"G cleared"}),
@@ -103,20 +103,24 @@ def test_the_rule_of_minimal_exec_check_misses_the_promotion_under_linux() -> No
 
 
 def test_where_v1_and_linux_differ(rows: list[Row]) -> None:
-    """RW set: v1 skips what linux wastes; what was not present, and bit 58: the other way round."""
+    """For RW set, v1 skips what linux wastes; for entries that were not present, and for bit 58, it is the other way
+    round.
+    """
     assert [verdicts(rows, "RW set")[name] for name in ("v1", "linux")] == [SKIPPED, WASTED]
     for label in ("none -> present", "SAVED_DIRTY set", "SOFTW4 cleared"):
         assert [verdicts(rows, label)[name] for name in ("v1", "linux")] == [WASTED, SKIPPED]
 
 
 def test_the_clean_case(rows: list[Row]) -> None:
-    """Every rule flushes when RW of a clean entry is cleared, and none needs to on a processor that walks again."""
+    """Every rule flushes when RW of a clean entry is cleared, and none needs to do so on a processor that
+    walks again.
+    """
     assert set(verdicts(rows, "RW cleared (D=0)").values()) == {WASTED}
     assert set(verdicts(rows, "RW cleared (D=1)").values()) == {DONE}
 
 
 def test_nobody_flushes_for_global(rows: list[Row]) -> None:
-    """v3 and minimal take G for a software bit."""
+    """v3 and minimal treat G as a software bit."""
     found = verdicts(rows, "G cleared")
 
     assert {name for name, verdict in found.items() if verdict == MISSING} == {"v3", "minimal"}
@@ -159,7 +163,7 @@ def test_seeded_faults_have_their_stories() -> None:
 
 
 def test_every_case_is_in_one_row(rows: list[Row]) -> None:
-    """The contexts of a change are split among its rows: a policy that is asked again says what the row says."""
+    """The contexts of a change are split among its rows: a policy that is asked again agrees with the row."""
     linux = load_policy("linux").policy
     at = NAMES.index("linux")
     for row in rows:
@@ -192,7 +196,7 @@ def test_the_page_shows_real_lines(rows: list[Row]) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_cubes_cover_exactly(width: int) -> None:
-    """The terms name the contexts that they were made of, and no others."""
+    """The terms name the contexts from which they were made, and no others."""
     numbers = range(1 << width)
     for bits in range(1, 1 << len(numbers)):
         wanted = [n for n in numbers if bits >> n & 1]

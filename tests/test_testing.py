@@ -10,12 +10,12 @@ from tests.command import NX
 
 
 def never(_old: int, _new: int) -> bool:
-    """Flush for nothing."""
+    """Never flush."""
     return False
 
 
 def failure(policy: shootdown.PolicyLike) -> str:
-    """What assert_survives says of a policy that does not."""
+    """Return what assert_survives says of a policy that does not."""
     with pytest.raises(AssertionError) as failed:
         assert_survives(policy, executions=400)
     return str(failed.value)
@@ -44,7 +44,7 @@ def test_a_failure_is_always_the_same() -> None:
 
 
 def test_a_failure_of_a_file_names_the_command(tmp_path: Path) -> None:
-    """What a policy from a file fails with can be replayed by a command."""
+    """A command can replay the failure of a policy from a file."""
     path = tmp_path / "mine.py"
     path.write_text("def needs_flush(old, new):\n    return False\n")
 
@@ -72,7 +72,7 @@ def test_not_illegal(policy: str, rule: str | None) -> None:
 
 
 def test_unusable_input() -> None:
-    """An unknown rule, scenario or policy is an error, and no failed assertion."""
+    """An unknown rule, scenario or policy is an error, not a failed assertion."""
     with pytest.raises(shootdown.UserError, match="'C9' is no rule; there are C1, C2"):
         assert_illegal(NX, "v1", "C9")
     with pytest.raises(shootdown.UserError, match="There is no policy"):

@@ -45,7 +45,7 @@ def test_interrupts_are_off_inside() -> None:
 
 @pytest.mark.parametrize("asids", [1, 2, 3, 6])
 def test_nothing_of_it_is_left(asids: int) -> None:
-    """Whatever ASID it took, each address space reads its own page after it, the first time and later."""
+    """Whatever ASID it took, each address space reads its own page afterwards, the first time and later."""
     k = two_spaces(asids)
     for _ in range(asids + 1):
         k.run(0, "poke")
@@ -69,7 +69,7 @@ def test_a_flush_meanwhile_is_seen_on_return() -> None:
 
 
 def test_a_lazy_cpu_leaves_what_it_has_borrowed() -> None:
-    """Behind it the CPU has init_mm loaded, still runs its kernel thread, and loads a space with the next thread."""
+    """Afterwards the CPU has init_mm loaded, still runs its kernel thread, and loads a space with the next thread."""
     k = cached_twice()
     k.run(1, "lazy")
     assert k.run(1, "poke") == [
@@ -86,7 +86,9 @@ def test_a_lazy_cpu_leaves_what_it_has_borrowed() -> None:
 
 
 def test_exit_meanwhile_frees_the_top_level_table() -> None:
-    """A borrowed table that was left is nobody's: the exit of its space frees it, and the lazy CPU never comes back."""
+    """A borrowed table that was left has no owner: the exit of its space frees it, and the lazy CPU never
+    comes back.
+    """
     k = Kernel(layout="empty")
     k.run(0, "fork")
     root = k.w.root[0]
@@ -117,7 +119,7 @@ def test_a_freed_table_may_not_be_loaded() -> None:
 
 
 def test_it_is_made_once() -> None:
-    """Two page tables and a page of the kernel's, at the first use and by whichever CPU."""
+    """Two page tables and a page of the kernel are made at the first use, by whichever CPU."""
     k = Kernel()
     free = k.w.free_frames.bit_count()
     assert k.w.poking < 0
@@ -141,7 +143,7 @@ def test_two_cpus_at_once() -> None:
 
 
 def test_the_reference_comes_back_as_well() -> None:
-    """A user thread finds its own space again, and a lazy CPU none."""
+    """A user thread finds its own space again, and a lazy CPU has none."""
     w, oracle = boot(Header(2, 1), EagerFlush(), Oracle)
     for cpu, name in ((0, "write"), (0, "poke"), (0, "read"), (1, "lazy"), (1, "poke")):
         begin(w, cpu, BY_NAME[name], 0, 1, 0)

@@ -12,7 +12,7 @@ import pytest
 
 from shootdown import form
 
-# One process of pytest-xdist runs all of them, so that the wheel is built once.
+# One process of pytest-xdist runs all of these tests, so that the wheel is built once.
 pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +26,7 @@ TOUR = (
     "lockstep --random 20 --policy linux",
 )
 CHECKOUT = {"PYTHONPATH", form.VARIABLE}
-"""What the environment may say about the modules of the checkout, and not of an installation."""
+"""Variables that may refer to the modules of the checkout; an installation must not have them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Installation:
     elsewhere: Path
 
     def run(self, command: str, *arguments: str, code: int = 0) -> str:
-        """Standard output of an installed command that ends with an exit code."""
+        """Return the standard output of an installed command that ends with an exit code."""
         result = subprocess.run(
             [self.environment / "bin" / command, *arguments],
             cwd=self.elsewhere,
@@ -53,7 +53,7 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """A fresh environment with the wheel, which borrows its dependencies from the running one.
+    """Return a fresh environment with the wheel, which borrows its dependencies from the running one.
 
     A folder that a .pth file names is searched, but its own .pth files are not read.
     So the editable installation, which is nothing but a .pth file, stays out of sight and no package is downloaded.
@@ -86,7 +86,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 def names_in(installation: Installation) -> set[str]:
-    """The files of the wheel."""
+    """Return the files of the wheel."""
     with zipfile.ZipFile(installation.wheel) as wheel:
         return set(wheel.namelist())
 
@@ -129,7 +129,7 @@ def test_rooms_are_imported_from_the_wheel(installation: Installation, room: str
 
 
 def test_the_installed_models_have_the_form_of_these(installation: Installation) -> None:
-    """Where the models are compiled here, they are in the wheel; where not, the version says why."""
+    """If the models are compiled here, they are in the wheel; if not, the version says why."""
     said = installation.run("shootdown", "--version")
 
     if form.WHY_INTERPRETED:
@@ -143,7 +143,7 @@ def test_the_installed_models_have_the_form_of_these(installation: Installation)
 
 @pytest.mark.parametrize("command", TOUR)
 def test_the_tour_works_from_the_wheel(installation: Installation, command: str) -> None:
-    """Commands of the README work where there is no checkout."""
+    """Commands of the README work without a checkout."""
     assert installation.run("shootdown", *command.split())
 
 
@@ -159,7 +159,7 @@ def test_a_campaign_runs_from_the_wheel(installation: Installation) -> None:
 
 
 def test_installed_functions(installation: Installation) -> None:
-    """The functions work where there is no checkout, and a campaign of theirs has workers."""
+    """The functions work without a checkout, and a campaign of theirs has workers."""
     program = (
         "import shootdown; print(shootdown.replay('bad_c2_v1_nx_promotion', 'v1').rule,"
         " shootdown.fuzz_policy('always', executions=50, seed=1, workers=2).quiet)"

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class Violation(NamedTuple):
-    """What the toy's oracle reports."""
+    """A violation that the toy's oracle reports."""
 
     rule: str
     reason: str
@@ -55,7 +55,7 @@ FAULTS: Final = {
     "early-flush": STALE,  # mprotect and fork flush before they change anything
     "mask-early": STALE,  # the CPUs to flush are noted before the change
 }
-"""Each planted bug, and what it is caught by."""
+"""Each planted bug, and the rule and reason that catch it."""
 
 # For bugs that random scenarios show too rarely for a test: one way to show them.
 _STORIES: Final = {
@@ -92,9 +92,9 @@ _STORIES: Final = {
 
 
 def run_toy(scenario: Scenario, *faults: str) -> Violation | None:
-    """The first violation of a scenario under some faults; None when every outcome is legal.
+    """Return the first violation of a scenario under some faults; None when every outcome is legal.
 
-    A pure function, and None without faults.
+    This is a pure function; without faults it returns None.
     """
     toy = _Toy(scenario.header, faults)
     try:
@@ -107,12 +107,12 @@ def run_toy(scenario: Scenario, *faults: str) -> Violation | None:
 
 
 def shows(fault: str, *others: str) -> Callable[[Scenario], bool]:
-    """The predicate for ``fault`` by its rule and reason, in a toy that has other faults as well."""
+    """Return the predicate for `fault` by its rule and reason, in a toy that has other faults as well."""
     return lambda scenario: run_toy(scenario, fault, *others) == FAULTS[fault]
 
 
 def failing_inputs(fault: str, count: int, *others: str) -> Iterator[Scenario]:
-    """That many scenarios of 32 records that show a fault; the same ones each time."""
+    """Yield that many scenarios of 32 records that show a fault; the same ones each time."""
     draw = random.Random(fault)
     interesting = shows(fault, *others)
     while count:
@@ -123,13 +123,13 @@ def failing_inputs(fault: str, count: int, *others: str) -> Iterator[Scenario]:
 
 
 def story(records: str, *, cpus: int = 3, pages: int = 3, layout: str = "private") -> Scenario:
-    """The scenario with these records as text."""
+    """Return the scenario with these records as text."""
     header = f"shootdown-scenario 1\ncpus {cpus}\npages {pages}\nlayout {layout}\n"
     return parse(header + records).scenario
 
 
 def _noisy(fault: str, draw: random.Random) -> Scenario:
-    """The story of a fault among random records that do not hide it, 32 in all."""
+    """Return the story of a fault among random records that do not hide it, 32 in all."""
     records = encode(story(_STORIES[fault]))
     interesting = shows(fault)
     while len(records) < 4 * 33:
@@ -171,7 +171,7 @@ class _Toy:
         self.frames = 0
         self.dead: set[int] = set()
         self.used: set[int] = set()
-        # Of the operation in flight on each CPU: what it has to flush, where, to free, to promise.
+        # For the operation in flight on each CPU: what it has to flush, where, to free, to promise.
         self.gather: list[set[int]] = [set() for _ in cpus]
         self.mask: list[set[int]] = [set() for _ in cpus]
         self.queue: list[set[int]] = [set() for _ in cpus]

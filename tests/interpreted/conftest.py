@@ -1,4 +1,4 @@
-"""Tests that replace parts of the models, or list them, which compiled ones do not let happen."""
+"""Tests that replace parts of the models, or list them; compiled models do not allow that."""
 
 from shootdown import form
 

@@ -1,4 +1,4 @@
-"""Mistakes of the memory manager that C1 to C6 take for legal, because they judge by what it stores: C7 sees them."""
+"""Mistakes of the memory manager that C1 to C6 accept as legal, because they judge by what it stores: C7 finds them."""
 
 from collections.abc import Callable
 
@@ -37,12 +37,12 @@ def replace(patch: Patch, code: int, function: StepFunction) -> None:
 
 
 def write_protect_nothing(patch: Patch) -> None:
-    """UFFDIO_WRITEPROTECT walks nothing."""
+    """Let UFFDIO_WRITEPROTECT walk nothing."""
     replace(patch, change_pmd, nothing)
 
 
 def give_up_on_split(patch: Patch) -> None:
-    """A zap gives up when the huge page has been split since it looked."""
+    """Let a zap give up when the huge page has been split since its check."""
     real = STEPS[zap_huge_pmd]
 
     def zap(w: World, cpu: int, s: Step) -> bool | None:
@@ -55,7 +55,7 @@ def give_up_on_split(patch: Patch) -> None:
 
 
 def forget_swap(patch: Patch) -> None:
-    """Fork passes swap entries over."""
+    """Let fork skip swap entries."""
     real = STEPS[copy_pte]
 
     def copy(w: World, cpu: int, s: Step) -> bool | None:
@@ -65,22 +65,22 @@ def forget_swap(patch: Patch) -> None:
 
 
 def share_nothing(patch: Patch) -> None:
-    """Fork takes no reference of what it shares."""
+    """Let fork take no reference to what it shares."""
     patch.setattr(fork, "get_page", nothing)
 
 
 def keep_rmap(patch: Patch) -> None:
-    """Migration of a page of the file leaves its reverse map."""
+    """Let migration of a page of the file leave its reverse map."""
     patch.setattr(migrate, "add_rmap", nothing)
 
 
 def never_free(patch: Patch) -> None:
-    """What a gather has queued is never put back."""
+    """Never free the frames that a gather has queued."""
     patch.setattr(gathers, "put_page", nothing)
 
 
 def keep_pkru(patch: Patch) -> None:
-    """The threads of an address space that ends leave their PKRU to those of the next one."""
+    """Leave the PKRU of the threads of an ended address space to those of the next one."""
     patch.setattr(ends, "threads_gone", nothing)
 
 
@@ -131,7 +131,7 @@ STORIES: list[tuple[Callable[[Patch], None], str, str, str]] = [
 
 
 def story(layout: str, records: str) -> Scenario:
-    """The scenario of a line."""
+    """Return the scenario of a line."""
     lines = "\n".join(record.strip() for record in records.split(";"))
     return parse(f"shootdown-scenario 1\ncpus 2\npages 4\n{layout}\n\n{lines}\n").scenario
 
@@ -146,7 +146,7 @@ def test_a_mistake_of_the_memory_manager_is_seen(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without the mistake the run is legal, with it C7 is broken."""
+    """Without the mistake the run is legal; with it, C7 is broken."""
     scenario = story(layout, records)
     strategy = REGISTRY["linux"].make()
     assert execute(scenario, strategy).verdict == LEGAL

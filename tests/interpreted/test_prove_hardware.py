@@ -1,7 +1,7 @@
-"""What the hardware may do at any time is tried where it makes a difference, and nowhere else.
+"""The search tries the free choices of the hardware where they make a difference, and nowhere else.
 
-These searches begin in the middle, in the world that a scenario leads to, with one operation to come.
-From the first world on, what an eviction undoes could often be had by leaving out the operation that filled the TLB.
+These searches begin in the middle, in the world that a scenario leads to, with one operation still to come. From the
+first world on, leaving out the operation that filled the TLB would often have the effect of an eviction.
 """
 
 from dataclasses import replace
@@ -27,9 +27,10 @@ WINDOW = "cpu0 dontneed p0 until flush"
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        # The access that begins inside the window may find its entry evicted, and then it maps a new page.
+        # The access that begins inside the window may find its entry evicted; then it maps a new page.
         pytest.param(f"cpu1 write p0, {WINDOW}", "write p0", id="evict before an access begins"),
-        # So may the one that has faulted before, and is about to be tried again with what was filled meanwhile.
+        # The same holds for an access that has faulted, and is about to be repeated with what was filled in the
+        # meantime.
         pytest.param(
             f"cpu1 read p0 for 6, cpu1 fill p0, {WINDOW}", "read p0", id="evict before a retry"
         ),
@@ -37,14 +38,14 @@ WINDOW = "cpu0 dontneed p0 until flush"
         pytest.param("cpu0 write p0, cpu0 evict p0", "dontneed p0", id="fill before a step"),
         # A clean entry of shared memory can be filled until the store that makes the page dirty.
         pytest.param("cpu0 read p0, cpu0 evict p0", "write p0", id="fill before a start"),
-        # The page table of no page can still be cached until it is unhooked.
+        # A page table without pages can still be cached until it is unhooked.
         pytest.param("cpu0 read p0, cpu0 dontneed p0", "munmap p0", id="fill of an upper entry"),
         # An entry from before the page was dirty can be evicted, and filled again before the next change.
         pytest.param(
             "cpu0 read p0, cpu1 fill p0, cpu0 write p0", "age p0 mm0", id="evict and fill"
         ),
-        # A fill sets the accessed bit. To age a page again that was not accessed since changes nothing, and so shows
-        # it; and so does a store's handler, which looks whether the entry is what it was.
+        # A fill sets the accessed bit. Aging a page again that was not accessed changes nothing, and so shows the bit;
+        # the handler of a store also shows it, because it checks whether the entry is unchanged.
         pytest.param(
             "cpu0 write p0, cpu0 age p0 mm0, cpu0 evict p0", "age p0 mm0", id="accessed, and aged"
         ),
@@ -58,7 +59,7 @@ WINDOW = "cpu0 dontneed p0 until flush"
 def test_every_world_is_met(lines: str, words: str, layout: str) -> None:
     """Searches in which fills, evictions or both happen late meet the same worlds, in the middle of operations too.
 
-    Only what the hardware does after the last move that it makes a difference to they put off.
+    They postpone only the actions of the hardware after the last move for which these make a difference.
     """
     begun = story(f"2 1 {layout}", lines)
     plain = with_speculation(goes_on(begun, words, reductions=AT_ANY_TIME).met)
@@ -70,7 +71,7 @@ def test_every_world_is_met(lines: str, words: str, layout: str) -> None:
 @pytest.mark.parametrize(
     ("head", "lines", "words"),
     [
-        # The fetch finds its own translation, the store none, or the other way round, in either order.
+        # The fetch finds its own translation and the store none, or the other way round, in either order.
         (
             "2 1 private",
             f"cpu0 mprotect p0 rwx, cpu1 exec p0, {WINDOW}",
@@ -85,7 +86,7 @@ def test_every_world_is_met(lines: str, words: str, layout: str) -> None:
     ],
 )
 def test_every_world_of_two_tlbs_is_met(head: str, lines: str, words: str) -> None:
-    """The same where a CPU has one TLB for loads and stores and one for fetches."""
+    """The same holds if a CPU has one TLB for loads and stores and one for fetches."""
     begun = story(head, lines)
     begun = begun._replace(header=begun.header._replace(machine=kinds.SPLIT_TLB))
     plain = with_speculation(goes_on(begun, words, reductions=AT_ANY_TIME).met)
@@ -102,7 +103,9 @@ def test_every_world_of_two_tlbs_is_met(head: str, lines: str, words: str) -> No
     ],
 )
 def test_every_world_of_a_collapse_is_met(head: str, lines: str) -> None:
-    """The same of a table that is full when it is taken out, so that a cached upper entry still leads to pages."""
+    """The same holds for a table that is full when it is taken out, so that a cached upper entry still
+    leads to pages.
+    """
     begun = story(head, lines)
     words = "collapse p0 mm0"
     plain = with_speculation(goes_on(begun, words, reductions=AT_ANY_TIME).met)
@@ -113,7 +116,7 @@ def test_every_world_of_a_collapse_is_met(head: str, lines: str) -> None:
 
 
 class InterruptsNobody(GatherFlush):
-    """A strategy that flushes the CPU of the operation alone."""
+    """A strategy that flushes only the CPU of the operation."""
 
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
         """Return that no CPU is interrupted."""
@@ -143,7 +146,9 @@ def test_nothing_is_filled_or_evicted_for_nothing() -> None:
 
 
 def test_a_page_that_does_not_change_is_not_filled() -> None:
-    """Beside another page that is there and stays as it is, an operation makes as many moves as without it."""
+    """An operation makes as many moves beside another page that exists and does not change as it makes without that
+    page.
+    """
     alone = story("2 1 private", "cpu0 write p0, cpu0 evict p0")
     beside = story("2 2 private", "cpu0 write p0, cpu0 write p1, cpu0 evict p0, cpu0 evict p1")
     one, two = (goes_on(begun, "mprotect p0 r") for begun in (alone, beside))
@@ -154,8 +159,10 @@ def test_a_page_that_does_not_change_is_not_filled() -> None:
 
 @pytest.mark.parametrize("warm", ["cpu1 write p0", "cpu0 write p0"])
 def test_an_invalidation_is_carried_out_at_any_moment(warm: str) -> None:
-    """Who broadcasts before the change and waits after it is caught where the other CPU was warm, and where it was not:
-    it has carried the invalidation out, and has cached the old entry again.
+    """A policy that broadcasts before the change and waits after it is caught, whether the other CPU was
+    warm or not.
+
+    The other CPU has carried the invalidation out, and has cached the old entry again.
     """
     strategy = REGISTRY["issued-early"].make()
 

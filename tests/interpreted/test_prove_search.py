@@ -32,7 +32,7 @@ class Ended:
 
     @property
     def verdict(self) -> tuple[str, int]:
-        """What two searches must agree on."""
+        """Return what two searches must agree on."""
         return self.rule, self.operations
 
 
@@ -81,7 +81,7 @@ LEGAL = [
 
 @pytest.mark.parametrize(("policy", "words", "ops"), LEGAL)
 def test_legal_scopes(policy: str, words: str, ops: int) -> None:
-    """Where nothing is illegal neither search finds anything, and the reduced one makes far fewer transitions."""
+    """If nothing is illegal, neither search finds anything, and the reduced one makes far fewer transitions."""
     reduced = search(policy, words, ops)
     plain = search(policy, words, ops, reductions=NONE)
 
@@ -117,13 +117,13 @@ def test_seeded_faults(policy: str, words: str, cpus: int, fewest: int) -> None:
 
 
 def exact(w: World, oracle: Oracle, **_renaming: bool) -> int:
-    """A key that renames nothing and leaves nothing out of the world and its history."""
+    """Return a key that renames nothing and leaves nothing out of the world and its history."""
     digest = blake2b(repr((w.key(), oracle.key())).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1
 
 
 def rested(header: Header, words: str, ops: int, *, reductions: Reductions = ALL) -> Worlds:
-    """The worlds at rest that a search under linux meets."""
+    """Return the worlds at rest that a search under linux meets."""
     scope = Scope(header, ops, (words,), operations(words))
     visited = Visited(1 << 16)
     searched = Meets(scope, REGISTRY["linux"].make(), visited, reductions=reductions)
@@ -151,7 +151,7 @@ def rested(header: Header, words: str, ops: int, *, reductions: Reductions = ALL
 def test_no_world_is_missed(header: Header, words: str, ops: int) -> None:
     """The reduced search meets the same worlds at rest as the plain one does without any renaming.
 
-    Only the fills and evictions after the last operation it still puts off.
+    It still postpones only the fills and evictions after the last operation.
     """
     reduced = with_speculation(rested(header, words, ops))
     with patch("shootdown.prove.search.key_of", exact):
@@ -173,7 +173,7 @@ def test_v1() -> None:
 
 
 def test_one_cpu() -> None:
-    """On one CPU the same defect needs an access more, that fills the TLB."""
+    """On one CPU the same defect needs one more access, which fills the TLB."""
     words = "read p0, exec p0, mprotect p0 rx"
     found = [search("v1", words, 3, reductions=reductions, cpus=1) for reductions in (ALL, NONE)]
 
@@ -181,14 +181,14 @@ def test_one_cpu() -> None:
 
 
 def test_fewest_means_none_with_fewer() -> None:
-    """With one operation less than it needs, a fault is not found by either search."""
+    """With one operation less than it needs, neither search finds a fault."""
     for reductions in (ALL, NONE):
         found = search("free-before-flush", "write p0, munmap p0", 1, reductions=reductions)
         assert found.verdict == ("", 1)
 
 
 def test_the_empty_scope() -> None:
-    """With nothing mapped a load has nothing to find, and there are fewer worlds than with a page."""
+    """With nothing mapped, a load finds nothing, and there are fewer worlds than with a page."""
     found = search("linux", "read p0", 1, layout="empty")
 
     assert found.rule == ""
@@ -201,7 +201,7 @@ def test_the_empty_scope() -> None:
     [("linux", "write p0, mprotect p0 r"), ("free-before-flush", "write p0, munmap p0")],
 )
 def test_each_reduction_by_itself(policy: str, words: str, reduction: str) -> None:
-    """Without one of the reductions, and with it alone, the verdict is the same; it saves worlds in both."""
+    """Without one of the reductions, and with only that one, the verdict is the same; it saves worlds in both cases."""
     without = search(policy, words, 2, reductions=ALL._replace(**{reduction: False}))
     alone = search(policy, words, 2, reductions=NONE._replace(**{reduction: True}))
     both, neither = search(policy, words, 2), search(policy, words, 2, reductions=NONE)

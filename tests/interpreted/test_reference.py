@@ -1,8 +1,8 @@
-"""The reference against a memory without any TLB: with no operation in flight they are the same.
+"""The reference compared with a memory without any TLB: with no operation in flight they are the same.
 
-Three answers to the same scenario, every operation run to completion, must agree: the reference strategy over the
-machine with TLBs, the same memory manager over a machine that walks the tables at every access and never flushes, and
-what the version history allows.
+Three answers to the same scenario, in which every operation runs to completion, must agree: the reference strategy over
+the machine with TLBs, the same memory manager over a machine that walks the tables at every access and never flushes,
+and what the version history allows.
 Mutants of the reference show that the comparison would notice.
 """
 
@@ -52,7 +52,7 @@ class NoFlush(EagerFlush):
     """Frees as the reference does, and invalidates nothing."""
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
-        """There is nothing to invalidate."""
+        """Do nothing: there is nothing to invalidate."""
 
 
 class Answers(Recorder):
@@ -64,7 +64,7 @@ class Answers(Recorder):
         self.answers: list[tuple[object, ...]] = []
 
     def live(self, cpu: int, page: int, kind: int) -> frozenset[int]:
-        """The incarnations that the history allows and that are not freed."""
+        """Return the incarnations that the history allows and that are not freed."""
         slot = self.world.task_mm[cpu] * PAGES + page
         allowed = self.allowed(slot, kind, self.world.machine.pkru[cpu])
         return frozenset(i for i in allowed if self.generation[i & 63] == i >> 6)
@@ -89,13 +89,13 @@ class Answers(Recorder):
 def answers(
     scenario: Scenario, strategy: EagerFlush, machine_type: type[Machine] = Machine
 ) -> Answer:
-    """What the scenario shows, and how it ends."""
+    """Return what the scenario shows, and how it ends."""
     outcome = execute(scenario, strategy, oracle_type=Answers, machine_type=machine_type)
     return (*cast("Answers", outcome.oracle).answers, (outcome.verdict, outcome.reason))
 
 
 def disagreement(scenario: Scenario, reference: EagerFlush) -> str:
-    """The first point in which the three answers differ, "" when they agree."""
+    """Return the first point in which the three answers differ, "" when they agree."""
     with_tlb = answers(scenario, reference)
     without_tlb = answers(scenario, NoFlush(), WithoutTlb)
     for one, other in zip(with_tlb, without_tlb, strict=False):
@@ -136,7 +136,7 @@ def test_the_reference_has_no_window(scenario: Scenario) -> None:
 
 
 def stale_entries(w: State) -> list[tuple[int, int]]:
-    """(CPU, TLB key) of each entry whose translation a walk would not give."""
+    """Return (CPU, TLB key) of each entry whose translation a walk would not give."""
     stale = []
     for cpu, entries in enumerate(w.machine.tlb):
         for key, entry in entries.items():
@@ -231,8 +231,10 @@ SEARCH = searching(4000)
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_of_the_reference_is_noticed(mutant: type[EagerFlush]) -> None:
-    """The comparison finds a scenario that tells the mutant from a memory without TLBs: a long one, because the change
-    of a space that a CPU has left and comes back to takes a fork, two switches and two accesses.
+    """The comparison finds a scenario that distinguishes the mutant from a memory without TLBs.
+
+    The scenario must be long: if an address space changes after a CPU has left it, and the CPU comes back to it, that
+    takes a fork, two switches and two accesses.
     """
     long = weighted(96).map(in_lockstep)
     scenario = find(long, lambda s: disagreement(s, mutant()) != "", settings=SEARCH)

@@ -38,12 +38,12 @@ class Deaf:
 
 
 def deaf() -> Observer:
-    """A new deaf observer."""
+    """Return a new deaf observer."""
     return cast("Observer", Deaf())
 
 
 def play(w: World, scenario: Scenario, first: int, last: int) -> None:
-    """Apply some of a scenario's records, up to the first that no frame is left for."""
+    """Apply the records of a scenario, up to the first one for which no frame is left."""
     try:
         for record in scenario.records[first:last]:
             apply(w, record)
@@ -52,7 +52,7 @@ def play(w: World, scenario: Scenario, first: int, last: int) -> None:
 
 
 def booted(scenario: Scenario, strategy: FlushStrategy) -> World:
-    """The world in which a scenario starts, unobserved."""
+    """Return the world in which a scenario starts, unobserved."""
     w, _ = boot(scenario.header, strategy)
     w.observer = deaf()
     return w
@@ -73,7 +73,7 @@ def test_a_copy_is_equal_and_independent(scenario: Scenario, name: str, cut: int
 
 
 def mutable_parts(value: object, seen: dict[int, object]) -> dict[int, object]:
-    """Every list, dictionary, set and object of state that can be reached from a value, by identity."""
+    """Return every list, dictionary, set and object of state that can be reached from a value, by identity."""
     if id(value) in seen:
         return seen
     if isinstance(value, list | dict | set | Plain):
@@ -92,7 +92,7 @@ def mutable_parts(value: object, seen: dict[int, object]) -> dict[int, object]:
 
 
 def busy_kernel() -> Kernel:
-    """A kernel in the middle of several operations, so that no part of the state is empty."""
+    """Return a kernel in the middle of several operations, so that no part of the state is empty."""
     k = Kernel(cpus=3, pages=8)
     k.write(0)
     k.run(0, "fork")
@@ -121,7 +121,7 @@ def test_a_copy_shares_no_mutable_part(make: str) -> None:
 
 
 def test_state_is_plain() -> None:
-    """The strategy, the observer and the watch are no part of State, and all else of a world is."""
+    """The strategy, the observer and the watch are no part of State, and everything else in a world is."""
     w = busy_kernel().w
 
     assert (
@@ -131,7 +131,7 @@ def test_state_is_plain() -> None:
 
 
 def noting(steps: list[tuple[int, Step]]) -> Watch:
-    """A watch that appends each step to the list."""
+    """Return a watch that appends each step to the list."""
     return Told(lambda _w, cpu, s: steps.append((cpu, s)))
 
 
@@ -187,7 +187,7 @@ def test_an_observer_changes_nothing(scenario: Scenario) -> None:
 
 @given(any_scenario())
 def test_feedback_is_about_what_is_in_flight(scenario: Scenario) -> None:
-    """Feedback is asked for after each record that leaves an operation in flight, and after no other."""
+    """Feedback is asked for after each record that leaves an operation in flight, and after no other record."""
     told: list[tuple[Record, int]] = []
     execute(
         scenario,
@@ -208,7 +208,7 @@ def test_feedback_is_about_what_is_in_flight(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("end", ["legal", "illegal", "undecided"])
 def test_an_oracle_lets_go_of_its_world(end: str) -> None:
-    """However a run ends, its oracle keeps what it recorded and no longer names the world."""
+    """However a run ends, its oracle keeps what it recorded and no longer refers to the world."""
     story = load()["bad_c1_lose_batch" if end == "illegal" else "good_mprotect_aba"].scenario
     strategy = REGISTRY["lose-batch"].make()
     with patch("shootdown.run.execute.STEP_LIMIT", 3 if end == "undecided" else 1000):
@@ -220,7 +220,7 @@ def test_an_oracle_lets_go_of_its_world(end: str) -> None:
 
 
 def test_a_watch_changes_nothing() -> None:
-    """Being told of each step is not part of the state."""
+    """A watch that is called for each step is not part of the state."""
     k = Kernel()
     k.w.watch = None
     k.write(0)
@@ -249,7 +249,7 @@ SOUND = ["reference", "always", "v3", "linux-5.19", "linux", "minimal", "minimal
 @pytest.mark.parametrize("name", SOUND)
 @given(scenario=any_scenario())
 def test_no_sound_run_deadlocks_or_is_illegal(name: str, scenario: Scenario) -> None:
-    """Every interleaving comes to its end under the reference and each sound policy, and leaves no CPU busy."""
+    """Every interleaving ends under the reference and under each sound policy, and leaves no CPU busy."""
     outcome = execute(scenario, STRATEGIES[name]())
 
     assert outcome.verdict in ("legal", "undecided"), outcome.reason

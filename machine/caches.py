@@ -1,18 +1,18 @@
-"""What processors have cached of the page tables, and what drops it: eviction, faults and instructions.
+"""The entries of the page tables that processors have cached, and what drops them: eviction, faults and instructions.
 
 A cached entry stays until one of these removes it, and nothing else removes it (SDM 4.10.2.3: the processor may keep an
 entry for ever).
 
 Broadcast invalidation is INVLPGB and TLBSYNC on AMD (APM vol. 3), TLBI by the inner shareable domain and DSB on Arm:
 one processor issues it for all of them, and waits until it is complete.
-The completion belongs to the issuer: who waits without having issued anything learns nothing about the invalidations of
-others (Arm ARM, completion of TLB maintenance instructions; 4b634918384c).
-Each processor carries an invalidation out in one instant, between its issue and the end of the wait: it then drops the
-translation of the page together with the upper entry that a walk to it would use, and what it caches after that instant
-stays for good.
+The completion belongs to the issuer: a processor that waits without having issued anything learns nothing about the
+invalidations of others (Arm ARM, completion of TLB maintenance instructions; 4b634918384c).
+Each processor carries an invalidation out in one instant, between its issue and the end of the wait. In that instant it
+drops the translation of the page together with the upper entry that a walk to it would use; an entry that it caches
+after that instant stays for good.
 The hardware is adversarial here as well: the instant is that of the wait.
-A scenario has it earlier by an eviction of BOTH: where nothing of the page is cached there is nothing left to carry
-out, and the next walk, which reads all levels in memory, finds it done.
+A scenario makes it earlier by an eviction of BOTH: if nothing of the page is cached, nothing is left to carry out, and
+the next walk, which reads all levels in memory, finds it done.
 """
 
 from typing import Final
@@ -27,38 +27,40 @@ GLOBAL_TAG: Final = 63
 """The tag under which global entries are kept: they match in every PCID."""
 TAG_AT: Final = 4
 TAG_MASK: Final = 63
-"""Where the tag of a key of `tlb` is, and its bits; the mark FETCH is above it."""
+"""The position of the tag in a key of `tlb`, and its bits; the mark FETCH is above it."""
 HUGE_KEY: Final = 1 << 3
-"""In the key of a translation of 2 MiB, which has the index of an upper entry in the place of a page."""
+"""The mark in the key of a translation of 2 MiB, which has the index of an upper entry in the place of a page."""
 KEY_MASK: Final = HUGE_KEY | PAGE_MASK
 """The bits of a key below the tag."""
 UPPER_AT: Final = 1
-"""Where the PCID of a key of `psc` begins."""
+"""The position of the PCID in a key of `psc`."""
 ISSUED_AT: Final = 3
-"""Where the PCID of a key of `issued` begins."""
+"""The position of the PCID in a key of `issued`."""
 FETCH: Final = 1 << 10
-"""In the key of a translation that serves instruction fetches alone."""
+"""The mark in the key of a translation that serves only instruction fetches."""
 _PCIDS: Final = range(GLOBAL_TAG)
 
 TRANSLATION: Final = 0
 UPPER: Final = 1
 BOTH: Final = 2
 OF_FETCHES: Final = 3
-"""What an eviction drops: one translation of the page, the paging-structure entry of the walk to it, all that an
-invalidation of the page drops, or one translation for fetches."""
+"""The kinds of eviction: of one translation of the page, of the paging-structure entry of the walk to it, of everything
+that an invalidation of the page drops, or of one translation for fetches.
+"""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Caches(Plain):
     """The TLB and the paging-structure cache of each processor, under the PCID that it has loaded.
 
-    `tlb[cpu]` has translations by `pcid << TAG_AT | page`, and `pcid << TAG_AT | HUGE_KEY | page >> 2` for one of
-    2 MiB, with FETCH in those for instruction fetches if there are two TLBs (`split_tlb`); `psc[cpu]` has upper entries
-    by `pcid << UPPER_AT | page >> 2`.
-    A leaf of 2 MiB may be cached in pieces of 4 KiB (`fractured`), each when it is used; an invalidation or a fault of
-    one page drops all of them, as it drops the one translation (SDM 4.10.2.3).
-    `issued[cpu]` is what other processors and itself have issued for it and what it has not carried out: for a place
-    `pcid << ISSUED_AT | page` those who have issued it, a bit each.
+    `tlb[cpu]`: translations, by `pcid << TAG_AT | page`, and by `pcid << TAG_AT | HUGE_KEY | page >> 2` for one of
+    2 MiB, with FETCH in those for instruction fetches if there are two TLBs.
+    `psc[cpu]`: upper entries, by `pcid << UPPER_AT | page >> 2`.
+    `split_tlb`: loads and stores have one TLB, instruction fetches another.
+    `fractured`: a leaf of 2 MiB is cached in pieces of 4 KiB, each when it is used; an invalidation or a fault of one
+    page drops all of them, as it drops the one translation (SDM 4.10.2.3).
+    `issued[cpu]`: the invalidations that processors have issued for this one and that it has not carried out: the mask
+    of the issuers, by `pcid << ISSUED_AT | page`.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Caches(Plain):
         split_tlb: bool = False,
         fractured: bool = False,
     ) -> None:
-        """Begin with nothing cached; or go on from `known`."""
+        """Begin with nothing cached, or continue from `known`."""
         self.split_tlb = split_tlb
         self.fractured = fractured
         self.tlb: list[dict[int, int]] = (
@@ -88,12 +90,12 @@ class Caches(Plain):
     # Eviction, and what a fault drops.
 
     def evict(self, cpu: int, page: int, what: int = TRANSLATION) -> None:
-        """Drop what is cached of a page of the loaded PCID: TRANSLATION, UPPER, BOTH or OF_FETCHES.
+        """Drop the cached entries of a page of the loaded PCID: TRANSLATION, UPPER, BOTH or OF_FETCHES.
 
-        Any of it may go at any time, each without the others (linux-tlb D.3 rule 5).
+        Each may disappear at any time, without the others (linux-tlb D.3 rule 5).
         TRANSLATION drops the entry that an access would use: the 4 KiB one, else the 2 MiB one, else a global one.
-        So where several match, a scenario makes the processor use any of them by evicting those before it.
-        OF_FETCHES drops the one that a fetch would use, which is the same where there is one TLB.
+        So if several match, a scenario makes the processor use any of them by evicting those before it.
+        OF_FETCHES drops the entry that a fetch would use, which is the same one if there is only one TLB.
         """
         if what == BOTH:
             self.invpcid_page(cpu, self.pcid[cpu], page)
@@ -126,8 +128,8 @@ class Caches(Plain):
             self._drop_others(cpu, GLOBAL_TAG, page)
 
     def _drop_others(self, cpu: int, tag: int, page: int) -> None:
-        """Drop what translates a page for fetches, and all pieces of the leaf of 2 MiB that it lies in (linux-tlb D.3
-        rule 10).
+        """Drop the translations of a page for fetches, and all pieces of the leaf of 2 MiB that contains it (linux-tlb
+        D.3 rule 10).
         """
         tlb = self.tlb[cpu]
         for key in self._others(cpu, tag, page):
@@ -165,7 +167,7 @@ class Caches(Plain):
             self._drop_global(cpu, page)
 
     def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
-        """INVPCID type 0: drop what translates one page of one PCID, its upper entry included, globals excepted."""
+        """Execute INVPCID type 0: drop the translations of one page of one PCID and its upper entry, except globals."""
         tlb = self.tlb[cpu]
         tlb.pop(pcid << TAG_AT | page, None)
         tlb.pop(pcid << TAG_AT | HUGE_KEY | page >> 2, None)
@@ -174,7 +176,7 @@ class Caches(Plain):
         self.psc[cpu].pop(pcid << UPPER_AT | page >> 2, None)
 
     def invpcid_context(self, cpu: int, pcid: int) -> None:
-        """INVPCID type 1: drop everything of one PCID, globals excepted."""
+        """Execute INVPCID type 1: drop everything of one PCID except globals."""
         tlb = self.tlb[cpu]
         for key in [key for key in tlb if key >> TAG_AT & TAG_MASK == pcid]:
             del tlb[key]
@@ -183,7 +185,7 @@ class Caches(Plain):
         psc.pop(pcid << UPPER_AT | 1, None)
 
     def invpcid_all(self, cpu: int, *, globals_too: bool) -> None:
-        """INVPCID types 2 (globals too) and 3: drop everything of every PCID."""
+        """Execute INVPCID type 2 (`globals_too`) or 3: drop everything of every PCID."""
         tlb = self.tlb[cpu]
         keep = {
             k: e for k, e in tlb.items() if k >> TAG_AT & TAG_MASK == GLOBAL_TAG and not globals_too
@@ -200,9 +202,9 @@ class Caches(Plain):
     # Broadcast invalidation.
 
     def invlpgb(self, cpu: int, pcid: int, page: int) -> None:
-        """Issue, on every processor, an invalidation of what translates one page of one PCID, its upper entry included.
+        """Issue, on every processor, an invalidation of the translations of one page of one PCID and its upper entry.
 
-        A processor that has nothing of it cached is done at once: that leaves it most for later.
+        A processor that has nothing of the page cached is done at once: that leaves it the most freedom for later.
         """
         place = pcid << ISSUED_AT | page
         for target, issued in enumerate(self.issued):
@@ -210,27 +212,27 @@ class Caches(Plain):
                 issued[place] = issued.get(place, 0) | 1 << cpu
 
     def invlpgb_context(self, cpu: int, pcid: int) -> None:
-        """Issue, on every processor, an invalidation of everything of one PCID, globals excepted."""
+        """Issue, on every processor, an invalidation of everything of one PCID except globals."""
         for page in range(PAGES):
             self.invlpgb(cpu, pcid, page)
 
     def invlpgb_nonglobals(self, cpu: int) -> None:
-        """Issue, on every processor, an invalidation of everything of every PCID, globals excepted."""
+        """Issue, on every processor, an invalidation of everything of every PCID except globals."""
         for pcid in _PCIDS:
             self.invlpgb_context(cpu, pcid)
 
     def tlbsync(self, cpu: int) -> None:
-        """Wait until every processor has carried out what this one has issued."""
+        """Wait until every processor has carried out the invalidations that this one has issued."""
         for target, issued in enumerate(self.issued):
             for place in [place for place, issuers in issued.items() if issuers >> cpu & 1]:
-                # Whoever else has issued the same before now is served as well.
+                # This also completes the same invalidation for every other processor that has issued it by now.
                 del issued[place]
                 self.invpcid_page(target, place >> ISSUED_AT, place & PAGE_MASK)
 
     def _carry_out(self, cpu: int, index: int) -> None:
-        """Note, before a walk caches what it reads, which invalidations below an upper entry have nothing left to drop.
+        """Forget, before a walk caches what it reads, the invalidations below an upper entry that have nothing to drop.
 
-        The processor may have carried them out by now, and then what the walk caches stays.
+        The processor may have carried them out by now, and in that case the entries that the walk caches stay.
         """
         pcid = self.pcid[cpu]
         issued = self.issued[cpu]

@@ -1,8 +1,8 @@
 """Bits of an x86-64 page-table entry, at their architectural positions.
 
 Every constant is the mask of one bit of a 64-bit PTE or PMD leaf.
-Source: Intel SDM vol. 3A section 4.5 for the hardware bits, Linux pgtable_types.h for the use it makes of the
-bits that the hardware ignores.
+Source: Intel SDM vol. 3A section 4.5 for the hardware bits, Linux pgtable_types.h for its use of the bits that the
+hardware ignores.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ PAT: Final = 1 << 7
 """Memory type, in a 4 KiB PTE: the same bit as PSE."""
 GLOBAL: Final = 1 << 8
 PROTNONE: Final = GLOBAL
-"""With PRESENT clear, Linux's mark of a mapping that no access may use."""
+"""Linux's mark, with PRESENT clear, of a mapping that no access may use."""
 SOFTW1: Final = 1 << 9
 SOFTW2: Final = 1 << 10
 UFFD_WP: Final = SOFTW2
@@ -34,7 +34,7 @@ BIT58: Final = 1 << 58
 """SAVED_DIRTY (SOFTW5) since Linux 6.6, SOFTW4 (DEVMAP) before."""
 PKEY: Final = 0xF << 59
 PKEY_SHIFT: Final = 59
-"""Where the protection key begins."""
+"""The position of the protection key."""
 NX: Final = 1 << 63
 
 PFN_MASK: Final = ((1 << 52) - 1) & ~0xFFF
@@ -43,27 +43,26 @@ PFN_MASK: Final = ((1 << 52) - 1) & ~0xFFF
 # A non-present, non-zero entry that is neither PROTNONE nor an invalidated PMD is a migration entry, a swap entry or a
 # marker.
 # Linux packs a swap type and an inverted offset; the layout below keeps the frame number in place instead, because
-# no rule looks inside such an entry except at PRESENT, PROTNONE and, in bits 1 to 3, the swap forms of SOFT_DIRTY,
-# UFFD_WP and PageAnonExclusive.
+# rules look only at PRESENT, PROTNONE and, in bits 1 to 3, the swap forms of SOFT_DIRTY, UFFD_WP and PageAnonExclusive
+# of such an entry.
 MIGRATION: Final = 1 << 61
 MIGRATION_WRITE: Final = 1 << 60
 MIGRATION_DIRTY: Final = 1 << 59
 SWAP: Final = 1 << 62
-"""With PRESENT clear, the mark of a swap entry, which has its slot in the place of the frame number.
+"""The mark, with PRESENT clear, of a swap entry, which has its slot in the place of the frame number.
 
-Linux tells the two kinds apart by the swap type, in bits 59 to 63; MIGRATION and its two companions are three bits of
-that field, and this is another one, so that neither kind passes for the other.
-An invalidated PMD keeps its protection key, in bits 59 to 62; none of the keys that regions have (machine.pkru)
-reaches bit 61.
+Linux distinguishes the two kinds by the swap type, in bits 59 to 63; MIGRATION and its two companions are three bits of
+that field, and this is another one, so that neither kind is taken for the other.
+An invalidated PMD keeps its protection key, in bits 59 to 62; no key of a region (machine.pkru) reaches bit 61.
 """
 UFFD_WP_MARKER: Final = 1 << 63
-"""The whole entry: no page, but write-protected for userfaultfd (make_pte_marker of PTE_MARKER_UFFD_WP), in the place
-of a swap type too.
+"""The whole of an entry that has no page but is write-protected for userfaultfd (make_pte_marker of
+PTE_MARKER_UFFD_WP); it is in the place of a swap type too.
 """
 SWP_UFFD_WP: Final = USER
 SWP_SOFT_DIRTY: Final = RW
 SWP_EXCLUSIVE: Final = PWT
-"""_PAGE_SWP_EXCLUSIVE: the page of a swap entry is nobody else's, whoever has a reference to its folio."""
+"""_PAGE_SWP_EXCLUSIVE: no other process has the page of the swap entry, even if its folio has other references."""
 
 # Kinds of access, and rights in a VMA: the same three bits.
 READ: Final = 1

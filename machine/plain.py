@@ -1,8 +1,8 @@
 """Plain data: objects that know their own fields, and so copy and compare themselves.
 
-A proof copies a world at each of its branches, and a test compares two wherever runs must agree.
-A class that listed its fields for each of these again had to be extended in four places, and a forgotten field made two
-worlds share a list.
+A proof copies a world at each of its branches, and a test compares two worlds where runs must agree.
+A class that lists its fields again for each of these has to be extended in four places, and a field that is forgotten
+makes two worlds share a list.
 """
 
 from typing import Any, ClassVar, Final, Self
@@ -12,20 +12,22 @@ from mypy_extensions import mypyc_attr
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Plain:
-    """The base of everything that is state: its fields are those that `__init__` sets, and nothing lists them again.
+    """The base of all state: the fields are those that `__init__` sets, and nothing lists them again.
 
-    A field is a number, None, a tuple, which nobody changes, an object of this kind, or a list, dictionary or set.
+    A field is a number, None, a tuple, which never changes, an object of this kind, or a list, dictionary or set.
 
-    A class that proofs copy at each branch says in `__init__`, beside how a field begins, how it goes on from `known`,
-    another object of the class, and makes its copies so; to look at each value takes three times as long.
-    A class that extends it is copied as here.
-    A class that mypyc compiles is marked as this one: `__new__` of another one demands what its `__init__` does.
+    A class that proofs copy at each branch has an argument `known` of `__init__`, another object of the class: beside
+    the first value of each field `__init__` says how the field continues from `known`, and `copy` uses that. To look at
+    each value takes three times as long.
+    A class that extends such a class is copied as here.
+    A class that mypyc compiles needs the same decorator as this one: without it `__new__` demands the arguments of
+    `__init__`.
     """
 
     SHARED: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are no state of the object: a copy has the same ones, and no key contains them."""
+    """The fields that are no state of the object: a copy shares them, and no key contains them."""
     COUNTERS: ClassVar[frozenset[str]] = frozenset()
-    """Fields that count what a run has cost: a copy goes on from there, and no key contains them."""
+    """The fields that count the costs of a run: a copy continues to count, and no key contains them."""
 
     def copy(self) -> Self:
         """Return an equal object that shares no mutable state with this one."""
@@ -46,8 +48,8 @@ class Plain:
     def fields(self) -> list[str]:
         """Return the names of the fields.
 
-        mypyc keeps those of a compiled class in `__mypyc_attrs__`; an interpreted one, which may extend it, has them in
-        the dictionary of each object.
+        mypyc keeps those of a compiled class in `__mypyc_attrs__`; an interpreted class, which may extend a compiled
+        one, has them in the dictionary of each object.
         """
         compiled = _COMPILED.get(type(self))
         if compiled is None:

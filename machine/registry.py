@@ -9,7 +9,7 @@ DEFAULT_MACHINE: Final = "model"
 
 
 def _qemu() -> type[Machine]:
-    # Imported late: who runs on the model need not have unicorn, nor wait for it.
+    # Imported late: a run on the model needs no unicorn, and does not wait for its import.
     from shootdown.machine.qemu.machine import QemuMachine  # noqa: PLC0415 - see above
     from shootdown.machine.qemu.mmu import load_unicorn  # noqa: PLC0415 - see above
 
@@ -25,8 +25,8 @@ MACHINES: Final = tuple(_MACHINES)
 
 
 def machine_named(name: str) -> type[Machine]:
-    """Return the machine of a name of MACHINES.
+    """Return the machine for a name of MACHINES.
 
-    Error: Unusable, when it is QEMU's MMU and there is none here.
+    Errors: Unusable, when it is QEMU's MMU and unicorn is missing.
     """
     return _MACHINES[name]()

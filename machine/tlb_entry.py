@@ -1,7 +1,7 @@
-"""A TLB entry is one integer, `incarnation << INCARNATION_AT | flags`.
+"""The TLB entry: one integer, `incarnation << INCARNATION_AT | flags`.
 
-The incarnation is `generation << GENERATION_AT | frame`; hardware knows only the frame, the generation is
-what the oracle reads.
+The incarnation is `generation << GENERATION_AT | frame`; hardware knows only the frame, and the oracle reads the
+generation.
 The flags are RW, USER and DIRTY at their PTE positions, TLB_NX in bit 7, TLB_GLOBAL in bit 0 and the protection key in
 bits 3 and 4 (machine.pkru); bit 5 marks a piece of a leaf of 2 MiB (TLB_PIECE).
 """
@@ -18,7 +18,7 @@ TLB_NX: Final = 0x80
 TLB_PKEY: Final = 0x18
 TLB_PKEY_AT: Final = 3
 TLB_PIECE: Final = 0x20
-"""Of a translation of 4 KiB: memory has it as a part of a leaf of 2 MiB."""
+"""The mark of a translation of 4 KiB that is part of a leaf of 2 MiB in memory."""
 
 
 def tlb_grants(entry: int) -> int:

@@ -1,8 +1,8 @@
-"""The simulated x86-64 processor: page walks and accesses, over what machine.caches keeps and the instructions drop.
+"""The simulated x86-64 processor: page walks and accesses, over the caches and the instructions of machine.caches.
 
 The hardware is adversarial: a cached translation stays until an instruction, a page fault or an eviction record
 removes it, and nothing else removes it (SDM 4.10.2.3: the processor may keep an entry for ever).
-Speculation happens only where a scenario says so.
+Speculation happens only when a scenario says so.
 """
 
 from typing import Final
@@ -39,12 +39,12 @@ from shootdown.machine.tlb_entry import (
 )
 
 PF_PROT: Final = 1
-"""Page-fault error code: the translation was present and its rights denied the access."""
+"""The bit of the page-fault error code for a translation that was present and whose rights denied the access."""
 PF_WRITE: Final = 2
 PF_USER: Final = 4
 PF_INSTR: Final = 16
 PF_PK: Final = 32
-"""The key of the translation denied the access, whatever else did (SDM 4.7)."""
+"""The bit for a key of the translation that denied the access, even if something else denied it too (SDM 4.7)."""
 _ERROR: Final = {READ: PF_USER, WRITE: PF_USER | PF_WRITE, EXEC: PF_USER | PF_INSTR}
 
 NO_ROOT: Final = -1
@@ -57,8 +57,8 @@ POISON_ALLOC: Final = 0x5A5A5A5A5A5A5A00
 class Machine(Caches):
     """Processors with private TLBs over one physical memory.
 
-    `memory[frame * 4 + i]` is the 64-bit word i of a frame: entry i of a page table, or, for i = 0, the content of a
-    data page.
+    `memory[frame * 4 + i]`: the 64-bit word i of a frame: entry i of a page table, or, for i = 0, the content of a data
+    page.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Machine(Caches):
         split_tlb: bool = False,
         fractured: bool = False,
     ) -> None:
-        """Start `cpus` processors with empty TLBs and no page table loaded; or go on from `known`.
+        """Start `cpus` processors with empty TLBs and no page table loaded, or continue from `known`.
 
-        `amd`: a denied access re-walks memory before it faults (APM vol. 2 section 5.5).
+        `amd`: a denied access walks the tables in memory again before it faults (APM vol. 2 section 5.5).
         `stray_dirty`: a write that races with the clearing of RW may leave DIRTY set (before CET, SDM 4.8).
-        `blind_dirty`: setting DIRTY through a clean cached entry does not re-check the entry in memory; no x86 does
-        so, the switch exists to show who relies on the re-walk.
+        `blind_dirty`: setting DIRTY through a clean cached entry does not check the entry in memory again; no x86 does
+        so, and the switch exists to show what relies on the second walk.
         `invlpgb`: the processor says that it has broadcast invalidation (machine.caches).
         `split_tlb`: loads and stores have one TLB, instruction fetches another.
         `fractured`: a leaf of 2 MiB is cached in pieces of 4 KiB.
@@ -92,11 +92,11 @@ class Machine(Caches):
         self.memory: list[int] = known.memory.copy() if known else [POISON_FREE] * (FRAMES * FANOUT)
         self.generation: list[int] = known.generation.copy() if known else [0] * FRAMES
         self.cr3: list[int] = known.cr3.copy() if known else [NO_ROOT] * cpus
-        # All keys allow everything at first; Linux starts a thread with all but key 0 denied.
+        # At first all keys allow everything; Linux starts a thread with all keys except 0 denied.
         self.pkru: list[int] = known.pkru.copy() if known else [0] * cpus
 
     def copy(self) -> "Machine":
-        """As Plain."""
+        """Return an equal machine that shares no mutable state with this one."""
         if type(self) is not Machine:
             return super().copy()
         return Machine(
@@ -113,9 +113,9 @@ class Machine(Caches):
     # Translation.
 
     def access(self, cpu: int, page: int, kind: int) -> int:
-        """Translate one user-mode access; return the TLB entry used, or minus the page-fault error code.
+        """Translate one user-mode access; return the TLB entry that it used, or minus the page-fault error code.
 
-        `kind` is READ, WRITE or EXEC.
+        `kind`: READ, WRITE or EXEC.
         A hit uses the cached frame even if memory has changed since (linux-tlb D.3 rule 2).
         A fault removes the page's entries and the paging-structure entry used for it (SDM 4.10.4.1).
         """
@@ -149,10 +149,10 @@ class Machine(Caches):
         return self._denied(cpu, page, kind, PF_PROT)
 
     def _denied(self, cpu: int, page: int, kind: int, why: int) -> int:
-        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate it
+        """Drop the entry that denies an access, and fault; on AMD only if another walk does not translate the access
         (linux-tlb D.3 rule 4).
 
-        Where there is no fault, other pieces of the leaf and the other TLB keep what they have.
+        If there is no fault, other pieces of the leaf and the entries of the other TLB stay.
         """
         if self.amd:
             self._drop_denying(cpu, page, kind)
@@ -165,7 +165,7 @@ class Machine(Caches):
         return -(_ERROR[kind] | why)
 
     def _drop_denying(self, cpu: int, page: int, kind: int) -> None:
-        """Drop what an access of this kind could use of the page, and the upper entry, so that a walk reads memory."""
+        """Drop the entries of the page that an access of this kind could use, so that a walk reads memory."""
         tlb = self.tlb[cpu]
         side = FETCH if kind == EXEC and self.split_tlb else 0
         for tag in (side | self.pcid[cpu] << TAG_AT, side | GLOBAL_TAG << TAG_AT):
@@ -176,7 +176,7 @@ class Machine(Caches):
     def _walk(self, cpu: int, page: int, kind: int) -> int:
         """Walk the tables for an access that no TLB entry translates; fill the TLB and set A (and D) on success.
 
-        A fault drops the paging-structure entry that the walk used; there is no other entry to drop.
+        A fault drops the paging-structure entry that the walk used; no other entry exists that it could drop.
         """
         root = self.cr3[cpu]
         if root < 0:
@@ -218,8 +218,9 @@ class Machine(Caches):
     def _insert(
         self, cpu: int, page: int, leaf: int, writable: int, no_execute: int, huge: int, side: int
     ) -> int:
-        """Cache a translation of the loaded PCID, or a global one, for loads and stores or (`side` is FETCH) for
-        fetches (linux-tlb D.3 rule 9); return the entry of the page of 4 KiB.
+        """Cache a translation of the loaded PCID, or a global one; return the entry of the page of 4 KiB.
+
+        `side`: FETCH for the TLB of instruction fetches, 0 for that of loads and stores (linux-tlb D.3 rule 9).
         """
         frame = (leaf >> 19) & 60 | (leaf >> 12) & 3
         if huge:
@@ -249,12 +250,12 @@ class Machine(Caches):
     def _dirty_assist(self, cpu: int, page: int, key: int, entry: int) -> int:
         """Set DIRTY for a write that hit a clean writable entry.
 
-        The processor walks again, with a locked update at its end: where the walk does not permit the write any more,
-        or leads to another frame or to a leaf of another size, the cached entry goes and the write faults
-        (linux-tlb D.3 rule 3).
+        The processor walks again, with a locked update at the end: if the walk no longer permits the write, or leads to
+        another frame or to a leaf of another size, the cached entry is dropped and the write faults (linux-tlb D.3 rule
+        3).
         Both levels must permit it, as in any walk (SDM 4.6.1, 4.8); the walk may use a cached upper entry (APM vol. 2
         section 5.5).
-        Like any walk it sets A in what it uses (SDM 4.8), which a store through a dirty entry does not.
+        Like any walk, it sets A in the entries that it uses (SDM 4.8); a store through a dirty entry does not.
         """
         memory = self.memory
         huge = bool(key & HUGE_KEY) or bool(entry & TLB_PIECE)
@@ -286,14 +287,14 @@ class Machine(Caches):
         why = (PF_PROT | PF_PK if key_denies else PF_PROT) if leaf & PRESENT else 0
         return self._denied(cpu, page, WRITE, why)
 
-    # Speculation: what the hardware may do at any time.
+    # Speculation, which the hardware may do at any time.
 
     def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
-        """Fill speculatively, if the tables permit any access to the page; never sets D (APM 5.5), never faults
-        (linux-tlb D.3 rule 1).
+        """Fill speculatively, if the tables permit any access to the page.
 
-        `fetch` is not 0 for the TLB of instruction fetches, if there are two.
+        `fetch`: not 0 for the TLB of instruction fetches, if there are two.
 
+        A fill never sets D (APM 5.5) and never faults (linux-tlb D.3 rule 1).
         The paging-structure entry may be cached although no valid leaf lies below it (SDM 4.10.3).
         """
         side = FETCH if fetch and self.split_tlb else 0
@@ -344,6 +345,6 @@ class Machine(Caches):
         self.memory[frame << 2 | index] = entry
 
     def poison(self, frame: int, pattern: int) -> None:
-        """Fill a frame with a pattern, so that a stale access shows itself."""
+        """Fill a frame with a pattern, so that a stale access becomes visible."""
         at = frame << 2
         self.memory[at : at + FANOUT] = [pattern] * FANOUT

@@ -1,1 +1,1 @@
-"""QEMU's MMU in the place of the model of one, through unicorn."""
+"""QEMU's MMU, through unicorn, in the place of the model of an MMU."""

@@ -1,4 +1,4 @@
-"""Where an emulated processor has what it executes: its own pages, its code, and the tested addresses."""
+"""The memory of an emulated processor: its own pages, its code, and the tested addresses."""
 
 from typing import Final
 
@@ -10,24 +10,24 @@ WORDS: Final = PAGE // 8
 TABLE: Final = PRESENT | RW | USER | ACCESSED | DIRTY
 
 # The guest's physical memory: the machine's frames, and from OWN on the pages of an instance itself.
-# A leaf of 2 MiB is seen through the pages 0 to 3 by the first page table and 4 to 7 by the second (see `address_of`).
+# The pages 0 to 3 of a leaf of 2 MiB are visible in the first page table, and 4 to 7 in the second (see `address_of`).
 OWN: Final = 1 << 30
 PML4, PDPT, PD, PT, GDT, STACK, CODE, DATA = range(8)
 OWN_PAGES: Final = 8
 STUBS_AT: Final = 1 << 30
-"""Virtual address of 2 MiB whose page table is the instance's own."""
+"""The virtual address of 2 MiB whose page table is the instance's own."""
 CODE_AT: Final = STUBS_AT | 20 << 12
 DATA_AT: Final = STUBS_AT | 21 << 12
 STACK_AT: Final = STUBS_AT | 22 << 12
 GDT_AT: Final = STUBS_AT | 23 << 12
-# Pages 20 to 23 and the tested ones, 0 to 7, have different places in a TLB of 64 entries: none evicts another.
+# Pages 20 to 23 and the tested pages, 0 to 7, have different places in a TLB of 64 entries: none evicts another.
 
 NUMBER_AT: Final = 0x800
-"""In each page of a frame: the frame's number, for loads."""
+"""The place of the frame's number in each page of a frame, for loads."""
 STORE_AT: Final = 0x808
-"""Where stores go."""
+"""The place for stores in each page of a frame."""
 FETCH_AT: Final = (0xC00, 0xC41)
-"""Where fetches go: two places that share a slot of QEMU's memory of translated code."""
+"""The places for fetches: two that share a slot of QEMU's memory of translated code."""
 
 # In the instance's page DATA.
 ADDRESS, VALUE, RESULT = range(3)
@@ -50,7 +50,7 @@ def _relative(opcode: bytes, at: int, word: int) -> bytes:
 
 
 class Stubs:
-    """The instance's code: for each entry its address; all of them end at `end`."""
+    """The instance's code: the address of each entry point; all of them end at `end`."""
 
     def __init__(self) -> None:
         self.code = bytearray(PAGE)
@@ -62,7 +62,7 @@ class Stubs:
         number = b"\x8b\x87" + NUMBER_AT.to_bytes(4, "little")  # mov eax, [rdi + x]
         store = b"\x48\x89\x87" + STORE_AT.to_bytes(4, "little")  # mov [rdi + x], rax
         self.load = self._put(0x100, (load_address, ADDRESS), number, (keep, RESULT))
-        # The load after the store uses the entry that the store has used, and says to which frame it went.
+        # The load after the store uses the same entry as the store, and says which frame the store reached.
         self.store = self._put(
             0x200,
             (load_address, ADDRESS),

@@ -1,13 +1,13 @@
 """Whole scenarios on QEMU's MMU: a machine whose translations are QEMU's.
 
-What the oracle reads in `tlb` and `psc` is a mirror: each entry that QEMU has been seen to walk for or through, until
-an instruction or a fault drops it as the manual says. QEMU never holds more than the mirror; where it holds less, as it
-has no upper cache at all (conform.qemu.known), a processor may hold the entry. So C3, C4 and C6 in their white-box
-form are judged by what a processor may still hold, and every access by what QEMU shows.
+The oracle reads a mirror in `tlb` and `psc`: each entry that a walk of QEMU was seen to use or cache, until an
+instruction or a fault drops it as the manual says. QEMU never holds more than the mirror; if it holds less (it has no
+upper cache at all, conform.qemu.known), a processor may still hold the entry. So the white-box forms of C3, C4 and C6
+are judged by the entries that a processor may still hold, and every access by what QEMU shows.
 
-QEMU has no spurious fault and no broadcast: INVLPGB is carried out at the wait, by an INVLPG on each processor. A
-scenario's other switches say what a processor may do; QEMU does what it does. A speculative fill is a load or a fetch
-whose result nobody sees.
+QEMU has no spurious fault and no broadcast: INVLPGB is carried out at the wait, by an INVLPG on each processor. The
+other switches of a scenario say what a processor may do, and do not change QEMU. A speculative fill is a load or a
+fetch whose result is not used.
 """
 
 from typing import Never
@@ -24,29 +24,32 @@ from shootdown.machine.x86 import NO_ROOT, Machine
 class QemuMachine(Machine):
     """The machine protocol over QEMU's MMU.
 
-    Error: Unusable where there is no unicorn; MmuError when QEMU's MMU shows what no processor does.
+    Errors: Unusable, when there is no unicorn; MmuError, when QEMU's MMU does what no processor does.
     """
 
     def __init__(self, cpus: int, *, invlpgb: bool = False, **_chosen: bool) -> None:
         """Start processors with empty TLBs and no page table."""
-        # The mirror is in pieces of 4 KiB, as QEMU's TLB is, and QEMU has one for loads and fetches.
+        # The mirror has pieces of 4 KiB, as QEMU's TLB has, and QEMU has one TLB for loads and fetches.
         super().__init__(cpus, invlpgb=invlpgb, fractured=True)
         self._qemu = Processors(cpus)
         self._allowed = [0] * cpus
-        """PKRU as QEMU has it."""
+        """The PKRU that QEMU has."""
         self._walked: list[dict[int, int]] = [{} for _ in range(cpus)]
         """The entry of QEMU's last walk, by `pcid << 4 | page`."""
 
     def copy(self) -> Never:
-        """Error: TypeError, always: what QEMU has cached cannot be copied."""
+        """Refuse to copy, because the caches of QEMU cannot be copied.
+
+        Errors: TypeError, always.
+        """
         raise TypeError("QEMU's caches cannot be copied")
 
     # Translation.
 
     def access(self, cpu: int, page: int, kind: int) -> int:
-        """Have QEMU translate one user-mode access; return as Machine.access does.
+        """Translate one user-mode access by QEMU; return the same as Machine.access.
 
-        The incarnation of the entry is that of the walk that QEMU has it from.
+        The incarnation of the entry is that of the walk from which QEMU has it.
         """
         if self.pkru[cpu] != self._allowed[cpu]:
             self._allowed[cpu] = self.pkru[cpu]
@@ -58,7 +61,7 @@ class QemuMachine(Machine):
             if place in tlb or GLOBAL_TAG << TAG_AT | page in tlb:
                 self._drop_faulting(cpu, page)
             else:
-                # As in Machine: where nothing of the page was cached, the other pieces of its 2 MiB stay.
+                # As in Machine: if nothing of the page was cached, the other pieces of its 2 MiB stay.
                 self.psc[cpu].pop(self.pcid[cpu] << UPPER_AT | page >> 2, None)
             return shown
         if self._qemu.walked(cpu):
@@ -69,7 +72,7 @@ class QemuMachine(Machine):
         return entry
 
     def _mirror(self, cpu: int, page: int) -> int:
-        """Put what QEMU has just walked for into the mirror, and return it."""
+        """Put the entry of QEMU's last walk into the mirror, and return it."""
         if self.issued[cpu]:
             self._carry_out(cpu, page >> 2)
         upper = self.memory[self.cr3[cpu] << 2 | page >> 2]
@@ -81,7 +84,7 @@ class QemuMachine(Machine):
         return self._insert(cpu, page, leaf, leaf & upper & RW, (leaf | upper) & NX, huge, 0)
 
     def fill(self, cpu: int, page: int, fetch: int = 0) -> None:
-        """Fill speculatively: a load or fetch of nobody, where the mirror has nothing of the page."""
+        """Fill speculatively, by a load or fetch without a use, if the mirror has no translation of the page."""
         tag = self.pcid[cpu] << TAG_AT
         if self.cr3[cpu] == NO_ROOT or tag | page in self.tlb[cpu]:
             return
@@ -94,7 +97,7 @@ class QemuMachine(Machine):
     # What drops.
 
     def evict(self, cpu: int, page: int, what: int = TRANSLATION) -> None:
-        """Drop what is cached of a page; QEMU drops all of it, whichever it is, and has nothing that UPPER names."""
+        """Drop cached entries of a page; QEMU drops all of them in any case, and has none that UPPER names."""
         super().evict(cpu, page, what)
         if what != UPPER:
             self._qemu.invlpg(cpu, page)

@@ -1,22 +1,22 @@
-"""QEMU's MMU: one emulated x86-64 processor that executes a load, a store or a fetch of user mode at a time.
+"""QEMU's MMU: one emulated x86-64 processor that executes one load, store or fetch of user mode at a time.
 
 The wheel `unicorn` is the processor emulation of QEMU 5.0 as a library.
 With UC_TLB_CPU it walks the guest's page tables in the guest's memory, sets A and D there, caches translations in
-QEMU's TLB and says why an access faults; nothing of that is unicorn's own.
+QEMU's TLB and says why an access faults; all of that is QEMU's code, not unicorn's.
 
 An instance is one processor with one PCID, because QEMU's emulation has no PCID: MOV to CR3 always drops everything.
-So what noflush keeps is kept by leaving CR3 alone and writing the entry of the page-directory-pointer table above it.
+So a load with noflush leaves CR3 alone and writes the entry of the page-directory-pointer table above it.
 
-Its artefacts, found by experiment with unicorn 2.1.4, and what is done about each:
+Its artefacts, found by experiment with unicorn 2.1.4, and the remedy for each:
 
 - It delivers no page fault to the guest: emu_start ends with an error, and a second fault would be a double fault.
-  So after each fault the saved registers of user mode are restored, among which the pending exception is none.
-- The error code is in no register that it names: three faults whose codes are known say where the saved state has it.
-- After a run it fetches from the address before `until`, so that is in a page that no comparison looks at.
-- It intercepts INT and SYSCALL. To change between the privilege levels one of two saved states is restored instead.
-- Of a fetch QEMU remembers the translated code by its virtual address, and looks into no TLB when it is there: a cache
-  beside the TLB. Two addresses of one page that share a slot of that memory, used in turn, make each fetch look into
-  the TLB (`twice` uses the same one again).
+  So after each fault the saved registers of user mode are restored, in which no exception is pending.
+- The error code is in no register that unicorn names: three faults with known codes show its place in the saved state.
+- After a run it fetches from the address before `until`, so that address is in a page that no comparison looks at.
+- It intercepts INT and SYSCALL. To change the privilege level, one of two saved states is restored instead.
+- QEMU keeps the translated code of a fetch by its virtual address, and does not look into the TLB while it has that
+  code: this is a cache beside the TLB. Two addresses of one page share a slot of that cache; used alternately, they
+  make each fetch look into the TLB (`twice` uses the same address again).
 """
 
 import ctypes
@@ -70,15 +70,18 @@ _EFER_BITS: Final = 0xD00
 _RFLAGS: Final = 2
 
 _PF_CODES: Final = {READ: 4, WRITE: 6, EXEC: 20}
-"""What a user access to an absent page reports (SDM vol. 3A figure 4-12)."""
+"""The error codes of a user access to an absent page (SDM vol. 3A figure 4-12)."""
 
 
 class MmuError(Exception):
-    """QEMU's MMU did what no processor does, or unicorn is another version; the message is a sentence."""
+    """An error: QEMU's MMU did what no processor does, or unicorn has another version; the message is a sentence."""
 
 
 def load_unicorn() -> tuple[ModuleType, ModuleType]:
-    """Return the modules unicorn and unicorn.x86_const. Error: Unusable, when they cannot be imported."""
+    """Return the modules unicorn and unicorn.x86_const.
+
+    Errors: Unusable, when they cannot be imported.
+    """
     try:
         unicorn = import_module("unicorn")
         return unicorn, import_module("unicorn.x86_const")
@@ -89,7 +92,11 @@ def load_unicorn() -> tuple[ModuleType, ModuleType]:
 
 
 class _Buffer:
-    """Memory of this process that guests have as theirs: `words` is it as 64-bit words, `at` its address."""
+    """Memory of this process that guests use as their own.
+
+    `words`: the memory as 64-bit words.
+    `at`: its address.
+    """
 
     def __init__(self, pages: int) -> None:
         self._map = mmap.mmap(-1, pages * PAGE)
@@ -100,10 +107,10 @@ class _Buffer:
 
 
 class Frames:
-    """The machine's frames as all instances of a process see them.
+    """The machine's frames, shared by all instances of a process.
 
-    A page of a frame has code and the frame's number, which never change; the words of page tables come from the
-    caller for each access, and only those that the walk reads, so between two accesses all of them are 0.
+    A page of a frame has code and the frame's number, which never change. The caller provides the words of page tables
+    for each access, and only those that the walk reads, so between two accesses all of them are 0.
     """
 
     def __init__(self) -> None:
@@ -120,11 +127,11 @@ class Frames:
 
     @staticmethod
     def word(frame: int, index: int) -> int:
-        """Return where `buffer.words` has entry `index` of the table in a frame."""
+        """Return the index in `buffer.words` of entry `index` of the table in a frame."""
         return ((frame // FANOUT) * PAGES + frame % FANOUT) * WORDS + index
 
     def is_clean(self) -> bool:
-        """Return whether no table has an entry: QEMU has written nowhere but where its walks went."""
+        """Return whether no table has an entry: QEMU has written only to entries that its walks used."""
         words = self.buffer.words
         return not any(
             any(words[at : at + PAGES]) for at in range(0, BLOCKS * PAGES * WORDS, WORDS)
@@ -137,15 +144,15 @@ FRAMES_OF_ALL: Final = Frames()
 class Mmu:
     """One processor's TLB for one PCID, over the frames that all instances share.
 
-    `fault_address` is CR2 of the last fault as a page, -1 if it is not the address that was used; `walked` says whether
-    the last access read the leaf in memory, which is known only if it was told to `probe`; `has_global` whether an
-    access may have cached a global entry.
+    `fault_address`: the page that CR2 named at the last fault, -1 if CR2 was not the address that was used.
+    `walked`: whether the last access read the leaf in memory, which is known only with `probe`.
+    `has_global`: whether an access may have cached a global entry.
     """
 
     def __init__(self) -> None:
         """Start with nothing cached, no root and all keys allowed.
 
-        Error: Unusable, when there is no unicorn; MmuError, when it does not do its part.
+        Errors: Unusable, when there is no unicorn; MmuError, when it does not work as expected.
         """
         unicorn, x86 = load_unicorn()
         self._failure = unicorn.UcError
@@ -215,7 +222,10 @@ class Mmu:
         self._is_user = True
 
     def _find_error_code(self) -> int:
-        """Return where a saved state has the error code of a page fault. Error: MmuError."""
+        """Return the place of the error code of a page fault in a saved state.
+
+        Errors: MmuError, when there is not exactly one such place.
+        """
         at = set(range(0, self._seen.size - 8, 8))
         for kind in (READ, WRITE, EXEC, READ):
             if self._run(0, kind, 0) is not None:
@@ -230,7 +240,7 @@ class Mmu:
     # What the processor executes.
 
     def _run(self, page: int, kind: int, twice: int) -> int | None:
-        """Execute one access; return the frame, or None if it faults, with the state in `_seen`."""
+        """Execute one access; return the frame, or None if it faults, with the state saved in `_seen`."""
         uc = self._uc
         if not self._is_user:
             uc.context_restore(self._user)
@@ -273,9 +283,10 @@ class Mmu:
     ) -> int:
         """Execute a user-mode access of `kind` (READ, WRITE or EXEC); return the frame, or minus the error code.
 
-        `memory` is that of a machine; A and D are set in it where QEMU sets them.
-        `twice`: a fetch uses the address of the one before. `probe`: A is hidden from QEMU, so that `walked` says
-        whether a walk translated the access, or an entry of the TLB.
+        `memory`: the memory of a machine; A and D are set in it where QEMU sets them.
+        `twice`: a fetch uses the address of the previous one.
+        `probe`: A is hidden from QEMU, so that `walked` says whether a walk or an entry of the TLB translated the
+        access.
         """
         words = self._frames.buffer.words
         hidden = ~ACCESSED if probe else -1
@@ -317,7 +328,10 @@ class Mmu:
         return code
 
     def _check_store(self, page: int, frame: int) -> None:
-        """Hold a store against the memory that it should have changed. Error: MmuError."""
+        """Check that a store has changed the memory of its frame.
+
+        Errors: MmuError, when it has not.
+        """
         words = self._frames.buffer.words
         for index in (frame % FANOUT, page):
             at = ((frame // FANOUT) * PAGES + index) * WORDS + STORE_AT // 8
@@ -326,19 +340,19 @@ class Mmu:
                 return
         raise MmuError(f"a store of QEMU's MMU is not in frame {frame}.")
 
-    # What drops, and what selects.
+    # Invalidation, and the choice of the page table.
 
     def set_root(self, root: int) -> None:
-        """Have walks begin at the page directory in a frame (-1: nowhere); nothing cached is dropped."""
+        """Make walks begin at the page directory in a frame (-1: nowhere); nothing cached is dropped."""
         self.root = root
         entry = FRAME_BITS[root] | TABLE if root >= 0 else 0
         self._own_word(PDPT, 0, entry)
 
     def invlpg(self, page: int) -> bool:
-        """Execute INVLPG for a page; return whether everything was dropped, as where leaves of 2 MiB may be cached.
+        """Execute INVLPG for a page; return whether everything was dropped, because a leaf of 2 MiB may be cached.
 
-        There QEMU's INVLPG drops all of its TLB, but of the code that it remembers the page of 4 KiB alone, where SDM
-        vol. 3A 4.10.4.1 has all that is cached of the larger page dropped (conform.qemu.known): MOV to CR3 does.
+        In that case QEMU's INVLPG drops its whole TLB, but only the page of 4 KiB of the code that it keeps. SDM vol.
+        3A 4.10.4.1 demands that everything of the larger page is dropped (conform.qemu.known), which MOV to CR3 does.
         """
         self._own.words[DATA * WORDS + ADDRESS] = address_of(page)
         self._execute(CODE_OF.invlpg)

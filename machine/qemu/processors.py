@@ -1,8 +1,8 @@
-"""Processors with QEMU's MMU, with the instructions of machine.caches: an instance of Mmu for each PCID that is used.
+"""Processors with QEMU's MMU and the instructions of machine.caches: an instance of Mmu for each PCID that is used.
 
-Where QEMU does less than the manual demands, an instruction that does it is executed as well: after each page fault
-INVLPG for the page (conform.qemu.known).
-Where it does more, nothing is done: dropping is always allowed (SDM vol. 3A 4.10.2.3).
+If QEMU does less than the manual demands, an instruction that does the rest is executed as well: INVLPG for the page
+after each page fault (conform.qemu.known).
+If it does more, there is no remedy: dropping is always allowed (SDM vol. 3A 4.10.2.3).
 """
 
 from typing import Final
@@ -10,16 +10,16 @@ from typing import Final
 from shootdown.machine.qemu.mmu import FRAMES_OF_ALL, Mmu
 
 _ALL: Final[list[Mmu]] = []
-"""All instances: to make one takes as long as a thousand accesses, so none is given up.
+"""All instances: making one takes as long as a thousand accesses, so none is given up.
 
-Without this reference the garbage collector would finalize what unicorn holds before it calls Processors.__del__.
+Without this reference the garbage collector finalizes what unicorn holds before it calls Processors.__del__.
 """
 _FREE: Final[list[Mmu]] = []
-"""Those that nobody uses."""
+"""The instances that are not in use."""
 
 
 def _take() -> Mmu:
-    """Return an instance that nobody uses, in whatever state it is."""
+    """Return an instance that is not in use, in any state."""
     if _FREE:
         return _FREE.pop()
     mmu = Mmu()
@@ -28,10 +28,10 @@ def _take() -> Mmu:
 
 
 class Processors:
-    """`cpus` processors, at first with nothing cached, no page table and all keys allowed.
+    """Processors, at first with nothing cached, no page table and all keys allowed.
 
-    `flushed` has the PCIDs of which the last access or invalidation of a page has dropped everything.
-    `close` gives their instances back, and so does the end of the object; nothing may be asked of it after that.
+    `flushed`: the PCIDs of which the last access or invalidation of a page has dropped everything.
+    `close` gives their instances back, and so does the end of the object; it must not be used after that.
     """
 
     def __init__(self, cpus: int) -> None:
@@ -96,42 +96,42 @@ class Processors:
 
     @staticmethod
     def is_clean() -> bool:
-        """Return whether QEMU has written nowhere but where its walks went (Frames.is_clean)."""
+        """Return whether QEMU has written only to entries that its walks used (Frames.is_clean)."""
         return FRAMES_OF_ALL.is_clean()
 
     def walked(self, cpu: int) -> bool:
-        """Return whether a walk translated the last access of the loaded PCID, if it was told to probe."""
+        """Return whether a walk translated the last access of the loaded PCID, if that had `probe`."""
         return self._mmus[cpu][self._pcid[cpu]].walked
 
     def invlpg(self, cpu: int, page: int) -> None:
-        """Drop what translates a page in the loaded PCID, and global entries of all."""
+        """Drop the translations of a page in the loaded PCID, and its global entries in all PCIDs."""
         self.flushed.clear()
         self._invlpg(cpu, self._pcid[cpu], page)
         self._invlpg_elsewhere(cpu, page)
 
     def _invlpg_elsewhere(self, cpu: int, page: int) -> None:
-        """Drop a page where a global entry of it may be cached under another PCID.
+        """Drop a page in every other PCID under which a global entry of it may be cached.
 
-        A processor has one for all PCIDs, so it does not keep it where another one has used something else.
+        A processor has one global entry for all PCIDs, so it does not keep it if another PCID has used something else.
         """
         for pcid, mmu in self._mmus[cpu].items():
             if mmu.has_global and pcid != self._pcid[cpu]:
                 self._invlpg(cpu, pcid, page)
 
     def invpcid_page(self, cpu: int, pcid: int, page: int) -> None:
-        """INVPCID type 0."""
+        """Execute INVPCID type 0."""
         self.flushed.clear()
         if pcid in self._mmus[cpu]:
             self._invlpg(cpu, pcid, page)
 
     def invpcid_context(self, cpu: int, pcid: int) -> None:
-        """INVPCID type 1."""
+        """Execute INVPCID type 1."""
         mmu = self._mmus[cpu].get(pcid)
         if mmu is not None:
             mmu.flush()
 
     def drop_all(self, cpu: int) -> None:
-        """INVPCID types 2 and 3, and a change of CR4.PGE."""
+        """Execute INVPCID type 2 or 3, or a change of CR4.PGE."""
         for mmu in self._mmus[cpu].values():
             mmu.flush()
 
@@ -144,7 +144,7 @@ class Processors:
         self._pcid[cpu] = pcid
 
     def write_pkru(self, cpu: int, pkru: int) -> None:
-        """WRPKRU, which drops everything in QEMU."""
+        """Execute WRPKRU, which drops everything in QEMU."""
         self._pkru[cpu] = pkru
         for mmu in self._mmus[cpu].values():
             mmu.write_pkru(pkru)

@@ -1,4 +1,4 @@
-"""User read, write and instruction fetch: one step when the hardware translates, the page-fault handler when not."""
+"""User read, write and instruction fetch: one step if the hardware translates the address, else the fault handler."""
 
 from typing import Final
 
@@ -15,15 +15,15 @@ from shootdown.mm.step import step
 from shootdown.mm.world import World
 
 RETRIES: Final = 16
-"""Faults of one access after which the handler is said not to heal it.
+"""The number of faults of one access after which the handler counts as unable to heal it.
 
-x86 needs one spurious fault per address at most (SDM 4.10.4.3); the rest is room for other CPUs that change the page
+x86 needs at most one spurious fault per address (SDM 4.10.4.3); the rest is room for other CPUs that change the page
 again between two tries.
 """
 
 _WORD_AT: Final = INCARNATION_AT - 2
 _WORDS: Final = FRAME_MASK << 2
-"""Where a TLB entry has the place in memory of its frame's first word."""
+"""The position and the mask, in a TLB entry, of the index in memory of its frame's first word."""
 
 
 def start_read(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
@@ -102,7 +102,7 @@ Operation(
 
 
 def start_copy(w: World, cpu: int, page: int, _count: int, target: int) -> None:
-    """Begin an instruction that loads from the page and stores the value to another one (movs)."""
+    """Begin an instruction that loads a value from the page and stores it to another one (movs)."""
     w.steps[cpu].append((user_copy, page, target, 0))
 
 
@@ -150,7 +150,7 @@ def user_access(w: World, cpu: int, s: Step) -> None:
 
 @step("access, movs")
 def user_copy(w: World, cpu: int, s: Step) -> None:
-    """Both accesses, or a fault of one, after which the instruction begins anew."""
+    """Make both accesses, or take a fault of one, after which the instruction begins again."""
     _, page, target, tries = s
     machine = w.machine
     source = machine.access(cpu, page, READ)
@@ -179,7 +179,7 @@ def _give_up(w: World, cpu: int, page: int, kind: int) -> None:
 
 
 def _report_denied(w: World, cpu: int, page: int, kind: int, code: int) -> None:
-    """Report what the fault's code says of the translation that denied the access."""
+    """Report what the fault's code says about the translation that denied the access."""
     if code & PF_PK:
         w.observer.key_denied(cpu, page, kind)
     elif code & PF_INSTR and code & PF_PROT:

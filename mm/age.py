@@ -1,7 +1,7 @@
 """Page aging (folio_referenced): clear the accessed bit.
 
-x86 does not flush for a 4 KiB page, because a lost accessed bit costs only a wrong guess (ptep_clear_flush_young); it
-flushes for a huge one (pmdp_clear_flush_young).
+x86 does not flush for a page of 4 KiB, because a lost accessed bit costs only a wrong guess (ptep_clear_flush_young).
+It flushes for a huge page (pmdp_clear_flush_young).
 """
 
 from shootdown.machine.entry import ACCESSED, PRESENT, PROTNONE, PSE
@@ -17,7 +17,7 @@ from shootdown.mm.world import World
 
 
 def start_age(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin aging, by a kernel thread, the page of `mm`; a driver's pages have no age (should_skip_vma)."""
+    """Begin to age the page of `mm`, by a kernel thread; a driver's pages have no age (should_skip_vma)."""
     push(w, cpu, (age_begin, mm, page), (op_return,))
 
 

@@ -1,45 +1,45 @@
-"""The arguments that an operation can have: their values, their words in the text form, and which of them differ."""
+"""The arguments that an operation can have: their values, and their words in the text form."""
 
 from typing import Final, NamedTuple
 
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.state import MMS
 
-# Bits of a protection.
+# The bits of a protection.
 PROT_READ: Final = 1
 PROT_WRITE: Final = 2
 PROT_EXEC: Final = 4
 
 MAP_SHIFT: Final = 3
-"""The type of a mapping is the argument of mmap shifted right by this."""
+"""The type of a mapping is the argument of mmap, shifted right by this number of bits."""
 MAP_PRIVATE: Final = 0
 MAP_SHARED: Final = 1
 MAP_HUGE: Final = 2
 MAP_FILE: Final = 3
 
 PKEY_SHIFT: Final = 3
-"""The protection key of pkey_mprotect is its argument shifted right by this."""
+"""The protection key of pkey_mprotect is its argument, shifted right by this number of bits."""
 
 PROTECTIONS: Final = ("none", "r", "w", "rw", "x", "rx", "wx", "rwx")
 MAP_TYPES: Final = ("private", "shared", "huge", "file")
 KEYS: Final = 3
 _DIFFERENT: Final = ("none", "r", "rw", "rx", "rwx")
-"""A write right without a read right is no other entry on x86, and neither is an execute right."""
+"""The protections with different entries: on x86 a right to write, or to execute, includes the right to read."""
 
 
 class Argument(NamedTuple):
-    """The argument of an operation: value ``i`` is written ``names[i]`` in text."""
+    """The argument of an operation: the text form of value `i` is `names[i]`."""
 
     expected: str
-    """What a parse error says was expected."""
+    """The words in which a parse error says what it expected."""
     names: tuple[str, ...]
-    """An empty first name may be left out."""
+    """The words of the values; an empty first one may be left out."""
     different: tuple[int, ...]
-    """The values that a proof explores: each of the others does what one of them does, or is left out on purpose."""
+    """The values that a proof explores: each other value has the effect of one of them, or is left out on purpose."""
     of_pages: bool = False
-    """The values are pages: only those that the scenario has are values."""
+    """Whether the values are pages; in that case only the pages of the scenario are values."""
     protected: bool = False
-    """The low bits are a protection."""
+    """Whether the low bits are a protection."""
 
 
 def _argument(expected: str, names: tuple[str, ...]) -> Argument:
@@ -59,7 +59,7 @@ PROTECTION: Final = Argument(
 MAPPING: Final = Argument(
     f"a protection ({', '.join(PROTECTIONS)}) and a type ({', '.join(MAP_TYPES)})",
     tuple(f"{protection} {kind}" for kind in MAP_TYPES for protection in PROTECTIONS),
-    # What a proof maps anew is private; another mapping is the header's to choose.
+    # A new mapping in a proof is private; the header chooses other mappings.
     different=(PROTECTIONS.index("rw"),),
     protected=True,
 )

@@ -1,8 +1,8 @@
 """change_protection: the walk that mprotect, userfaultfd write-protection and the NUMA scan share.
 
-Per page table: PTL, flush_tlb_batched_pending, then for each present entry an atomic exchange with 0 and the commit of
-the new value, which is recorded in the gather (linux-tlb part C).
-A huge PMD is changed whole when the range covers it, else it is split first.
+For each page table it takes the PTL and calls flush_tlb_batched_pending; then, for each present entry, it does an
+atomic exchange with 0 and commits the new value, which is recorded in the gather (linux-tlb part C).
+A huge PMD is changed as a whole if the range covers it, else it is split first.
 """
 
 from typing import Final
@@ -59,19 +59,23 @@ MPROTECT: Final = 0
 UFFD_PROTECT: Final = 1
 UFFD_RESOLVE: Final = 2
 PROT_NUMA: Final = 3
-"""On whose behalf entries change (MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE, MM_CP_PROT_NUMA, or none of them)."""
+"""The purposes of a change (none of the flags, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE, MM_CP_PROT_NUMA)."""
 
 DENY_BITS: Final = 3
-"""How many bits of packed deny bits are one page's."""
+"""The number of bits for one page in packed deny bits."""
 DENY_MASK: Final = (1 << DENY_BITS * FANOUT) - 1
-"""Those of one table's pages."""
+"""The packed deny bits of the pages of one table."""
 KEPT: Final = PFN_MASK | PWT | PCD | PAT | SOFTW1 | ACCESSED | DIRTY | SOFT_DIRTY | UFFD_WP
-"""_PAGE_CHG_MASK: what pte_modify keeps of the old entry."""
+"""_PAGE_CHG_MASK: the bits of the old entry that pte_modify keeps."""
 
 
 @step("change_pmd_range", "check")
 def change_pmd(w: World, cpu: int, s: Step) -> None:
-    """`deny` has DENY_BITS for each page of the table, `mode` is on whose behalf."""
+    """Change the entries below one PMD.
+
+    `deny`: DENY_BITS for each page of the table.
+    `mode`: the purpose of the change, for example MPROTECT.
+    """
     _, mm, index, mask, deny, mode = s
     pmd = pmd_of(w, mm, index)
     if (
@@ -79,7 +83,7 @@ def change_pmd(w: World, cpu: int, s: Step) -> None:
         and mode == UFFD_PROTECT
         and w.vma[mm][index * FANOUT + pages_in(mask)[0]] & VM_SHARED
     ):
-        # Shared memory is write-protected where nothing is mapped too, by markers (pgtable_populate_needed).
+        # Shared memory is also write-protected where nothing is mapped, by markers (pgtable_populate_needed).
         push(w, cpu, (pte_alloc, mm, index), s)
     elif not pmd:
         for i in pages_in(mask):
@@ -92,7 +96,7 @@ def change_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("pte_lock, flush_tlb_batched_pending", "lock")
 def change_ptes(w: World, cpu: int, s: Step) -> bool:
-    """Arguments as of change_pmd, which begins anew when the table is gone (-EAGAIN)."""
+    """Lock the table and change its entries; begin again with change_pmd if the table is gone (-EAGAIN)."""
     _, mm, index, mask, deny, mode = s
     at = mm * TABLES + index
     if w.ptl[at] != NOBODY:
@@ -112,7 +116,7 @@ def change_ptes(w: World, cpu: int, s: Step) -> bool:
 
 @step("ptep_modify_prot_start", "change")
 def change_pte(w: World, cpu: int, s: Step) -> None:
-    """Take the entry out with an atomic exchange, so that the decision is made from what the hardware last saw."""
+    """Take the entry out with an atomic exchange, so that the decision uses the last value that the hardware saw."""
     _, mm, page, deny, mode = s
     at = pte_at(w, mm, page)
     old = w.machine.memory[at] if at >= 0 else 0
@@ -123,7 +127,7 @@ def change_pte(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (change_pte_commit, mm, page, deny, mode, old))
         return
     if is_migration(old):
-        # Changed in place and not recorded: who unmapped the page owes the flush (flush_tlb_batched_pending).
+        # Changed in place and not recorded: the CPU that unmapped the page owes the flush (flush_tlb_batched_pending).
         if mode in (MPROTECT, PROT_NUMA):
             set_pte(w, cpu, mm, page, old & ~MIGRATION_WRITE)
         elif mode == UFFD_PROTECT:
@@ -131,7 +135,7 @@ def change_pte(w: World, cpu: int, s: Step) -> None:
         else:
             set_pte(w, cpu, mm, page, old & ~SWP_UFFD_WP)
     elif is_swap(old) and mode != MPROTECT:
-        # The rights come from the region when the page is read in; the mark of userfaultfd is kept in the entry.
+        # The rights come from the region when the page is read in; the entry keeps the mark of userfaultfd.
         mark = SWP_UFFD_WP if mode == UFFD_PROTECT else 0
         set_pte(w, cpu, mm, page, old & ~SWP_UFFD_WP | mark)
     elif is_marker(old):
@@ -157,7 +161,7 @@ def change_pte_commit(w: World, cpu: int, s: Step) -> None:
 def changed_entry(old: int, vma: int, mode: int) -> int:
     """Return the entry after the change; a write-protected entry of userfaultfd never gets RW back here.
 
-    Resolving changes one software bit only: later kernels may add RW in the same pass, the series of 2021 did not.
+    Resolving changes only one software bit: later kernels may add RW in the same pass, the series of 2021 did not.
     """
     if mode == UFFD_PROTECT:
         return old & ~RW | UFFD_WP
@@ -170,12 +174,12 @@ def changed_entry(old: int, vma: int, mode: int) -> int:
 
 
 def hinted_entry(entry: int, vma: int) -> int:
-    """Return what stands again, after a hint fault, for an entry that the NUMA scan made PROTNONE.
+    """Return the entry that a hint fault restores for one that the NUMA scan made PROTNONE.
 
-    RW was left in the entry (pte_mk_savedwrite, until Linux 6.1). Newer kernels forget it and go by
-    can_change_pte_writable, which is safe as they never copy an exclusive page. Here a write fault copies one that
-    somebody has pinned, as until 5.18: with RW forgotten it would copy under a CPU whose writable entry the scan has
-    not flushed yet.
+    RW stays in the entry (pte_mk_savedwrite, until Linux 6.1). Newer kernels forget it and use can_change_pte_writable,
+    which is safe because they never copy an exclusive page. Here a write fault copies such a page if it is pinned, as
+    until 5.18: if RW were forgotten, the fault would copy while a CPU has a writable entry that the scan has not
+    flushed yet.
     """
     return changed_entry(entry, vma, MPROTECT) | entry & RW
 
@@ -183,8 +187,8 @@ def hinted_entry(entry: int, vma: int) -> int:
 def takes_hint(w: World, mm: int, page: int, pte: int) -> bool:
     """Return whether the NUMA scan makes the page's entry PROTNONE.
 
-    Not one that is so already, nor that of the zero page, of a private page that fork has shared, or of a dirty folio
-    of the file, none of which would be migrated.
+    It leaves an entry that is PROTNONE already, and those of the zero page, of a private page that fork has shared and
+    of a dirty folio of the file, none of which migrates.
     """
     frame = frame_of(pte)
     if not pte & PRESENT or is_special(pte):
@@ -195,10 +199,10 @@ def takes_hint(w: World, mm: int, page: int, pte: int) -> bool:
 
 
 def can_change_writable(w: World, vma: int, new: int, *, pages: int) -> bool:
-    """can_change_pte_writable: the page would be writable without a fault's help.
+    """Return whether the entry may become writable without a fault (can_change_pte_writable).
 
-    Not where clear_refs waits for the page's first store (76aefad628aa).
-    An exclusive anonymous page is one with a single reference; a shared page must be dirty already.
+    It may not if clear_refs waits for the page's first store (76aefad628aa).
+    An anonymous page must be exclusive, which means a single reference; a shared page must be dirty already.
     """
     if not vma & VM_WRITE or not new & PRESENT or new & UFFD_WP:
         return False
@@ -212,7 +216,7 @@ def can_change_writable(w: World, vma: int, new: int, *, pages: int) -> bool:
 
 @step("change_huge_pmd", "change")
 def change_huge_pmd(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PMD lock; every way out releases it."""
+    """Change a huge PMD under the PMD lock; every way out releases the lock."""
     _, mm, index, mask, deny, mode = s
     pmd = pmd_of(w, mm, index)
     if not pmd & PSE:

@@ -1,8 +1,8 @@
-"""clear_refs: forget which pages were written, so that the next store to each is seen (soft-dirty tracking).
+"""clear_refs: forget which pages were written, so that the next store to each is recorded (soft-dirty tracking).
 
 Writing 4 to /proc/PID/clear_refs takes mmap_lock for writing, clears RW and SOFT_DIRTY in every entry, flushes the
-address space and returns; from then on the first store to a page faults, and the handler sets SOFT_DIRTY again.
-A driver's pages are left alone (clear_refs_test_walk), and here their regions go on to count as written.
+address space and returns; after that the first store to a page faults, and the handler sets SOFT_DIRTY again.
+A driver's pages are left alone (clear_refs_test_walk), and here their regions still count as written.
 The gather says that a flush is pending; the entries are not recorded in it, and the flush before its end covers
 everything (912efa17e512).
 """
@@ -88,11 +88,11 @@ def clear_refs_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("clear_soft_dirty", "change")
 def clear_soft_dirty(w: World, cpu: int, s: Step) -> None:
-    """In one exchange clear RW and SOFT_DIRTY; of a migration entry the mark and the right to write as well, of a swap
-    entry the mark.
+    """Clear RW and SOFT_DIRTY in one exchange, the mark and the right to write in a migration entry, the mark in a swap
+    entry.
 
-    Linux leaves a migration entry writable here, and so maps the copy writable and without the mark: a store behind the
-    migration is not seen. That is a gap in the tracking that no flush could close, so it is not modelled.
+    Linux leaves a migration entry writable here, and so maps the copy writable and without the mark: a store after the
+    migration is not recorded. No flush can close that gap in the tracking, so it is not modelled.
     """
     _, mm, page = s
     if w.vma[mm][page] & VM_PFNMAP:
@@ -113,7 +113,7 @@ def clear_soft_dirty(w: World, cpu: int, s: Step) -> None:
 
 @step("clear_soft_dirty_pmd", "change")
 def clear_soft_dirty_pmd(w: World, cpu: int, s: Step) -> None:
-    """Under the PMD lock; the hardware may set DIRTY until the exchange, so it is one."""
+    """Clear RW and SOFT_DIRTY under the PMD lock, in one exchange, because the hardware may set DIRTY until then."""
     _, mm, index = s
     pmd = pmd_of(w, mm, index)
     if not pmd & PSE:

@@ -10,7 +10,7 @@ from shootdown.mm.world import World
 
 
 def start_switch(w: World, cpu: int, _page: int, _count: int, mm: int) -> None:
-    """Begin a switch of the CPU to a thread of `mm`; without effect when there is no such address space."""
+    """Begin a switch of the CPU to a thread of `mm`; without effect if there is no such address space."""
     push(w, cpu, (context_switch, mm), (op_return,))
 
 

@@ -1,4 +1,4 @@
-"""Write faults on write-protected pages: userfaultfd event, reuse, or copy-on-write break (do_wp_page)."""
+"""Write faults on write-protected pages: a userfaultfd event, reuse, or a copy that breaks sharing (do_wp_page)."""
 
 from shootdown.machine.entry import ACCESSED, DIRTY, PSE, RW, SOFT_DIRTY, UFFD_WP
 from shootdown.machine.geometry import FANOUT, FRAME_BITS, frame_of
@@ -17,7 +17,7 @@ from shootdown.mm.world import World
 
 @step("do_wp_page", "check", takes="page entry")
 def do_wp_page(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PTL; every way out releases it."""
+    """Serve the fault under the PTL; every way out releases the lock."""
     _, page, pte = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
@@ -28,8 +28,8 @@ def do_wp_page(w: World, cpu: int, s: Step) -> None:
             deliver_signal(w, cpu, page, (pte_unlock, mm, index))
             return
         if w.flush.flush_pending(w, mm):
-            # A concurrent write-protection may have deferred its flush; without one here a CPU with a writable entry
-            # goes on writing to the frame while it is copied (6ce64428d620).
+            # A concurrent write-protection may have deferred its flush; without a flush here a CPU with a writable
+            # entry still writes to the frame while it is copied (6ce64428d620).
             push(w, cpu, (wp_page, page, pte))
             w.flush.flush_range(w, cpu, mm, page, 1)
             return
@@ -44,12 +44,12 @@ def wp_page(w: World, cpu: int, s: Step) -> None:
     frame = frame_of(pte)
     if w.file_frames >> frame & 1:
         if w.page_lock >> frame & 1:
-            # page_mkwrite waits for the folio's lock, without the PTL, and the access is tried again.
+            # page_mkwrite waits for the folio's lock, without the PTL, and then the access is tried again.
             push(w, cpu, (pte_unlock, mm, index), (wait_folio, frame))
             return
         w.dirty |= 1 << frame
     if w.swap_cache and w.refs[frame] == 2:
-        # The second reference may be that of a copy in swap that nobody needs any more.
+        # The second reference may be that of a copy in swap that is no longer needed.
         free_swap(w, frame)
     if w.vma[mm][page] & VM_SHARED or (frame != ZERO_FRAME and w.refs[frame] == 1):
         set_pte(w, cpu, mm, page, pte_of(w, mm, page) | RW | DIRTY | ACCESSED | SOFT_DIRTY)
@@ -77,7 +77,7 @@ def cow_copy(w: World, cpu: int, s: Step) -> None:
 
 @step("ptep_clear_flush", "change", takes="page entry frame")
 def cow_clear(w: World, cpu: int, s: Step) -> None:
-    """Clear the entry and have it flushed before the new one is there: else two CPUs see two pages."""
+    """Clear the entry and have it flushed before the new one is installed: else two CPUs see two pages."""
     _, page, pte, new_frame = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
@@ -87,7 +87,7 @@ def cow_clear(w: World, cpu: int, s: Step) -> None:
         return
     set_pte(w, cpu, mm, page, 0)
     w.flush.defer_page(w, cpu, mm, page)
-    # Behind the unlock: drop the mapping's reference to the old frame, and the pin.
+    # After the unlock: drop the mapping's reference to the old frame, and the pin.
     put = (cow_put, frame_of(pte))
     push(
         w,
@@ -119,7 +119,7 @@ def cow_put(w: World, _cpu: int, s: Step) -> None:
 
 @step("do_huge_pmd_wp_page", "check", takes="page entry")
 def wp_huge(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PMD lock; every way out releases it."""
+    """Serve the fault under the PMD lock; every way out releases the lock."""
     _, page, seen_pmd = s
     mm = w.task_mm[cpu]
     index = page // FANOUT
@@ -139,15 +139,15 @@ def wp_huge(w: World, cpu: int, s: Step) -> None:
         set_pmd_leaf(w, cpu, mm, index, pmd | RW | DIRTY | ACCESSED | SOFT_DIRTY)
         push(w, cpu, (pmd_unlock, mm))
     else:
-        # Shared after fork: fall back to copying the one page that is written.
+        # Shared after fork: copy only the page that is written.
         push(w, cpu, (split_huge, mm, index), (pmd_unlock, mm))
 
 
 @step("do_huge_zero_wp_pmd", "change")
 def wp_huge_zero(w: World, cpu: int, s: Step) -> None:
-    """Under the PMD lock, put 2 MiB of memory in the place of the huge zero page, or split it if there is none.
+    """Put 2 MiB of memory in the place of the huge zero page, under the PMD lock, or split it if there is none.
 
-    The entry is cleared and flushed first, as that of one page (pmdp_huge_clear_flush): else two CPUs see two pages.
+    The entry is cleared and flushed first, like that of one page (pmdp_huge_clear_flush): else two CPUs see two pages.
     """
     _, page = s
     mm = w.task_mm[cpu]
@@ -163,7 +163,7 @@ def wp_huge_zero(w: World, cpu: int, s: Step) -> None:
 
 @step("map_anon_folio_pmd", "install", takes="page frame")
 def install_over_zeros(w: World, cpu: int, s: Step) -> None:
-    """Map the new pages, and drop the reference of the mapping of zeros, which is flushed."""
+    """Map the new pages, and drop the reference of the mapping of zeros, which has been flushed."""
     _, page, new_frame = s
     mm = w.task_mm[cpu]
     first = page & ~(FANOUT - 1)

@@ -1,8 +1,9 @@
-"""What an operation says of itself, once, beside its steps.
+"""The declaration of an operation, once, beside its steps.
 
-Everything else that concerns operations is computed from it: the kinds of records and their words (scenario/kinds.py),
-what a CPU can begin (mm/operations.py), what can overlap with what, how often each is drawn and with which others
-(fuzz/inputs), what is simpler (minimize), what a proof explores (prove/scope.py), and the rows of docs/operations.md.
+Everything else about operations is computed from it: the kinds of records and their words (scenario/kinds.py), the
+operations that a CPU can begin (mm/operations.py), which of them can overlap, how often each is drawn and with which
+others (fuzz/inputs), which are simpler (minimize), which a proof explores (prove/scope.py), and the rows of
+docs/operations.md.
 """
 
 from collections.abc import Callable
@@ -15,49 +16,57 @@ if TYPE_CHECKING:
     from shootdown.mm.world import World
 
 Start = Callable[["World", int, int, int, int], None]
-"""Pushes the first steps of an operation: world, CPU, first page, number of pages, argument."""
+"""A function that pushes the first steps of an operation: world, CPU, first page, number of pages, argument."""
 Pages = Literal["none", "one", "range"]
 """Whether an operation names no page, one page, or a range of consecutive pages."""
 
 
 class Thread(Enum):
-    """On whose behalf an operation runs."""
+    """The kind of thread on whose behalf an operation runs."""
 
     USER = "a thread of the program"
     """A lazy CPU leaves lazy mode first."""
     KERNEL = "a kernel thread, an interrupt or the scheduler"
-    """A CPU that is lazy stays so, or is switched by the operation."""
+    """A lazy CPU stays lazy, or the operation switches it."""
 
 
 class Lock(Enum):
-    """What an operation holds of mmap_lock, and so what can overlap with it."""
+    """The way in which an operation holds mmap_lock, which decides what can overlap with it."""
 
     NONE = "none"
-    """It comes by the rmap, from the scheduler, or without any lock, and overlaps with everything."""
+    """The operation comes by the rmap, from the scheduler, or without a lock, and overlaps with everything."""
     VMA = "the lock of a VMA"
-    """Not during its flush: it overlaps with a writer of mmap_lock on another VMA, and later with every one."""
+    """The lock is released before the flush: the operation overlaps with a writer of mmap_lock on another VMA, and
+    later with every writer.
+    """
     READ = "mmap_lock for reading, or the lock of a VMA"
     WRITE_THEN_READ = "mmap_lock for writing, then for reading"
     WRITE = "mmap_lock for writing"
-    """From its first step to its last."""
+    """The operation holds it from its first step to its last."""
     ALONE = "none, alone in its address space"
-    """It begins only when nothing else runs in the address space."""
+    """The operation begins only when nothing else runs in the address space."""
 
 
 class Operation:
-    """One operation. A field that is not given is a TypeError when the module is imported.
+    """The declaration of one operation; a missing field raises TypeError when the module is imported.
 
-    number: the byte in the binary form; append, never reorder, or what is stored means something else.
-    name: the word in the text form. summary: one line for people.
-    access: it is an instruction of a program, which calls nobody.
-    rank: how simple a reader finds it; 0 is an access, 1 what every reader knows, 5 what the kernel does by itself.
-    weight: how often a record drawn by itself is one of these, beside the weights of the others.
-    layouts: words of the header's field of that name, one of which must be mapped for it to find anything; () for any.
-    needs: the operations without which it is refused with no effect, or makes no difference.
-    shares: the states that it has in common with others, words of fuzz/inputs/themes.py; a race is between two that do.
-    holds_page: it has a reference of a page while it is in flight.
-    simpler_as: other operations that the minimizer tries in its place, on the same pages: simpler by themselves, or by
-    what they do without (a page that numa_scan protects needs no uffd_register, a CPU that is lazy no second space).
+    `number`: the byte in the binary form; append, never reorder, because stored scenarios keep it.
+    `name`: the word in the text form.
+    `start`: pushes its first steps.
+    `summary`: one line for people.
+    `pages`: whether it names pages.
+    `argument`: its argument.
+    `thread`: the thread that it runs in.
+    `lock`: the way in which it holds mmap_lock.
+    `access`: it is an instruction of a program, which makes no call.
+    `rank`: its simplicity for a reader; 0 is an access, 1 is known to every reader, 5 is done by the kernel alone.
+    `weight`: how often a record that is drawn alone has this kind, relative to the weights of the others.
+    `layouts`: words of the header's field of that name; it finds nothing unless one of them is mapped; () for any.
+    `needs`: the operations without which it is refused without effect, or makes no difference.
+    `shares`: the states that it shares with others, in words of fuzz/inputs/themes.py; a race is between two that do.
+    `holds_page`: it has a reference of a page while it is in flight.
+    `simpler_as`: other operations that the minimizer tries in its place, on the same pages: they are simpler, or do
+    with less (a page that numa_scan protects needs no uffd_register, a lazy CPU needs no second space).
     """
 
     __slots__ = (

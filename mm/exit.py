@@ -1,11 +1,11 @@
 """exit of the last thread of an address space: exit_mm, exit_mmap, and a switch to a thread of another one.
 
-Who still has the space loaded has it lazily.
-A lazy CPU leaves it in the flush that precedes the freeing of the page tables; what it has in CR3, the top-level table,
-lives until no CPU has it loaded (mm.mmdrop).
-The levels of tables in between, which this model does not have, are freed in the same gather wherever anything is
-mapped; so the flush is for everything and for lazy CPUs even if no page table of this model is freed (a huge page).
-No lock is taken: nobody else runs a thread in it (mm_users is 0), and whoever comes to its pages through the
+A CPU that still has the space loaded has it lazily.
+A lazy CPU leaves it in the flush that precedes the freeing of the page tables; the top-level table, which the CPU has
+in CR3, lives until no CPU has it loaded (mm.mmdrop).
+This model does not have the levels of tables in between; they are freed in the same gather if anything is mapped. So
+the flush is for everything and for lazy CPUs even if no page table of this model is freed (a huge page).
+No lock is taken: no other thread runs in the space (mm_users is 0), and an operation that reaches its pages through the
 rmap takes the page-table locks.
 """
 
@@ -26,10 +26,10 @@ from shootdown.mm.zap import UNMAP, zap_pmd
 
 
 def start_exit(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
-    """Begin the exit of the CPU's thread and of all that sleep in its address space; the CPU goes on in another one.
+    """Begin the exit of the CPU's thread and of all that sleep in its address space; the CPU continues in another one.
 
-    Refused, without effect, while another CPU runs a thread of the space, which then lives on, and when it is the only
-    address space.
+    The exit is refused, without effect, while another CPU runs a thread of the space, which keeps the space alive, and
+    if it is the only address space.
     """
     push(w, cpu, (exit_mm,), (op_return,))
 
@@ -56,11 +56,11 @@ Operation(
 
 @step("exit_mm, mmput", "check")
 def exit_mm(w: World, cpu: int, _s: Step) -> None:
-    """The thread is a kernel thread from here, which borrows what is loaded (enter_lazy_tlb); nobody can be scheduled
-    in the space any more.
+    """Make the thread a kernel thread, which borrows the loaded space (enter_lazy_tlb); no thread can be scheduled in
+    the space any more.
 
-    A thread that sleeps while its CPU runs a kernel thread is killed with the others, or was the one that exits and
-    has moved; its CPU will go on in the other address space.
+    A thread that sleeps while its CPU runs a kernel thread is killed with the others, or is the one that exits and has
+    moved; its CPU continues in the other address space.
     """
     mm = w.task_mm[cpu]
     others = [other for other in range(MMS) if w.live[other] and other != mm]
@@ -76,7 +76,7 @@ def exit_mm(w: World, cpu: int, _s: Step) -> None:
     w.lazy[cpu] = w.kthread[cpu] = True
     mask = remove_regions(w, cpu, mm, 0, PAGES)
     zaps = [(zap_pmd, mm, index, part, UNMAP) for index, part in by_table(mask)]
-    # Of a driver's pages too nothing is flushed before (tlb->fullmm): no thread is left that could reach them.
+    # A driver's pages are not flushed earlier either (tlb->fullmm): no thread is left that could reach them.
     unlink = unlink_of(w, mm, mask)
     frees = [(free_pgtable, mm, index) for index in range(TABLES)]
     upper = [(free_pgd_range,)] if any(pmd_of(w, mm, i) for i in range(TABLES)) else []
@@ -92,7 +92,7 @@ def free_pgd_range(w: World, cpu: int, _s: Step) -> None:
 
 @step("mmdrop, schedule", "switch")
 def exit_end(w: World, cpu: int, s: Step) -> None:
-    """The number is free for a new address space; CPUs that still have the old table loaded have no space by name."""
+    """Free the number for a new address space; CPUs that still have the old table loaded have no space with a name."""
     _, mm = s
     w.gone.append((mm, w.root[mm]))
     w.root[mm] = -1

@@ -1,10 +1,10 @@
 """The page-fault handler: exc_page_fault, handle_mm_fault and handle_pte_fault.
 
-The handler runs under the lock of the VMA for reading and either makes the access possible, and the access is tried
-again, or delivers the fault to the program.
-Where a lock protects one change that others can see, taking it, the change and releasing it are one step (see
+The handler runs under the lock of the VMA for reading. It either makes the access possible, which is then tried again,
+or delivers the fault to the program.
+If a lock protects one change that others can see, one step takes the lock, makes the change and releases the lock (see
 mm.locks).
-A fault that finds nothing to change was spurious; on x86 the fault itself has dropped the entry that caused it.
+A fault that finds nothing to change is spurious; on x86 the fault itself has dropped the entry that caused it.
 """
 
 from shootdown.machine.entry import (
@@ -74,11 +74,11 @@ from shootdown.mm.world import World
 def access_error(w: World, vma: int, code: int) -> bool:
     """Return whether the region denies an access that faulted with the error code.
 
-    Linux asks for VM_WRITE for a store, takes whatever else hit a present entry for an error, and lets the rest pass if
-    the region allows anything at all; it never asks about VM_EXEC (access_error in arch/x86/mm/fault.c of 6.1, 6.12 and
-    7.3; a running 6.18 behaves so).
+    Linux asks for VM_WRITE for a store, takes every other access that hit a present entry for an error, and lets the
+    rest pass if the region allows anything at all; it never asks about VM_EXEC (access_error in arch/x86/mm/fault.c of
+    6.1, 6.12 and 7.3; a running 6.18 does the same).
     So a fetch that a stale NX denies ends in SIGSEGV (linux-tlb A.2 (1) defect 5), and a fetch that the region denies
-    populates a page that was not there, and is denied when it is tried again.
+    populates a page that is absent, and is denied when it is tried again.
     """
     if code & PF_INSTR and w.flush.handler is FaultHandler.EXEC_CHECK:
         return not vma & VM_EXEC
@@ -91,10 +91,10 @@ def access_error(w: World, vma: int, code: int) -> bool:
 
 @step("page fault", "fault")
 def fault_enter(w: World, cpu: int, s: Step) -> bool:
-    """lock_vma_under_rcu: the region cannot change while its lock is held.
+    """Lock the region, which cannot change while its lock is held (lock_vma_under_rcu).
 
-    Where there is no region, or one is locked for writing, mmap_lock is taken for reading instead, which waits for the
-    writer; and so it is for a driver's region, whose handler need not do without (vmf_can_call_fault).
+    If there is no region, or it is locked for writing, mmap_lock is taken for reading instead, which waits for the
+    writer. The same holds for a driver's region, whose handler may need mmap_lock (vmf_can_call_fault).
     A denied access changes nothing that others see, so it ends here (bad_area).
     """
     _, page, kind, code = s
@@ -118,7 +118,7 @@ def fault_enter(w: World, cpu: int, s: Step) -> bool:
 
 @step("vma_end_read, retry", "unlock")
 def fault_done(w: World, cpu: int, s: Step) -> None:
-    """End a fault inside a user access: the fault's promises hold from here, the access is still to come."""
+    """End a fault inside a user access: the fault's promises hold from here, and the access follows."""
     _, mm, page = s
     fault_unlock(w, mm, page)
     w.observer.close(cpu)
@@ -131,7 +131,7 @@ def fault_again(w: World, cpu: int, s: Step) -> None:
 
 
 def handle_mm_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None:
-    """Go by what the entries are now, read without their locks; who acts on them looks again under the lock."""
+    """Choose the handler by the entries, read without their locks; each handler looks again under the lock."""
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pmd = pmd_of(w, mm, index)
@@ -145,7 +145,7 @@ def handle_mm_fault(w: World, cpu: int, page: int, kind: int, code: int) -> None
     elif pmd & PROTNONE and not pmd & PRESENT:
         fault_on_huge(w, cpu, page, pmd)
     elif not pmd & PRESENT:
-        # Invalidated by a split or a protection change that holds the PMD lock: wait for it, then try again.
+        # A split or a protection change that holds the PMD lock has invalidated it: wait for the lock, then try again.
         push(w, cpu, (pmd_lock, mm), (pmd_unlock, mm))
     elif kind == WRITE and not pmd & RW:
         push(w, cpu, (pmd_lock, mm), (wp_huge, page, pmd))
@@ -159,7 +159,7 @@ def _spurious(w: World, cpu: int, mm: int) -> None:
 
 
 def handle_pte_fault(w: World, cpu: int, page: int, kind: int, code: int, pmd: int) -> None:
-    """As handle_mm_fault; `pmd` points to the page table."""
+    """Choose the handler for an entry of 4 KiB, as handle_mm_fault does; `pmd` points to the page table."""
     mm = w.task_mm[cpu]
     index = page // FANOUT
     pte = w.machine.memory[frame_of(pmd) << 2 | page % FANOUT]
@@ -182,9 +182,9 @@ def migration_entry_wait(w: World, _cpu: int, s: Step) -> bool:
 @step("do_anonymous_page", "install", takes="page kind entry")
 def fault_missing(w: World, cpu: int, s: Step) -> bool:
     """Map a page of zeros, or of the object, under the PTL, if the PMD is still the one that the fault has read; else
-    the access simply faults again.
+    the access faults again.
 
-    In the place of a marker it is write-protected, so that a store faults again, and is reported.
+    In the place of a marker the page is write-protected, so that a store faults again and is reported.
     """
     _, page, kind, pmd = s
     mm = w.task_mm[cpu]
@@ -209,7 +209,7 @@ def fault_missing(w: World, cpu: int, s: Step) -> bool:
         if w.i_mmap_lock > 0:
             return True
         frame = driver_frame(w, mm, vma >> VM_PGOFF_SHIFT)
-        # insert_pfn: the store that is tried again sets DIRTY.
+        # insert_pfn: when the store is tried again, it sets DIRTY.
         entry |= SOFTW1
         dirty = 0
     elif vma & VM_SHARED:

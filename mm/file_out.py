@@ -1,8 +1,9 @@
-"""Reclaim of a folio of the file: unmap everywhere, flush, write back what is dirty, free; a fault reads it again.
+"""Reclaim of a folio of the file: unmap it everywhere, flush, write it back if it is dirty, free it; a fault reads it
+again.
 
-The entries are found by a search of the page tables, as those of anonymous memory: page_vma_mapped_walk skips an entry
-that is none without taking the PTL, unless it is told PVMW_SYNC, which only writeback does. An entry that a protection
-change has in hand is missed; it has a reference, and the folio is kept.
+A search of the page tables finds the entries, as for anonymous memory: page_vma_mapped_walk skips an empty entry
+without taking the PTL, unless the caller passes PVMW_SYNC, which only writeback does. The search misses an entry that a
+protection change has taken out; that entry has a reference, so the folio is kept.
 """
 
 from shootdown.machine.entry import DIRTY
@@ -20,7 +21,7 @@ from shootdown.mm.writeback import clear_dirty, write_folio
 
 
 def push_file_out(w: World, cpu: int, frame: int) -> None:
-    """Push the reclaim of a folio of the file, which is locked and has a reference for it."""
+    """Push the reclaim of a folio of the file, which is locked and has a reference for the reclaim."""
     push(w, cpu, (unmap_next, frame), (unmapped, frame))
 
 
@@ -35,7 +36,7 @@ def unmap_next(w: World, cpu: int, s: Step) -> None:
 
 @step("try_to_unmap_one", "change", takes="mm page frame")
 def unmap_one(w: World, cpu: int, s: Step) -> None:
-    """Nothing is left in the entry: the file says where the page is. Its regions have no marks of userfaultfd."""
+    """Clear the entry: the file says where the page is, and its regions have no marks of userfaultfd."""
     _, mm, page, frame = s
     pte = pte_of(w, mm, page)
     if not maps(pte, frame):
@@ -53,8 +54,8 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
 def unmapped(w: World, cpu: int, s: Step) -> None:
     """Flush before the write of a dirty folio, even of one that is then kept; drop a clean one.
 
-    With the references asked for first, a dirty folio that is kept was unlocked with its flush to come: writeback found
-    no entry to clean, and a store through the old translation after it was lost (good_pageout_of_a_page_with_a_pin).
+    If the references are checked first, a dirty folio that is kept is unlocked before its flush: writeback finds no
+    entry to clean, and a later store through the old translation is lost (good_pageout_of_a_page_with_a_pin).
     """
     _, frame = s
     if w.dirty >> frame & 1:
@@ -66,7 +67,7 @@ def unmapped(w: World, cpu: int, s: Step) -> None:
 
 @step("pageout", "check", takes="frame")
 def pageout(w: World, cpu: int, s: Step) -> None:
-    """Write the folio; keep one that others have a reference to."""
+    """Write the folio; keep it if it has other references."""
     _, frame = s
     if not is_freeable(w, frame):
         push(w, cpu, (keep_folio, frame))
@@ -78,7 +79,7 @@ def pageout(w: World, cpu: int, s: Step) -> None:
 
 @step("folio_trylock", "check", takes="frame place")
 def lock_written(w: World, cpu: int, s: Step) -> None:
-    """The write has released the folio: it is dropped if nobody has mapped, changed or taken it out meanwhile."""
+    """Drop the folio, which the write has released, if it has not been mapped, changed or taken out meanwhile."""
     _, frame, place = s
     if not trylock_page(w, frame):
         push(w, cpu, (due_free,), (putback, frame))
@@ -90,7 +91,7 @@ def lock_written(w: World, cpu: int, s: Step) -> None:
 
 @step("__remove_mapping, free_unref_folios", "free", takes="frame place")
 def remove_mapping(w: World, _cpu: int, s: Step) -> None:
-    """Take the folio out of the page cache and free it, flushed; Linux flushes a clean one later, as in mm.swap_out."""
+    """Take the flushed folio out of the page cache and free it; Linux flushes a clean one later, as in mm.swap_out."""
     _, frame, place = s
     unlock_page(w, frame)
     w.shared[place] = -1

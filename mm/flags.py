@@ -1,4 +1,4 @@
-"""Page-table and TLB entries in words: the flag names that a kernel developer reads."""
+"""Page-table and TLB entries in words, with the flag names that kernel developers use."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -51,7 +51,7 @@ ENTRY_FLAGS: Final = (
     (PKEY, "PKEY"),
     (NX, "NX"),
 )
-"""Flags of a present entry, from bit 0 up; the bit of PSE is PAT in a 4 KiB entry."""
+"""The flags of a present entry, from bit 0 up; the bit of PSE is PAT in a 4 KiB entry."""
 
 _MIGRATION_FLAGS: Final = (
     (MIGRATION_WRITE, "write"),
@@ -72,9 +72,9 @@ def names(entry: int) -> list[str]:
 
 
 def changes(old: int, new: int) -> list[str]:
-    """Return what differs, in a fixed order: ``PFN-changed``, then each flag as ``RW-cleared`` or ``NX-set``.
+    """Return the differences, in a fixed order: `PFN-changed`, then each flag as `RW-cleared` or `NX-set`.
 
-    Where PRESENT changes it is the only one, because the other bits have another meaning then.
+    If PRESENT changes, it is the only one, because the other bits then have another meaning.
     The words are stable: they are part of a finding's identity.
     """
     if (old ^ new) & PRESENT:
@@ -87,7 +87,7 @@ def changes(old: int, new: int) -> list[str]:
 
 
 def describe_entry(entry: int) -> str:
-    """Return a leaf entry in words: frame and flags, and US only where it is missing, because user pages have it."""
+    """Return a leaf entry in words: frame and flags, and US only if it is missing, because user pages have it."""
     if not entry:
         return "none"
     frame = f"f{frame_of(entry)}"
@@ -109,8 +109,8 @@ def describe_entry(entry: int) -> str:
 
 
 def describe_tlb(entry: int) -> str:
-    """Return a TLB entry in words: incarnation (frame#generation), rights, its key if it has one, and D when it is
-    cached as dirty.
+    """Return a TLB entry in words: incarnation (frame#generation), rights, its key if it has one, and D if it is cached
+    as dirty.
     """
     rights = "r" + ("w" if entry & RW else "-") + ("-" if entry & TLB_NX else "x")
     words = [incarnation(entry >> INCARNATION_AT), rights]
@@ -124,12 +124,12 @@ def describe_tlb(entry: int) -> str:
 
 
 def incarnation(value: int) -> str:
-    """Return ``generation << 6 | frame`` as ``f3#2``."""
+    """Return `generation << 6 | frame` in the form `f3#2`."""
     return f"f{value & FRAME_MASK}#{value >> GENERATION_AT}"
 
 
 def rights_text(kinds: int) -> str:
-    """Return a union of READ, WRITE and EXEC as ``rw-``."""
+    """Return a union of READ, WRITE and EXEC in the form `rw-`."""
     return "".join(letter if kinds >> bit & 1 else "-" for bit, letter in enumerate("rwx"))
 
 
@@ -139,19 +139,19 @@ def space(mm: int) -> str:
 
 
 def place(mm: int, page: int) -> str:
-    """Return ``p0``, or ``mm1 p0`` outside the first address space."""
+    """Return `p0`, or `mm1 p0` outside the first address space."""
     return f"{space(mm)}p{page}"
 
 
 def pages_text(pages: Sequence[int]) -> str:
-    """Return ``p0``, ``p0-p3`` for consecutive pages, ``p0, p2`` for others."""
+    """Return `p0` for one page, `p0-p3` for consecutive pages, `p0, p2` for others."""
     if len(pages) > 1 and list(pages) == list(range(pages[0], pages[0] + len(pages))):
         return f"p{pages[0]}-p{pages[-1]}"
     return ", ".join(f"p{page}" for page in pages)
 
 
 def region_text(rights: int) -> str:
-    """Return what a region allows, ``none`` for no region."""
+    """Return the rights of a region, `none` for no region."""
     if rights < 0:
         return "none"
     key = rights >> KEY_SHIFT

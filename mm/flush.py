@@ -3,7 +3,7 @@
 The memory manager decides what changes in the page tables; a strategy decides which TLBs are invalidated, and when.
 Both the reference (flush at every change) and the optimized model (mmu_gather with a need-flush rule) implement
 FlushStrategy.
-A strategy has no state of its own: what it must remember is in `world.flush_state`, so that a world stays plain data.
+A strategy object has no state: its state is in `world.flush_state`, so that a world stays plain data.
 A method that takes time pushes steps before the rest of the CPU's steps.
 """
 
@@ -13,7 +13,7 @@ from shootdown.mm.fault_handler import FaultHandler
 from shootdown.mm.state import State, Step
 
 W_contra = TypeVar("W_contra", bound=State, contravariant=True)
-"""The world that a strategy works on, which knows its strategy: mm.world.World."""
+"""The world of a strategy, which knows its strategy: mm.world.World."""
 
 COPY: Final = 0
 INSTALL: Final = 1
@@ -22,16 +22,17 @@ FREE: Final = 3
 RETURN: Final = 4
 PAGEOUT: Final = 5
 SUBMIT: Final = 6
-"""Points at which a deferred flush may be due: before a frame is copied, before a new entry is installed, before a lock
-is released, before a frame is freed, before the operation returns, before reclaim writes a dirty page to swap, before
-it writes one to its file."""
+"""The points at which a deferred flush may be due: before a frame is copied, before a new entry is installed, before a
+lock is released, before a frame is freed, before the operation returns, before reclaim writes a dirty page to swap,
+before it writes one to its file.
+"""
 
 
 class Walk(Protocol):
-    """A walk over a world that makes its key in a proof, in which nothing may depend on a name.
+    """A walk over a world that computes its key in a proof, in which nothing may depend on a name.
 
-    A state that a strategy adds writes itself into it: numbers that mean the same in every world as they are (an
-    address space, a page, a count), all else by what these methods return for it.
+    A state that a strategy adds writes itself into it: numbers with the same meaning in every world (an address space,
+    a page, a count) unchanged, everything else by the values that these methods return for it.
     """
 
     def write(self, *facts: int) -> None:
@@ -42,26 +43,29 @@ class Walk(Protocol):
         ...
 
     def turned(self, mask: int, cpus: int) -> int:
-        """Return a mask of CPUs, a bit each, as it is if the CPUs are rotated."""
+        """Return a mask of CPUs, one bit each, after the CPUs are rotated."""
         ...
 
     def generation(self, mm: int, generation: int) -> int:
-        """Return a generation of an address space by its distance from the newest one."""
+        """Return the distance of a generation of an address space from the newest one."""
         ...
 
     def epoch(self, epoch: int) -> None:
-        """Write what was postponed to an epoch that has not ended; a state does so once for each, in its own order."""
+        """Write the work that is postponed to an epoch that has not ended.
+
+        A state calls this once for each epoch, in its own order.
+        """
 
 
 class FlushState(Protocol):
     """The mutable part of a strategy, in the world.
 
-    A strategy that must remember something of its own extends optimized.state.X86State, with fields set
-    in `__init__` and `write` extended, and makes one in `new_state`; optimized/latr.py is an example.
+    A strategy with its own state extends optimized.state.X86State: it sets fields in `__init__`, extends `write`, and
+    returns an object from `new_state`. optimized/latr.py is an example.
     """
 
     def write(self, walk: Walk, cpus: int) -> None:
-        """Write what the strategy has added to the state, for the key of a world of that many CPUs."""
+        """Write the state that the strategy has added, for the key of a world of that many CPUs."""
 
     def copy(self) -> "FlushState":
         """Return an equal state that shares no mutable part with this one."""
@@ -77,10 +81,10 @@ class FlushState(Protocol):
 
 
 class Gathers(Protocol[W_contra]):
-    """mmu_gather: what is recorded while an operation changes entries, and flushed before it frees or returns."""
+    """mmu_gather: the changes that an operation records, and flushes before it frees or returns."""
 
     def gather_begin(self, w: W_contra, cpu: int, mm: int) -> None:
-        """tlb_gather_mmu: open the CPU's gather."""
+        """Open the CPU's gather (tlb_gather_mmu)."""
         ...
 
     def protection_changed(
@@ -92,52 +96,53 @@ class Gathers(Protocol[W_contra]):
     def entry_cleared(
         self, w: W_contra, cpu: int, mm: int, page: int, count: int, old: int, new: int
     ) -> None:
-        """tlb_remove_tlb_entry: a zap or MADV_FREE replaced `old` by `new` for `count` pages, inside a gather."""
+        """A zap or MADV_FREE replaced `old` by `new` for `count` pages, inside a gather (tlb_remove_tlb_entry)."""
         ...
 
     def page_removed(self, w: W_contra, cpu: int, frame: int) -> bool:
-        """__tlb_remove_page: queue a reference to be dropped after the flush; return whether the batch is full."""
+        """Queue a reference to be dropped after the flush; return whether the batch is full (__tlb_remove_page)."""
         ...
 
     def dirty_folio_unmapped(self, w: W_contra, cpu: int, mm: int, page: int) -> None:
-        """A zap cleared a dirty entry of the file, under the PTL: have it flushed, and then its rmap dropped."""
+        """Flush a dirty entry of the file that a zap has cleared under the PTL, and drop its rmap after that."""
         ...
 
     def pfn_vma_unmapped(self, w: W_contra, cpu: int) -> None:
-        """tlb_end_vma: of a driver's region, which is about to leave i_mmap, every entry was cleared in the gather."""
+        """Every entry of a driver's region, which is about to leave i_mmap, was cleared in the gather (tlb_end_vma)."""
         ...
 
     def gather_flush(self, w: W_contra, cpu: int) -> None:
-        """tlb_flush_mmu: flush what is recorded and free the batch; the gather stays open."""
+        """Flush the recorded pages and free the batch; the gather stays open (tlb_flush_mmu)."""
         ...
 
     def gather_finish(self, w: W_contra, cpu: int) -> None:
-        """tlb_finish_mmu: flush, free and close the CPU's gather."""
+        """Flush, free and close the CPU's gather (tlb_finish_mmu)."""
         ...
 
     def gather_finish_free(self, w: W_contra, cpu: int) -> None:
-        """As gather_finish, of a munmap or MADV_DONTNEED, by which the program has given up what it had there."""
+        """Finish as gather_finish does, for a munmap or MADV_DONTNEED: the program has given up its pages."""
         ...
 
 
 class PageTables(Protocol[W_contra]):
-    """Page tables that go, and who may still walk them."""
+    """Page tables that are removed, and the walkers that may still use them."""
 
     def table_removed(self, w: W_contra, cpu: int, mm: int, index: int, frame: int) -> None:
-        """pte_free_tlb: queue a page table to be freed after the flush."""
+        """Queue a page table to be freed after the flush (pte_free_tlb)."""
         ...
 
     def table_reclaimed(self, w: W_contra, cpu: int, mm: int, index: int, frame: int) -> None:
-        """pte_free_tlb of a page table that MADV_DONTNEED has emptied, and whose region stays."""
+        """Queue a page table that MADV_DONTNEED has emptied, and whose region stays (pte_free_tlb)."""
         ...
 
     def upper_tables_removed(self, w: W_contra, cpu: int) -> None:
-        """free_pgd_range of a whole address space: queue the levels between the top-level table and the PMD tables."""
+        """Queue the levels between the top-level table and the PMD tables of an address space (free_pgd_range)."""
         ...
 
     def faulted_table(self, w: W_contra, mm: int, index: int, pmd: int) -> int:
-        """pmd_same: return the frame of the page table that a fault fills, which has read `pmd` before it took the PTL;
-        -1 when another one, or none, is hooked in by now.
+        """Return the frame of the page table that a fault fills, which read `pmd` before it took the PTL (pmd_same).
+
+        Return -1 if another table, or none, is in its place by now.
         """
         ...
 
@@ -150,19 +155,19 @@ class PageTables(Protocol[W_contra]):
         ...
 
     def pmd_checked_again(self) -> bool:
-        """Return whether a lockless walker that has taken a reference looks at the PMD again."""
+        """Return whether a lockless walker that has taken a reference reads the PMD again."""
         ...
 
 
 class HugePages(Protocol[W_contra]):
-    """Leaves of 2 MiB, which are flushed inside the PMD lock or not."""
+    """Leaves of 2 MiB, which are flushed inside the PMD lock or outside it."""
 
     def huge_inline(self) -> bool:
         """Return whether a huge PMD is flushed inside the PMD lock, between its invalidation and its new value."""
         ...
 
     def huge_invalid(self, pmd: int) -> int:
-        """Return what stands in the place of a huge PMD while its protection changes."""
+        """Return the entry in the place of a huge PMD while its protection changes."""
         ...
 
     def huge_changed(self, w: W_contra, cpu: int, mm: int, page: int, old: int, new: int) -> None:
@@ -170,27 +175,27 @@ class HugePages(Protocol[W_contra]):
         ...
 
     def replacing_huge(self, w: W_contra, cpu: int, mm: int, index: int) -> None:
-        """Called under the PMD lock before the entry of a migrated huge page, in no TLB, gives way to its copy's."""
+        """The entry of a migrated huge page, in no TLB, is about to be replaced by its copy's, under the PMD lock."""
         ...
 
     def asks_unlocked(self) -> bool:
-        """Return whether a hint fault on a huge page asks pte_accessible before the PMD lock and not under it."""
+        """Return whether a hint fault on a huge page calls pte_accessible before the PMD lock, not under it."""
         ...
 
 
 class Deferral(Protocol[W_contra]):
-    """Flushes outside a gather: put off to a point of the operation, or to the first operation that needs them."""
+    """Flushes outside a gather: postponed to a point of the operation, or to the first operation that needs them."""
 
     def defer(self, w: W_contra, cpu: int, mm: int, first: int, count: int) -> None:
         """Note that `count` pages from `first` were changed and must be flushed by the operation's next due point."""
         ...
 
     def defer_page(self, w: W_contra, cpu: int, mm: int, page: int) -> None:
-        """As defer, for the flush_tlb_page of one page, which leaves lazy CPUs alone."""
+        """Defer, as `defer` does, the flush_tlb_page of one page, which leaves lazy CPUs alone."""
         ...
 
     def defer_unmap(self, w: W_contra, cpu: int, mm: int, page: int) -> None:
-        """set_tlb_ubc_flush_pending: as defer, for an unmap through the rmap that other CPUs must be able to see."""
+        """Defer the flush of an unmap through the rmap so that other CPUs can see it (set_tlb_ubc_flush_pending)."""
         ...
 
     def soft_dirty_cleared(self, w: W_contra, cpu: int, mm: int) -> None:
@@ -198,43 +203,43 @@ class Deferral(Protocol[W_contra]):
         ...
 
     def due(self, w: W_contra, cpu: int, point: int) -> None:
-        """Flush what the operation deferred, if `point` is where this strategy holds it due."""
+        """Flush the pages that the operation deferred, if they are due at `point` in this strategy."""
         ...
 
     def flush_batched_pending(self, w: W_contra, cpu: int, mm: int) -> None:
-        """flush_tlb_batched_pending: under a PTL, flush what another CPU's unmap has deferred."""
+        """Flush, under a PTL, the pages that another CPU's unmap has deferred (flush_tlb_batched_pending)."""
         ...
 
     def flush_pending(self, w: W_contra, mm: int) -> bool:
-        """mm_tlb_flush_pending: some gather of `mm` is open."""
+        """Return whether some gather of `mm` is open (mm_tlb_flush_pending)."""
         ...
 
     def pte_accessible(self, w: W_contra, mm: int, entry: int) -> bool:
-        """pte_accessible: a TLB may hold the entry, which is PRESENT, or PROTNONE with a flush pending."""
+        """Return whether a TLB may hold the entry: it is PRESENT, or PROTNONE with a flush pending (pte_accessible)."""
         ...
 
     def pending_before_merge(self, w: W_contra, mm: int) -> bool:
-        """mm_tlb_flush_pending, as write_protect_page asks it of an entry that looks clean and read-only."""
+        """Return mm_tlb_flush_pending as write_protect_page uses it, for an entry that looks clean and read-only."""
         ...
 
     def addresses_reused(self, w: W_contra, cpu: int, mm: int) -> None:
-        """Addresses of `mm` at which nothing is mapped are about to be mapped again, under mmap_lock for writing."""
+        """Addresses of `mm` that have no mapping are about to be mapped again, under mmap_lock for writing."""
         ...
 
 
 class Immediate(Protocol[W_contra]):
-    """Flushes at once."""
+    """Flushes that are done at once."""
 
     def pte_stored(self, w: W_contra, cpu: int, mm: int, page: int) -> None:
-        """Called after every store to an entry that translates `page` (every page of a huge entry)."""
+        """A store has changed an entry that translates `page` (called for every page of a huge entry)."""
         ...
 
     def flush_range(self, w: W_contra, cpu: int, mm: int, first: int, count: int) -> None:
-        """flush_tlb_range, now; of a single page flush_tlb_page."""
+        """Flush a range now (flush_tlb_range; flush_tlb_page for a single page)."""
         ...
 
     def spurious_fault(self, w: W_contra, cpu: int, mm: int) -> None:
-        """flush_tlb_fix_spurious_fault: the handler has found nothing to change."""
+        """The handler has found nothing to change (flush_tlb_fix_spurious_fault)."""
         ...
 
 
@@ -246,11 +251,11 @@ class Contexts(Protocol[W_contra]):
         ...
 
     def switch_mm(self, w: W_contra, cpu: int, mm: int) -> None:
-        """switch_mm_irqs_off: load `mm` on the CPU, leaving lazy mode."""
+        """Load `mm` on the CPU, and leave lazy mode (switch_mm_irqs_off)."""
         ...
 
     def in_temporary_mm(self, w: W_contra, cpu: int, inside: Step) -> None:
-        """use_temporary_mm, the step `inside`, unuse_temporary_mm: all with interrupts disabled."""
+        """Execute use_temporary_mm, the step `inside` and unuse_temporary_mm, all with interrupts disabled."""
         ...
 
     def tick(self, w: W_contra, cpu: int) -> None:
@@ -258,28 +263,28 @@ class Contexts(Protocol[W_contra]):
         ...
 
     def mm_freed(self, w: W_contra, mm: int) -> None:
-        """destroy_context: nothing that was cached for `mm` is used again, and a new address space gets its number."""
+        """Forget `mm`, whose cached entries are not used again: a new space gets its number (destroy_context)."""
         ...
 
     def quiesce(self, w: W_contra) -> None:
-        """Do what this strategy has put off to a later context switch, so that only live entries remain."""
+        """Do the work that this strategy has postponed to a later context switch, so that only live entries remain."""
         ...
 
 
 class Feedback(Protocol[W_contra]):
-    """What campaigns and reports ask of a strategy."""
+    """The state of a strategy that campaigns and reports read."""
 
     def tag_owner(self, w: W_contra, cpu: int, pcid: int) -> int:
-        """Return the address space whose translations the CPU would use under the PCID, -1 for none."""
+        """Return the address space whose translations the CPU uses under the PCID, -1 for none."""
         ...
 
     def variable(self, w: W_contra, cpu: int) -> int:
-        """Return the state variable that the strategy declares for feedback, 0 to 11: what it remembers of the CPU."""
+        """Return the state variable that the strategy declares for feedback, 0 to 11: its state for the CPU."""
         ...
 
     def behind(self, w: W_contra, mm: int) -> tuple[int, int]:
-        """Return how many flushes of `mm` the most outdated TLB lacks, for feedback: of the CPUs on which `mm` is
-        loaded, 0 to 3, and of those that keep its context for later, 0 to 15.
+        """Return how many flushes of `mm` the most outdated TLB lacks, for feedback: among the CPUs on which `mm` is
+        loaded, 0 to 3, and among those that keep its context for later, 0 to 15.
         """
         ...
 
@@ -294,14 +299,16 @@ class FlushStrategy(
     Feedback[W_contra],
     Protocol[W_contra],
 ):
-    """Decides which TLBs are invalidated, and when."""
+    """A strategy, which decides which TLBs are invalidated, and when."""
 
     handler: FaultHandler
-    """The page-fault handler that the strategy lives with."""
+    """The page-fault handler of the kernel with this strategy."""
     soft_dirty_check: bool
-    """mprotect leaves a page write-protected whose first store has to be seen ("mm/mprotect: fix soft-dirty check")."""
+    """Whether mprotect leaves a page write-protected if its first store must be seen ("mm/mprotect: fix soft-dirty
+    check").
+    """
     report_spurious: bool
-    """The fault handler delivers a protection fault that it finds already healed; no kernel should."""
+    """Whether the fault handler delivers a protection fault that is already healed; no kernel should."""
 
     def new_state(self, cpus: int, asids: int, batch: int) -> FlushState:
         """Return the state of a world in which nothing is pending."""

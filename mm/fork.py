@@ -1,7 +1,7 @@
 """fork: a child address space that shares the parent's private pages, write-protected in both.
 
-The parent is flushed once, at the end and before its mmap_lock is released, so no fault of the parent can be served
-before (linux-tlb C, G.14).
+The parent is flushed once, at the end and before its mmap_lock is released, so no fault of the parent is served before
+the flush (linux-tlb C, G.14).
 """
 
 from shootdown.machine.entry import (
@@ -41,7 +41,7 @@ from shootdown.mm.world import World
 
 
 def start_fork(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
-    """Begin fork of the CPU's address space; without a free address space it fails (EAGAIN)."""
+    """Begin fork of the CPU's address space; it fails without a free address space (EAGAIN)."""
     mm = w.task_mm[cpu]
     push(
         w,
@@ -129,7 +129,7 @@ def copy_pmd(w: World, cpu: int, s: Step) -> None:
 
 
 def deny_writes(w: World, cpu: int, mm: int, page: int) -> None:
-    """What fork promises of the parent's page, mapped or not: its private memory is not stored to after the copy."""
+    """Promise, for the parent's page, mapped or not, that no store reaches its private memory after the copy."""
     if w.vma[mm][page] & (VM_SHARED | VM_WRITE) == VM_WRITE:
         w.observer.visit(cpu, mm, page, VM_WRITE)
 
@@ -138,8 +138,8 @@ def deny_writes(w: World, cpu: int, mm: int, page: int) -> None:
 def copy_pte(w: World, cpu: int, s: Step) -> None:
     """Write-protect a private page in the parent and give the child the same frame.
 
-    Shared pages are left to the child's faults, but not those of a driver (vma_needs_copy): it need not have a fault
-    handler.
+    Shared pages are left to the child's faults, except those of a driver, which may have no fault handler
+    (vma_needs_copy).
     """
     _, mm, child, page = s
     vma = w.vma[mm][page]
@@ -173,7 +173,7 @@ def copy_pte(w: World, cpu: int, s: Step) -> None:
 
 
 def copy_pfn(w: World, cpu: int, mm: int, child: int, page: int) -> None:
-    """Give the child the same entry, young and dirty no more; the parent keeps its own."""
+    """Give the child the same entry without A and D; the parent keeps its own."""
     pte = pte_of(w, mm, page)
     if pte:
         w.observer.object_shared(child, frame_of(pte))
@@ -182,7 +182,7 @@ def copy_pfn(w: World, cpu: int, mm: int, child: int, page: int) -> None:
 
 @step("copy_huge_pmd", "change")
 def copy_huge_pmd(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PMD lock of the parent; a PMD split meanwhile goes back to the page-table copy."""
+    """Copy a huge PMD under the PMD lock of the parent; return to the page-table copy if it was split meanwhile."""
     _, mm, child, index = s
     pmd = pmd_of(w, mm, index)
     if not pmd & PSE:

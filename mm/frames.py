@@ -1,9 +1,9 @@
 """Page frames: allocation, references, poison.
 
-A frame is free again when its last reference goes; references are mappings, pins taken while a frame is copied, places
-in a gather's batch, and the page cache's own for shared memory and the swap cache's for what has a slot.
-The frame freed last is handed out first, as from the page allocator's lists of each CPU, so a stale translation to it
-shows at once; frames that were never in use come after all others, the lowest first.
+A frame is free again when its last reference is dropped. References are mappings, pins during the copy of a frame,
+places in a gather's batch, the page cache's reference for shared memory, and the swap cache's for a frame with a slot.
+The frame that was freed last is allocated first, as from the page allocator's lists of each CPU, so a stale translation
+to it shows at once; frames that were never in use come after all others, the lowest first.
 """
 
 from shootdown.machine.geometry import BLOCKS, FANOUT
@@ -13,11 +13,14 @@ from shootdown.mm.world import World
 
 
 class OutOfMemoryError(Exception):
-    """No frame is free: the run is undecided."""
+    """The error that no frame is free: the run is undecided."""
 
 
 def alloc_frame(w: World, pattern: int = POISON_ALLOC) -> int:
-    """Return a frame full of the pattern, with one reference; raise OutOfMemoryError when none is left."""
+    """Return a frame full of the pattern, with one reference.
+
+    Errors: OutOfMemoryError, when none is left.
+    """
     if w.freed:
         frame = w.freed.pop()
     elif w.free_frames:
@@ -31,7 +34,7 @@ def alloc_frame(w: World, pattern: int = POISON_ALLOC) -> int:
 
 
 def alloc_zeroed(w: World) -> int:
-    """As alloc_frame, of zeros: a page of anonymous memory, or a page table that maps nothing."""
+    """Return a frame of zeros, as alloc_frame does: a page of anonymous memory, or a page table that maps nothing."""
     return alloc_frame(w, 0)
 
 
@@ -76,9 +79,9 @@ def put_page(w: World, frame: int) -> None:
 
 
 def free_swap(w: World, frame: int) -> None:
-    """folio_free_swap: take the frame out of the swap cache and free its slot, if no swap entry names the slot.
+    """Take the frame out of the swap cache and free its slot, if no swap entry names the slot (folio_free_swap).
 
-    Without effect on a frame that is not there, and on one whose folio is locked: who has the lock needs the slot.
+    This has no effect on a frame that is not there, or whose folio is locked: the holder of the lock needs the slot.
     """
     for slot, cached in w.swap_cache.items():
         if cached == frame:
@@ -92,7 +95,8 @@ def free_swap(w: World, frame: int) -> None:
 def free_table(w: World, mm: int, index: int, frame: int) -> None:
     """Drop the reference of the page table that was entry `index` of the PMD table of `mm`, and free its frame.
 
-    A lockless walker may hold another one: it takes it of whatever the frame has become, and then looks again.
+    A lockless walker may hold another reference: it takes one of the frame, which may be reused by then, and then looks
+    again.
     """
     w.observer.table_freed(mm, index, frame)
     w.refs[frame] -= 1

@@ -1,13 +1,13 @@
 """pin_user_pages_fast: take a reference of a page by a walk without locks, read the page through it, give it back.
 
-The walk has interrupts disabled, and reads each level in a step of its own. What it has read may be changed meanwhile,
-so it takes the reference first and then looks again: if both entries are what they were, the page was mapped while the
-reference was there, and who unmaps it to move it finds the reference.
+The walk has interrupts disabled, and reads each level in its own step. The entries may change meanwhile, so it takes
+the reference first and then looks again: if both entries are unchanged, the page was mapped while the reference
+existed, and an operation that unmaps the page to move it finds the reference.
 
-The pin is read-only (no FOLL_WRITE), so it takes a page however it is mapped for the user, and breaks no copy-on-write.
-As long as it is held the page counts as shared: a write fault copies it, migration, reclaim and khugepaged leave it
-alone. Linux knows who owns the page (PageAnonExclusive) and lets the fault reuse it.
-Where the walk finds nothing that it may take, Linux goes on with locks and faults (__gup_longterm_locked); here the
+The pin is read-only (no FOLL_WRITE), so it takes a page with any mapping for the user, and breaks no copy-on-write.
+The page counts as shared while it is pinned: a write fault copies it, and migration, reclaim and khugepaged leave it
+alone. Linux knows the owner of the page (PageAnonExclusive) and lets the fault reuse it.
+If the walk finds nothing that it may take, Linux continues with locks and faults (__gup_longterm_locked); here the
 operation ends.
 """
 
@@ -27,8 +27,9 @@ _MAPPED = PRESENT | USER
 
 
 def start_pin(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
-    """Begin to pin the page for reading; without effect where it is not mapped for the user, or not
-    counted: the zero page or a driver's.
+    """Begin to pin the page for reading.
+
+    The pin has no effect on a page that is not mapped for the user or not counted: the zero page, or a driver's page.
     """
     push(w, cpu, (gup_fast_pmd, page), (op_return,))
 
@@ -60,9 +61,9 @@ Operation(
 
 @step("local_irq_save, gup_fast_pmd_range")
 def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
-    """Disable interrupts and read the PMD; a huge one is the leaf.
+    """Disable interrupts and read the PMD; a huge PMD is the leaf.
 
-    Whoever would free the table that the PMD names waits from here on.
+    An operation that is about to free the table that the PMD names waits from here on.
     """
     _, page = s
     pmd = pmd_of(w, w.task_mm[cpu], page // FANOUT)
@@ -80,7 +81,7 @@ def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("gup_fast_pte_range, pte_offset_map", "lock", takes="page entry")
 def gup_fast_pte(w: World, cpu: int, s: Step) -> None:
-    """Read the PTE from the table that the PMD has named, wherever that is by now; a special entry is not taken."""
+    """Read the PTE from the table that the PMD named, which may be removed by now; a special entry is not taken."""
     _, page, pmd = s
     pte = w.machine.memory[frame_of(pmd) << 2 | page % FANOUT]
     if _permitted(w, cpu, pte) and not is_special(pte):
@@ -90,14 +91,14 @@ def gup_fast_pte(w: World, cpu: int, s: Step) -> None:
 
 
 def _permitted(w: World, cpu: int, entry: int) -> bool:
-    """pte_access_permitted: the entry maps something for the user, and PKRU does not deny loads from its key."""
+    """Return whether the entry maps a page for the user and PKRU allows loads from its key (pte_access_permitted)."""
     if entry & _MAPPED != _MAPPED:
         return False
     return not (entry & PKEY and denies(w.machine.pkru[cpu], entry >> PKEY_SHIFT & 3, READ))
 
 
 def _leave(w: World, cpu: int) -> None:
-    """The walk ends: enable interrupts."""
+    """End the walk, and enable interrupts."""
     w.irqs_off[cpu] = False
     w.walkers &= ~(1 << cpu)
     w.observer.walk_ended(cpu)
@@ -105,7 +106,7 @@ def _leave(w: World, cpu: int) -> None:
 
 @step("try_grab_folio_fast", "change", takes="page entry entry")
 def try_grab_folio(w: World, cpu: int, s: Step) -> None:
-    """Take a reference, of whatever the frame is by now, unless it is free."""
+    """Take a reference of the frame, which may be reused by now, unless it is free."""
     _, page, pmd, pte = s
     frame = _frame(page, pmd, pte)
     if not w.refs[frame]:
@@ -122,9 +123,9 @@ def _frame(page: int, pmd: int, pte: int) -> int:
 
 @step("gup_fast: PMD and PTE unchanged, local_irq_restore", "commit", takes="page entry entry")
 def gup_fast_check(w: World, cpu: int, s: Step) -> None:
-    """Keep the reference if both entries are what was read, else drop it.
+    """Keep the reference if both entries are unchanged, else drop it.
 
-    The PTE alone does not say so: the table may be out of the PMD with its entries still there (70cbc3cc78a9).
+    The PTE alone is not enough: the PMD may no longer name the table, which still has its entries (70cbc3cc78a9).
     """
     _, page, pmd, pte = s
     frame = _frame(page, pmd, pte)

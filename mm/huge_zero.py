@@ -1,10 +1,10 @@
 """The huge zero page: 2 MiB of zeros that read faults of huge regions map, one for the whole system.
 
-It is allocated by the first fault that wants it, and counted: a reference for each entry that maps it, and one more of
-its own, with which alone the shrinker frees it (mm.shrink). So an entry that goes away must keep its reference until no
-TLB has it any more (aa88b68c3b1d).
-References are those of v3.8 to v4.8. Since 6fcb52a56ff6 an address space takes one and keeps it to its end, and none
-depends on a flush.
+The first fault that needs it allocates it. It has a reference for each entry that maps it, and one more of its own; the
+shrinker frees it when only that one is left (mm.shrink). So an entry that is removed must keep its reference until no
+TLB has the entry any more (aa88b68c3b1d).
+The references are those of v3.8 to v4.8. Since 6fcb52a56ff6 an address space takes one and keeps it to its end, and
+none depends on a flush.
 """
 
 from shootdown.machine.entry import PSE
@@ -15,18 +15,18 @@ from shootdown.mm.world import World
 
 
 def is_huge_zero(w: World, pmd: int) -> bool:
-    """is_huge_zero_pmd: return whether an entry of a PMD table is a leaf that maps the huge zero page."""
+    """Return whether an entry of a PMD table is a leaf that maps the huge zero page (is_huge_zero_pmd)."""
     return w.huge_zero >= 0 and bool(pmd & PSE) and frame_of(pmd) == w.huge_zero
 
 
 def of_huge_zero(w: World, frame: int) -> bool:
-    """is_huge_zero_folio: return whether the frame is part of the huge zero page."""
+    """Return whether the frame is part of the huge zero page (is_huge_zero_folio)."""
     return w.huge_zero >= 0 and frame // FANOUT == w.huge_zero // FANOUT
 
 
 def get_huge_zero(w: World) -> int:
-    """Return the first frame of the huge zero page, with a reference for a mapping; -1 when it is not to be used, or
-    when no block is free for it.
+    """Return the first frame of the huge zero page, with a reference for a mapping; -1 if it is not used, or if no
+    block is free for it.
     """
     if w.huge_zero == NO_HUGE_ZERO:
         return -1
@@ -42,6 +42,6 @@ def get_huge_zero(w: World) -> int:
 
 
 def put_huge_zero(w: World) -> None:
-    """Drop the reference of a mapping that no TLB has any more; the page's own one is left."""
+    """Drop the reference of a mapping that no TLB has any more; the page's own reference is left."""
     for frame in range(w.huge_zero, w.huge_zero + FANOUT):
         put_page(w, frame)

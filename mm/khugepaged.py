@@ -3,15 +3,15 @@
 The order is: take the PMD out, flush, copy, free the small pages, map the huge one, free the table (linux-tlb C).
 The flush must reach lazy CPUs as well: they make no user access, but they walk, and through a cached PDE they would
 walk a freed table (3ef938c35035, CVE-2025-22045).
-Behind it an interrupt waits for lockless walkers, whom a flush need not have waited for (2ba99c5e0881).
+After the flush an interrupt waits for lockless walkers, because a flush may not have waited for them (2ba99c5e0881).
 
-Of an anonymous region Linux keeps the table with the huge page (pgtable_trans_huge_deposit) and frees it when that goes
-or takes it for a split; of a file's region collapse_pte_mapped_thp frees it after the same flush (pte_free_defer), and
-that is the path of the CVE.
+In an anonymous region Linux keeps the table with the huge page (pgtable_trans_huge_deposit), and frees it with that
+page or uses it for a split. In a region of a file collapse_pte_mapped_thp frees it after the same flush
+(pte_free_defer), and that is the path of the CVE.
 Here a split takes a new table, so the old one is freed when the collapse ends, after the flush.
 
 mmap_lock and the VMA's lock are held for writing from the first step to the last, so a fault or a system call waits and
-never meets the PMD that is none; who walks by the rmap finds nothing there.
+never meets the empty PMD; a walk by the rmap finds nothing there.
 """
 
 from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE, PSE, RW, SOFT_DIRTY
@@ -31,8 +31,10 @@ from shootdown.mm.world import World
 
 
 def start_collapse(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin collapsing, by a kernel thread, the 2 MiB of `mm` that the page lies in; refused with no effect when one
-    region that allows huge pages does not cover them, when a small page is in other hands, or when no block is free.
+    """Begin to collapse, by a kernel thread, the 2 MiB of `mm` that contain the page.
+
+    It is refused without effect if no single region that allows huge pages covers them, if a small page is locked or
+    has another reference, or if no block is free.
     """
     push(w, cpu, (collapse_begin, mm, page // FANOUT))
 
@@ -59,8 +61,9 @@ Operation(
 
 @step("mmap_write_lock, hugepage_vma_revalidate", "lock")
 def collapse_begin(w: World, cpu: int, s: Step) -> bool:
-    """A region registered with userfaultfd is left alone. Linux refuses only holes and marks in it, which is all that
-    userfaultfd cares for.
+    """Take the locks, and check the region; one that is registered with userfaultfd is left alone.
+
+    Linux refuses only holes and marks in such a region, because only those concern userfaultfd.
     """
     _, mm, index = s
     if not w.live[mm]:
@@ -77,14 +80,14 @@ def collapse_begin(w: World, cpu: int, s: Step) -> bool:
 
 @step("pmdp_collapse_flush", "change")
 def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
-    """Entered with the PMD lock; every way out releases it. Take the table out, and flush the 2 MiB under the lock.
+    """Take the table out, and flush the 2 MiB, under the PMD lock; every way out releases the lock.
 
-    Waits for a holder of the table's lock: the kernel takes the anon_vma lock for writing first, which waits for the
-    walkers of the rmap and holds them off until the small pages are isolated.
-    So to isolate them is part of this step, although Linux does it after the flush and puts the table back when it
-    fails: no walker sees the difference. Behind the step nobody finds the pages any more.
-    A lockless walker that has found one before takes its reference too late and drops it, as it looks at the PMD again.
-    Linux allocates the huge page earlier still, and gives it back.
+    The step waits for a holder of the table's lock: the kernel takes the anon_vma lock for writing first, which waits
+    for the walkers of the rmap and keeps them out until the small pages are isolated.
+    So their isolation is part of this step, although Linux does it after the flush and puts the table back if it fails:
+    no walker sees the difference. After the step no walk finds the pages any more.
+    A lockless walker that found one earlier takes its reference too late and drops it, because it reads the PMD again.
+    Linux allocates the huge page even earlier, and gives it back.
     """
     _, mm, index = s
     if w.ptl[mm * TABLES + index] != NOBODY:
@@ -111,12 +114,12 @@ def collapse_pmd(w: World, cpu: int, s: Step) -> bool:
 
 
 def can_isolate(w: World, pmd: int) -> bool:
-    """__collapse_huge_page_isolate: the entry points to a table whose pages are this mapping's alone.
+    """Return whether the entry points to a table whose pages only this mapping has (__collapse_huge_page_isolate).
 
-    Absent entries and the zero page are welcome beside one page at least (max_ptes_none).
+    Absent entries and the zero page are allowed beside at least one page (max_ptes_none).
     Migration and swap entries are not, although Linux reads in some of the latter (max_ptes_swap).
-    A page that is locked or has a second reference is in the hands of migration or reclaim, or shared by fork; of the
-    latter Linux takes some (max_ptes_shared).
+    A page that is locked or has a second reference is used by migration or reclaim, or shared by fork; Linux takes some
+    of the shared ones (max_ptes_shared).
     """
     if pmd & (PRESENT | PSE) != PRESENT:
         return False
@@ -134,7 +137,7 @@ def can_isolate(w: World, pmd: int) -> bool:
 
 @step("__collapse_huge_page_copy", "copy", takes="mm page table frame")
 def collapse_copy(w: World, _cpu: int, s: Step) -> None:
-    """Copy one small page to its place in the huge one; what was not there is zeros."""
+    """Copy one small page to its place in the huge one; an absent page becomes zeros."""
     _, mm, page, table, new_frame = s
     memory = w.machine.memory
     old_frame = frame_of(memory[table << 2 | page % FANOUT])
@@ -148,7 +151,7 @@ def collapse_copy(w: World, _cpu: int, s: Step) -> None:
 
 @step("__collapse_huge_page_copy_succeeded", "free", takes="mm table")
 def collapse_release(w: World, _cpu: int, s: Step) -> None:
-    """Clear the entries of the table, which nobody can reach any more, and free the small pages."""
+    """Clear the entries of the table, which no walk can reach any more, and free the small pages."""
     _, mm, table = s
     memory = w.machine.memory
     for at in range(table << 2, (table << 2) + FANOUT):
@@ -161,10 +164,10 @@ def collapse_release(w: World, _cpu: int, s: Step) -> None:
 
 @step("set_pmd_at", "install", takes="mm index frame")
 def collapse_install(w: World, cpu: int, s: Step) -> bool:
-    """Map the huge page, under the PMD lock: writable where the region is, dirty and soft-dirty in any case.
+    """Map the huge page, under the PMD lock: writable if the region is, dirty and soft-dirty in any case.
 
-    Each page is another frame now, so no older translation may be used once the collapse has returned. For the small
-    pages their free says so already, but the zero page is never freed.
+    Each page has another frame now, so no older translation may be used after the collapse has returned. The free of
+    the small pages implies that already, but the zero page is never freed.
     """
     _, mm, index, new_frame = s
     if w.pmd_lock[mm] != NOBODY:

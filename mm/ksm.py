@@ -1,11 +1,12 @@
 """KSM: map one frame in the place of two that have the same content.
 
-Write-protect both pages, compare them, replace the entry of the one by the frame of the other, drop the old frame.
-What was compared must not change any more, so no TLB may have a writable entry by then. An entry that is read-only and
-clean says so only if no flush is pending: a gather may have taken RW and DIRTY away and not flushed yet (b3a81d0841a9).
+It write-protects both pages, compares them, replaces the entry of one by the frame of the other, and drops the old
+frame. The contents must not change after the comparison, so no TLB may have a writable entry by then. A read-only and
+clean entry proves that only if no flush is pending: a gather may have cleared RW and DIRTY without a flush so far
+(b3a81d0841a9).
 
-ksmd finds the other page in a tree that is sorted by content; here the page tables are searched, by address space and
-page. It holds mmap_lock of one address space at a time, for reading, and the locks of both folios throughout.
+ksmd finds the other page in a tree that is sorted by content; here a search of the page tables, by address space and
+page, finds it. It holds mmap_lock of one address space at a time, for reading, and the locks of both folios throughout.
 """
 
 from shootdown.machine.entry import DIRTY, PRESENT, RW, SOFT_DIRTY, UFFD_WP
@@ -24,10 +25,10 @@ from shootdown.mm.world import World
 
 
 def start_ksm(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin merging, by ksmd, the page of `mm` with the first other page that has the same content, of any space.
+    """Begin to merge, by ksmd, the page of `mm` with the first other page of any space that has the same content.
 
-    Refused with no effect: the zero page, a driver's, huge pages, shared memory, what is locked or in the swap cache;
-    and as the page that is to stay, one that was freed lazily.
+    It is refused without effect for the zero page, a driver's page, huge pages, shared memory, and pages that are
+    locked or in the swap cache; a page that was freed lazily is not the one that stays.
     """
     push(w, cpu, (ksm_begin, mm, page), (op_return,))
 
@@ -98,7 +99,7 @@ def ksm_mmap_unlock(w: World, _cpu: int, s: Step) -> None:
 
 @step("write_protect_page, the page that stays", "change", takes="mm page frame mm page frame")
 def protect_kept(w: World, cpu: int, s: Step) -> None:
-    """Entered with the locks of its address space; every way out releases them."""
+    """Protect the page that stays, under the locks of its address space; every way out releases them."""
     _, kept_mm, kept_page, kept_frame, mm, page, frame = s
     unlock = (pte_unlock, kept_mm, kept_page // FANOUT), (ksm_mmap_unlock, kept_mm)
     if not maps(pte_of(w, kept_mm, kept_page), kept_frame):
@@ -111,7 +112,7 @@ def protect_kept(w: World, cpu: int, s: Step) -> None:
 
 @step("write_protect_page", "change", takes="mm page frame frame")
 def protect_merged(w: World, cpu: int, s: Step) -> None:
-    """Entered with the locks of its address space; every way out releases them."""
+    """Protect the page that is merged, under the locks of its address space; every way out releases them."""
     _, mm, page, frame, kept_frame = s
     unlock = (pte_unlock, mm, page // FANOUT)
     if not maps(pte_of(w, mm, page), frame):
@@ -124,7 +125,7 @@ def protect_merged(w: World, cpu: int, s: Step) -> None:
 def write_protect(w: World, cpu: int, mm: int, page: int) -> None:
     """Push the steps after which no CPU can store to the page, under the PTL.
 
-    DIRTY stays in the entry, where Linux moves it to the folio.
+    DIRTY stays in the entry; Linux moves it to the folio.
     """
     pte = pte_of(w, mm, page)
     if pte & (RW | DIRTY) or w.flush.pending_before_merge(w, mm):
@@ -156,7 +157,7 @@ def pages_identical(w: World, cpu: int, s: Step) -> None:
 
 @step("replace_page", "change", takes="mm page frame frame")
 def replace_page(w: World, cpu: int, s: Step) -> None:
-    """ptep_clear_flush under the PTL, if the page is still mapped here; the folio's lock keeps it read-only."""
+    """Clear and flush the entry under the PTL if it still maps the page; the folio's lock keeps the page read-only."""
     _, mm, page, frame, kept_frame = s
     pte = pte_of(w, mm, page)
     unlock = (pte_unlock, mm, page // FANOUT), (ksm_mmap_unlock, mm)
@@ -172,8 +173,8 @@ def replace_page(w: World, cpu: int, s: Step) -> None:
 def merge_install(w: World, cpu: int, s: Step) -> None:
     """Map the page that stays, read-only; the marks of the entry are kept.
 
-    While somebody copies that page, the entry is put back: the copy is for one page, and this would be another one.
-    Linux looks for references when it write-protects, and merges under a copy-on-write break that begins after that.
+    While that page is copied, the entry is put back: the copy replaces one mapping, and this one would be another.
+    Linux looks for references when it write-protects, and merges during a copy-on-write break that begins after that.
     """
     _, mm, page, frame, kept_frame, pte = s
     if w.refs[kept_frame] != mapcount(w, kept_frame) + 1:
@@ -183,7 +184,7 @@ def merge_install(w: World, cpu: int, s: Step) -> None:
     w.observer.merged(mm, page, frame, kept_frame)
     marks = pte & (UFFD_WP | SOFT_DIRTY) | DIRTY
     set_pte(w, cpu, mm, page, FRAME_BITS[kept_frame] | page_prot(w.vma[mm][page]) | marks)
-    # The old frame may live on for another page, so that its free does not say that nobody loads from it here.
+    # The old frame may stay in use for another page, so its free does not prove that no load reads it here.
     w.observer.visit(cpu, mm, page, VM_RIGHTS)
     w.refs[frame] -= 1
     if is_merged(w, frame) or mapcount(w, kept_frame, range(mm, mm + 1)) > 1:

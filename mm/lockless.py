@@ -1,12 +1,12 @@
-"""Page tables that are freed wait for lockless walkers, who have their interrupts disabled.
+"""The wait for lockless walkers, which have their interrupts disabled, before page tables are freed.
 
-A walker takes no lock, so it does not see that a table is unhooked. On a machine whose flush is an interrupt, the flush
-waits for it; but a hypervisor flushes a CPU that has its interrupts disabled as well.
+A walker takes no lock, so it does not see that a table is removed. On a machine whose flush is an interrupt, the flush
+waits for it; but a hypervisor flushes even a CPU that has its interrupts disabled.
 So a table is freed after a grace period (tlb_remove_table, MMU_GATHER_RCU_TABLE_FREE), or after an interrupt that
 waits for every walker (tlb_remove_table_sync_one).
-Here both are a step that is blocked as long as somebody walks, as in Linux where no memory is left for a batch of
-tables. An operation that waits returns later than with RCU, and the table is freed no earlier. CPUs with interrupts
-disabled for another reason are not waited for: they read no page table, and RCU makes no operation wait for them.
+Here both are a step that is blocked while any CPU walks, as in Linux if no memory is left for a batch of tables. An
+operation that waits returns later than with RCU, and the table is freed no earlier. The step does not wait for CPUs
+with interrupts disabled for another reason: they read no page table, and RCU makes no operation wait for them.
 """
 
 from shootdown.mm.state import Step
@@ -16,5 +16,5 @@ from shootdown.mm.world import World
 
 @step("tlb_remove_table_sync_one", "ack")
 def remove_table_sync(w: World, _cpu: int, _s: Step) -> bool:
-    """Wait for every walk that is under way: one that begins later finds what the PMD is now."""
+    """Wait for every walk in progress; a walk that begins later reads the new PMD."""
     return w.walkers != 0

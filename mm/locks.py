@@ -1,17 +1,18 @@
 """The kernel's locks: mmap_lock, the lock of each VMA, the PMD lock and the page-table locks (PTL).
 
 A step that cannot take its lock is blocked and changes nothing.
-Taking a lock commutes with what others do until they want it, and so does releasing it; so a section with one change
-that others can see loses no outcome as a single step, which is blocked while the lock is taken (R. J. Lipton,
-"Reduction: a method of proving properties of parallel programs", CACM 18 (12), 1975).
+Taking a lock commutes with the actions of other CPUs until they need it, and so does releasing it. So a section with
+one change that others can see loses no outcome as a single step, which is blocked while the lock is taken (R. J.
+Lipton, "Reduction: a method of proving properties of parallel programs", CACM 18 (12), 1975).
 For the same reason an operation takes mmap_lock in its first step, and releases it in the step that returns: a return
-is an event for the oracle alone, and the earlier it comes the less the oracle allows.
+is an event only for the oracle, and the earlier it comes, the less the oracle allows.
 
 Page faults (since 6.4), and MADV_DONTNEED and MADV_FREE (7.3) take the lock of their VMA for reading instead of
-mmap_lock (lock_vma_under_rcu). Who holds mmap_lock for writing takes the lock of each VMA that it changes for writing,
-waits for its readers, and keeps it until it releases or downgrades mmap_lock (vma_end_write_all). So the readers of one
-VMA run beside the writer that works on another, also one under the same page table.
-World.vma_readers counts readers where they have looked the VMA up: its extent does not change while it is locked.
+mmap_lock (lock_vma_under_rcu). A CPU that holds mmap_lock for writing takes, for writing, the lock of each VMA that it
+changes, waits for its readers, and keeps it until it releases or downgrades mmap_lock (vma_end_write_all). So the
+readers of one VMA run beside the writer of another one, even if both are under the same page table.
+World.vma_readers counts readers at the page by which they have found the VMA: its extent does not change while it is
+locked.
 """
 
 from shootdown.machine.geometry import FANOUT, PAGES, TABLES
@@ -22,7 +23,7 @@ from shootdown.mm.world import World
 
 
 def mmap_read_trylock(w: World, mm: int) -> bool:
-    """Take mmap_lock for reading; return False, with no effect, while somebody has it for writing."""
+    """Take mmap_lock for reading; return False, without effect, while another CPU has it for writing."""
     if w.mmap_lock[mm] == WRITER:
         return False
     w.mmap_lock[mm] += 1
@@ -30,7 +31,7 @@ def mmap_read_trylock(w: World, mm: int) -> bool:
 
 
 def mmap_write_trylock(w: World, mm: int) -> bool:
-    """Take mmap_lock for writing; return False, with no effect, while anybody has it."""
+    """Take mmap_lock for writing; return False, without effect, while any CPU has it."""
     if w.mmap_lock[mm]:
         return False
     w.mmap_lock[mm] = WRITER
@@ -38,7 +39,7 @@ def mmap_write_trylock(w: World, mm: int) -> bool:
 
 
 def mmap_write_downgrade(w: World, mm: int) -> None:
-    """Keep mmap_lock, which is taken for writing, for reading, without any VMA's lock."""
+    """Turn mmap_lock, which is taken for writing, into a lock for reading, and release the locks of all VMAs."""
     w.mmap_lock[mm] = 1
     w.vma_written[mm] = 0
 
@@ -50,10 +51,10 @@ def mmap_write_unlock(w: World, mm: int) -> None:
 
 
 def vma_start_write(w: World, mm: int, mask: int, then: list[int] | None = None) -> bool:
-    """Lock the VMAs of the pages for writing, under mmap_lock for writing or together with it; return False, with no
-    effect, while one of them is locked for reading.
+    """Lock the VMAs of the pages for writing, under mmap_lock for writing or together with it.
 
-    `then`: the regions as they are about to be; a VMA that one of the pages will be merged with is locked too.
+    Return False, without effect, while one of them is locked for reading.
+    `then`: the regions after the change; a VMA with which one of the pages is merged is locked too.
     """
     pages = whole_vmas(w.vma[mm], mask)
     if then is not None:
@@ -66,10 +67,10 @@ def vma_start_write(w: World, mm: int, mask: int, then: list[int] | None = None)
 
 
 def write_trylock(w: World, mm: int, mask: int, then: list[int] | None = None) -> bool:
-    """Take mmap_lock for writing, and the locks of VMAs as vma_start_write does; return False, with no effect, while
+    """Take mmap_lock for writing, and the locks of VMAs as vma_start_write does; return False, without effect, while
     one of them is taken.
 
-    To take mmap_lock alone first and then to wait for readers of a VMA changes nothing for others, but that they wait.
+    Taking mmap_lock first and then waiting for readers of a VMA makes no difference for others except that they wait.
     """
     if w.mmap_lock[mm] or not vma_start_write(w, mm, mask, then):
         return False
@@ -78,8 +79,8 @@ def write_trylock(w: World, mm: int, mask: int, then: list[int] | None = None) -
 
 
 def vma_read_trylock(w: World, mm: int, page: int) -> bool:
-    """lock_vma_under_rcu: lock the VMA of the page for reading; return False, with no effect, where there is none, or
-    while it is locked for writing.
+    """Lock the VMA of the page for reading (lock_vma_under_rcu); return False, without effect, if there is none or it
+    is locked for writing.
     """
     if not w.vma[mm][page] & VM_MAPPED or w.vma_written[mm] >> page & 1:
         return False
@@ -134,15 +135,15 @@ def pte_unlock(w: World, cpu: int, s: Step) -> None:
 
 
 def fault_waits(w: World, mm: int, page: int) -> bool:
-    """Return whether a fault on the page has to wait for the writer that has mmap_lock: the page has no VMA's lock to
-    take, or that one is taken for writing.
+    """Return whether a fault on the page has to wait for the writer that has mmap_lock: the page has no VMA's lock, or
+    that lock is taken for writing.
     """
     vma = w.vma[mm][page]
     return vma & (VM_MAPPED | VM_PFNMAP) != VM_MAPPED or bool(w.vma_written[mm] >> page & 1)
 
 
 def fault_lock(w: World, mm: int, page: int) -> None:
-    """Take the lock under which a fault on a mapped page is handled: of its VMA, or mmap_lock in a driver's region."""
+    """Take the lock for a fault on a mapped page: that of its VMA, or mmap_lock in a driver's region."""
     if w.vma[mm][page] & VM_PFNMAP:
         w.mmap_lock[mm] += 1
     else:
@@ -150,7 +151,7 @@ def fault_lock(w: World, mm: int, page: int) -> None:
 
 
 def fault_unlock(w: World, mm: int, page: int) -> None:
-    """Release what fault_lock has taken: the region is still the same."""
+    """Release the lock that fault_lock took: the region is still the same."""
     if w.vma[mm][page] & VM_PFNMAP:
         w.mmap_lock[mm] -= 1
     else:

@@ -37,7 +37,7 @@ FREE: Final = 1
 
 
 def start_dontneed(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
-    """Begin madvise(MADV_DONTNEED): drop the pages; the next access sees zeros, or the shared object."""
+    """Begin madvise(MADV_DONTNEED), which drops the pages: the next access sees zeros, or the shared object."""
     _start(w, cpu, page, count, DONTNEED)
 
 
@@ -69,7 +69,7 @@ Operation(
 
 
 def start_free(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
-    """Begin madvise(MADV_FREE): the content may be dropped unless it is written again."""
+    """Begin madvise(MADV_FREE), after which the content may be dropped unless it is written again."""
     _start(w, cpu, page, count, FREE)
 
 
@@ -99,13 +99,14 @@ def _start(w: World, cpu: int, page: int, count: int, advice: int) -> None:
 
 @step("madvise_lock, madvise_walk_vmas", "lock")
 def madvise_vma(w: World, cpu: int, s: Step) -> bool:
-    """Take the lock of the VMA if the range is part of a single one that is not registered with userfaultfd, and of a
-    VMA that nobody writes (try_vma_read_lock); else mmap_lock for reading.
+    """Take the lock, and walk the regions of the range (madvise_walk_vmas).
 
-    The first is released after the walk and before the flush, the second after that: the next writer of the VMA
-    comes to entries that are cleared and not flushed yet, and opens a gather that is nested.
-    Go through the regions of the range (madvise_walk_vmas): a hole is passed over, and is an error at the end only
-    (ENOMEM); one that refuses the advice ends the walk (EINVAL), and what stands before it is done.
+    The lock is that of the VMA if the range is part of a single one that is not registered with userfaultfd and not
+    locked for writing (try_vma_read_lock); else it is mmap_lock for reading. The lock of the VMA is released after the
+    walk and before the flush, mmap_lock after the flush: with the former the next writer of the VMA finds entries that
+    are cleared and not flushed yet, and opens a nested gather.
+    The walk skips holes, which cause an error only at the end (ENOMEM). A region that refuses the advice ends it
+    (EINVAL); the regions before it are done.
     """
     _, mm, first, count, advice = s
     vmas = vmas_in(w.vma[mm], first, count)
@@ -132,13 +133,13 @@ def madvise_vma(w: World, cpu: int, s: Step) -> bool:
 
 @step("vma_end_read", "unlock")
 def madvise_end(w: World, _cpu: int, s: Step) -> None:
-    """The VMA was looked up by the page."""
+    """Release the lock of the VMA, which was found by the page."""
     _, mm, page = s
     vma_end_read(w, mm, page)
 
 
 def refuses(vma: int, advice: int) -> bool:
-    """Return whether a region refuses the advice: a driver's always (madvise_dontneed_free_valid_vma), and shared
+    """Return whether a region refuses the advice: a driver's region any (madvise_dontneed_free_valid_vma), shared
     memory MADV_FREE (madvise_free_single_vma).
     """
     return bool(vma & (VM_PFNMAP if advice == DONTNEED else VM_PFNMAP | VM_SHARED))
@@ -146,7 +147,7 @@ def refuses(vma: int, advice: int) -> bool:
 
 @step("madvise_free_pte_range", "check")
 def free_pmd(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, PMD index, mask of pages; a huge page is split first, whole or not, but for that of zeros."""
+    """Free the pages of a mask below a PMD; every huge page is split first, except the huge zero page."""
     _, mm, index, mask = s
     pmd = pmd_of(w, mm, index)
     if is_huge_zero(w, pmd):
@@ -159,7 +160,7 @@ def free_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("pte_lock, flush_tlb_batched_pending", "lock")
 def free_ptes(w: World, cpu: int, s: Step) -> bool:
-    """Arguments as of free_pmd; where the table is gone there is nothing to free."""
+    """Lock the table and free the pages of the mask; if the table is gone, there is nothing to free."""
     _, mm, index, mask = s
     at = mm * TABLES + index
     if w.ptl[at] != NOBODY:

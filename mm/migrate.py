@@ -1,9 +1,9 @@
 """Migration of one page: unmap everywhere, flush, copy, map the copy.
 
-No mmap_lock: only the page lock and, entry by entry, the PTL.
-The flush of the unmapping is deferred and must be done before the copy, else a CPU with a writable entry goes on
-writing to the old frame.
-A PROTNONE entry needs it as well while the flush of what made it so is pending (20841405940e).
+It takes no mmap_lock, only the page lock and, entry by entry, the PTL.
+The flush of the unmapping is deferred and must be done before the copy, else a CPU with a writable entry still writes
+to the old frame.
+A PROTNONE entry needs it as well while the flush of the change to PROTNONE is pending (20841405940e).
 """
 
 from shootdown.machine.entry import (
@@ -42,8 +42,9 @@ from shootdown.mm.world import World
 
 
 def start_migrate(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin migrating the frame that `mm` maps at the page, by a kernel thread; a huge page, the
-    zero page and a driver's stay where they are.
+    """Begin to migrate, by a kernel thread, the frame that `mm` maps at the page.
+
+    A huge page, the zero page and a driver's page stay where they are.
     """
     push(w, cpu, (migrate_begin, mm, page), (op_return,))
 
@@ -79,7 +80,7 @@ def migrate_begin(w: World, cpu: int, s: Step) -> None:
 
 
 def isolate_and_migrate(w: World, cpu: int, frame: int) -> bool:
-    """Begin to migrate a mapped frame; return False, with no effect, when it cannot be or is in other hands."""
+    """Begin to migrate a mapped frame; return False, without effect, if it is merged by KSM or locked."""
     if is_merged(w, frame) or not trylock_page(w, frame):
         return False
     get_page(w, frame)
@@ -119,7 +120,7 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
 
 @step("folio_migrate_copy", "copy", takes="frame")
 def migrate_copy(w: World, cpu: int, s: Step) -> None:
-    """Copy, unless somebody else holds a reference (-EAGAIN): then the old frame is mapped again."""
+    """Copy the frame, unless there is another reference (-EAGAIN): then the old frame is mapped again."""
     _, old_frame = s
     new_frame = old_frame
     place = w.shared.index(old_frame) if old_frame in w.shared else -1
@@ -166,7 +167,7 @@ def remap_one(w: World, cpu: int, s: Step) -> None:
     if swp & SWP_UFFD_WP:
         entry = entry & ~RW | UFFD_WP
     if new_frame != old_frame:
-        # Entry by entry, because a fork may have added entries that name the old frame since it was copied.
+        # Entry by entry: a fork may have added entries that name the old frame since it was copied.
         w.observer.object_copied(mm, old_frame, new_frame)
     get_page(w, new_frame)
     if w.file_frames >> new_frame & 1:

@@ -1,9 +1,9 @@
-"""Migration of a misplaced huge page in a hint fault, as migrate_misplaced_transhuge_page did it until Linux 5.14.
+"""Migration of a misplaced huge page in a hint fault, as in migrate_misplaced_transhuge_page until Linux 5.14.
 
-No migration entry: the PMD stays PROTNONE while the page is copied, so an access faults and waits for the page lock.
-Before the copy no TLB may hold the entry any more, which is the caller's part.
-Then the new entry is stored over the old one, which is never none: MADV_DONTNEED looks without the lock and would take
-it for a hole (d7c3393413fe).
+There is no migration entry: the PMD stays PROTNONE while the page is copied, so an access faults and waits for the page
+lock. No TLB may hold the entry when the copy begins, which the caller ensures.
+Then the new entry is stored over the old one, without clearing it first: MADV_DONTNEED looks without the lock and takes
+an empty entry for a hole (d7c3393413fe).
 """
 
 from shootdown.machine.entry import PFN_MASK
@@ -23,9 +23,10 @@ def folio_bits(first: int) -> int:
 
 
 def migrate_huge(w: World, cpu: int, mm: int, index: int, pmd: int, new_frame: int) -> None:
-    """Begin to migrate, under the PMD lock, what a PROTNONE PMD maps to the block of frames from `new`.
+    """Begin to migrate, under the PMD lock, the page of a PROTNONE PMD to the block of frames from `new_frame`.
 
-    The page is nobody else's: its frames are not locked and have one reference each. The steps begin without the lock.
+    No other mapping has the page: its frames are not locked and have one reference each. The steps begin without the
+    lock.
     """
     first_frame = frame_of(pmd)
     w.page_lock |= folio_bits(first_frame)
@@ -39,7 +40,7 @@ def migrate_huge(w: World, cpu: int, mm: int, index: int, pmd: int, new_frame: i
 def migrate_page_copy(w: World, _cpu: int, s: Step) -> None:
     """Copy one of the frames, without a lock.
 
-    A PMD that is split meanwhile gives its pages back to stores, but then no mapping will get the copy: it is given up.
+    If the PMD is split meanwhile, stores may change its pages again, but then no mapping gets the copy.
     """
     _, mm, index, pmd, offset, new_frame = s
     old_frame = frame_of(pmd) + offset
@@ -50,9 +51,10 @@ def migrate_page_copy(w: World, _cpu: int, s: Step) -> None:
 
 @step("pmd_same, page_ref_freeze", "check", takes="mm index entry frame")
 def replace_pmd(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PMD lock; every way out releases it. Look again, and give the copy up if anything has changed.
+    """Replace the entry under the PMD lock, or give the copy up if anything has changed; every way out releases the
+    lock.
 
-    The references were frozen at two by page_ref_freeze: the mapping's and the migration's.
+    page_ref_freeze demands two references: the mapping's and the migration's.
     """
     _, mm, index, pmd, new_frame = s
     first_frame = frame_of(pmd)
@@ -85,7 +87,10 @@ def install_copy(w: World, cpu: int, s: Step) -> None:
 
 @step("put_page", "free", takes="frame frame")
 def migrate_huge_end(w: World, _cpu: int, s: Step) -> None:
-    """Arguments: the first frame of the old page; that of a copy given up, or the old one's again."""
+    """Unlock the old page, drop its reference, and free the copy if it was given up.
+
+    `unused_frame`: the first frame of such a copy, else that of the old page.
+    """
     _, first_frame, unused_frame = s
     w.page_lock &= ~folio_bits(first_frame)
     for frame in range(first_frame, first_frame + FANOUT):

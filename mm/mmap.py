@@ -1,6 +1,6 @@
-"""mmap of private or shared anonymous memory, with or without huge pages, or of the file into a hole.
+"""mmap of private or shared anonymous memory, with or without huge pages, or of the file, into a hole.
 
-A driver's pages are mapped by the layout of a scenario alone.
+Only the layout of a scenario maps a driver's pages.
 """
 
 from typing import Final
@@ -47,7 +47,7 @@ def region_flags(page: int, prot: int, kind: int) -> int:
 
 
 def start_mmap(w: World, cpu: int, page: int, count: int, arg: int) -> None:
-    """Begin mmap with MAP_FIXED_NOREPLACE: it fails, without effect, when a page of the range is mapped.
+    """Begin mmap with MAP_FIXED_NOREPLACE: it fails, without effect, if a page of the range is mapped.
 
     `arg`: the rights in the low three bits, 8 * (PRIVATE, SHARED, HUGE or FILE) above them.
     """
@@ -95,14 +95,14 @@ def mmap_region(w: World, cpu: int, s: Step) -> bool:
     if is_hole:
         map_pages(w, cpu, mm, range(first, first + count), arg & VM_RIGHTS, arg >> MAP_SHIFT)
         for page in range(first, first + count):
-            # Who has unmapped the address need not have flushed yet, and the new region is not what was there before.
+            # The CPU that unmapped the address may not have flushed yet, and the new region differs from the old one.
             w.observer.visit(cpu, mm, page, VM_RIGHTS)
         w.flush.addresses_reused(w, cpu, mm)
     return False
 
 
 def map_pages(w: World, cpu: int, mm: int, pages: range, prot: int, kind: int) -> None:
-    """Enter the region of the pages, for the operation on a CPU, NOBODY for none; nothing is populated."""
+    """Create the region of the pages, for the operation on a CPU (NOBODY: none); nothing is populated."""
     for page in pages:
         w.vma[mm][page] = region_flags(page, prot, kind)
         link(w, mm, page)

@@ -1,4 +1,4 @@
-"""mmdrop: the top-level table of an address space that is no more goes with the last CPU that has it loaded."""
+"""mmdrop: the top-level table of a dead address space is freed when the last CPU that has it loaded leaves it."""
 
 from shootdown.mm.frames import free_table
 from shootdown.mm.state import Step
@@ -7,7 +7,7 @@ from shootdown.mm.world import World
 
 
 def mmdrop_gone(w: World, cpu: int) -> None:
-    """Called when the CPU has loaded another page table: it may have been the last one to have the old one."""
+    """Free dead tables after the CPU has loaded another one: it may have been the last CPU that had the old one."""
     if w.gone:
         push(w, cpu, (mmdrop,))
 
@@ -16,8 +16,8 @@ def mmdrop_gone(w: World, cpu: int) -> None:
 def mmdrop(w: World, _cpu: int, _s: Step) -> None:
     """Free each top-level table that is in no CPU's CR3.
 
-    Linux counts who has it as active_mm (mm_count), and a CPU that a flush has sent to init_mm gives up its count at
-    its next switch; here it has none from then on, and whoever switches next frees the table.
+    Linux counts the CPUs that have it as active_mm (mm_count), and a CPU that a flush has sent to init_mm gives up its
+    count at its next switch; here it gives it up at once, and the next switch of any CPU frees the table.
     """
     for mm, root in w.gone.copy():
         if root not in w.machine.cr3:

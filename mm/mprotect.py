@@ -22,8 +22,8 @@ _KEEP_KEY: Final = -1
 def start_mprotect(w: World, cpu: int, page: int, count: int, prot: int) -> None:
     """Begin mprotect(page, count, prot) in the CPU's address space; it stops at the first hole, as with ENOMEM.
 
-    Every region keeps its key. Linux gives a key of its own to one that is only to be executed (execute_only_pkey);
-    that is not modelled.
+    Every region keeps its key. Linux gives an execute-only region a separate key (execute_only_pkey); that is not
+    modelled.
     """
     _start(w, cpu, page, count, prot, _KEEP_KEY)
 
@@ -55,7 +55,7 @@ Operation(
 
 
 def start_pkey_mprotect(w: World, cpu: int, page: int, count: int, arg: int) -> None:
-    """As mprotect, with a protection key: the rights are the low three bits of `arg`, the key is above them.
+    """Begin mprotect with a protection key: the rights are the low three bits of `arg`, the key is above them.
 
     All keys are allocated (pkey_alloc).
     """
@@ -89,8 +89,9 @@ def _start(w: World, cpu: int, page: int, count: int, prot: int, key: int) -> No
 
 @step("mmap_write_lock, mprotect_fixup", "lock")
 def mprotect_vma(w: World, cpu: int, s: Step) -> bool:
-    """Change the VMAs of the range one after the other, up to the first hole; one whose rights and key stay as they
-    are is left out, as in the kernel.
+    """Change the VMAs of the range one after the other, up to the first hole.
+
+    A VMA whose rights and key do not change is left out, as in the kernel.
     """
     _, mm, first, count, prot, key = s
     regions = w.vma[mm]
@@ -136,11 +137,11 @@ def changed_region(vma: int, prot: int, key: int) -> int:
 def fixup(
     w: World, cpu: int, mm: int, first: int, count: int, prot: int, key: int
 ) -> list[Step] | None:
-    """Change one VMA, or a part of it, and return the walk over its entries; or None, with no effect, while the VMA, or
-    one that it will be merged with, is locked for reading.
+    """Change one VMA, or a part of it, and return the walk over its entries; return None, without effect, while the
+    VMA, or one with which it is merged, is locked for reading.
 
-    Another key may allow less than the old one, now or after the next WRPKRU; so it takes loads and stores away from
-    every older translation.
+    Another key may allow less than the old one, now or after the next WRPKRU; so the change takes loads and stores away
+    from every older translation.
     """
     regions = w.vma[mm]
     new = [changed_region(vma, prot, key) for vma in regions[first : first + count]]

@@ -1,9 +1,9 @@
-"""mremap: move the regions of a range: a whole page table or huge page by its PMD, else entry by entry.
+"""mremap: move the regions of a range, a whole page table or huge page by its PMD, else entry by entry.
 
 The old addresses are flushed before either page-table lock is released: once the new entry can be reached, the page
 can be freed or copied through it (eb66ae030829, CVE-2018-18281).
-A PMD is moved under its lock and the rmap locks (take_rmap_locks), which hold off whoever finds a page by the rmap
-until the old addresses are flushed. Here the locks of both tables do that.
+A PMD is moved under its lock and the rmap locks (take_rmap_locks), which keep out operations that find a page by the
+rmap until the old addresses are flushed. Here the locks of both tables do that.
 """
 
 from shootdown.machine.entry import PRESENT, PROTNONE, PSE, SWP_UFFD_WP, UFFD_WP
@@ -49,9 +49,9 @@ from shootdown.mm.world import World
 
 
 def start_mremap(w: World, cpu: int, page: int, count: int, target: int) -> None:
-    """Begin mremap of `count` pages to `target` with MREMAP_FIXED, which unmaps what is at the target.
+    """Begin mremap of `count` pages to `target` with MREMAP_FIXED, which unmaps the pages at the target.
 
-    Refused when the first page is not mapped, when the two ranges overlap, or when the target does not fit.
+    It is refused if the first page is not mapped, if the two ranges overlap, or if the target does not fit.
     """
     mm = w.task_mm[cpu]
     push(
@@ -90,10 +90,10 @@ Operation(
 
 @step("mmap_write_lock, mremap_to", "lock")
 def mremap_to(w: World, cpu: int, s: Step) -> bool:
-    """Move one region after the other, the holes between them kept (remap_move, since 6.17).
+    """Move one region after the other, and keep the holes between them (remap_move, since 6.17).
 
-    A region that is registered with userfaultfd moves alone: with others after it nothing moves, and as one of these
-    it ends the call (EFAULT), with what stands before it moved.
+    A region that is registered with userfaultfd moves only alone: if it is the first of several, nothing moves; if it
+    is a later one, it ends the call (EFAULT) after the regions before it have moved.
     """
     _, mm, first, count, target = s
     regions = w.vma[mm]
@@ -125,7 +125,7 @@ def remap_vma(w: World, cpu: int, s: Step) -> bool:
 
 
 def remap(w: World, cpu: int, mm: int, first: int, count: int, target: int) -> None:
-    """Unmap what is where one region goes, whose VMAs are locked for writing, and move the region."""
+    """Unmap the pages at the target of one region, whose VMAs are locked for writing, and move the region."""
     push(w, cpu, (move_vma, mm, first, count, target))
     if any(w.vma[mm][target : target + count]):
         unmap_region(w, cpu, mm, target, count, (gather_finish,))
@@ -133,9 +133,10 @@ def remap(w: World, cpu: int, mm: int, first: int, count: int, target: int) -> N
 
 @step("move_vma", "lock")
 def move_vma(w: World, cpu: int, s: Step) -> bool:
-    """Lock the VMA that moves, and enter it at the target, without userfaultfd (mremap_userfaultfd_prep;
-    UFFD_FEATURE_EVENT_REMAP is not modelled). Of a driver's region nobody walks i_mmap from here until all entries are
-    moved.
+    """Lock the VMA that moves, and create it at the target, without userfaultfd (mremap_userfaultfd_prep).
+
+    UFFD_FEATURE_EVENT_REMAP is not modelled. If the region is a driver's, i_mmap is locked from here until all entries
+    have moved.
     """
     _, mm, first, count, target = s
     regions = w.vma[mm]
@@ -152,7 +153,7 @@ def move_vma(w: World, cpu: int, s: Step) -> bool:
     for i, vma in enumerate(moved):
         regions[target + i] = vma
         w.observer.region(cpu, mm, target + i, allowance(vma))
-        # As in mmap: nothing older of the address may be used when the call has returned.
+        # As in mmap: no older translation of the address may be used after the call has returned.
         w.observer.visit(cpu, mm, target + i, VM_RIGHTS)
     extents: list[tuple[int, int, int]] = []
     for i in range(count):
@@ -220,9 +221,9 @@ def move_extent(w: World, cpu: int, s: Step) -> None:
 
 
 def by_pmd(w: World, mm: int, old_page: int, new_page: int, count: int) -> bool:
-    """Return whether the PMD moves: `count` pages at both places are all that it maps, and nothing is at the target.
+    """Return whether the PMD moves as a whole: the pages are all that it covers, and the target has no PMD.
 
-    A table with marks of userfaultfd, which the target does not get, is moved by its entries
+    A table with marks of userfaultfd, which the target does not get, is moved entry by entry
     (uffd_supports_page_table_move).
     """
     if (
@@ -237,10 +238,10 @@ def by_pmd(w: World, mm: int, old_page: int, new_page: int, count: int) -> bool:
 
 @step("move_normal_pmd or move_huge_pmd", "change")
 def move_pmd(w: World, cpu: int, s: Step) -> None:
-    """Take the PMD out and put it in at the target, where nothing is; no entry of the table changes.
+    """Move the PMD to the empty target; no entry of the table changes.
 
-    Whatever is cached for the old addresses has to go, the upper entry too: through it the table would be walked on,
-    which is another's by now.
+    Everything that is cached for the old addresses must be dropped, the upper entry too: through it walks would still
+    reach the table, which belongs to another address by then.
     """
     _, mm, old_index, new_index = s
     pmd = pmd_of(w, mm, old_index)
@@ -262,8 +263,9 @@ def move_pmd(w: World, cpu: int, s: Step) -> None:
 
 
 def without_mark(entry: int) -> int:
-    """Return an entry, which may be one of swap or migration, without the mark of userfaultfd; a marker is nothing else
-    (move_ptes in mm/mremap.c of 7.3).
+    """Return an entry, which may be one of swap or migration, without the mark of userfaultfd.
+
+    A marker consists of that mark alone, so it becomes 0 (move_ptes in mm/mremap.c of 7.3).
     """
     if is_marker(entry):
         return 0

@@ -1,4 +1,4 @@
-"""munmap: remove regions, zap their pages, free the page tables that map nothing any more."""
+"""munmap: remove regions, zap their pages, and free the page tables that map nothing any more."""
 
 from shootdown.machine.entry import PRESENT, PSE
 from shootdown.machine.geometry import FANOUT, TABLES, frame_of
@@ -18,9 +18,9 @@ from shootdown.mm.zap import UNMAP, zap_pmd
 def start_munmap(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     """Begin munmap(page, count) in the CPU's address space.
 
-    mmap_lock is taken for writing until the regions are gone, and for reading to the end (mmap_write_downgrade), so
-    faults, madvise and userfaultfd overlap with the zap and with the freeing of tables. A VMA of which only a part goes
-    is split, and the rest is unlocked with that.
+    mmap_lock is held for writing until the regions are gone, and for reading to the end (mmap_write_downgrade), so
+    faults, madvise and userfaultfd overlap with the zap and with the freeing of tables. A VMA that is removed only in
+    part is split, and the downgrade unlocks the rest.
     """
     mm = w.task_mm[cpu]
     push(
@@ -67,10 +67,10 @@ def munmap_vma(w: World, cpu: int, s: Step) -> bool:
 
 
 def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: Step) -> None:
-    """Remove the regions of the pages, under mmap_lock and their VMAs' locks for writing; zap what is mapped there and
-    free its tables.
+    """Remove the regions of the pages, under mmap_lock and their VMAs' locks for writing; zap the pages and free their
+    tables.
 
-    `finish` is the end of the gather.
+    `finish`: the step that ends the gather.
     """
     mask = remove_regions(w, cpu, mm, first, count)
     if mask:
@@ -78,13 +78,13 @@ def unmap_region(w: World, cpu: int, mm: int, first: int, count: int, finish: St
         frees = [(free_pgtable, mm, index) for index, _ in by_table(mask)]
         unlink = unlink_of(w, mm, mask)
         if unlink:
-            # Flushed before unmap_mapping_range finds nothing any more (b67fbebd4cf9).
+            # Flushed before the region leaves i_mmap, where unmap_mapping_range looks for it (b67fbebd4cf9).
             unlink.insert(0, (end_pfn_vma,))
         push(w, cpu, (gather_begin, mm), *zaps, *unlink, *frees, finish)
 
 
 def remove_regions(w: World, cpu: int, mm: int, first: int, count: int) -> int:
-    """Remove the regions of the pages, with nobody looking on; return the mask of the pages that had one."""
+    """Remove the regions of the pages, while no other CPU looks; return the mask of the pages that had one."""
     mask = 0
     for page in range(first, first + count):
         if w.vma[mm][page]:
@@ -96,10 +96,10 @@ def remove_regions(w: World, cpu: int, mm: int, first: int, count: int) -> int:
 
 @step("free_pgtables", "free")
 def free_pgtable(w: World, cpu: int, s: Step) -> bool:
-    """Unhook a page table that no region needs; it is freed after the flush.
+    """Remove a page table that no region needs; it is freed after the flush.
 
-    Waits for a holder of the table's lock: the kernel unlinks the regions from the rmap first, which waits for its
-    walkers.
+    The step waits for a holder of the table's lock: the kernel unlinks the regions from the rmap first, which waits for
+    the walkers of the rmap.
     """
     _, mm, index = s
     first = index * FANOUT

@@ -1,4 +1,4 @@
-"""Hint faults: the access that a NUMA scan wanted to see (do_numa_page, do_huge_pmd_numa_page).
+"""Hint faults: the accesses that a NUMA scan makes visible (do_numa_page, do_huge_pmd_numa_page).
 
 The entry is made present again under its lock, with no flush, because the old one was not PRESENT; or the page is
 misplaced, and is migrated first.
@@ -23,9 +23,9 @@ _NOT_ASKED: Final = -1
 
 @step("do_numa_page", "install", takes="page entry")
 def do_numa_page(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PTL; every way out releases it.
+    """Serve the fault under the PTL; every way out releases the lock.
 
-    A dirty folio of the file is not migrated, because not every filesystem could do it without waiting.
+    A dirty folio of the file is not migrated, because not every filesystem can do that without waiting.
     """
     _, page, pte = s
     mm = w.task_mm[cpu]
@@ -38,7 +38,7 @@ def do_numa_page(w: World, cpu: int, s: Step) -> None:
 
 
 def fault_on_huge(w: World, cpu: int, page: int, pmd: int) -> None:
-    """Go on with a fault on a huge PMD that was seen, without its lock, to be PROTNONE."""
+    """Continue a fault on a huge PMD that was PROTNONE when it was read without its lock."""
     mm = w.task_mm[cpu]
     asked = _NOT_ASKED
     if w.flush.asks_unlocked():
@@ -48,9 +48,9 @@ def fault_on_huge(w: World, cpu: int, page: int, pmd: int) -> None:
 
 @step("do_huge_pmd_numa_page", "install", takes="page entry flag")
 def do_huge_pmd_numa_page(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PMD lock; every way out releases it.
+    """Serve the fault under the PMD lock; every way out releases the lock.
 
-    Whether the scan's flush is pending is asked under the lock, which orders the question after the change that made
+    The question whether the scan's flush is pending is asked under the lock, which orders it after the change that made
     the entry PROTNONE (a9b802500ebb).
     """
     _, page, pmd, asked = s
@@ -62,7 +62,7 @@ def do_huge_pmd_numa_page(w: World, cpu: int, s: Step) -> None:
     first = frame_of(pmd)
     locked = w.page_lock & folio_bits(first)
     if locked:
-        # In the hands of a migration: wait, without the lock, and try again.
+        # A migration has locked the page: wait, without the PMD lock, and try again.
         locked_frame = locked.bit_length() - 1
         push(w, cpu, (pmd_unlock, mm), (wait_folio, locked_frame))
         return

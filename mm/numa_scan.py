@@ -1,7 +1,7 @@
 """The NUMA scan (task_numa_work, change_prot_numa): entries become PROTNONE, so that the next access to each page is a
-fault, which shows on which node the page is used.
+fault, which shows the node on which the page is used.
 
-The scan promises the program nothing, so it denies nothing; what it takes away, the hint fault gives back
+The scan promises the program nothing, so it denies nothing; the hint fault restores the rights that the scan takes away
 (mm/numa_fault.py).
 mmap_lock is held for reading, so faults, MADV_DONTNEED, MADV_FREE and userfaultfd meet entries whose flush is pending.
 """
@@ -27,9 +27,10 @@ MOVE: Final = 1
 
 
 def start_numa_scan(w: World, cpu: int, page: int, count: int, where: int) -> None:
-    """Begin the scan of a range by a thread of the CPU's address space; regions without hints are left out.
+    """Begin the scan of a range by a thread of the CPU's address space; regions that take no hints are left out.
 
-    `where`: STAY, the pages are on the node of the threads that use them; MOVE, the threads have moved to another node.
+    `where`: STAY if the pages are on the node of the threads that use them; MOVE if the threads have moved to another
+    node.
     """
     mm = w.task_mm[cpu]
     push(w, cpu, (task_numa_work, mm, page, count, where), (read_unlock_return, mm))
@@ -56,8 +57,8 @@ Operation(
 
 
 def takes_hints(vma: int) -> bool:
-    """Return whether a region is scanned: accessible, no driver's (vma_migratable), and no read-only mapping of a file,
-    shared memory included.
+    """Return whether a region is scanned: it is accessible, not a driver's (vma_migratable), and not a read-only
+    mapping of a file or of shared memory.
     """
     if not accessible(vma) or vma & VM_PFNMAP:
         return False
@@ -81,7 +82,7 @@ def task_numa_work(w: World, cpu: int, s: Step) -> bool:
 
 
 def _place(w: World, leaf: int, where: int) -> None:
-    """Note on which node the page is, seen from the threads that use it."""
+    """Record whether the page is on the node of the threads that use it."""
     frame = frame_of(leaf)
     if leaf & (PRESENT | PROTNONE) and frame != ZERO_FRAME and not of_huge_zero(w, frame):
         w.misplaced = w.misplaced & ~(1 << frame) | where << frame

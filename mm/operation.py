@@ -1,4 +1,4 @@
-"""Begin and end of an operation on a CPU, and the steps that every operation shares."""
+"""The end of an operation on a CPU, and the steps that operations share."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ IDLE_OP: Final = -1
 
 
 def end_operation(w: World, cpu: int) -> None:
-    """The CPU's operation returns: the CPU is idle, and what the operation promised holds."""
+    """Return from the CPU's operation: the CPU becomes idle, and the promises of the operation hold."""
     w.op[cpu] = IDLE_OP
     w.observer.close(cpu)
 
@@ -75,7 +75,10 @@ def due_unlock(w: World, cpu: int, _s: Step) -> None:
 
 @step("try_to_unmap_flush_dirty", "flush")
 def due_pageout(w: World, cpu: int, s: Step) -> None:
-    """Argument: PAGEOUT or SUBMIT, for where the page is written."""
+    """Flush before the page is written.
+
+    `point`: PAGEOUT if it is written to swap, SUBMIT if to its file.
+    """
     _, point = s
     w.flush.due(w, cpu, point)
 
@@ -92,7 +95,7 @@ def due_return(w: World, cpu: int, _s: Step) -> None:
 
 @step("pte_lock, flush_tlb_batched_pending", "lock")
 def pte_lock_batched(w: World, cpu: int, s: Step) -> bool:
-    """Take the PTL, and look whether another CPU's unmap has deferred a flush."""
+    """Take the PTL, and flush if another CPU's unmap has deferred a flush."""
     _, mm, index = s
     at = mm * TABLES + index
     if w.ptl[at] != NOBODY:

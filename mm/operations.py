@@ -1,4 +1,4 @@
-"""The operations: what a scenario can start on a CPU."""
+"""The operations that a scenario can start on a CPU."""
 
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +10,7 @@ from shootdown.mm.context import leave_lazy
 from shootdown.mm.declaration import DECLARED, Operation
 from shootdown.mm.world import World
 
-# Each module that declares an operation, by being there.
+# Import every module of mm/, because each may declare operations.
 for _module in iter_modules(shootdown.mm.__path__):
     if _module.name != Path(__file__).name.partition(".")[0]:
         import_module(f"shootdown.mm.{_module.name}")

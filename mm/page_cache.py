@@ -1,9 +1,10 @@
-"""The page cache: folios of the file, which of them are dirty, and where the reverse map finds them.
+"""The page cache: folios of the file, whether they are dirty, and the mappings that the reverse map has of them.
 
-A folio that is dirty will be written back (mm/writeback.py).
-The store that made it so is not seen: its page fault is, because an entry of a clean folio is never writable.
-The reverse map of a folio is kept apart from the page tables, because the kernel drops the two at different times, and
-who finds a folio unmapped looks at no page table (5df397dec7c4).
+A dirty folio is written back later (mm/writeback.py).
+The kernel does not see the store that makes a folio dirty, but it sees the store's page fault, because an entry of a
+clean folio is never writable.
+The reverse map of a folio is separate from the page tables, because the kernel drops the two at different times, and an
+operation that finds a folio unmapped looks at no page table (5df397dec7c4).
 """
 
 from shootdown.machine.entry import DIRTY
@@ -16,7 +17,7 @@ from shootdown.mm.world import World
 
 
 def read_folio(w: World, place: int) -> int:
-    """Return the frame of the file's page at a place of State.shared, read from the backing store if there is none."""
+    """Return the frame of the file's page at a place of State.shared; read it from the backing store if it has none."""
     frame = w.shared[place]
     if frame < 0:
         frame = w.shared[place] = alloc_zeroed(w)
@@ -26,7 +27,10 @@ def read_folio(w: World, place: int) -> int:
 
 
 def map_folio(w: World, mm: int, page: int, frame: int, *, written: bool) -> None:
-    """Account for an entry that a fault is about to install; `written`: page_mkwrite, the folio is dirty from here."""
+    """Account for an entry that a fault is about to install.
+
+    `written`: the fault is for a store (page_mkwrite), so the folio is dirty from here.
+    """
     w.refs[frame] += 1
     add_rmap(w, mm, page, frame)
     w.observer.object_file(mm, w.shared.index(frame), frame)
@@ -35,36 +39,36 @@ def map_folio(w: World, mm: int, page: int, frame: int, *, written: bool) -> Non
 
 
 def add_rmap(w: World, mm: int, page: int, frame: int) -> None:
-    """folio_add_file_rmap."""
+    """Add a mapping to the reverse map (folio_add_file_rmap)."""
     w.rmap[mm * PAGES + page] = frame
 
 
 def remove_rmap(w: World, mm: int, page: int) -> None:
-    """folio_remove_rmap."""
+    """Remove a mapping from the reverse map (folio_remove_rmap)."""
     w.rmap.pop(mm * PAGES + page, None)
 
 
 def move_rmap(w: World, mm: int, page: int, target: int) -> None:
-    """Mremap moved the page's entry: the region that the reverse map goes by is now at the target."""
+    """Move a mapping in the reverse map to the target, to which mremap has moved the page's entry and region."""
     frame = w.rmap.pop(mm * PAGES + page, -1)
     if frame >= 0:
         w.rmap[mm * PAGES + target] = frame
 
 
 def replace_folio(w: World, old: int, new: int) -> None:
-    """folio_migrate_mapping and flags: `new` is the file's frame in the place of `old`."""
+    """Make `new` the file's frame in the place of `old`, with its flags (folio_migrate_mapping)."""
     w.file_frames |= 1 << new
     if w.dirty >> old & 1:
         w.dirty |= 1 << new
 
 
 def mapped_at(w: World, frame: int) -> list[int]:
-    """Return the places mm * PAGES + page at which the reverse map finds the folio; none: folio_mapped is false."""
+    """Return the places `mm * PAGES + page` at which the reverse map finds the folio; none if it is not mapped."""
     return [place for place, mapped in w.rmap.items() if mapped == frame]
 
 
 def is_changing(w: World, frame: int) -> bool:
-    """Return whether somebody holds the lock of a table through which the folio is mapped."""
+    """Return whether any CPU holds the lock of a table through which the folio is mapped."""
     return any(
         w.ptl[place // PAGES * TABLES + place % PAGES // FANOUT] != NOBODY
         for place in mapped_at(w, frame)
@@ -72,7 +76,7 @@ def is_changing(w: World, frame: int) -> bool:
 
 
 def to_be_written(w: World, frame: int) -> bool:
-    """Return whether the folio or an entry that maps it is dirty: what is in it now will reach the backing store."""
+    """Return whether the folio or an entry that maps it is dirty: then its content will reach the backing store."""
     if w.dirty >> frame & 1:
         return True
     for place in mapped_at(w, frame):

@@ -1,4 +1,4 @@
-"""Sets of pages as bit masks, split by the page table that covers them."""
+"""Sets of pages as bit masks, split by the page tables that cover them."""
 
 from typing import Final
 
@@ -23,10 +23,10 @@ _PAGES_IN = tuple(
 
 
 def by_table(mask: int) -> tuple[tuple[int, int], ...]:
-    """Return (PMD index, mask of the pages under it) for each page table that the mask touches, ascending."""
+    """Return (PMD index, mask of its pages) for each page table with pages of the mask, in ascending order."""
     return _BY_TABLE[mask]
 
 
 def pages_in(mask: int) -> tuple[int, ...]:
-    """Return the positions of the set bits of one table's mask, ascending."""
+    """Return the positions of the set bits of one table's mask, in ascending order."""
     return _PAGES_IN[mask]

@@ -1,9 +1,9 @@
-"""Reclaim of one page that is mapped: where it is to be written, and what its two ways have in common.
+"""Reclaim of one mapped page: the common part, and the choice between the file and swap.
 
-No mmap_lock: only the folio's lock and, entry by entry, the PTL.
-The flush of the unmapping is deferred. If the page is dirty a TLB may still have a writable entry, so the flush is due
-before the content is written (try_to_unmap_flush_dirty, d950c9477d51): a store after that would not be part of it.
-Pages of the file go to the file (mm.file_out), anonymous ones to swap (mm.swap_out).
+It takes no mmap_lock, only the folio's lock and, entry by entry, the PTL.
+The flush of the unmapping is deferred. If the page is dirty, a TLB may still have a writable entry, so the flush is due
+before the content is written (try_to_unmap_flush_dirty, d950c9477d51): the write would miss a later store.
+Pages of the file are written to the file (mm.file_out), anonymous ones to swap (mm.swap_out).
 """
 
 from shootdown.machine.entry import PRESENT, PROTNONE
@@ -22,10 +22,9 @@ from shootdown.mm.world import World
 
 
 def start_swapout(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin reclaiming, by a kernel thread, the private page or page of the file that `mm` maps, wherever else it is
-    mapped.
+    """Begin to reclaim, by a kernel thread, the private page or page of the file that `mm` maps, with all its mappings.
 
-    Left alone: a huge page, shared memory, and a page that was freed lazily, which is dropped or kept (mm.reclaim).
+    It leaves a huge page, shared memory, and a page that was freed lazily, which mm.reclaim drops or keeps.
     """
     push(w, cpu, (shrink_folio, mm, page), (op_return,))
 

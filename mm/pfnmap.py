@@ -1,12 +1,13 @@
-"""Regions of a driver's pages (VM_PFNMAP): the memory manager maps frames there that it does not count.
+"""Regions of a driver's pages (VM_PFNMAP), in which the memory manager maps frames that it does not count.
 
-An entry holds no reference and has no rmap; it is special, so that whoever looks for a page behind it finds none
-(mm.tables.is_special). The driver may free its pages as soon as unmap_mapping_range has returned, and that finds
-regions by the file's i_mmap. So a region must not leave i_mmap before its old translations are flushed (b67fbebd4cf9,
-CVE-2022-39188): elsewhere the references that a gather has queued keep the frames until then, here nothing does.
+An entry holds no reference and has no rmap; it is special, so that an operation that looks for its page finds none
+(mm.tables.is_special). The driver may free its pages as soon as unmap_mapping_range has returned, which finds regions
+by the file's i_mmap. So a region must not leave i_mmap before its old translations are flushed (b67fbebd4cf9,
+CVE-2022-39188): in other regions the references that a gather has queued keep the frames until then, here nothing does.
 
-i_mmap_rwsem is held for reading by a walk and for writing by who links, unlinks or moves a region. Here a revocation
-keeps it until the pages are freed, so that it stands for the driver's own lock as well, for which faults wait.
+A walk holds i_mmap_rwsem for reading; an operation that links, unlinks or moves a region holds it for writing. Here a
+revocation keeps it until the pages are freed, so that it stands for the driver's own lock as well, for which faults
+wait.
 """
 
 from shootdown.machine.geometry import PAGES
@@ -17,8 +18,8 @@ from shootdown.mm.world import World
 
 
 def driver_frame(w: World, mm: int, place: int) -> int:
-    """Return the frame of the driver's page, of zeros if there is none, that a fault of `mm` is about to map
-    (vmf_insert_pfn).
+    """Return the frame of the driver's page that a fault of `mm` is about to map (vmf_insert_pfn); a new page of zeros
+    if the driver has none.
     """
     frame = w.driver.get(place, -1)
     if frame < 0:
@@ -28,7 +29,7 @@ def driver_frame(w: World, mm: int, place: int) -> int:
 
 
 def i_mmap_read_trylock(w: World) -> bool:
-    """Take i_mmap_rwsem for reading; return False, with no effect, while somebody has it for writing."""
+    """Take i_mmap_rwsem for reading; return False, without effect, while another CPU has it for writing."""
     if w.i_mmap_lock == WRITER:
         return False
     w.i_mmap_lock += 1
@@ -36,7 +37,7 @@ def i_mmap_read_trylock(w: World) -> bool:
 
 
 def i_mmap_write_trylock(w: World) -> bool:
-    """Take i_mmap_rwsem for writing; return False, with no effect, while somebody has it."""
+    """Take i_mmap_rwsem for writing; return False, without effect, while any CPU has it."""
     if w.i_mmap_lock:
         return False
     w.i_mmap_lock = WRITER
@@ -49,7 +50,7 @@ def i_mmap_write_unlock(w: World, _cpu: int, _s: Step) -> None:
 
 
 def link(w: World, mm: int, page: int) -> None:
-    """vma_link: from here on unmap_mapping_range finds the region of the page, if it is a driver's."""
+    """Make unmap_mapping_range find the region of the page from here on, if it is a driver's (vma_link)."""
     vma = w.vma[mm][page]
     if vma & VM_PFNMAP:
         w.i_mmap[mm * PAGES + page] = vma >> VM_PGOFF_SHIFT
@@ -64,7 +65,7 @@ def linked(w: World, mm: int, places: range) -> int:
 
 
 def unlink_of(w: World, mm: int, mask: int) -> list[Step]:
-    """Return the step that takes the regions of the pages out of i_mmap; none when no driver's is among them."""
+    """Return the step that takes the regions of the pages out of i_mmap; none if they include no driver's region."""
     mask &= linked(w, mm, range(PAGES)) if w.i_mmap else 0
     return [(unlink_file_vma, mm, mask)] if mask else []
 
@@ -81,7 +82,7 @@ def unlink_file_vma(w: World, _cpu: int, s: Step) -> bool:
 
 
 def move_links(w: World, mm: int, first: int, target: int, count: int) -> None:
-    """Under i_mmap_rwsem: the regions of these pages are found at the target."""
+    """Make the regions of these pages be found at the target, under i_mmap_rwsem."""
     base = mm * PAGES
     moved = [w.i_mmap.pop(base + page, -1) for page in range(first, first + count)]
     for page, place in enumerate(moved, target):

@@ -1,4 +1,4 @@
-"""pte_alloc: hook in an empty page table."""
+"""pte_alloc: install an empty page table."""
 
 from shootdown.mm.state import NOBODY, Step
 from shootdown.mm.step import step
@@ -8,7 +8,7 @@ from shootdown.mm.world import World
 
 @step("pte_alloc", "install")
 def pte_alloc(w: World, cpu: int, s: Step) -> bool:
-    """Hook in an empty page table, under the PMD lock, unless somebody else did."""
+    """Install an empty page table, under the PMD lock, unless another CPU has done so."""
     _, mm, index = s
     if w.pmd_lock[mm] != NOBODY:
         return True

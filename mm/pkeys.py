@@ -1,9 +1,9 @@
-"""Protection keys: WRPKRU, whose PKRU a CPU has loaded, and what a fault makes of a key (linux-tlb D.4).
+"""Protection keys: WRPKRU, the PKRU that a CPU has loaded, and the effect of a key in a fault (linux-tlb D.4).
 
 PKRU belongs to the thread. A CPU has one thread of each address space here, so a switch to another address space loads
-what that thread has written, and a kernel thread or a temporary address space in between changes nothing.
-A thread that has written nothing is allowed everything; Linux starts one with init_pkru, which denies all keys but 0,
-and hands the register on in fork and clone: the child of a thread could have written the same itself.
+the value that its thread has written; a kernel thread or a temporary address space in between changes nothing.
+A thread that has written nothing may access everything. Linux starts a thread with init_pkru, which denies all keys
+except 0, and fork and clone copy the register: the child of a thread could have written the same value itself.
 """
 
 from typing import Final
@@ -18,15 +18,15 @@ from shootdown.mm.step import step
 from shootdown.mm.world import World
 
 RIGHTS: Final = 3
-"""What pkey_set can ask for: everything, loads only, nothing."""
+"""The number of rights that pkey_set can set: all, only loads, none."""
 _BITS: Final = (NO_ACCESS, NO_WRITE, 0)
-"""By the rights in the argument (none, r, rw): the two bits of the key in PKRU."""
+"""The two bits of the key in PKRU, by the rights in the argument (none, r, rw)."""
 
 
 def start_wrpkru(w: World, cpu: int, _page: int, _count: int, arg: int) -> None:
     """Begin pkey_set (RDPKRU, WRPKRU) by the CPU's thread: user code, without the kernel, for the pages of one key.
 
-    `arg`: the rights (none, r, rw) plus RIGHTS times the key less one; nobody takes rights to key 0 away.
+    `arg`: the rights (none, r, rw) plus RIGHTS times the key less one; the rights to key 0 do not change.
     """
     w.steps[cpu].append((wrpkru, arg))
 
@@ -67,22 +67,22 @@ def wrpkru(w: World, cpu: int, s: Step) -> None:
 
 
 def load_pkru(w: World, cpu: int) -> None:
-    """The CPU has the PKRU of its thread in the address space task_mm."""
+    """Load the PKRU of the CPU's thread in the address space task_mm."""
     w.machine.pkru[cpu] = w.pkru.get(cpu * MMS + w.task_mm[cpu], 0)
 
 
 def threads_gone(w: World, mm: int) -> None:
-    """The threads of `mm` have ended, and their PKRUs with them; task_mm names other address spaces already."""
+    """Forget the PKRUs of the threads of `mm`, which have ended; task_mm names other address spaces already."""
     for cpu in range(w.cpus):
         w.pkru.pop(cpu * MMS + mm, None)
         load_pkru(w, cpu)
 
 
 def key_denies(w: World, cpu: int, vma: int, kind: int, code: int) -> bool:
-    """bad_area_access_from_pkeys: return whether a fault is delivered because of a protection key.
+    """Return whether a fault is delivered because of a protection key (bad_area_access_from_pkeys).
 
-    The hardware says so (X86_PF_PK), which ends in a signal always; or the key of the region forbids the access
-    (arch_vma_access_permitted), whatever else the fault was, or it would fault again after the handler.
+    Either the hardware reports the key (X86_PF_PK), which always ends in a signal; or the key of the region forbids the
+    access (arch_vma_access_permitted): that ends every kind of fault, or it would occur again after the handler.
     """
     if code & PF_PK:
         return True

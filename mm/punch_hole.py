@@ -1,10 +1,11 @@
-"""Hole punching (fallocate, or truncate): unmap a page of the file wherever it is mapped, and drop it.
+"""Hole punching (fallocate, or truncate): unmap all mappings of a page of the file, and drop the page.
 
-No mmap_lock: the mappings are found through the file, so it meets an mremap that has moved one of them and released
-the page-table locks (CVE-2018-18281).
-First every region of the page is zapped, whether an entry is there or not: another zap may have cleared it and not
-flushed yet, and then the gather is nested and flushes everything (truncate_pagecache_range in mm/truncate.c and
-unmap_mapping_range_vma in mm/memory.c of Linux 6.1). Then what the reverse map still finds (unmap_mapping_folio).
+It takes no mmap_lock: it finds the mappings through the file, so it can meet an mremap that has moved one of them and
+released the page-table locks (CVE-2018-18281).
+First every region of the page is zapped, with or without an entry: another zap may have cleared the entry without a
+flush so far, and then the gather is nested and flushes everything (truncate_pagecache_range in mm/truncate.c and
+unmap_mapping_range_vma in mm/memory.c of Linux 6.1). Then the mappings that the reverse map still has are zapped
+(unmap_mapping_folio).
 Faults on the page wait for the folio's lock, which stands for the invalidate_lock of the mapping as well.
 """
 
@@ -24,7 +25,7 @@ from shootdown.mm.zap import UNMAP, zap_pte
 
 
 def start_punch(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
-    """Begin punching a hole into the file, by whoever has it open: from then on its page `page` is zeros."""
+    """Begin to punch a hole into the file, by some process that has it open: after that its page `page` is zeros."""
     push(w, cpu, (punch_begin, PAGES + page), (op_return,))
 
 
@@ -66,18 +67,18 @@ def punch_begin(w: World, cpu: int, s: Step) -> bool:
 
 
 def maps_place(vma: int, place: int) -> bool:
-    """Return whether the region is of the file, and its page the one at the place."""
+    """Return whether the region maps the page of the file at the place."""
     return bool(vma & VM_FILE) and vma >> VM_PGOFF_SHIFT == place
 
 
 def push_gather(w: World, cpu: int, mm: int, *steps: Step) -> None:
-    """Push the steps in a gather of their own, because what comes next may be of another address space."""
+    """Push the steps in their own gather, because the next steps may belong to another address space."""
     push(w, cpu, (gather_begin, mm), *steps, (gather_finish,))
 
 
 @step("unmap_mapping_range", "check")
 def unmap_mapping_region(w: World, cpu: int, s: Step) -> None:
-    """Zap the page of a region, if that still is one of the file's page; a region that is gone is its munmap's."""
+    """Zap the page of a region that still maps the file's page; for a region that is gone, its munmap does it."""
     _, mm, page, place = s
     index = page // FANOUT
     if not maps_place(w.vma[mm][page], place):
@@ -90,7 +91,7 @@ def unmap_mapping_region(w: World, cpu: int, s: Step) -> None:
 
 @step("zap_pte_range", "check")
 def zap_region_pte(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PTL; every way out releases it. Look again: the region may be gone, or the table."""
+    """Look again, under the PTL, because the region or the table may be gone; every way out releases the lock."""
     _, mm, page, place = s
     index = page // FANOUT
     still = maps_place(w.vma[mm][page], place)
@@ -104,7 +105,7 @@ def zap_region_pte(w: World, cpu: int, s: Step) -> None:
 
 @step("unmap_mapping_folio", "check", takes="frame")
 def unmap_mapping_next(w: World, cpu: int, s: Step) -> None:
-    """Zap the next mapping that the reverse map finds, and go on."""
+    """Zap the next mapping that the reverse map finds, and continue."""
     _, frame = s
     places = mapped_at(w, frame)
     if places:
@@ -117,7 +118,7 @@ def unmap_mapping_next(w: World, cpu: int, s: Step) -> None:
 
 @step("zap_pte_range", "check", takes="mm page frame")
 def unmap_mapping_pte(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PTL; every way out releases it. Look again: mremap may have moved the mapping."""
+    """Look again, under the PTL, because mremap may have moved the mapping; every way out releases the lock."""
     _, mm, page, frame = s
     index = page // FANOUT
     if maps(pte_of(w, mm, page), frame):
@@ -128,7 +129,7 @@ def unmap_mapping_pte(w: World, cpu: int, s: Step) -> None:
 
 @step("truncate_inode_folio", "free", takes="frame place")
 def remove_folio(w: World, _cpu: int, s: Step) -> None:
-    """Out of the page cache, and the backing store has a hole: its next reader finds zeros."""
+    """Take the folio out of the page cache, and leave a hole in the backing store: its next reader finds zeros."""
     _, frame, place = s
     w.shared[place] = -1
     w.disk.pop(place, None)
@@ -139,7 +140,7 @@ def remove_folio(w: World, _cpu: int, s: Step) -> None:
 
 @step("truncate_inode_pages_range", "check")
 def leave_hole(w: World, cpu: int, s: Step) -> None:
-    """The page was in no folio when the hole was begun: a fault that has read it in since then is undone."""
+    """Leave a hole where the page had no folio at the start; begin again if a fault has read one in since then."""
     _, place = s
     if w.shared[place] >= 0:
         push(w, cpu, (punch_begin, place))

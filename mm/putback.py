@@ -1,4 +1,4 @@
-"""A page that reclaim has unmapped and cannot free: it is unlocked, flushed, and its reference dropped."""
+"""The end of a page that reclaim has unmapped and cannot free: it is unlocked, flushed, and its reference dropped."""
 
 from shootdown.mm.frames import put_page
 from shootdown.mm.operation import due_free
@@ -9,12 +9,12 @@ from shootdown.mm.world import World
 
 
 def is_freeable(w: World, frame: int) -> bool:
-    """is_page_cache_freeable: the page cache, or the swap cache, and this reclaim have the only references."""
+    """Return whether only the page or swap cache and this reclaim have a reference (is_page_cache_freeable)."""
     return w.refs[frame] == 2
 
 
 def push_unless_referenced(w: World, cpu: int, frame: int, *steps: Step) -> None:
-    """Push what becomes of an unmapped page; it is kept if others have a reference to it."""
+    """Push the steps for an unmapped page, or keep the page if it has other references."""
     if is_freeable(w, frame):
         push(w, cpu, *steps)
     else:
@@ -23,7 +23,7 @@ def push_unless_referenced(w: World, cpu: int, frame: int, *steps: Step) -> None
 
 @step("folio_unlock", "unlock", takes="frame")
 def keep_folio(w: World, cpu: int, s: Step) -> None:
-    """A fault finds the folio in its cache from here on, while the flush is still to come."""
+    """Unlock the folio: faults find it in its cache from here on, before the flush."""
     _, frame = s
     unlock_page(w, frame)
     push(w, cpu, (due_free,), (putback, frame))

@@ -1,4 +1,4 @@
-"""Reclaim of one lazily freed page (MADV_FREE): dropped when it is clean, kept when it was written again."""
+"""Reclaim of one lazily freed page (MADV_FREE): it is dropped if it is clean, and kept if it was written again."""
 
 from shootdown.machine.entry import DIRTY, PRESENT, PROTNONE
 from shootdown.machine.geometry import FANOUT, frame_of
@@ -15,7 +15,7 @@ from shootdown.mm.world import World
 
 
 def start_reclaim(w: World, cpu: int, page: int, _count: int, mm: int) -> None:
-    """Begin reclaiming, by a kernel thread, the frame that `mm` maps at the page, if it was freed lazily."""
+    """Begin to reclaim, by a kernel thread, the frame that `mm` maps at the page, if it was freed lazily."""
     push(w, cpu, (reclaim_begin, mm, page), (op_return,))
 
 
@@ -53,10 +53,10 @@ def reclaim_begin(w: World, cpu: int, s: Step) -> None:
 
 @step("try_to_unmap_one", "change", takes="mm page frame")
 def reclaim_unmap(w: World, cpu: int, s: Step) -> None:
-    """Clear the entry if it is clean; a page written since MADV_FREE is kept. Every way out releases the PTL.
+    """Clear the entry if it is clean, under the PTL; keep a page that was written since MADV_FREE.
 
-    The kernel exchanges first and puts a dirty entry back, which under the PTL is the same step.
-    A clean entry in some TLB is no danger: a write through it re-walks, and traps because the entry is gone.
+    Every way out releases the PTL. The kernel exchanges first and puts a dirty entry back, which is the same step under
+    the PTL. A clean entry in a TLB is no danger: a write through it walks again, and traps because the entry is gone.
     """
     _, mm, page, frame = s
     unlock = (pte_unlock, mm, page // FANOUT)

@@ -1,9 +1,9 @@
 """Revocation: a driver takes back pages that programs have mapped (unmap_mapping_range), and frees them.
 
-No mmap_lock: the regions are found through i_mmap. Each address space is zapped in a gather of its own, whether an
-entry is there or not: another zap may have cleared it and not flushed yet, and then the gather is nested and flushes
-everything. The driver frees its pages when the walk has returned, and trusts that no processor reaches them.
-A fault after it maps a new page of zeros.
+It takes no mmap_lock: it finds the regions through i_mmap. Each address space is zapped in its own gather, with or
+without an entry: another zap may have cleared the entry without a flush so far, and then the gather is nested and
+flushes everything. The driver frees its pages when the walk has returned, and relies on no processor reaching them.
+A later fault maps a new page of zeros.
 """
 
 from shootdown.mm.arguments import NO_ARGUMENT
@@ -21,7 +21,7 @@ from shootdown.mm.zap import UNMAP, zap_pmd
 def start_revoke(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
     """Begin to take back `count` of the driver's pages from `page` on, by a kernel thread of the driver.
 
-    `page` is an offset in the driver's memory, whoever maps it, and wherever.
+    `page`: an offset in the driver's memory; all mappings of it are revoked.
     """
     push(w, cpu, (unmap_mapping_range, page, count), (free_driver_pages, page, count), (op_return,))
 
@@ -48,8 +48,9 @@ Operation(
 
 @step("i_mmap_lock_read, unmap_mapping_range", "lock")
 def unmap_mapping_range(w: World, cpu: int, s: Step) -> bool:
-    """The spaces that live come first, so a parent before its child: fork may copy an entry before the walk, and
-    none after it (vma_interval_tree_insert_after).
+    """Walk the regions, those of live spaces first, so a parent before its child.
+
+    Fork may copy an entry before the walk, but not after it (vma_interval_tree_insert_after).
     """
     _, first, count = s
     if not i_mmap_read_trylock(w):

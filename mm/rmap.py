@@ -1,9 +1,9 @@
-"""The reverse map: which entries name a frame.
+"""The reverse map: the entries that name a frame.
 
-The kernel finds them through anon_vma and i_mmap; here the page tables are searched, which finds the same entries in a
-fixed order: by address space, then by page.
-A walk ends when nothing is left to find, so an entry that mremap moves before the walk is found at its new place,
-as the order of the regions in the kernel's tree guarantees.
+The kernel finds them through anon_vma and i_mmap; here a search of the page tables finds the same entries in a fixed
+order: by address space, then by page.
+A walk ends when nothing is left to find. So it finds an entry that mremap moves before the walk at its new place, as
+the order of the regions in the kernel's tree guarantees.
 """
 
 from shootdown.machine.entry import PRESENT, PSE
@@ -34,27 +34,27 @@ def find_mapping(w: World, frame: int, *, migration: bool) -> tuple[int, int] | 
 
 
 def push_locked(w: World, cpu: int, mm: int, page: int, one: Step, again: Step) -> None:
-    """rmap_walk: push the step `one`, which acts on the page's entry, under the PTL, and then the walk's next step."""
+    """Push the step `one`, which acts on the page's entry, under the PTL, and then the walk's next step (rmap_walk)."""
     index = page // FANOUT
     push(w, cpu, (pte_lock, mm, index), one, (pte_unlock, mm, index), again)
 
 
 def mapcount(w: World, frame: int, of: range = range(MMS)) -> int:
-    """folio_mapcount: how many 4 KiB entries of these address spaces map the frame."""
+    """Return how many 4 KiB entries of these address spaces map the frame (folio_mapcount)."""
     return sum(maps(pte_of(w, mm, page), frame) for mm in of for page in range(PAGES))
 
 
 def is_merged(w: World, frame: int) -> bool:
-    """PageKsm: an address space has had the frame at two pages, which only ksmd brings about.
+    """Return whether an address space has had the frame at two pages, which only ksmd does (PageKsm).
 
-    Such a frame is neither migrated nor swapped out here; Linux does both. A mark and no look at the entries, because
-    one of them may be out of its table for a moment, in the hands of a protection change.
+    Such a frame is neither migrated nor swapped out here; Linux does both. It has a mark, because its entries are not
+    enough: a protection change may have taken one of them out of its table for a moment.
     """
     return bool(w.merged >> frame & 1)
 
 
 def trylock_page(w: World, frame: int) -> bool:
-    """folio_trylock: one migration or reclaim of a frame at a time."""
+    """Lock the frame for one migration or reclaim; return False, without effect, if it is locked (folio_trylock)."""
     bit = 1 << frame
     if w.page_lock & bit:
         return False
@@ -63,5 +63,5 @@ def trylock_page(w: World, frame: int) -> bool:
 
 
 def unlock_page(w: World, frame: int) -> None:
-    """folio_unlock."""
+    """Unlock the frame (folio_unlock)."""
     w.page_lock &= ~(1 << frame)

@@ -1,4 +1,4 @@
-"""The shrinker of the huge zero page: memory is short, and nobody has the page mapped."""
+"""The shrinker of the huge zero page, which frees it if memory is short and no entry maps it."""
 
 from shootdown.machine.geometry import FANOUT
 from shootdown.mm.arguments import NO_ARGUMENT
@@ -11,7 +11,7 @@ from shootdown.mm.world import World
 
 
 def start_shrink(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
-    """Begin to shrink, by a kernel thread; without effect while somebody maps the huge zero page, or there is none."""
+    """Begin to shrink, by a kernel thread; without effect while an entry maps the huge zero page, or there is none."""
     push(w, cpu, (shrink_huge_zero,), (op_return,))
 
 
@@ -37,7 +37,7 @@ Operation(
 
 @step("shrink_huge_zero_folio_scan", "free")
 def shrink_huge_zero(w: World, _cpu: int, _s: Step) -> None:
-    """One exchange of the count, from the page's own reference to none; it asks about no TLB."""
+    """Exchange the count once, from the page's own reference to none; no TLB is checked."""
     first = w.huge_zero
     if first < 0 or w.refs[first : first + FANOUT] != [1] * FANOUT:
         return

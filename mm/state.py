@@ -1,4 +1,4 @@
-"""What the kernel and the machine are between two steps, as plain data."""
+"""The state of the kernel and the machine between two steps, as plain data."""
 
 from typing import Any, ClassVar, Final
 
@@ -10,13 +10,13 @@ Step = tuple[int, ...]
 """A step of a CPU: its code and its arguments (mm.step)."""
 
 MMS: Final = 3
-"""Address spaces: the first one and two more that fork can make."""
+"""The number of address spaces: the first one and two more that fork can make."""
 INIT_MM: Final = -1
 SWITCHING: Final = -2
 GONE_MM: Final = -3
-"""In loaded_mm: an address space whose last thread has exited while this CPU still has its top-level table loaded."""
+"""The value in loaded_mm for a space whose last thread has exited while this CPU still has its top-level table."""
 POKING_MM: Final = -4
-"""In loaded_mm: the temporary address space of the kernel."""
+"""The value in loaded_mm for the temporary address space of the kernel."""
 NOBODY: Final = -1
 WRITER: Final = -1
 
@@ -30,24 +30,24 @@ VM_SHARED: Final = 16
 VM_HUGE: Final = 32
 VM_UFFD_WP: Final = 64
 VM_SOFTDIRTY: Final = 128
-"""Every page counts as written: the region is newer than the last clear_refs."""
+"""The mark of a region that is newer than the last clear_refs: every page counts as written."""
 VM_FILE: Final = 256
-"""A shared mapping of the file, whose pages are written back to its backing store."""
+"""The mark of a shared mapping of the file, whose pages are written back to its backing store."""
 VM_PFNMAP: Final = 512
-"""A shared mapping of a driver's pages, to which its entries hold no reference (mm/pfnmap.py)."""
+"""The mark of a shared mapping of a driver's pages, to which its entries hold no reference (mm/pfnmap.py)."""
 VM_PKEY_SHIFT: Final = 10
 VM_PKEY: Final = 3 << VM_PKEY_SHIFT
 """The protection key of the region."""
 VM_PGOFF_SHIFT: Final = 12
-"""Above it: the page's place in State.shared; of a driver's region its key in State.driver."""
+"""The position of the page's place in State.shared, or of its key in State.driver for a driver's region."""
 
 ZERO_FRAME: Final = 0
-"""The zero page: mapped by read faults of private pages, never written and never freed."""
+"""The frame of the zero page, which read faults of private pages map, and which is never written and never freed."""
 
 NO_HUGE_ZERO: Final = -2
-"""In State.huge_zero: read faults of huge regions map memory (use_zero_page is 0)."""
+"""The value in State.huge_zero if read faults of huge regions map memory (use_zero_page is 0)."""
 HUGE_ZERO_FREE: Final = -1
-"""In State.huge_zero: the huge zero page is not allocated."""
+"""The value in State.huge_zero if the huge zero page is not allocated."""
 
 # Indices into State.costs.
 FLUSHES: Final = 0
@@ -81,9 +81,9 @@ class State(Plain):
         batch: int,
         known: "State | None" = None,
     ) -> None:
-        """Begin with one address space, which no CPU has loaded and which has no region; or go on from `known`."""
+        """Begin with one address space without regions, which no CPU has loaded, or continue from `known`."""
         self.machine = machine
-        # A FlushState. Any, so that the strategy that made it takes it back as its own type without the call of a cast.
+        # A FlushState. Its type is Any, so that the strategy that made it gets it back as its own type without a cast.
         self.flush_state = flush_state
         self.cpus = cpus
         self.pages = pages
@@ -97,16 +97,16 @@ class State(Plain):
         self.loaded_mm: list[int] = known.loaded_mm.copy() if known else [INIT_MM] * cpus
         self.lazy: list[bool] = known.lazy.copy() if known else [False] * cpus
         self.irqs_off: list[bool] = known.irqs_off.copy() if known else [False] * cpus
-        # CPUs that read page tables without a lock, with interrupts disabled, a bit each.
+        # The CPUs that read page tables without a lock, with interrupts disabled, one bit each.
         self.walkers: int = known.walkers if known else 0
-        # By CPU * MMS + address space: PKRU of that thread, where it is not 0; of the threads that run, the
-        # machine has the same in its registers.
+        # The PKRU of each thread, by CPU * MMS + address space, if it is not 0; the machine has the same values in its
+        # registers for the threads that run.
         self.pkru: dict[int, int] = known.pkru.copy() if known else {}
-        # A kernel thread runs, and the thread of task_mm sleeps; `lazy` is what the flush code knows of it (is_lazy).
+        # Whether a kernel thread runs while the thread of task_mm sleeps; the flush code reads `lazy` (is_lazy).
         self.kthread: list[bool] = known.kthread.copy() if known else [False] * cpus
         self.root: list[int] = known.root.copy() if known else [-1] * MMS
         self.live: list[bool] = known.live.copy() if known else [False] * MMS
-        # Top-level tables of address spaces that are no more, each with its number, until no CPU has them loaded.
+        # The top-level tables of dead address spaces, each with its number, until no CPU has them loaded.
         self.gone: list[tuple[int, int]] = known.gone.copy() if known else []
         # The top-level table of the temporary address space, -1 before its first use.
         self.poking: int = known.poking if known else -1
@@ -114,8 +114,8 @@ class State(Plain):
             [one.copy() for one in known.vma] if known else [[0] * PAGES, [0] * PAGES, [0] * PAGES]
         )
         self.mmap_lock: list[int] = known.mmap_lock.copy() if known else [0] * MMS
-        # The locks of the VMAs: how many have looked one up at mm * PAGES + page and hold it for reading; by address
-        # space, the pages of those that the writer of mmap_lock holds for writing, a bit each (mm.locks).
+        # The locks of the VMAs: the number of readers that have found their VMA at mm * PAGES + page; and, by address
+        # space, the pages of the VMAs that the writer of mmap_lock has locked for writing, one bit each (mm.locks).
         self.vma_readers: dict[int, int] = known.vma_readers.copy() if known else {}
         self.vma_written: list[int] = known.vma_written.copy() if known else [0] * MMS
         self.pmd_lock: list[int] = known.pmd_lock.copy() if known else [NOBODY] * MMS
@@ -125,27 +125,27 @@ class State(Plain):
         self.refs: list[int] = known.refs.copy() if known else [0] * FRAMES
         self.lazy_free: int = known.lazy_free if known else 0
         self.page_lock: int = known.page_lock if known else 0
-        # Frames on another node than the threads that use them, a bit each: a hint fault would migrate them.
+        # The frames on another node than the threads that use them, one bit each: a hint fault migrates them.
         self.misplaced: int = known.misplaced if known else 0
-        # Frames that ksmd has mapped at two pages of one address space (PageKsm), a bit each, until they are freed.
+        # The frames that ksmd has mapped at two pages of one space (PageKsm), one bit each, until they are freed.
         self.merged: int = known.merged if known else 0
-        # The first frame of the huge zero page, or why there is none.
+        # The first frame of the huge zero page, or the reason why there is none.
         self.huge_zero: int = known.huge_zero if known else NO_HUGE_ZERO
-        # The frames of shared memory: of the anonymous object's pages, then of the file's (its page cache).
+        # The frames of shared memory: those of the anonymous object's pages, then those of the file (its page cache).
         self.shared: list[int] = known.shared.copy() if known else [-1] * (2 * PAGES)
-        # Of the file: its frames and those that are to be written back (PG_dirty), a bit each; what its backing store
-        # holds by place in `shared`, zeros elsewhere; which frame the reverse map finds at mm * PAGES + page.
+        # The frames of the file, and those that must be written back (PG_dirty), one bit each; the content of its
+        # backing store by place in `shared`, zeros elsewhere; the frame of its reverse map at mm * PAGES + page.
         self.file_frames: int = known.file_frames if known else 0
         self.dirty: int = known.dirty if known else 0
         self.disk: dict[int, int] = known.disk.copy() if known else {}
         self.rmap: dict[int, int] = known.rmap.copy() if known else {}
-        # Of a driver: the frames of its pages; which of them a region at mm * PAGES + page maps, as long as
-        # unmap_mapping_range finds the region; the lock of that, as mmap_lock (mm.pfnmap).
+        # The frames of a driver's pages; the page that a region at mm * PAGES + page maps, while unmap_mapping_range
+        # finds the region; the lock of these links, with the values of mmap_lock (mm.pfnmap).
         self.driver: dict[int, int] = known.driver.copy() if known else {}
         self.i_mmap: dict[int, int] = known.i_mmap.copy() if known else {}
         self.i_mmap_lock: int = known.i_mmap_lock if known else 0
-        # By swap slot: the content, while it is what the page contains; how many swap entries name it; the frame of its
-        # folio in the swap cache.
+        # By swap slot: its content, while that is the content of the page; the number of swap entries that name it; the
+        # frame of its folio in the swap cache.
         self.swap: dict[int, int] = known.swap.copy() if known else {}
         self.swap_map: dict[int, int] = known.swap_map.copy() if known else {}
         self.swap_cache: dict[int, int] = known.swap_cache.copy() if known else {}

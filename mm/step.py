@@ -1,8 +1,8 @@
 """The step engine: an operation is a sequence of named steps that a CPU executes one at a time.
 
-A step is a tuple of integers, the step's code first and its arguments after it; a CPU's pending steps are a list with
-the next one last.
-So a world between two steps is plain data, and every step boundary is a place where another CPU may run.
+A step is a tuple of integers, first the step's code and then its arguments; a CPU's pending steps are a list with the
+next one last.
+So a world between two steps is plain data, and another CPU may run at every step boundary.
 """
 
 from collections.abc import Callable
@@ -27,36 +27,39 @@ Point = Literal[
     "fault",
     "check",
 ]
-"""A place in an operation that a scenario can pause before, by the word of the text form. Append, never reorder: the
-position is part of the binary form."""
+"""A place in an operation before which a scenario can pause, by the word of the text form. Append, never reorder: the
+position is part of the binary form.
+"""
 STEP_POINTS: Final[tuple[str, ...]] = get_args(Point)
 
 StepFunction = Callable[[World, int, Step], bool | None]
-"""Executes one step of a CPU; returns True when the step cannot run yet (a lock is taken, an IPI is held off).
+"""A function that executes one step of a CPU; it returns True if the step cannot run yet (a lock is taken, an IPI is
+held off).
 
-Its signature is its first statement, ``_, mm, page = s``, which names all arguments of the step; or ``inside = s[1:]``,
-which is a step itself. No type checker looks into tuples of integers: tests/step_signatures.py compares every step that
-is made with these names.
+Its signature is its first statement, `_, mm, page = s`, which names all arguments of the step; or `inside = s[1:]`,
+which is a step itself. No type checker looks into tuples of integers, so tests/step_signatures.py compares every step
+that is created with these names.
 """
 
 STEPS: Final[list[StepFunction]] = []
 NAMES: Final[list[str]] = []
 POINTS: Final[list[str]] = []
 TAKES: Final[list[tuple[str, ...]]] = []
-"""What the arguments of a step are, for steps that name a CPU, a frame, an entry, a generation or a table; () for all
-others, whose arguments are numbers that mean the same in every world."""
+"""The meaning of the arguments of a step that names a CPU, a frame, an entry, a generation or a table; () for all other
+steps, whose arguments are numbers with the same meaning in every world.
+"""
 
 
 def step(
     name: str, point: Point | Literal[""] = "", takes: str = ""
 ) -> Callable[[StepFunction], int]:
-    """Register a step under the name a kernel developer knows; the decorated name becomes the step's code.
+    """Register a step under the name that a kernel developer knows; the decorated name becomes the step's code.
 
     `point`: the scenario word ("until POINT") that pauses before this step.
-    A word that is no point is a ValueError when the module is imported.
     `takes`: a word for each argument, if one is a cpu, a frame, an entry, a generation (of the argument mm), or a table
-    (the frame of a page table that no PMD points to any more). It says again what the function names, because a
-    compiled function does not tell its names; tests/step_signatures.py compares the two.
+    (the frame of a page table that no PMD points to any more). It repeats the names of the function, because a compiled
+    function does not have them; tests/step_signatures.py compares the two.
+    Errors: ValueError, when the module is imported, for a word that is no point.
     """
     if point and point not in STEP_POINTS:
         message = (
@@ -75,14 +78,14 @@ def step(
 
 
 def push(w: World, cpu: int, *steps: Step) -> None:
-    """Put steps before what the CPU has still to do, the first one to run first."""
+    """Put steps before the pending steps of the CPU; the first one runs first."""
     w.steps[cpu].extend(steps[::-1])
 
 
 def run_steps(w: World, cpu: int, limit: int, point: str = "") -> bool:
     """Let the CPU execute up to `limit` steps, or those before the next step of `point`.
 
-    Return False when it stopped because a step is blocked; that step has changed nothing.
+    Return False if it stopped because a step is blocked; that step has changed nothing.
     """
     if w.watch:
         return _run_watched(w, cpu, limit, point, w.watch)
@@ -100,7 +103,7 @@ def run_steps(w: World, cpu: int, limit: int, point: str = "") -> bool:
 
 
 def _run_watched(w: World, cpu: int, limit: int, point: str, watch: Watch) -> bool:
-    """The same, step by step; apart, because campaigns have no watch and run eighty steps an execution."""
+    """Do as run_steps does, with a watch; this is separate because campaigns have none and run eighty steps per run."""
     stack = w.steps[cpu]
     left = limit
     while stack and left and not (point and POINTS[stack[-1][0]] == point):

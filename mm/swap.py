@@ -1,11 +1,11 @@
-"""Swap slots and the swap cache: what a swap entry names, and where its content is.
+"""Swap slots and the swap cache: the slot that a swap entry names, and the place of its content.
 
-A slot has a count of the swap entries that name it (swap_map), and while a folio is in the swap cache the folio's frame
-is what the page contains; without one the slot's content is.
-World.swap has the content of a slot only as long as it is not older than the folio: a folio without it is dirty.
-A frame in the swap cache is never mapped writable, but for the page that a reclaim in flight has just added: a write
-fault takes it out of the cache first, or copies it, and so does who maps an exclusive page writable again. So the
-content of a slot cannot become stale behind a mapping.
+A slot has a count of the swap entries that name it (swap_map). The content of the page is in the frame of its folio
+while that is in the swap cache, else in the slot.
+World.swap has the content of a slot only while it is not older than the folio: a folio without it is dirty.
+A frame in the swap cache is never mapped writable, except the page that a reclaim in flight has just added: a write
+fault takes the frame out of the cache first, or copies it, and so does a fault that maps an exclusive page writable
+again. So a mapping cannot make the content of a slot stale.
 """
 
 from shootdown.machine.geometry import frame_of
@@ -22,7 +22,7 @@ def slot_of(w: World, frame: int) -> int:
 
 
 def add_to_swap(w: World, frame: int) -> int:
-    """folio_alloc_swap: put a dirty folio under the lowest slot that nothing uses into the swap cache; return the slot.
+    """Put a dirty folio into the swap cache, under the lowest free slot; return the slot (folio_alloc_swap).
 
     Slot 0 is the header of the swap area. Entries and frames are few, so there is always a slot below the number of
     frames, which fits into the place of a frame number.
@@ -36,7 +36,7 @@ def add_to_swap(w: World, frame: int) -> int:
 
 
 def read_swap(w: World, slot: int) -> None:
-    """swap_cluster_readahead of one page: a clean folio in the swap cache has the slot's content from here on."""
+    """Read the slot's content into a new, clean folio in the swap cache (swap_cluster_readahead of one page)."""
     frame = alloc_frame(w)
     w.machine.memory[frame << 2] = w.swap[slot]
     w.swap_cache[slot] = frame
@@ -44,12 +44,12 @@ def read_swap(w: World, slot: int) -> None:
 
 
 def count_entry(w: World, slot: int) -> None:
-    """swap_duplicate: one more swap entry names the slot."""
+    """Count one more swap entry that names the slot (swap_duplicate)."""
     w.swap_map[slot] = w.swap_map.get(slot, 0) + 1
 
 
 def uncount_entry(w: World, slot: int) -> None:
-    """swap_free: one swap entry less names the slot."""
+    """Count one swap entry less that names the slot (swap_free)."""
     if w.swap_map[slot] > 1:
         w.swap_map[slot] -= 1
     else:
@@ -57,10 +57,10 @@ def uncount_entry(w: World, slot: int) -> None:
 
 
 def free_swap_entry(w: World, mm: int, entry: int) -> None:
-    """free_swap_and_cache: a swap entry of `mm` was cleared; the last one takes the content along.
+    """Free a swap entry of `mm`, which was cleared; the last one frees the content too (free_swap_and_cache).
 
-    What is left in the swap cache is freed when nothing else holds the frame: behind its last mapping, or behind the
-    reclaim that has it locked.
+    A folio that is left in the swap cache is freed when nothing else holds the frame: after its last mapping, or after
+    the reclaim that has it locked.
     """
     slot = frame_of(entry)
     frame = w.swap_cache.get(slot, -1)
@@ -77,7 +77,7 @@ def free_swap_entry(w: World, mm: int, entry: int) -> None:
 
 
 def copy_swap_entry(w: World, parent: int, child: int, entry: int) -> None:
-    """Fork gives the child the parent's swap entry: a snapshot of what it contains, wherever that is now."""
+    """Give the child of a fork the parent's swap entry: a snapshot of the content, in the slot or in the swap cache."""
     slot = frame_of(entry)
     frame = w.swap_cache.get(slot, -1)
     if frame >= 0:

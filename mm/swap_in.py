@@ -20,13 +20,13 @@ from shootdown.mm.world import World
 
 
 def is_locked(w: World, frame: int) -> bool:
-    """Return whether somebody has the folio locked; -1 is no frame."""
+    """Return whether the folio is locked; -1 is no frame."""
     return frame >= 0 and bool(w.page_lock >> frame & 1)
 
 
 @step("do_swap_page", "lock", takes="page kind entry")
 def do_swap_page(w: World, cpu: int, s: Step) -> bool:
-    """Find the folio, or read it in; wait while a reclaim or a migration has it locked (folio_lock_or_retry)."""
+    """Find the folio, or read it in; wait while a reclaim or a migration has locked it (folio_lock_or_retry)."""
     _, page, kind, entry = s
     if pte_of(w, w.task_mm[cpu], page) != entry:
         return False
@@ -42,12 +42,13 @@ def do_swap_page(w: World, cpu: int, s: Step) -> bool:
 
 @step("set_pte_at", "install", takes="page kind entry")
 def swap_in_install(w: World, cpu: int, s: Step) -> bool:
-    """Under the folio's lock and the PTL, map the folio; if the entry or the folio is gone, the access faults again.
+    """Map the folio, under its lock and the PTL; if the entry or the folio is gone, the access faults again.
 
-    Writable for a store to a page that nobody else has: then the copy in swap is given up. All others are mapped
-    read-only, and a store to them makes a fault on a present entry, which copies a page that somebody has a reference
-    to. One that was writable when it was unmapped must not come to that, because a TLB may still have that entry while
-    the reclaim that has the reference is to flush: it becomes writable at once, if region and marks allow it.
+    The folio is mapped writable for a store to a page that no other mapping has, and then the copy in swap is given up.
+    All others are mapped read-only, and a store to them causes a fault on a present entry, which copies a page that has
+    other references. That must not happen to a page that was writable when it was unmapped: a TLB may still have the
+    writable entry, because the reclaim that has the reference has yet to flush. Such a page becomes writable at once,
+    if region and marks allow it.
     """
     _, page, kind, entry = s
     mm = w.task_mm[cpu]
@@ -74,7 +75,8 @@ def swap_in_install(w: World, cpu: int, s: Step) -> bool:
 def _may_write(w: World, vma: int, kind: int, entry: int, frame: int) -> bool:
     """Return whether the only entry that names the slot becomes writable.
 
-    A load must leave the first store to a page that clear_refs waits for to a fault (pte_needs_soft_dirty_wp).
+    A load must not make it writable if clear_refs waits for the first store to the page, which must fault
+    (pte_needs_soft_dirty_wp).
     """
     alone = w.refs[frame] == 2
     if kind == WRITE:

@@ -1,6 +1,6 @@
-"""Reclaim of an anonymous page: unmap everywhere, flush, write to swap, free.
+"""Reclaim of an anonymous page: unmap it everywhere, flush, write it to swap, free it.
 
-A page whose copy in swap is good was not writable, and is not written again.
+A page whose copy in swap is current was not writable, and is not written again.
 """
 
 from shootdown.machine.entry import DIRTY, RW, SWAP, SWP_EXCLUSIVE
@@ -18,8 +18,9 @@ from shootdown.mm.world import World
 
 
 def push_swap_out(w: World, cpu: int, frame: int) -> None:
-    """Push the reclaim of an anonymous page, which is locked and has a reference for it, by the slot that it has or
-    gets (folio_alloc_swap).
+    """Push the reclaim of an anonymous page, which is locked and has a reference for the reclaim.
+
+    It uses the slot that the page has, or allocates one (folio_alloc_swap).
     """
     slot = slot_of(w, frame)
     if slot < 0:
@@ -44,8 +45,8 @@ def unmap_one(w: World, cpu: int, s: Step) -> None:
         return
     entry = FRAME_BITS[slot] | SWAP | swp_marks(pte)
     if pte & RW:
-        # A TLB may still have a writable entry when a fault finds the folio in the swap cache: it must be mapped as it
-        # was, and not copied because somebody has a reference (a pin, say).
+        # A TLB may still have a writable entry when a fault finds the folio in the swap cache: the folio must be mapped
+        # as before, and not copied because of another reference (for example a pin).
         entry |= SWP_EXCLUSIVE
     if pte & DIRTY:
         w.swap.pop(slot, None)
@@ -68,7 +69,7 @@ def unmapped(w: World, cpu: int, s: Step) -> None:
 
 @step("pageout", "check", takes="frame slot")
 def pageout(w: World, cpu: int, s: Step) -> None:
-    """Write the folio and drop it; keep one that others have a reference to."""
+    """Write the folio and drop it; keep it if it has other references."""
     _, frame, slot = s
     drop = (due_free,), (remove_mapping, frame, slot)
     push_unless_referenced(w, cpu, frame, (swap_writepage, frame, slot), *drop)
@@ -83,10 +84,10 @@ def swap_writepage(w: World, _cpu: int, s: Step) -> None:
 
 @step("__remove_mapping, free_unref_folios", "free", takes="frame slot")
 def remove_mapping(w: World, _cpu: int, s: Step) -> None:
-    """Take the folio out of the swap cache and free it, flushed; what is left is the slot, if an entry names it.
+    """Take the flushed folio out of the swap cache and free it; the slot stays, if an entry names it.
 
-    Linux takes a clean folio out first and flushes before it frees. In between one thread may read the content into a
-    new folio and store to it while another one still loads from the old one; that window is not modelled.
+    Linux takes a clean folio out first and flushes before it frees it. In between one thread may read the content into
+    a new folio and store to that, while another thread still loads from the old one; that window is not modelled.
     """
     _, frame, slot = s
     unlock_page(w, frame)
@@ -94,5 +95,5 @@ def remove_mapping(w: World, _cpu: int, s: Step) -> None:
         w.observer.swapped_out(frame, slot)
         del w.swap_cache[slot]
         put_page(w, frame)
-    # Without an entry the last reference that is put takes the slot along.
+    # Without an entry the drop of the last reference frees the slot too.
     put_page(w, frame)

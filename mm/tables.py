@@ -1,4 +1,4 @@
-"""Page tables of an address space: where an entry is, and the only functions that store one.
+"""The page tables of an address space: the places of entries, and the only functions that store one.
 
 Every store goes through set_pte, set_pmd_leaf, set_pmd_table or clear_pmd, so the observer and the flush strategy see
 each one.
@@ -46,7 +46,7 @@ from shootdown.mm.state import (
 from shootdown.mm.world import World
 
 TABLE_BITS: Final = PRESENT | RW | USER | ACCESSED | DIRTY
-"""What Linux sets in an entry that points to a table (_PAGE_TABLE); rights are decided in the leaf."""
+"""The bits that Linux sets in an entry that points to a table (_PAGE_TABLE); the leaf decides about rights."""
 
 
 _BORN_WRITABLE: Final = VM_SHARED | VM_WRITE | VM_SOFTDIRTY
@@ -59,16 +59,16 @@ def pmd_at(w: World, mm: int, index: int) -> int:
 
 
 def pmd_of(w: World, mm: int, index: int) -> int:
-    """Return entry `index` of the PMD table of `mm`; 0 when there is no such address space.
+    """Return entry `index` of the PMD table of `mm`; 0 if there is no such address space.
 
-    A kernel thread that has found an entry through the rmap may come too late: exit has freed the tables meanwhile.
+    A kernel thread that found an entry through the rmap may be too late: exit may have freed the tables meanwhile.
     """
     root = w.root[mm]
     return w.machine.memory[root << 2 | index] if root >= 0 else 0
 
 
 def pte_at(w: World, mm: int, page: int) -> int:
-    """Return the place in memory of the page's PTE, or -1 when no page table covers the page."""
+    """Return the place in memory of the page's PTE, or -1 if no page table covers the page."""
     pmd = w.machine.memory[w.root[mm] << 2 | page >> 2]
     if pmd & PSE or not pmd & PRESENT:
         return -1
@@ -76,7 +76,7 @@ def pte_at(w: World, mm: int, page: int) -> int:
 
 
 def pte_of(w: World, mm: int, page: int) -> int:
-    """Return the page's PTE, 0 when no page table covers the page, or when there is no such address space."""
+    """Return the page's PTE, 0 if no page table covers the page, or if there is no such address space."""
     memory = w.machine.memory
     root = w.root[mm]
     if root < 0:
@@ -109,7 +109,7 @@ def is_swap(entry: int) -> bool:
 
 
 def is_marker(entry: int) -> bool:
-    """pte_is_uffd_wp_marker: nothing is mapped, and the next store is for userfaultfd."""
+    """Return whether nothing is mapped and userfaultfd gets the next store (pte_is_uffd_wp_marker)."""
     return entry == UFFD_WP_MARKER
 
 
@@ -119,25 +119,25 @@ def has_table(w: World, mm: int, index: int) -> bool:
 
 
 def maps(entry: int, frame: int) -> bool:
-    """Return whether the entry maps the frame: present or PROTNONE; a swap entry may have a slot of the same number."""
+    """Return whether the entry, present or PROTNONE, maps the frame; a swap entry may have a slot of that number."""
     return bool(entry & (PRESENT | PROTNONE)) and frame_of(entry) == frame
 
 
 def is_special(entry: int) -> bool:
-    """pte_special: no page is behind the entry (vm_normal_page), but the zero page or one of a driver's.
+    """Return whether the entry maps no normal page, but the zero page or a driver's page (pte_special, vm_normal_page).
 
-    Nobody counts the entry, so it keeps no frame alive, and nobody looks for the frame to move or to reclaim it.
+    The entry is not counted, so it keeps no frame alive, and nothing looks for the frame to move or to reclaim it.
     """
     return bool(entry & SOFTW1)
 
 
 def swp_marks(pte: int) -> int:
-    """Return what a swap or migration entry keeps of the marks of userfaultfd and of soft-dirty tracking."""
+    """Return the marks of userfaultfd and of soft-dirty tracking that a swap or migration entry keeps."""
     return (SWP_UFFD_WP if pte & UFFD_WP else 0) | (SWP_SOFT_DIRTY if pte & SOFT_DIRTY else 0)
 
 
 def set_pte(w: World, cpu: int, mm: int, page: int, entry: int) -> None:
-    """Store the page's PTE; a page table must cover the page, and nobody else may hold its lock.
+    """Store the page's PTE; a page table must cover the page, and no other CPU may hold its lock.
 
     A section with one store is a single step, which finds the lock free and does not take it (mm.locks).
     """
@@ -152,7 +152,7 @@ def set_pte(w: World, cpu: int, mm: int, page: int, entry: int) -> None:
 def set_pmd_leaf(w: World, cpu: int, mm: int, index: int, entry: int) -> None:
     """Store a huge leaf, or 0, as entry `index` of the PMD table."""
     w.machine.memory[w.root[mm] << 2 | index] = entry
-    # What translates one page of 4 KiB has its frame number where the huge leaf has PAT_LARGE.
+    # The translation of one page of 4 KiB has its frame number where the huge leaf has PAT_LARGE.
     first = entry & ~PAT_LARGE if entry & PRESENT else 0
     for i in range(FANOUT):
         page = index * FANOUT + i
@@ -172,7 +172,7 @@ def set_pmd_table(w: World, cpu: int, mm: int, index: int, frame: int) -> None:
 
 
 def clear_pmd(w: World, cpu: int, mm: int, index: int) -> None:
-    """Unhook the page table of entry `index`, which maps nothing any more."""
+    """Remove the page table of entry `index`, which maps nothing any more."""
     w.machine.memory[w.root[mm] << 2 | index] = 0
     w.flush.pte_stored(w, cpu, mm, index * FANOUT)
 
@@ -183,13 +183,12 @@ def new_table(w: World) -> int:
 
 
 def page_prot(vma: int) -> int:
-    """vm_page_prot: the rights of a region as PTE bits; RW only for a shared one, elsewhere a fault or mkwrite adds it.
+    """Return the rights of a region as PTE bits, with its protection key (vm_page_prot).
 
-    Where clear_refs waits for the first store of each page, the file has to be told of it (page_mkwrite), or
-    userfaultfd is registered, not even there (vma_wants_writenotify).
+    Only a shared region has RW; for others a fault or mkwrite adds it. A shared region has no RW either if clear_refs,
+    the file (page_mkwrite) or userfaultfd must see the first store to each page (vma_wants_writenotify).
     Without any right the result is PAGE_NONE: ACCESSED and PROTNONE (linux-tlb A.1).
     A region with WRITE or EXEC alone is readable, as on x86.
-    The protection key is part of it.
     """
     key = (vma & VM_PKEY) << PKEY_SHIFT - VM_PKEY_SHIFT
     if not vma & VM_RIGHTS:
@@ -199,7 +198,7 @@ def page_prot(vma: int) -> int:
 
 
 def accessible(vma: int) -> bool:
-    """vma_is_accessible: some access is allowed."""
+    """Return whether some access is allowed (vma_is_accessible)."""
     return bool(vma & VM_RIGHTS)
 
 
@@ -210,7 +209,7 @@ def rights(vma: int) -> int:
 
 
 def allowance(vma: int) -> int:
-    """Return what the observer is told of a region: its rights, and its protection key above them; -1 for a hole."""
+    """Return the rights of a region, for the observer, with its protection key above them; -1 for a hole."""
     if not vma & VM_MAPPED:
         return -1
     return rights(vma) | (vma & VM_PKEY) >> VM_PKEY_SHIFT - KEY_SHIFT

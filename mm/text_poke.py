@@ -1,11 +1,11 @@
-"""text_poke: the kernel writes through an address space of its own, which the CPU has loaded for a few steps only.
+"""text_poke: the kernel writes through its own temporary address space, which the CPU loads only for a few steps.
 
-So do EFI calls. Interrupts are disabled meanwhile.
+EFI calls do the same. Interrupts are disabled meanwhile.
 The temporary address space has no number: no flush is ever sent for it, and nothing in it changes.
-It maps one kernel page at every address, as the 1:1 mapping of EFI maps the low addresses whatever a process has there.
-The entries have the user bit, because this machine translates for users only; in the kernel it is its own copies from
-and to user memory that would go through such an entry.
-Two CPUs may be in it at once: text_mutex keeps them apart in Linux, and there is nothing here that they could disturb.
+It maps one kernel page at every address, as the 1:1 mapping of EFI maps the low addresses, also those that a process
+uses. The entries have the user bit, because this machine translates only for users; in the kernel its copies from and
+to user memory would use such an entry.
+Two CPUs may be in it at once: text_mutex keeps them apart in Linux, but here they have nothing to disturb.
 """
 
 from typing import Final
@@ -52,7 +52,7 @@ Operation(
 
 @step("text_poke_memcpy", "copy")
 def text_poke_memcpy(w: World, cpu: int, s: Step) -> None:
-    """The store caches a translation, and what it writes is nobody's."""
+    """Store, which caches a translation; the written value is not observed."""
     _, page = s
     w.machine.access(cpu, page, WRITE)
 

@@ -1,6 +1,6 @@
-"""Transparent huge pages: mapped by a fault, split when a part of the 2 MiB changes.
+"""Transparent huge pages: a fault maps them, and a change of a part of the 2 MiB splits them.
 
-A protection change of the whole is in mm/change_protection.py, a zap of the whole in mm/zap.py.
+A protection change of the whole page is in mm/change_protection.py, a zap of the whole page in mm/zap.py.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ NOT_VALID: Final = ~(PRESENT | PROTNONE)
 
 
 def huge_possible(w: World, mm: int, index: int) -> bool:
-    """Return whether one region that allows huge pages covers all that entry `index` of the PMD table maps."""
+    """Return whether one region that allows huge pages covers the 2 MiB of entry `index` of the PMD table."""
     first = index * FANOUT
     vma = w.vma[mm][first]
     return (
@@ -29,15 +29,15 @@ def huge_possible(w: World, mm: int, index: int) -> bool:
 
 
 def mkinvalid(pmd: int) -> int:
-    """pmd_mkinvalid: not usable by the hardware, and still not none, so that nobody takes it for a hole."""
+    """Return the entry unusable for the hardware but not empty, so that no walk takes it for a hole (pmd_mkinvalid)."""
     return pmd & NOT_VALID
 
 
 @step("do_huge_pmd_anonymous_page", "install")
 def install_huge(w: World, cpu: int, s: Step) -> None:
-    """Map 2 MiB of zeros; without a free block, a page table instead, and the access faults again.
+    """Map 2 MiB of zeros; without a free block install a page table instead, and the access faults again.
 
-    A read fault maps the huge zero page, or memory if that is not to be used.
+    A read fault maps the huge zero page, or memory if that page is not used.
     """
     _, page, kind = s
     mm = w.task_mm[cpu]
@@ -61,7 +61,7 @@ def install_huge(w: World, cpu: int, s: Step) -> None:
 
 @step("pmdp_invalidate", "change")
 def split_huge(w: World, cpu: int, s: Step) -> None:
-    """__split_huge_pmd, under the PMD lock: invalidate, flush the 2 MiB, then hook in a page table.
+    """Invalidate the PMD, flush the 2 MiB, and then install a page table, under the PMD lock (__split_huge_pmd).
 
     The flush between the two keeps a processor from caching both sizes (linux-tlb E.2 entry 25, SDM 4.10.4.2).
     """
@@ -76,8 +76,10 @@ def split_huge(w: World, cpu: int, s: Step) -> None:
 
 @step("pmd_populate", "install", takes="mm index entry")
 def split_populate(w: World, cpu: int, s: Step) -> None:
-    """Map the same frames one by one; in the place of the huge zero page the zero page (__split_huge_zero_page_pmd),
-    and drop the reference of the mapping, which is flushed.
+    """Map the same frames one by one.
+
+    The huge zero page is replaced by the zero page (__split_huge_zero_page_pmd), and the reference of its mapping,
+    which has been flushed, is dropped.
     """
     _, mm, index, pmd = s
     table = new_table(w)
@@ -88,7 +90,7 @@ def split_populate(w: World, cpu: int, s: Step) -> None:
         w.machine.memory[table << 2 | i] = small | rest
     set_pmd_table(w, cpu, mm, index, table)
     if zeros:
-        # Another frame, of which the free does not say that nobody reads the old one: others may map that.
+        # The frame changes, and no free proves that no load reads the old one: others may map it.
         for page in range(index * FANOUT, (index + 1) * FANOUT):
             w.observer.visit(cpu, mm, page, VM_RIGHTS)
         put_huge_zero(w)

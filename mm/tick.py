@@ -1,4 +1,4 @@
-"""The timer interrupt: nothing happens to any page table, but what is put off may be due (sched_tick)."""
+"""The timer interrupt: it changes no page table, but postponed work may be due (sched_tick)."""
 
 from shootdown.mm.arguments import NO_ARGUMENT
 from shootdown.mm.declaration import Lock, Operation, Thread
@@ -9,7 +9,7 @@ from shootdown.mm.world import World
 
 
 def start_tick(w: World, cpu: int, _page: int, _count: int, _arg: int) -> None:
-    """Begin a timer interrupt on the CPU, whatever runs there."""
+    """Begin a timer interrupt on the CPU, in any thread."""
     push(w, cpu, (sched_tick,), (op_return,))
 
 

@@ -25,9 +25,9 @@ from shootdown.mm.world import World
 
 
 def start_register(w: World, cpu: int, page: int, count: int, _arg: int) -> None:
-    """Begin UFFDIO_REGISTER with write-protect mode on the regions of the range; holes are passed over.
+    """Begin UFFDIO_REGISTER with write-protect mode on the regions of the range, without the holes.
 
-    Refused as a whole (EINVAL) when one of them is of a file or a driver's.
+    It is refused as a whole (EINVAL) if one of them is a file's or a driver's.
     """
     mm = w.task_mm[cpu]
     push(
@@ -60,13 +60,15 @@ Operation(
 
 @step("mmap_write_lock, userfaultfd_register", "lock")
 def register_vma(w: World, cpu: int, s: Step) -> bool:
-    """Where a VMA is split inside of a huge page, that is split too (vma_adjust_trans_huge in mm/huge_memory.c of 6.1,
-    6.12 and 7.3): else a fault in the one VMA would change entries of the other, beside a call that has that locked.
+    """Register the regions; split a huge page in which a VMA now ends.
+
+    That is vma_adjust_trans_huge in mm/huge_memory.c of 6.1, 6.12 and 7.3. Without the split a fault in one VMA would
+    change entries of the other while a call has locked that one.
     """
     _, mm, first, count = s
     regions = w.vma[mm]
     new = [vma | VM_UFFD_WP if vma & VM_MAPPED else vma for vma in regions[first : first + count]]
-    # vma_can_userfault, asked of every region before any is changed.
+    # vma_can_userfault is checked for every region before any is changed.
     refused = any(vma & (VM_FILE | VM_PFNMAP) for vma in new)
     then = [*regions[:first], *new, *regions[first + count :]]
     if not write_trylock(w, mm, 0 if refused else mask_of(first, count), then):
@@ -141,9 +143,9 @@ def _start(w: World, cpu: int, page: int, count: int, mode: int) -> None:
 
 @step("mmap_read_lock, mwriteprotect_range", "lock")
 def mwriteprotect_range(w: World, cpu: int, s: Step) -> bool:
-    """Each region in a gather of its own (uffd_wp_range); holes are passed over.
+    """Change each region in its own gather (uffd_wp_range), without the holes.
 
-    Until about 6.2 the range had to be of one region.
+    Until about 6.2 the range had to belong to one region.
     """
     _, mm, first, count, mode = s
     if not mmap_read_trylock(w, mm):

@@ -1,6 +1,6 @@
-"""VMAs: the longest runs of pages whose regions agree in everything, and follow each other in their object.
+"""VMAs: the longest runs of pages whose regions have equal flags and follow each other in their object.
 
-Two such runs that meet are one VMA (vma_merge); who changes a part of one splits it.
+Two such runs that meet are one VMA (vma_merge); a change of a part splits it.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ from shootdown.mm.state import VM_MAPPED, VM_PGOFF_SHIFT, VM_SHARED
 
 
 def belongs(vma: int, following: int) -> bool:
-    """Return whether the page after one whose region is `vma` is of the same VMA."""
+    """Return whether the next page, with the region `following`, belongs to the same VMA as `vma`."""
     return bool(vma & VM_MAPPED) and following == vma + (
         1 << VM_PGOFF_SHIFT if vma & VM_SHARED else 0
     )
@@ -27,8 +27,9 @@ def whole_vmas(regions: list[int], mask: int) -> int:
 
 @lru_cache(maxsize=1 << 12)
 def _masks(regions: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the mask of each VMA's pages; kept, because every writer of mmap_lock asks, and few of them change
-    anything.
+    """Return the mask of each VMA's pages.
+
+    The result is cached, because every writer of mmap_lock needs it, and few of them change a region.
     """
     masks = []
     begin = 0
@@ -42,7 +43,7 @@ def _masks(regions: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def vmas_in(regions: list[int], first: int, count: int) -> list[tuple[int, int]]:
-    """for_each_vma_range: return (first page, number of pages) of what each VMA has of the range, ascending."""
+    """Return (first page, number of pages) of the part of each VMA in the range, in order (for_each_vma_range)."""
     found: list[tuple[int, int]] = []
     for page in range(first, first + count):
         if not regions[page] & VM_MAPPED:
@@ -55,7 +56,7 @@ def vmas_in(regions: list[int], first: int, count: int) -> list[tuple[int, int]]
 
 
 def has_boundary(regions: list[int], index: int) -> bool:
-    """Return whether a VMA ends inside of what entry `index` of the PMD table maps."""
+    """Return whether a VMA ends inside the 2 MiB of entry `index` of the PMD table."""
     first = index * FANOUT
     return not all(
         belongs(regions[page], regions[page + 1]) for page in range(first, first + FANOUT - 1)

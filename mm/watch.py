@@ -1,4 +1,4 @@
-"""A look at each step that a CPU makes, for traces and tests."""
+"""The watch: a look at each step that a CPU makes, for traces and tests."""
 
 from mypy_extensions import mypyc_attr
 
@@ -7,7 +7,7 @@ from shootdown.mm.state import State, Step
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Watch:
-    """Told of each step that a CPU tries, and changes nothing in the world; what it has no method for it ignores."""
+    """A receiver of each step that a CPU tries, which changes nothing in the world; this base ignores all of them."""
 
     def begins(self, cpu: int, current: Step) -> None:
         """The CPU tries the step."""

@@ -1,4 +1,4 @@
-"""The world that steps run in: its state, the strategy that flushes, and those that look on."""
+"""The world in which steps run: its state, its flush strategy, and its observer and watch."""
 
 from typing import ClassVar
 
@@ -11,9 +11,9 @@ from shootdown.mm.watch import Watch
 
 
 class World(State):
-    """All that a step may read, write or call.
+    """Everything that a step may read, write or call.
 
-    A copy of a world has the same strategy, observer and watch; to look on at the copy alone is to replace them in it.
+    A copy of a world has the same strategy, observer and watch; replace them in the copy to observe it alone.
     """
 
     SHARED: ClassVar[frozenset[str]] = frozenset({"flush", "observer", "watch"})
@@ -30,7 +30,7 @@ class World(State):
         batch: int = 2,
         known: "World | None" = None,
     ) -> None:
-        """Boot: one address space with no region, which no CPU has loaded; or go on from `known` beside a machine."""
+        """Boot with one address space without regions, loaded by no CPU, or continue from `known` on a machine."""
         super().__init__(
             machine,
             known.flush_state.copy() if known else flush.new_state(cpus, asids, batch),
@@ -46,7 +46,7 @@ class World(State):
             machine.memory[:FANOUT] = [0] * FANOUT
 
     def copy(self) -> "World":
-        """As Plain."""
+        """Return an equal world that shares no mutable state except the strategy, the observer and the watch."""
         return World(
             self.machine.copy(),
             self.flush,

@@ -1,8 +1,8 @@
-"""Writeback of a dirty folio of the file: write-protect and clean its entries, flush, take it for clean, write it.
+"""Writeback of a dirty folio of the file: write-protect and clean its entries, flush, mark it as clean, write it.
 
-Under the folio's lock, which page_mkwrite waits for, so no fault makes the folio dirty while it is being cleaned.
-A store through an entry that some TLB still has is written with the rest as long as it comes first; after that it
-would be lost (linux-tlb C, page_mkclean).
+It holds the folio's lock, for which page_mkwrite waits, so no fault makes the folio dirty while it is being cleaned.
+A store through an entry that a TLB still has is written with the rest if it comes before the flush; after that it would
+be lost (linux-tlb C, page_mkclean).
 """
 
 from shootdown.machine.entry import DIRTY, RW
@@ -20,9 +20,9 @@ from shootdown.mm.world import World
 
 
 def start_writeback(w: World, cpu: int, page: int, _count: int, _arg: int) -> None:
-    """Begin writing back, by a kernel thread, a page of the file, if it is dirty.
+    """Begin to write back, by a kernel thread, a page of the file, if it is dirty.
 
-    `page` is an offset in the file: whoever maps it, and wherever, the flusher goes by the file.
+    `page`: an offset in the file; the flusher starts from the file, not from a mapping.
     """
     push(w, cpu, (writeback_begin, PAGES + page), (op_return,))
 
@@ -61,8 +61,8 @@ def writeback_begin(w: World, cpu: int, s: Step) -> None:
 def mkclean_next(w: World, cpu: int, s: Step) -> bool:
     """Find the next entry that is dirty or writable.
 
-    The walk takes the PTL of each table before it believes that nothing is mapped there (PVMW_SYNC): a zap or a
-    protection change may have the entry out of the table just now. Here it waits until nobody holds one.
+    The walk takes the PTL of each table before it concludes that nothing is mapped there (PVMW_SYNC): a zap or a
+    protection change may have taken the entry out of the table. Here it waits until no CPU holds such a lock.
     """
     _, frame = s
     if is_changing(w, frame):
@@ -105,7 +105,7 @@ def mkclean_set(w: World, cpu: int, s: Step) -> None:
 
 @step("folio_clear_dirty_for_io", "check", takes="frame")
 def clear_dirty(w: World, _cpu: int, s: Step) -> None:
-    """What page_mkclean found dirty is part of what is written below."""
+    """Mark the folio as clean: the write that follows includes every store that page_mkclean has found."""
     _, frame = s
     w.dirty &= ~(1 << frame)
 

@@ -1,11 +1,11 @@
-"""zap_pte_range: take entries out and hand their pages to the gather; for munmap and MADV_DONTNEED.
+"""zap_pte_range: take entries out and pass their pages to the gather, for munmap and MADV_DONTNEED.
 
 A walker reads the PMD without a lock and looks again under the PTL (pte_offset_map_lock): the table may be gone by
-then, and a new table or a huge page in its place.
+then, and a new table or a huge page may be in its place.
 MADV_DONTNEED also frees the page table that it has emptied (CONFIG_PT_RECLAIM, which x86-64 has by default since
-6.14): under the PTL with which it has emptied it, if the PMD lock is free just then (zap_empty_pte_table); else it
-looks again later, under both locks, whether the table is still empty (zap_pte_table_if_empty). Behind that a fault may
-hook in another table or map a huge page, while the old table waits for the flush of the gather.
+6.14): under the same PTL, if the PMD lock is free at that moment (zap_empty_pte_table); else it checks later, under
+both locks, whether the table is still empty (zap_pte_table_if_empty). After that a fault may install another table or
+map a huge page, while the old table waits for the flush of the gather.
 """
 
 from typing import Final
@@ -42,18 +42,21 @@ from shootdown.mm.thp import split_huge
 from shootdown.mm.world import World
 
 UNMAP: Final = 0
-"""The region goes, or its object: nothing is left (ZAP_FLAG_DROP_MARKER)."""
+"""A zap for the removal of a region or its object, which leaves no marker (ZAP_FLAG_DROP_MARKER)."""
 DROP: Final = 1
-"""MADV_DONTNEED: shared memory stays write-protected for userfaultfd."""
+"""A zap for MADV_DONTNEED: shared memory stays write-protected for userfaultfd."""
 DROP_TABLE: Final = 2
-"""MADV_DONTNEED of all that the table covers, under the PTL since it has begun: the table goes too."""
+"""A zap for MADV_DONTNEED of the whole table, under the PTL from its begin: it removes the table too."""
 DROP_IF_EMPTY: Final = 3
-"""As DROP_TABLE, but the PTL was released meanwhile: the table goes if it is empty."""
+"""A zap as DROP_TABLE, but with the PTL released meanwhile: it removes the table if that is empty."""
 
 
 @step("zap_pmd_range", "check")
 def zap_pmd(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, PMD index, mask of pages, what for (UNMAP or DROP)."""
+    """Zap the pages of a mask below a PMD.
+
+    `what`: UNMAP or DROP.
+    """
     _, mm, index, mask, what = s
     pmd = pmd_of(w, mm, index)
     if not pmd:
@@ -68,7 +71,7 @@ def zap_pmd(w: World, cpu: int, s: Step) -> None:
 
 @step("pte_lock, flush_tlb_batched_pending", "lock")
 def zap_ptes(w: World, cpu: int, s: Step) -> bool:
-    """Arguments: mm, PMD index, mask of pages, what for; zap_pmd begins anew when the table is gone."""
+    """Lock the table and zap its pages; begin again with zap_pmd if the table is gone."""
     _, mm, index, mask, what = s
     at = mm * TABLES + index
     if w.ptl[at] != NOBODY:
@@ -84,10 +87,7 @@ def zap_ptes(w: World, cpu: int, s: Step) -> bool:
 
 @step("ptep_get_and_clear_full", "change")
 def zap_pte(w: World, cpu: int, s: Step) -> None:
-    """Zap the first page of the mask under the PTL, and push what follows: the others, or the release of the PTL.
-
-    Arguments as of zap_ptes.
-    """
+    """Zap the first page of the mask under the PTL, and push the next step: the other pages, or the unlock."""
     _, mm, index, mask, what = s
     page = index * FANOUT + (mask & -mask).bit_length() - 1
     rest = mask & mask - 1
@@ -111,7 +111,7 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
         if is_swap(old):
             free_swap_entry(w, mm, old)
     if full:
-        # force_flush: the batch is full; leave the PTL, flush and free, then go on.
+        # force_flush: the batch is full; release the PTL, flush and free, then continue.
         what = DROP_IF_EMPTY if what == DROP_TABLE else what
         push(w, cpu, (pte_unlock, mm, index), (gather_flush,), *after(mm, index, rest, what))
     elif rest:
@@ -122,8 +122,8 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
         push(w, cpu, (pte_unlock, mm, index), *after(mm, index, rest, what))
     if frame >= 0 and w.file_frames >> frame & 1:
         if old & DIRTY:
-            # Before the PTL is released: who writes the folio back takes it for clean from then on (1cf35d47712d).
-            # The kernel flushes once a table; to flush at once costs more and opens no other window.
+            # Flush before the PTL is released: after that a writeback takes the folio for clean (1cf35d47712d).
+            # The kernel flushes once for each table; to flush at once costs more and opens no other window.
             w.dirty |= 1 << frame
             w.flush.dirty_folio_unmapped(w, cpu, mm, page)
         else:
@@ -131,7 +131,7 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
 
 
 def after(mm: int, index: int, rest: int, what: int) -> list[Step]:
-    """Return what is left to do of a page table, without its lock."""
+    """Return the remaining steps for a page table, without its lock."""
     if rest:
         return [(zap_ptes, mm, index, rest, what)]
     return [(zap_table_if_empty, mm, index)] if what == DROP_IF_EMPTY else []
@@ -139,9 +139,9 @@ def after(mm: int, index: int, rest: int, what: int) -> list[Step]:
 
 @step("zap_empty_pte_table", "change")
 def zap_empty_table(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PTL; every way out releases it. The table is empty, as the PTL was held since it was emptied.
+    """Remove the empty table, under the PTL that was held since it was emptied; every way out releases the PTL.
 
-    The PMD lock comes before a PTL, so it is only tried.
+    The PMD lock comes before a PTL in the order of locks, so it is only tried.
     """
     _, mm, index = s
     unlock = (pte_unlock, mm, index)
@@ -154,7 +154,7 @@ def zap_empty_table(w: World, cpu: int, s: Step) -> None:
 
 @step("zap_pte_table_if_empty", "lock")
 def zap_table_if_empty(w: World, cpu: int, s: Step) -> bool:
-    """Under the PMD lock and the PTL: others may have mapped something meanwhile, or taken the table out."""
+    """Remove the table under the PMD lock and the PTL, unless another CPU has filled it or removed it meanwhile."""
     _, mm, index = s
     if w.pmd_lock[mm] != NOBODY or w.ptl[mm * TABLES + index] != NOBODY:
         return True
@@ -165,15 +165,15 @@ def zap_table_if_empty(w: World, cpu: int, s: Step) -> bool:
 
 
 def unhook(w: World, cpu: int, mm: int, index: int) -> None:
-    """pmd_clear and pte_free_tlb: the table goes with the gather."""
+    """Remove the table from its PMD, and free it with the gather (pmd_clear, pte_free_tlb)."""
     table = frame_of(pmd_of(w, mm, index))
     clear_pmd(w, cpu, mm, index)
     w.flush.table_reclaimed(w, cpu, mm, index, table)
 
 
 def marker_left(w: World, mm: int, page: int, old: int) -> int:
-    """zap_install_uffd_wp_if_needed: return what MADV_DONTNEED leaves of an entry: of shared memory that is
-    write-protected for userfaultfd a marker, else nothing.
+    """Return the entry that MADV_DONTNEED leaves: a marker for shared memory that is write-protected for userfaultfd,
+    else 0 (zap_install_uffd_wp_if_needed).
     """
     if not w.vma[mm][page] & VM_SHARED:
         return 0
@@ -183,7 +183,7 @@ def marker_left(w: World, mm: int, page: int, old: int) -> int:
 
 @step("zap_huge_pmd", "change")
 def zap_huge_pmd(w: World, cpu: int, s: Step) -> None:
-    """Entered with the PMD lock; every way out releases it. Arguments as of zap_pmd."""
+    """Zap a huge page under the PMD lock; every way out releases the lock."""
     _, mm, index, mask, what = s
     pmd = pmd_of(w, mm, index)
     if not pmd & PSE:

@@ -38,7 +38,7 @@ class Subject(Enum):
 class Switch(NamedTuple):
     """The declaration of one switch; a missing field raises TypeError when this module is imported.
 
-    `bit`: its bit in the header; append, never reorder, because stored scenarios would change their meaning.
+    `bit`: its bit in the header; append, never reorder, because stored scenarios keep it.
     `name`: the word in the text form.
     `summary`: one line for people.
     `keyword`: the parameter of Machine that the switch sets, "" if it belongs to the kernel.

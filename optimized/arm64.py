@@ -1,8 +1,8 @@
 """arm64: every invalidation is broadcast, and only its issuer knows when it is complete (TLBI, DSB).
 
-There are no interrupts, no lazy CPUs that would have to catch up, and no generations that anybody looks at; each
-address space has one ASID for all CPUs.
-Over the machine of x86, whose INVLPGB stands for TLBI and TLBSYNC for DSB: the walks, rights and faults are not Arm's.
+There are no interrupts, lazy CPUs have nothing to catch up on, and generations are not read; each address space has one
+ASID for all CPUs.
+It runs on the machine of x86, with INVLPGB for TLBI and TLBSYNC for DSB: the walks, rights and faults are not Arm's.
 """
 
 from shootdown.mm.world import World
@@ -11,7 +11,7 @@ from shootdown.optimized.strategy import GatherFlush
 
 
 class Arm64Flush(GatherFlush):
-    """Every address space has a global ASID from its first use on."""
+    """Delivery in which every address space has a global ASID from its first use on."""
 
     def has_only_global_asids(self) -> bool:
         return True

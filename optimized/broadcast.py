@@ -1,6 +1,6 @@
-"""Flushes of an address space with a global ASID: issued for all CPUs at once, and waited for (linux-tlb B.3).
+"""Flushes of an address space with a global ASID, issued for all CPUs at once, with a wait at the end (linux-tlb B.3).
 
-The order is: entries changed, generation raised, INVLPGB, stragglers interrupted, TLBSYNC.
+The order is: change the entries, raise the generation, INVLPGB, interrupt the stragglers, TLBSYNC.
 """
 
 from shootdown.machine.geometry import PAGES
@@ -12,7 +12,7 @@ from shootdown.optimized.state import X86State
 
 
 def broadcast(w: World, cpu: int, mm: int, first: int, count: int, generation: int) -> None:
-    """broadcast_tlb_flush: issue the invalidation, and push what is still to be done."""
+    """Issue the invalidation, and push the remaining steps (broadcast_tlb_flush)."""
     state: X86State = w.flush_state
     asid = state.global_asid[mm]
     if count < PAGES:
@@ -38,10 +38,9 @@ def wait_tlbsync(w: World, cpu: int, _s: Step) -> None:
 
 @step("finish_asid_transition", "flush", takes="mm page count generation")
 def finish_asid_transition(w: World, cpu: int, s: Step) -> bool:
-    """Interrupt all CPUs of the mask if one still runs the space under an ASID of its own; if none does, the transition
-    is over.
+    """Interrupt all CPUs of the mask if one still runs the space under its own ASID; if none does, end the transition.
 
-    A CPU that is switching may be about to load the space under an ASID that it chose before.
+    A CPU that is switching may be about to load the space under an ASID that it has chosen earlier.
     """
     _, mm, first, count, generation = s
     state: X86State = w.flush_state

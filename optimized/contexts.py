@@ -1,4 +1,4 @@
-"""Address spaces that CPUs load, leave and forget: a slot for each ASID, and the generation that it has reached."""
+"""Address spaces that CPUs load, leave and forget: a slot for each ASID, with the generation that it has reached."""
 
 from mypy_extensions import mypyc_attr
 
@@ -13,7 +13,7 @@ from shootdown.optimized.temporary import back_from, load_in_next_slot, use_temp
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ContextStrategy(DeliveryStrategy):
-    """Answers mm.flush.Contexts, and optimized.temporary.Temporary; the steps of a switch are in optimized.switch."""
+    """The part mm.flush.Contexts, and optimized.temporary.Temporary; the steps of a switch are in optimized.switch."""
 
     def boot(self, w: World, cpu: int, mm: int) -> None:
         state: X86State = w.flush_state
@@ -31,7 +31,7 @@ class ContextStrategy(DeliveryStrategy):
         push(w, cpu, (use_temporary_mm, *inside))
 
     def way_back(self, w: World, cpu: int) -> Step:
-        """Leave what the CPU has loaded, and return the step that ends the temporary address space."""
+        """Leave the space that the CPU has loaded, and return the step that ends the temporary address space."""
         return back_from(w, cpu)
 
     def load_temporary(self, w: World, cpu: int) -> None:
@@ -39,15 +39,15 @@ class ContextStrategy(DeliveryStrategy):
         load_in_next_slot(w, cpu)
 
     def tick(self, w: World, cpu: int) -> None:
-        """Time passes, so the next flush of each address space trims its mask (should_trim_cpumask: once a second)."""
+        """Let the next flush of each address space trim its mask (should_trim_cpumask: once a second)."""
         state: X86State = w.flush_state
         state.trim_due = (1 << MMS) - 1
 
     def mm_freed(self, w: World, mm: int) -> None:
-        """Forget which slots were the context's: Linux leaves its ctx_id there, which no later context ever has.
+        """Forget the slots of the context: Linux leaves its ctx_id there, which no later context ever has.
 
-        So a new address space of this number finds no slot, as in Linux, and takes one that is flushed; its mask is
-        empty. The generation goes on, because only how far a slot is behind it is ever asked.
+        So a new address space with this number finds no slot, as in Linux, and takes one that is flushed; its mask is
+        empty. The generation continues, because only the distance of a slot from it is ever used.
         """
         state: X86State = w.flush_state
         for owners in state.ctx_mm:

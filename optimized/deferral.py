@@ -1,6 +1,6 @@
-"""Flushes outside a gather that are put off: ranges of an operation, and unmaps through the rmap in a task's batch.
+"""Postponed flushes outside a gather: ranges of an operation, and unmaps through the rmap in a task's batch.
 
-What others must know of them until then is tlb_flush_batched, and of gathers tlb_flush_pending.
+Other CPUs learn of them by tlb_flush_batched, and of gathers by tlb_flush_pending.
 """
 
 from mypy_extensions import mypyc_attr
@@ -18,7 +18,7 @@ from shootdown.optimized.state import X86State
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class DeferralStrategy(ImmediateStrategy):
-    """Answers mm.flush.Deferral."""
+    """The part mm.flush.Deferral."""
 
     def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         state: X86State = w.flush_state
@@ -29,9 +29,9 @@ class DeferralStrategy(ImmediateStrategy):
         state.deferred[cpu].append((mm, page, 1, 0))
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
-        """arch_tlbbatch_add_pending: raise the generation now, and add the address space's CPUs to the task's batch.
+        """Raise the generation now, and add the address space's CPUs to the task's batch (arch_tlbbatch_add_pending).
 
-        With a global ASID issue a broadcast instead; in transition do both, for those that have not come to it yet.
+        With a global ASID it issues a broadcast instead; in transition it does both, for the stragglers.
         """
         state: X86State = w.flush_state
         state.batched[mm] += 1
@@ -58,8 +58,8 @@ class DeferralStrategy(ImmediateStrategy):
             push(w, cpu, *self.unmap_flush(w, cpu))
 
     def unmap_flush(self, w: World, cpu: int) -> list[Step]:
-        """arch_tlbbatch_flush: wait for what was broadcast, and interrupt those whose address space has no global ASID;
-        a batch may need both.
+        """Return the wait for the broadcasts, and the interrupts for address spaces without a global ASID
+        (arch_tlbbatch_flush); a batch may need both.
         """
         state: X86State = w.flush_state
         wait: list[Step] = [(wait_tlbsync,)] if state.need_tlbsync >> cpu & 1 else []
@@ -76,7 +76,7 @@ class DeferralStrategy(ImmediateStrategy):
         return state.pending[mm] > 0
 
     def pte_accessible(self, w: World, mm: int, entry: int) -> bool:
-        """What made an entry PROTNONE counts as pending until it has flushed (20841405940e)."""
+        """Return whether the entry is PRESENT, or a change to PROTNONE may not be flushed yet (20841405940e)."""
         state: X86State = w.flush_state
         return bool(entry & PRESENT) or state.pending[mm] > 0
 
@@ -85,14 +85,14 @@ class DeferralStrategy(ImmediateStrategy):
         return state.pending[mm] > 0
 
     def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
-        """Nothing: who has unmapped there has flushed."""
+        """Do nothing: the operation that unmapped the addresses has flushed."""
 
 
 def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
     """Return one flush for each address space, over the hull of its ranges.
 
-    flush_tlb_range and flush_tlb_mm say that page tables may have been freed, and so reach lazy CPUs, since
-    3ef938c35035; flush_tlb_page and the batched unmap do not.
+    Since 3ef938c35035 flush_tlb_range and flush_tlb_mm say that page tables may have been freed, and so reach lazy
+    CPUs; flush_tlb_page and the batched unmap do not.
     """
     hull: dict[int, tuple[int, int, int]] = {}
     for mm, first, count, freed in ranges:
@@ -103,7 +103,7 @@ def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
 
 @step("flush_tlb_batched_pending done", "check")
 def batched_done(w: World, _cpu: int, s: Step) -> None:
-    """Say what was flushed: the work that was pending before the flush, not what came since."""
+    """Record what was flushed: the work that was pending before the flush, not work that came later."""
     _, mm, batched = s
     state: X86State = w.flush_state
     state.batched_flushed[mm] = max(state.batched_flushed[mm], batched)

@@ -1,4 +1,4 @@
-"""The decisions while a flush is delivered: which CPUs it interrupts, what it invalidates on them (linux-tlb B.3)."""
+"""The decisions of the delivery of a flush: the CPUs that it interrupts, and its effect on them (linux-tlb B.3)."""
 
 from mypy_extensions import mypyc_attr
 
@@ -9,10 +9,10 @@ from shootdown.optimized.shootdown import should_flush_tlb
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class DeliveryStrategy:
-    """Answers optimized.flush_func.Delivery; the steps that ask are there, in optimized.shootdown and .switch."""
+    """The part optimized.flush_func.Delivery; the steps that use it are there, in optimized.shootdown and .switch."""
 
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
-        """Return whether the flush interrupts a CPU of the mask: every one when tables were freed, lazy ones too."""
+        """Return whether the flush interrupts a CPU of the mask: if tables were freed, every one, lazy ones too."""
         return freed_tables or should_flush_tlb(w, target, mm)
 
     def held_off(self, w: World, target: int) -> bool:
@@ -20,9 +20,9 @@ class DeliveryStrategy:
         return True
 
     def is_reached(self, generation: int, local: int) -> bool:
-        """Return whether a context of generation `local` has what a flush of `generation` brings.
+        """Return whether a context of generation `local` needs no flush of `generation`.
 
-        A batch's flush has no generation, so it is never known to be there already (8f1d56f64f8d).
+        A batch's flush has no generation, so it is always needed (8f1d56f64f8d).
         """
         return NO_GENERATION < generation <= local
 

@@ -1,4 +1,4 @@
-"""What campaigns and reports ask of the strategy; nothing here changes a run."""
+"""The state of the strategy that campaigns and reports read; nothing here changes a run."""
 
 from mypy_extensions import mypyc_attr
 
@@ -9,10 +9,10 @@ from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class FeedbackStrategy(HugePageStrategy):
-    """Answers mm.flush.Feedback."""
+    """The part mm.flush.Feedback."""
 
     def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
-        """An address space that has a global ASID is not loaded under another one again."""
+        """Return the owner of the PCID; an address space with a global ASID is not loaded under another one again."""
         state: X86State = w.flush_state
         if pcid >= FIRST_GLOBAL:
             return state.global_asid.index(pcid) if pcid in state.global_asid else -1
@@ -25,7 +25,7 @@ class FeedbackStrategy(HugePageStrategy):
         )
 
     def variable(self, w: World, cpu: int) -> int:
-        """Whether the CPU's gather has recorded anything, and what is deferred."""
+        """Return whether the CPU's gather has recorded anything, combined with the deferred work."""
         state: X86State = w.flush_state
         mm = w.task_mm[cpu]
         gather = state.gathers[cpu]

@@ -1,4 +1,4 @@
-"""What a CPU does for a flush that reaches it: flush_tlb_func (linux-tlb B.3).
+"""The work of a CPU for a flush that reaches it: flush_tlb_func (linux-tlb B.3).
 
 Invariant: a CPU's TLB holds nothing for a context that is older than the context's generation on that CPU.
 """
@@ -14,13 +14,13 @@ from shootdown.optimized.global_asid import adopt
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 NO_GENERATION: Final = 0
-"""TLB_GENERATION_INVALID: a flush of what the CPU has loaded, whatever that is."""
+"""TLB_GENERATION_INVALID: the generation of a flush of the space that the CPU has loaded."""
 ANY_MM: Final = -5
 """The address space of such a flush (info->mm is NULL)."""
 
 
 class Delivery(Protocol):
-    """The decisions that a strategy of this model takes while a flush is delivered."""
+    """The decisions of a strategy of this model while a flush is delivered."""
 
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
         """Return whether the flush interrupts a CPU of the mask."""
@@ -31,7 +31,7 @@ class Delivery(Protocol):
         ...
 
     def is_reached(self, generation: int, local: int) -> bool:
-        """Return whether a context of generation `local` has what a flush of `generation` brings."""
+        """Return whether a context of generation `local` needs no flush of `generation`."""
         ...
 
     def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
@@ -49,7 +49,7 @@ class Delivery(Protocol):
 
 def delivery_of(w: World) -> Delivery:
     """Return the strategy of a world that runs the optimized model."""
-    # Any, because a cast is one more call, ten times an execution.
+    # Any, because a cast is one more call, ten times per execution.
     strategy: Any = w.flush
     delivery: Delivery = strategy
     return delivery
@@ -57,7 +57,7 @@ def delivery_of(w: World) -> Delivery:
 
 @step("flush_tlb_func", "ack", takes="cpu mm page count generation")
 def flush_ack(w: World, cpu: int, s: Step) -> bool:
-    """The target handles the flush; held off while it has interrupts disabled."""
+    """Let the target handle the flush, when it has interrupts enabled."""
     _, target_cpu, mm, first, count, generation = s
     if target_cpu != cpu and w.irqs_off[target_cpu]:
         return delivery_of(w).held_off(w, target_cpu)
@@ -67,7 +67,7 @@ def flush_ack(w: World, cpu: int, s: Step) -> bool:
 
 @step("flush_tlb_func, batch", "ack", takes="cpu")
 def batch_ack(w: World, cpu: int, s: Step) -> bool:
-    """As flush_ack, for whatever the target has loaded."""
+    """Let the target flush the space that it has loaded, as flush_ack does."""
     _, target_cpu = s
     if target_cpu != cpu and w.irqs_off[target_cpu]:
         return delivery_of(w).held_off(w, target_cpu)
@@ -76,9 +76,9 @@ def batch_ack(w: World, cpu: int, s: Step) -> bool:
 
 
 def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, generation: int) -> None:
-    """Bring the target's loaded context up to date for a flush that was given `generation` (NO_GENERATION: a batch's).
+    """Bring the target's loaded context up to date for a flush of `generation` (NO_GENERATION: a batch's).
 
-    Only the range is invalidated when this flush is the next and the newest one; else everything.
+    Only the range is invalidated if this flush is the next and the newest one; else everything.
     """
     state: X86State = w.flush_state
     loaded = w.loaded_mm[target]
@@ -87,7 +87,7 @@ def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, gener
             state.cpumask[mm] &= ~(1 << target)
             return
         if loaded < 0:
-            # None, or a space that is gone, whose table is loaded lazily: nothing of it is used again.
+            # None, or a dead space, whose table is loaded lazily: nothing of it is used again.
             return
     if w.lazy[target]:
         w.loaded_mm[target] = INIT_MM
@@ -95,7 +95,7 @@ def flush_tlb_func(w: World, target: int, mm: int, first: int, count: int, gener
         return
     slot = state.asid[target]
     if state.global_asid[loaded] >= 0:
-        # Broadcasts keep a global ASID up to date; who has not come to it yet does so now.
+        # Broadcasts keep a global ASID up to date; a straggler changes to it now.
         if slot < FIRST_GLOBAL:
             adopt(w, target, loaded)
         return

@@ -1,6 +1,6 @@
-"""mmu_gather: what an operation records while it changes entries, and flushes before it frees or returns.
+"""mmu_gather: the pages that an operation records while it changes entries, and flushes before it frees or returns.
 
-The order is: unhook, invalidate, free (linux-tlb B.1).
+The order is: remove, invalidate, free (linux-tlb B.1).
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from shootdown.optimized.state import Gather, X86State
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class GatherStrategy(DeferralStrategy):
-    """Answers mm.flush.Gathers."""
+    """The part mm.flush.Gathers."""
 
     needs_flush: Callable[[int, int], bool]
-    """The rule: whether the change of an entry from one value to another one needs a flush."""
+    """The rule, which says whether the change of an entry from one value to another one needs a flush."""
 
     def gather_begin(self, w: World, cpu: int, mm: int) -> None:
         state: X86State = w.flush_state
@@ -43,7 +43,7 @@ class GatherStrategy(DeferralStrategy):
         self.record(w, cpu, page, count)
 
     def record(self, w: World, cpu: int, first: int, count: int) -> None:
-        """tlb_flush_pte_range: widen the range of the CPU's gather."""
+        """Widen the range of the CPU's gather (tlb_flush_pte_range)."""
         self.gather_of(w, cpu).record(first, count)
 
     def gather_of(self, w: World, cpu: int) -> Gather:
@@ -65,7 +65,7 @@ class GatherStrategy(DeferralStrategy):
         gather.reset_range()
 
     def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
-        """tlb_flush_mmu_tlbonly: nothing else keeps the driver's frames (b67fbebd4cf9)."""
+        """Flush now, because nothing else keeps the driver's frames (tlb_flush_mmu_tlbonly, b67fbebd4cf9)."""
         gather = self.gather_of(w, cpu)
         push(w, cpu, *self.flush_of(gather))
         gather.reset_range()
@@ -76,7 +76,7 @@ class GatherStrategy(DeferralStrategy):
         gather.reset_range()
 
     def flush_of(self, gather: Gather) -> list[Step]:
-        """Return the flush that the gather's range asks for; none when nothing was recorded."""
+        """Return the flush of the gather's range; none if nothing was recorded."""
         if not gather.end:
             return []
         count = gather.end - gather.start
@@ -85,17 +85,17 @@ class GatherStrategy(DeferralStrategy):
     def gather_finish(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
         if self.is_nested(w, gather):
-            # Another gather of this address space is open: its changes, which this operation may have seen and passed
-            # over, are not flushed yet. Flush everything, recorded or not (99baac21e458).
+            # Another gather of this address space is open: its changes, which this operation may have seen and skipped,
+            # are not flushed yet. Flush everything, recorded or not (99baac21e458).
             gather.record_all()
         push(w, cpu, *self.finish_steps(gather))
 
     def finish_steps(self, gather: Gather) -> list[Step]:
-        """Return the end of a gather: flush, free, and only then say that nothing is pending any more."""
+        """Return the end of a gather: flush, free, and only then lower the count of pending gathers."""
         return [*self.flush_of(gather), *free_of(gather), (gather_end,)]
 
     def is_nested(self, w: World, gather: Gather) -> bool:
-        """mm_tlb_flush_nested: more than one gather of the address space is open."""
+        """Return whether more than one gather of the address space is open (mm_tlb_flush_nested)."""
         state: X86State = w.flush_state
         return state.pending[gather.mm] > 1
 
@@ -104,13 +104,13 @@ class GatherStrategy(DeferralStrategy):
 
 
 def free_of(gather: Gather) -> list[Step]:
-    """Return the step that frees what the gather has queued; none when nothing is."""
+    """Return the step that frees the queue of the gather; none if the queue is empty."""
     return [(gather_free,)] if gather.pages or gather.tables else []
 
 
 @step("free the gather's batch", "free")
 def gather_free(w: World, cpu: int, _s: Step) -> bool:
-    """Tables wait for lockless walkers, and the pages of the same batch with them (mm.lockless)."""
+    """Free the batch; its tables wait for lockless walkers, and its pages with them (mm.lockless)."""
     state: X86State = w.flush_state
     gather = state.gathers[cpu]
     assert gather is not None, "only steps of an open gather free its batch"

@@ -1,10 +1,10 @@
 """Global ASIDs: one PCID for an address space on all CPUs, which broadcasts keep up to date (linux-tlb B.3).
 
-An address space that is active on several CPUs gets one at the end of a flush that had to interrupt somebody.
-From then on every CPU that loads the space uses it; those that have the space loaded under an ASID of their own are
-stragglers, and as long as there are any the space is in transition: a flush is broadcast, and interrupts them as well.
-A number that an address space has given back is not handed out before everything was flushed, when the numbers have
-been used up once.
+An address space that is active on several CPUs gets one at the end of a flush that had to interrupt another CPU.
+From then on every CPU that loads the space uses it. The CPUs that have the space loaded under their own ASID are
+stragglers, and while there are any the space is in transition: a flush is broadcast, and interrupts them as well.
+A number that an address space has given back is not used again before all numbers have been used and everything is
+flushed.
 """
 
 from typing import Final
@@ -15,14 +15,17 @@ from shootdown.mm.world import World
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 LAST_GLOBAL: Final = FIRST_GLOBAL + 3
-"""There must be more of them than address spaces; Linux has 2,048 or 4,096."""
+"""The highest global ASID: there must be more of them than address spaces; Linux has 2,048 or 4,096."""
 ACTIVE: Final = 1
-"""On more CPUs than this an address space must run at once to be given one; Linux has 3, of many more CPUs."""
+"""A space gets a global ASID if it runs on more CPUs than this at once; Linux has 3, of many more CPUs."""
 
 
 @step("consider_global_asid", "ack")
 def consider_global_asid(w: World, cpu: int, s: Step) -> None:
-    """Linux looks once in 32 jiffies or so; here at every flush that had to interrupt somebody."""
+    """Give the space a global ASID if it is active on enough CPUs.
+
+    Linux checks about once in 32 jiffies; here every flush that had to interrupt another CPU does.
+    """
     _, mm = s
     state: X86State = w.flush_state
     active = sum(
@@ -51,7 +54,7 @@ def _next_free(state: X86State, asid: int) -> int:
 
 
 def adopt(w: World, cpu: int, mm: int) -> None:
-    """Have a CPU that has `mm` loaded use its global ASID; what it has cached under another one is not used again."""
+    """Make a CPU with `mm` loaded use its global ASID; the entries under its old one are not used again."""
     state: X86State = w.flush_state
     asid = state.asid[cpu] = state.global_asid[mm]
     w.machine.load_cr3(cpu, w.root[mm], asid, noflush=True)

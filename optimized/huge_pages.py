@@ -1,4 +1,4 @@
-"""Leaves of 2 MiB: flushed inside the PMD lock, or recorded in the gather if their rule says so."""
+"""Leaves of 2 MiB, which are flushed inside the PMD lock, or recorded in the gather if their rule says so."""
 
 from collections.abc import Callable
 
@@ -12,18 +12,18 @@ from shootdown.optimized.page_tables import PageTableStrategy
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class HugePageStrategy(PageTableStrategy):
-    """Answers mm.flush.HugePages."""
+    """The part mm.flush.HugePages."""
 
     huge_needs_flush: Callable[[int, int], bool]
     """The rule for a huge PMD."""
     inline: bool
-    """A huge PMD is flushed inside the PMD lock, whatever the rule says."""
+    """Whether a huge PMD is always flushed inside the PMD lock, without the rule."""
 
     def huge_inline(self) -> bool:
         return self.inline
 
     def huge_invalid(self, pmd: int) -> int:
-        """Never none: a parallel MADV_DONTNEED would take it for a hole (ced108037c2a)."""
+        """Return an entry that is not empty: a parallel MADV_DONTNEED takes an empty one for a hole (ced108037c2a)."""
         return mkinvalid(pmd)
 
     def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
@@ -36,7 +36,7 @@ class HugePageStrategy(PageTableStrategy):
                 w.observer.skipped(cpu, mm, page + i, old, new)
 
     def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
-        """Overwrite the entry: no TLB holds it, and none in between would be taken for a hole (d7c3393413fe)."""
+        """Do nothing: no TLB holds the entry, and an empty one in between is taken for a hole (d7c3393413fe)."""
 
     def asks_unlocked(self) -> bool:
         return False

@@ -1,16 +1,15 @@
-"""Lazy shootdown: munmap and MADV_DONTNEED interrupt nobody; each CPU flushes at its next tick or context switch.
+"""Lazy shootdown: munmap and MADV_DONTNEED send no interrupts; each CPU flushes at its next tick or context switch.
 
-After LATR (Kumar, Maass, Kashyap, Vesely, Yan, Kim, Bhattacharjee, Krishna: "LATR: Lazy Translation Coherence",
+It follows LATR (Kumar, Maass, Kashyap, Vesely, Yan, Kim, Bhattacharjee, Krishna: "LATR: Lazy Translation Coherence",
 ASPLOS 2018).
-The operation saves what has to be flushed, and who has to, and returns; its pages are freed when all of them have.
-That is the end of an epoch, and only there does the operation's promise hold (correctness.md section 1): until then a
-thread on another CPU may still use what the program has given up.
-Addresses are not handed out anew until then, and an operation that takes a page-table lock of the space flushes at
-once, as after a batched unmap.
-Everything else is flushed as in Linux, and so are page tables that are freed.
-A flush that is put off leaves the count of open gathers before it is carried out. So it counts for the others as if its
-gather were still open: who has walked beside it, taken the page-table lock first, and passed over what it has cleared,
-is nested.
+The operation saves the range to flush and the CPUs that must flush it, and returns; its pages are freed when all these
+CPUs have flushed. That is the end of an epoch, and only then does the operation's promise hold (correctness.md section
+1): before it a thread on another CPU may still use the memory that the program has given up.
+Addresses are not reused before that, and an operation that takes a page-table lock of the space flushes at once, as
+after a batched unmap.
+Everything else is flushed as in Linux, also page tables that are freed.
+A postponed flush leaves the count of open gathers before it is carried out. So it counts for other operations as if its
+gather were still open: a walk beside it that took the page-table lock first and skipped the cleared entries is nested.
 """
 
 from shootdown.mm.flush import Walk
@@ -24,12 +23,16 @@ from shootdown.optimized.state import Gather, X86State
 from shootdown.optimized.strategy import GatherFlush
 
 EPOCH, SPACE, FIRST, COUNT, GENERATION, WAITING, PAGES_FROM = range(7)
-"""An element of LatrState.lazy_frees: the number of its epoch, the address space, range and generation of the flush, a
-bit for each CPU that still has to carry it out, and the frames whose references are dropped after that."""
+"""The places in an element of LatrState.lazy_frees: the number of its epoch, the address space, range and generation of
+the flush, one bit for each CPU that still has to carry it out, and the frames whose references are dropped after that.
+"""
 
 
 class LatrState(X86State):
-    """X86State, with `lazy_frees`: what has been put off, in order."""
+    """X86State with the postponed flushes.
+
+    `lazy_frees`: the postponed flushes, in order.
+    """
 
     def __init__(self, cpus: int, asids: int, batch: int) -> None:
         super().__init__(cpus, asids, batch)
@@ -44,7 +47,7 @@ class LatrState(X86State):
 
 
 class LatrFlush(GatherFlush):
-    """Puts off what munmap and MADV_DONTNEED would interrupt others for."""
+    """A strategy that postpones the flushes for which munmap and MADV_DONTNEED would interrupt other CPUs."""
 
     def new_state(self, cpus: int, asids: int, batch: int) -> LatrState:
         return LatrState(cpus, asids, batch)
@@ -62,7 +65,7 @@ class LatrFlush(GatherFlush):
         return super().is_nested(w, gather) or self.is_put_off(w, gather.mm)
 
     def is_put_off(self, w: World, mm: int) -> bool:
-        """Return whether a flush of the space is put off, and nobody has carried it out for all since."""
+        """Return whether a flush of the space is postponed, and no later flush has covered it on all CPUs."""
         state: X86State = w.flush_state
         return state.batched[mm] != state.batched_flushed[mm]
 
@@ -87,7 +90,7 @@ class LatrFlush(GatherFlush):
 
 @step("save LATR state", "return")
 def save_latr_state(w: World, cpu: int, _s: Step) -> None:
-    """Close the gather with a flush of the own CPU alone."""
+    """Close the gather with a flush of only its own CPU."""
     state: LatrState = w.flush_state
     gather = state.gathers[cpu]
     assert gather is not None, "only steps of an open gather close it"
@@ -96,7 +99,7 @@ def save_latr_state(w: World, cpu: int, _s: Step) -> None:
     w.costs[FLUSHES] += 1
     if w.loaded_mm[cpu] == mm:
         flush_tlb_func(w, cpu, mm, first, count, generation)
-    # Who does not run the space now compares generations before it does.
+    # A CPU that does not run the space now compares generations before it runs it.
     waiting = sum(
         1 << c
         for c in range(w.cpus)
@@ -116,7 +119,7 @@ def save_latr_state(w: World, cpu: int, _s: Step) -> None:
 
 
 def sweep(w: World, cpu: int) -> None:
-    """Carry out what the CPU has to flush for others."""
+    """Carry out the postponed flushes on the CPU."""
     state: LatrState = w.flush_state
     for i, entry in enumerate(state.lazy_frees):
         if entry[WAITING] >> cpu & 1:

@@ -1,4 +1,4 @@
-"""Page tables that go: a gather frees them after its flush, which reaches lazy CPUs too; and lockless walkers."""
+"""Page tables that are removed: a gather frees them after its flush, which reaches lazy CPUs and waits for walkers."""
 
 from mypy_extensions import mypyc_attr
 
@@ -10,7 +10,7 @@ from shootdown.optimized.gathers import GatherStrategy
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class PageTableStrategy(GatherStrategy):
-    """Answers mm.flush.PageTables."""
+    """The part mm.flush.PageTables."""
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -22,7 +22,7 @@ class PageTableStrategy(GatherStrategy):
         self.table_removed(w, cpu, mm, index, frame)
 
     def upper_tables_removed(self, w: World, cpu: int) -> None:
-        """Flush everything, on lazy CPUs as well."""
+        """Record everything, so that the flush reaches lazy CPUs as well."""
         self.gather_of(w, cpu).record_all()
 
     def faulted_table(self, w: World, mm: int, index: int, pmd: int) -> int:

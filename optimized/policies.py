@@ -13,12 +13,12 @@ RULES: Final[tuple[Policy, ...]] = (
         "always",
         rules.always,
         "every change is flushed, batched per operation",
-        "asm-generic/tlb.h: architectures without a rule of their own",
+        "asm-generic/tlb.h: architectures without their own rule",
     ),
     Policy(
         "v1",
         rules.v1,
-        "the series as posted in September 2021, under the fault handler that Linux had and has",
+        "the series as posted in September 2021, under the fault handler that Linux had then and has now",
         "20210925205423.168858-3-namit@vmware.com",
         fault=V1_DEFECT_5,
     ),
@@ -30,14 +30,14 @@ RULES: Final[tuple[Policy, ...]] = (
         huge_needs_flush=rules.v3_huge,
         huge_inline=False,
         handler=FaultHandler.EXEC_CHECK,
-        trusts='That the page-fault handler asks the region whether it allows a fetch (VM_EXEC), as the patch "x86/mm: '
-        'check exec permissions on fault" of the same series made it. No released kernel has that patch: with the rule '
-        "alone a promotion to executable ends in SIGSEGV, as in v1.",
+        trusts="That the page-fault handler asks the region whether it allows a fetch (VM_EXEC), as with the patch "
+        '"x86/mm: check exec permissions on fault" of the same series. No released kernel has that patch: with the '
+        "rule alone a promotion to executable ends in SIGSEGV, as in v1.",
     ),
     Policy(
         "linux-5.19",
         rules.linux_5_19,
-        "as merged: flushes on any change of RW and NX, skips A, D and P being set and software bits",
+        "as merged: flushes on any change of RW and NX, skips setting A, D and P, and software bits",
         "c9fe66560bf2, 4f83145721f3",
         huge_needs_flush=rules.linux_5_19_huge,
         huge_inline=False,
@@ -57,7 +57,8 @@ RULES: Final[tuple[Policy, ...]] = (
         "docs/correctness.md section 6",
         huge_inline=False,
         trusts="That the page-fault handler heals a store that a stale read-only entry denies: it finds the entry "
-        "writable and returns. Linux's does; of a fetch that a stale NX denies it does not, so clearing NX is flushed.",
+        "writable and returns. Linux's does; it does not heal a fetch that a stale NX denies, so clearing NX is "
+        "flushed.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A policy: a need-flush rule, how it is applied, and what the fault handler around it does."""
+"""A policy: a need-flush rule, its application, and the fault handler around it."""
 
 import re
 from collections.abc import Callable
@@ -8,18 +8,21 @@ from shootdown.mm.fault_handler import FaultHandler
 from shootdown.optimized.strategy import GatherFlush
 
 NeedFlush = Callable[[int, int], bool]
-"""Returns whether replacing the first entry by the second needs a TLB flush; pure."""
+"""A pure function that returns whether replacing the first entry by the second needs a TLB flush."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """A historical or typical bug put back, and the rule that must catch it.
 
-    `rule` is C1 to C7, or "cost" for a fault that only masks or wastes.
-    `shortest` is the length in records and pauses of the shortest scenario that breaks the rule, by exhaustive search
+    `rule`: C1 to C7, or "cost" for a fault that only masks or wastes.
+    `origin`: the commit or message, or "typical".
+    `year`: 0 for a typical fault.
+    `mechanism`: what goes wrong; the part before the first colon is the summary.
+    `shortest`: the length in records and pauses of the shortest scenario that breaks the rule, by exhaustive search
     over the operations of the fault's stories (`python -m bench.shortest search`).
-    `shortest_open_from`: the length from which on the search has not come to an end, so that `shortest` is an upper
-    bound; 0 where it is exact.
+    `shortest_open_from`: the first length at which the search did not end, so that `shortest` is an upper bound; 0 if
+    `shortest` is exact.
     """
 
     rule: str
@@ -31,22 +34,27 @@ class Fault:
 
     @property
     def entry(self) -> str:
-        """The entry of the catalogue of historical bugs (docs/linux-tlb.md part E) that this one puts back, or ""."""
+        """The entry of the catalogue of historical bugs (docs/linux-tlb.md part E) that this fault puts back, or ""."""
         cited = re.search(r"\bE\.\d entry (\d+)", self.origin)
         return cited[1] if cited else ""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What is to be tested. Only `name` and `needs_flush` are mandatory.
+    """The object of a test. Only `name` and `needs_flush` are mandatory.
 
-    `huge_needs_flush`: the rule for a huge PMD, `needs_flush` when None.
-    `huge_inline`: a huge PMD is flushed at once, under its lock, whatever the rule says; else it is recorded in the
-    gather if its rule says so.
-    `handler`: the page-fault handler that the policy lives with, and under which it is to be right.
-    `soft_dirty_check`: mprotect leaves a page write-protected whose first store clear_refs waits for.
+    `name`: one word.
+    `needs_flush`: the rule.
+    `summary`: one line.
+    `source`: the origin of the rule.
+    `huge_needs_flush`: the rule for a huge PMD, `needs_flush` if None.
+    `huge_inline`: a huge PMD is flushed at once, under its lock, without the rule; else it is recorded in the gather if
+    its rule says so.
+    `handler`: the page-fault handler of the kernel, under which the policy must be correct.
+    `report_spurious`: the handler delivers a protection fault that is already healed.
+    `soft_dirty_check`: mprotect leaves a page write-protected if clear_refs waits for its first store.
     `strategy`: batching and delivery; a subclass of GatherFlush replaces single decisions.
-    `trusts`: what must hold outside the rule for it to be right, as a paragraph.
+    `trusts`: the assumptions outside the rule, as a paragraph.
     `fault`: set for a seeded fault.
     """
 

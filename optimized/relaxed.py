@@ -1,4 +1,4 @@
-"""Relaxed flushes: a promotion is flushed on the CPU that makes it, and the others learn of it when they fault.
+"""Relaxed flushes: a promotion is flushed on the CPU that makes it, and other CPUs learn of it when they fault.
 
 RFC "mm: relaxed TLB flushes and other optimi." of July 2022 (20220718120212.3180-1-namit@vmware.com;
 linux-tlb A.2 (4)).
@@ -16,10 +16,10 @@ from shootdown.optimized.strategy import GatherFlush
 
 
 class RelaxedFlush(GatherFlush):
-    """A gather in which nothing was taken away raises the generation and flushes the local CPU only.
+    """Delivery in which a gather that took no right away raises the generation and flushes only the local CPU.
 
-    Another CPU may keep a tighter entry; the fault that it causes finds the CPU's generation behind, and flushes all of
-    its context. The next strict flush finds a gap of generations there and flushes everything.
+    Another CPU may keep a tighter entry; the fault that it causes finds the CPU's generation behind, and flushes the
+    whole context. The next strict flush finds a gap of generations there and flushes everything.
     """
 
     def protection_changed(
@@ -58,9 +58,9 @@ class RelaxedFlush(GatherFlush):
 
 @step("flush_tlb_mm_range, relaxed", "flush")
 def flush_relaxed(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, first page, count.
+    """Raise the generation and flush the local CPU.
 
-    What is broadcast cannot be sent to one CPU only, so with a global ASID it goes to all.
+    A broadcast cannot go to one CPU alone, so with a global ASID it goes to all.
     """
     _, mm, first, count = s
     state: X86State = w.flush_state

@@ -1,4 +1,4 @@
-"""Need-flush rules: whether replacing one page-table entry by another needs a TLB flush.
+"""Need-flush rules, which say whether replacing one page-table entry by another needs a TLB flush.
 
 A rule is a function of two entries, the old one as the atomic exchange returned it, and the new one.
 Each version of Linux's rule is rebuilt from its masks (linux-tlb A.2); the two minimal rules are derived from the
@@ -31,14 +31,14 @@ from shootdown.machine.entry import (
 
 SOFTWARE: Final = SOFTW1 | SOFTW2 | SOFTW3
 KNL_ERRATUM: Final = DIRTY | ACCESSED
-"""Bits that some processors set in a non-present entry (X86_BUG_PTE_LEAK): pte_none ignores them."""
+"""The bits that some processors set in a non-present entry (X86_BUG_PTE_LEAK); pte_none ignores them."""
 MINIMAL_ON_CHANGE: Final = PFN_MASK | PWT | PCD | PAT | PKEY
-"""The frame and how it may be cached and accessed."""
+"""The frame, its memory type and its protection key."""
 MINIMAL_ON_CLEAR: Final = RW | USER | DIRTY
 
 
 def always(_old: int, _new: int) -> bool:
-    """Every change needs a flush: the default of architectures without a rule (asm-generic/tlb.h)."""
+    """Flush at every change: the default of architectures without a rule (asm-generic/tlb.h)."""
     return True
 
 
@@ -47,10 +47,10 @@ V1_ALWAYS: Final = ~(V1_ENABLE | NX | SOFTWARE | ACCESSED)
 
 
 def v1(old: int, new: int) -> bool:
-    """pte_may_need_flush of 25 September 2021 (20210925205423.168858-3).
+    """Decide as pte_may_need_flush of 25 September 2021 (20210925205423.168858-3).
 
     Setting RW, DIRTY or GLOBAL and clearing NX is promotion and needs no flush; ACCESSED and three software bits never
-    do; every other difference does, PRESENT, the frame number and bits 52 to 62 included.
+    need one; every other difference does, also in PRESENT, the frame number and bits 52 to 62.
     """
     if not new & ~KNL_ERRATUM:
         return bool(old & ~KNL_ERRATUM)
@@ -59,7 +59,10 @@ def v1(old: int, new: int) -> bool:
 
 
 def v3(old: int, new: int, *, ignore_accessed: bool = True) -> bool:
-    """pte_needs_flush of the v3 resend of 11 March 2022 (20220311190749.338281-5): the last that skips promotion."""
+    """Decide as pte_needs_flush of the v3 resend of 11 March 2022 (20220311190749.338281-5).
+
+    It is the last version that skips promotion.
+    """
     if not old & PRESENT:
         return False
     if not new & PRESENT:
@@ -76,7 +79,7 @@ def v3(old: int, new: int, *, ignore_accessed: bool = True) -> bool:
 
 
 def v3_huge(old: int, new: int) -> bool:
-    """huge_pmd_needs_flush of the v3 resend: clearing ACCESSED counts."""
+    """Decide as huge_pmd_needs_flush of the v3 resend, in which clearing ACCESSED counts."""
     return v3(old, new, ignore_accessed=False)
 
 
@@ -87,10 +90,12 @@ FLUSH_ON_CHANGE: Final = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY
 
 
 def _upstream(old: int, new: int, software: int, *, huge: bool) -> bool:
-    """pte_needs_flush as merged: flush on clearing D, P (A of a huge PMD), and on any change of a right or attribute.
+    """Decide as pte_needs_flush as merged.
+
+    It flushes on clearing D, P (A of a huge PMD), and on any change of a right or attribute.
 
     A change of a bit that is in no list needs no flush in a production build and warns in a debug build
-    (CONFIG_DEBUG_VM); the production build is modelled.
+    (CONFIG_DEBUG_VM); the model is the production build.
     """
     if not old & PRESENT:
         return False
@@ -112,30 +117,33 @@ SOFTWARE_NEWEST: Final = SOFTWARE | BIT57 | BIT58
 
 
 def linux_5_19(old: int, new: int) -> bool:
-    """pte_needs_flush of v5.19 (c9fe66560bf2): RW and NX flush in either direction, which avoids spurious faults."""
+    """Decide as pte_needs_flush of v5.19 (c9fe66560bf2).
+
+    RW and NX flush in either direction, which avoids spurious faults.
+    """
     return _upstream(old, new, SOFTWARE_5_19, huge=False)
 
 
 def linux_5_19_huge(old: int, new: int) -> bool:
-    """huge_pmd_needs_flush of v5.19 (4f83145721f3): clearing ACCESSED counts."""
+    """Decide as huge_pmd_needs_flush of v5.19 (4f83145721f3), in which clearing ACCESSED counts."""
     return _upstream(old, new, SOFTWARE_5_19, huge=True)
 
 
 def linux(old: int, new: int) -> bool:
-    """pte_needs_flush, newest text: as v5.19, with SAVED_DIRTY among the software bits (since v6.6)."""
+    """Decide as the newest pte_needs_flush: as v5.19, with SAVED_DIRTY among the software bits (since v6.6)."""
     return _upstream(old, new, SOFTWARE_NEWEST, huge=False)
 
 
 def linux_huge(old: int, new: int) -> bool:
-    """huge_pmd_needs_flush, newest text."""
+    """Decide as the newest huge_pmd_needs_flush."""
     return _upstream(old, new, SOFTWARE_NEWEST, huge=True)
 
 
 def minimal_exec_check(old: int, new: int) -> bool:
-    """The weakest rule that C1 to C6 permit under a page-fault handler that tests VM_EXEC: skip iff no grant is lost,
-    DIRTY is not cleared and caching is the same.
+    """Skip exactly if no grant is lost, DIRTY is not cleared and caching is the same.
 
-    Leans on C2: a denial by a stale, tighter entry is healed by the fault handler (correctness.md section 6).
+    This is the weakest rule that C1 to C6 permit under a page-fault handler that tests VM_EXEC. It relies on C2: the
+    fault handler heals a denial by a stale, tighter entry (correctness.md section 6).
     """
     if not old & PRESENT:
         return False
@@ -145,17 +153,19 @@ def minimal_exec_check(old: int, new: int) -> bool:
 
 
 def minimal(old: int, new: int) -> bool:
-    """The weakest rule that C1 to C6 permit under Linux's page-fault handler: as minimal_exec_check, and clearing NX is
-    flushed as well, because that handler signals a fetch that a stale NX denies.
+    """Flush as minimal_exec_check does, and for clearing NX as well.
+
+    This is the weakest rule that C1 to C6 permit under Linux's page-fault handler, which signals a fetch that a stale
+    NX denies.
     """
     return minimal_exec_check(old, new) or bool(old & PRESENT and old & ~new & NX)
 
 
 def rfc_2021(old: int, new: int) -> bool:
-    """pte_may_need_flush of the RFC of 31 January 2021 (20210131001132.3368247-4): v1 with the clean-entry shortcut.
+    """Decide as pte_may_need_flush of the RFC of 31 January 2021 (20210131001132.3368247-4).
 
-    When nothing but RW, DIRTY, ACCESSED and software bits changes, an old entry that is writable and clean needs no
-    flush, whatever becomes of RW.
+    It is v1 with the clean-entry shortcut: if only RW, DIRTY, ACCESSED and software bits change, an old entry that is
+    writable and clean needs no flush, also if RW is cleared.
     """
     if not new & ~KNL_ERRATUM:
         return bool(old & ~KNL_ERRATUM)
@@ -169,7 +179,7 @@ RFC_2022_ON_CHANGE: Final = USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY
 
 
 def rfc_2022_strict(old: int, new: int, *, ignore_accessed: bool = True) -> bool:
-    """Whether patch 12/14 of the RFC of July 2022 (20220718120212.3180-1) flushes every CPU.
+    """Return whether patch 12/14 of the RFC of July 2022 (20220718120212.3180-1) flushes every CPU.
 
     Clearing RW counts only if the old entry is dirty; setting RW and clearing NX never do.
     """
@@ -183,16 +193,16 @@ def rfc_2022_strict(old: int, new: int, *, ignore_accessed: bool = True) -> bool
 
 
 def rfc_2022_relaxed(old: int, new: int) -> bool:
-    """Whether the same patch flushes the local CPU at least: also for setting RW and for clearing NX."""
+    """Return whether the same patch flushes at least the local CPU: also for setting RW and for clearing NX."""
     promoted = new & ~old & RW | old & ~new & NX
     return rfc_2022_strict(old, new) or bool(old & PRESENT and promoted)
 
 
 def powerpc_radix(old: int, new: int) -> bool:
-    """pte_needs_flush of powerpc's radix MMU, with RW and NX for its write and execute bits.
+    """Decide as pte_needs_flush of powerpc's radix MMU, with RW and NX for its write and execute bits.
 
-    Any change outside the rights, D and A needs a flush, software bits and PRESENT included; of those four, D and a
-    right that is taken away do.
+    Any change outside the rights, D and A needs a flush, also of software bits and PRESENT; clearing D or taking a
+    right away needs one too.
     """
     difference = old ^ new
     if difference & ~(RW | NX | DIRTY | ACCESSED):
@@ -201,7 +211,8 @@ def powerpc_radix(old: int, new: int) -> bool:
 
 
 def arm64(old: int, new: int) -> bool:
-    """pte_needs_flush of arm64 since v6.19: an entry that was not valid needs no flush, nor do software bits; whatever
-    else changes does, a promotion included.
+    """Decide as pte_needs_flush of arm64 since v6.19.
+
+    An entry that was not valid needs no flush, and neither do software bits; every other change does, also a promotion.
     """
     return bool(old & PRESENT and (old ^ new) & ~SOFTWARE_NEWEST)

@@ -1,4 +1,4 @@
-"""Sending a flush: generations, and which CPUs are interrupted (linux-tlb B.3)."""
+"""Sending a flush: its generation, and the CPUs that it interrupts (linux-tlb B.3)."""
 
 from typing import Final
 
@@ -17,27 +17,27 @@ CEILING: Final = 5
 
 @step("flush_tlb_mm_range", "flush")
 def flush_send(w: World, cpu: int, s: Step) -> None:
-    """Arguments: mm, first page, count (PAGES: everything), whether page tables were freed.
+    """Send a flush of `count` pages (PAGES: everything); `freed` says whether page tables were freed.
 
-    The order is: entries changed, generation raised, CPU mask read, the last two in one step; then the sender handles
-    the flush itself, and the others in the order of their distance from it, so that no CPU's number is special.
+    The order is: change the entries, raise the generation, read the CPU mask, the last two in one step. Then the sender
+    handles the flush itself, and the others in the order of their distance from it, so that no CPU's number is special.
     """
     _, mm, first, count, freed = s
     send(w, cpu, mm, first, count, targets_of(w, cpu, mm, freed_tables=bool(freed)))
 
 
 def targets_of(w: World, cpu: int, mm: int, *, freed_tables: bool) -> int:
-    """Return who must handle a flush: bit d for the CPU at distance d from the sender.
+    """Return the CPUs that must handle a flush: bit d for the CPU at distance d from the sender.
 
-    With nobody else in the mask the sender goes by what it has loaded, whatever its own bit says; else it is one of the
-    mask like the others (flush_tlb_mm_range in arch/x86/mm/tlb.c of Linux 6.1, 6.12 and 7.3).
+    If no other CPU is in the mask, the sender handles it if it has the space loaded, without a look at its own bit;
+    else it is one of the mask like the others (flush_tlb_mm_range in arch/x86/mm/tlb.c of Linux 6.1, 6.12 and 7.3).
     """
     state: X86State = w.flush_state
     mask = state.cpumask[mm]
     if not mask & ~(1 << cpu):
         return int(w.loaded_mm[cpu] == mm)
     if state.trim_due >> mm & 1:
-        # Whoever is interrupted for nothing leaves the mask, in flush_tlb_func.
+        # A CPU that is interrupted without need leaves the mask, in flush_tlb_func.
         state.trim_due &= ~(1 << mm)
         return targets_to_trim(w, cpu, mask, freed_tables=freed_tables)
     own = mask >> cpu & 1 if freed_tables or should_flush_tlb(w, cpu, mm) else 0
@@ -45,7 +45,7 @@ def targets_of(w: World, cpu: int, mm: int, *, freed_tables: bool) -> int:
 
 
 def targets_to_trim(w: World, cpu: int, mask: int, *, freed_tables: bool) -> int:
-    """As targets_of, and all others of the mask that are not lazy."""
+    """Return the CPUs as targets_of does, with all others of the mask that are not lazy."""
     return sum(
         1 << d
         for d in range(w.cpus)
@@ -54,7 +54,7 @@ def targets_to_trim(w: World, cpu: int, mask: int, *, freed_tables: bool) -> int
 
 
 def others_of(w: World, cpu: int, mask: int, mm: int, *, freed_tables: bool) -> int:
-    """Return which other CPUs of a mask must be interrupted, by their distance from the sender."""
+    """Return the other CPUs of a mask that must be interrupted, by their distance from the sender."""
     strategy = delivery_of(w)
     targets = 0
     for distance in range(1, w.cpus):
@@ -67,7 +67,7 @@ def others_of(w: World, cpu: int, mask: int, mm: int, *, freed_tables: bool) -> 
 
 
 def send(w: World, cpu: int, mm: int, first: int, count: int, targets: int) -> None:
-    """Raise the generation and have the targets handle the flush; what targets_of returns says who they are."""
+    """Raise the generation and have the targets, as targets_of returns them, handle the flush."""
     state: X86State = w.flush_state
     if count > CEILING:
         first, count = 0, PAGES
@@ -99,7 +99,7 @@ def should_flush_tlb(w: World, target: int, mm: int) -> bool:
 
 @step("arch_tlbbatch_flush", "flush")
 def batch_flush(w: World, cpu: int, _s: Step) -> None:
-    """Interrupt every CPU that a batch of unmaps has added; the unmaps have raised the generations already."""
+    """Interrupt every CPU that a batch of unmaps has added; the unmaps have already raised the generations."""
     state: X86State = w.flush_state
     mask = state.unmap_mask[cpu]
     state.unmap_mask[cpu] = 0

@@ -10,15 +10,17 @@ from shootdown.mm.flush import Walk
 from shootdown.mm.state import MMS
 
 FIRST_GLOBAL: Final = 8
-"""ASIDs from here on are those of an address space on all CPUs (optimized.global_asid)."""
+"""The first global ASID, which an address space has on all CPUs (optimized.global_asid)."""
 
 
 class Gather(Plain):
     """One open mmu_gather.
 
-    The recorded range is [start, end) in pages, empty when end is 0.
-    `strict`: some of the range must be invalidated on every CPU, not on the sender alone.
-    `pages` are references to drop after the flush, `tables` are (PMD index, frame) of page tables to free after it.
+    `start`, `end`: the recorded range [start, end) in pages, empty if `end` is 0.
+    `freed_tables`: page tables are to be freed, so the flush reaches lazy CPUs.
+    `strict`: some of the range must be invalidated on every CPU, not only on the sender.
+    `pages`: the references to drop after the flush.
+    `tables`: (PMD index, frame) of the page tables to free after it.
     """
 
     def __init__(self, mm: int, known: "Gather | None" = None) -> None:
@@ -31,7 +33,7 @@ class Gather(Plain):
         self.tables: list[tuple[int, int]] = known.tables.copy() if known else []
 
     def copy(self) -> "Gather":
-        """As Plain."""
+        """Return an equal gather that shares no mutable state with this one."""
         return Gather(self.mm, self)
 
     def record(self, first: int, count: int) -> None:
@@ -40,12 +42,12 @@ class Gather(Plain):
         self.record_relaxed(first, count)
 
     def record_all(self) -> None:
-        """Widen the range to everything, as with page tables freed: lazy CPUs are flushed as well."""
+        """Widen the range to everything, as if page tables were freed: lazy CPUs are flushed as well."""
         self.record(0, PAGES)
         self.freed_tables = True
 
     def record_relaxed(self, first: int, count: int) -> None:
-        """Widen the range, on the sender's CPU; others may go on with the old entries."""
+        """Widen the range on the sender's CPU; other CPUs may keep the old entries."""
         if not self.end:
             self.start, self.end = first, first + count
         else:
@@ -53,26 +55,37 @@ class Gather(Plain):
             self.end = max(self.end, first + count)
 
     def reset_range(self) -> None:
-        """__tlb_reset_range: what was recorded is flushed; pages and tables stay queued."""
+        """Empty the range, which is flushed; pages and tables stay queued (__tlb_reset_range)."""
         self.end = 0
         self.freed_tables = self.strict = False
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class X86State(Plain):
-    """What mm_struct, cpu_tlbstate and the gathers hold (linux-tlb B): State.flush_state under the optimized model.
+    """The content of mm_struct, cpu_tlbstate and the gathers (linux-tlb B): State.flush_state of the optimized model.
 
-    Per address space: `tlb_gen`, `cpumask` (a bit per CPU), `pending` (tlb_flush_pending), the two halves of
-    tlb_flush_batched, `global_asid` (-1: none), `transition` (a bit each: some CPU may still run it under another
-    ASID), and `trim_due` (a bit each: the next flush drops from the mask whoever does not run it).
-    `last_global` is the global ASID that was given out last, FIRST_GLOBAL - 1 before the first one.
-    Per CPU: `unmap_mask` (arch_tlbbatch: a bit for each CPU that its batch of unmaps must reach), `asid` loaded,
-    `next_asid`, for each slot the context's address space and generation, and in `need_tlbsync` a bit: it has issued a
-    broadcast that it has not waited for.
+    For each address space:
+    `tlb_gen`: its generation.
+    `cpumask`: one bit per CPU.
+    `pending`: tlb_flush_pending.
+    `batched`, `batched_flushed`: the two halves of tlb_flush_batched.
+    `global_asid`: -1 for none.
+    `transition`: a bit if some CPU may still run the space under another ASID.
+    `trim_due`: a bit if the next flush drops from the mask the CPUs that do not run the space.
+
+    `last_global`: the global ASID that was given out last, FIRST_GLOBAL - 1 before the first one.
+
+    For each CPU:
+    `unmap_mask`: arch_tlbbatch, a bit for each CPU that its batch of unmaps must reach.
+    `asid`, `next_asid`: the loaded ASID, and the one that is taken next.
+    `ctx_mm`, `ctx_gen`: the address space and the generation of the context in each slot.
+    `gathers`: its open gather.
+    `deferred`: its deferred ranges.
+    `need_tlbsync`: a bit if it has issued a broadcast for which it has not waited yet.
     """
 
     def __init__(self, cpus: int, asids: int, batch: int, known: "X86State | None" = None) -> None:
-        """Begin with nothing loaded and no gather open; or go on from `known`."""
+        """Begin with nothing loaded and no gather open, or continue from `known`."""
         self.asids = asids
         self.batch = batch
         self.tlb_gen: list[int] = known.tlb_gen.copy() if known else [1] * MMS
@@ -102,14 +115,14 @@ class X86State(Plain):
         self.trim_due: int = known.trim_due if known else 0
 
     def copy(self) -> "X86State":
-        """As Plain."""
+        """Return an equal state that shares no mutable part with this one."""
         if type(self) is not X86State:
             return super().copy()
         return X86State(0, self.asids, self.batch, self)
 
     def write(self, walk: Walk, cpus: int) -> None:
-        """Write nothing: all of this state is known to the walk."""
+        """Write nothing: the walk knows all of this state."""
 
     def count_open(self, mm: int) -> int:
-        """Return tlb_flush_pending of the address space: how many gathers say that they are open."""
+        """Return tlb_flush_pending of the address space, the number of its open gathers."""
         return self.pending[mm]

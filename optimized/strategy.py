@@ -1,11 +1,11 @@
 """The optimized flush strategy: mmu_gather with a need-flush rule, over x86's generations.
 
-Each part of mm.flush.FlushStrategy is answered in the file of its name: contexts, immediate, deferral, gathers,
-page_tables, huge_pages and feedback; delivery has the decisions that the steps of a flush ask for.
-A part extends the one before it, and not all of them build on each other: a compiled class has one base. With mypyc's
-traits it could have more, but a compiled caller does not see what an interpreted subclass overrides of an inherited
-trait (mypyc 2.4), so a seeded fault would have no effect there.
-A seeded fault is a subclass of GatherFlush that replaces one decision, of whichever part.
+Each part of mm.flush.FlushStrategy is in the file of its name: contexts, immediate, deferral, gathers, page_tables,
+huge_pages and feedback; delivery has the decisions that the steps of a flush use.
+Each part extends another one, although not all of them build on each other, because a compiled class has one base. With
+mypyc's traits it could have more, but a compiled caller does not see the overrides of an interpreted subclass in an
+inherited trait (mypyc 2.4), so a seeded fault would have no effect there.
+A seeded fault is a subclass of GatherFlush that replaces one decision, of any part.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from shootdown.optimized.state import X86State
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class GatherFlush(FeedbackStrategy):
-    """Implements mm.flush.FlushStrategy; see there for what each method is told and must do."""
+    """The strategy mm.flush.FlushStrategy, which says what each method gets and must do."""
 
     def __init__(
         self,

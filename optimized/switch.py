@@ -1,4 +1,4 @@
-"""switch_mm_irqs_off in its steps, and ASID allocation (linux-tlb B.3)."""
+"""The steps of switch_mm_irqs_off, and ASID allocation (linux-tlb B.3)."""
 
 from shootdown.mm.mmdrop import mmdrop_gone
 from shootdown.mm.state import FULL, SWITCHING, Step
@@ -10,7 +10,7 @@ from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 
 def push_switch(w: World, cpu: int, mm: int) -> None:
-    """Put the steps of a switch of the CPU to `mm` before what it has still to do."""
+    """Put the steps of a switch of the CPU to `mm` before its pending steps."""
     if w.loaded_mm[cpu] == mm:
         if w.lazy[cpu]:
             push(w, cpu, (unlazy, mm), (unlazy_check, mm))
@@ -20,9 +20,9 @@ def push_switch(w: World, cpu: int, mm: int) -> None:
 
 @step("switch_mm: leave lazy", "switch")
 def unlazy(w: World, cpu: int, s: Step) -> None:
-    """From here on flushes interrupt this CPU again; the interrupt waits until interrupts are enabled.
+    """Leave lazy mode: from here on flushes interrupt this CPU again, once it has enabled interrupts.
 
-    A flush of freed tables may have switched the lazy CPU to init_mm since the switch began: then load the space anew.
+    A flush of freed tables may have switched the lazy CPU to init_mm since the switch began: then load the space again.
     """
     _, mm = s
     if w.loaded_mm[cpu] != mm:
@@ -60,7 +60,7 @@ def switch_begin(w: World, cpu: int, s: Step) -> None:
 
 @step("choose_new_asid", "switch")
 def choose_asid(w: World, cpu: int, s: Step) -> None:
-    """Find the context's slot, or take the next one round robin; the generation is read here and trusted below.
+    """Find the context's slot, or take the next one in turn; read the generation that load_cr3 stores.
 
     A global ASID needs neither a slot nor a flush.
     """
@@ -100,6 +100,6 @@ def load_cr3(w: World, cpu: int, s: Step) -> None:
 
 
 def load_table(w: World, cpu: int, mm: int, root: int, slot: int, *, flush: bool) -> None:
-    """Write CR3: the top-level table of `mm`, under an ASID; a table that is no more is a violation."""
+    """Load the top-level table of `mm` into CR3, under an ASID; a freed table is a violation."""
     w.machine.load_cr3(cpu, root, slot, noflush=not flush)
     w.observer.table_loaded(cpu, mm, root)

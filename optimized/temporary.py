@@ -1,9 +1,9 @@
 """use_temporary_mm and unuse_temporary_mm: into an address space of the kernel and back, with interrupts disabled.
 
-A lazy CPU leaves the space that it has borrowed for good: nobody tells it, in between, that this space ends
+A lazy CPU leaves the space that it has borrowed for good, because meanwhile it would not learn of the end of that space
 (abee7c494d8c).
-The temporary space takes the next slot, flushed, and leaves it to nobody; Linux gives it a context, whose generation
-every poke raises, so that its slot is flushed likewise.
+The temporary space takes the next slot, which is flushed, and leaves it without an owner; Linux gives it a context
+whose generation every poke raises, so that its slot is flushed as well.
 """
 
 from typing import Any, Protocol
@@ -19,10 +19,10 @@ from shootdown.optimized.switch import push_switch
 
 
 class Temporary(Protocol):
-    """The decisions that a strategy of this model takes around a temporary address space."""
+    """The decisions of a strategy of this model around a temporary address space."""
 
     def way_back(self, w: World, cpu: int) -> Step:
-        """Leave what the CPU has loaded, and return the step that ends the temporary address space."""
+        """Leave the space that the CPU has loaded, and return the step that ends the temporary address space."""
         ...
 
     def load_temporary(self, w: World, cpu: int) -> None:
@@ -31,14 +31,14 @@ class Temporary(Protocol):
 
 
 def back_from(w: World, cpu: int) -> Step:
-    """Return the step after which the CPU has its own address space loaded again; a borrowed one it does without."""
+    """Return the step after which the CPU has its own address space loaded again; a borrowed one is not loaded."""
     if w.lazy[cpu] or w.loaded_mm[cpu] < 0:
         return (stay_in_init_mm,)
     return (unuse_temporary_mm, w.loaded_mm[cpu])
 
 
 def load_in_next_slot(w: World, cpu: int) -> None:
-    """Load the temporary address space under the next ASID, as one that nobody has."""
+    """Load the temporary address space under the next ASID, without an owner."""
     state: X86State = w.flush_state
     slot = state.next_asid[cpu]
     state.next_asid[cpu] = (slot + 1) % state.asids
@@ -50,7 +50,7 @@ def load_in_next_slot(w: World, cpu: int) -> None:
 
 @step("use_temporary_mm", "switch")
 def use_temporary_mm(w: World, cpu: int, s: Step) -> None:
-    """Arguments: the step to be carried out in the temporary address space."""
+    """Load the temporary address space, and push the step `inside` and the way back."""
     inside = s[1:]
     # Any, because a cast is a call.
     strategy: Any = w.flush

@@ -1,4 +1,4 @@
-"""What can be said of a policy before it runs, so that a mistake in a user's file is a sentence and not a finding."""
+"""The check of a policy before it runs, so that a mistake in a user's file is a sentence and not a finding."""
 
 import inspect
 import io
@@ -16,7 +16,7 @@ from shootdown.optimized.policy import Policy
 from shootdown.optimized.strategy import GatherFlush
 
 _WORD: Final = re.compile(r"[^\s#\x00-\x1f\x7f]+")
-"""A name as an `expect` line of a scenario has it."""
+"""The form of a name in an `expect` line of a scenario."""
 _PAGE: Final = PRESENT | RW | USER | ACCESSED | DIRTY | FRAME_BITS[5]
 _PROBES: Final = (
     0,
@@ -27,11 +27,11 @@ _PROBES: Final = (
     MIGRATION | FRAME_BITS[5],
     SWAP | FRAME_BITS[5],
 )
-"""Entries that a rule is asked about when it is loaded, each against each: every flag alone, and other frames."""
+"""The entries for which a rule is called when it is loaded, in all pairs: every flag alone, and other frames."""
 
 
 def what_is_wrong(policy: Policy) -> str:
-    """Return the sentence that refuses the policy, "" when nothing speaks against it."""
+    """Return the sentence that refuses the policy, "" if there is no objection."""
     name: object = policy.name
     if not isinstance(name, str) or not _WORD.fullmatch(name):
         return f"a policy's name must be one word, and {reprlib.repr(name)} is not."
@@ -44,7 +44,7 @@ def what_is_wrong(policy: Policy) -> str:
 
 
 def _wrong_rule(rule: Callable[..., object]) -> str:
-    """Return why the rule is none: it cannot be asked about two entries, or does not answer True or False."""
+    """Return the objection to the rule: it does not take two entries, or does not return True or False."""
     try:
         inspect.signature(rule).bind(0, 0)
     except ValueError:

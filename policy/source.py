@@ -1,4 +1,4 @@
-"""Where a policy comes from: the registry, a file, an entry point of an installed package, or the program itself."""
+"""The sources of policies: the registry, a file, an entry point of an installed package, or the program itself."""
 
 import difflib
 import hashlib
@@ -22,19 +22,19 @@ from shootdown.policy.check import what_is_wrong
 from shootdown.system.user_error import UserError
 
 GROUP: Final = "shootdown.policies"
-"""The entry point group of packages that bring policies: each a Policy or a function of (old, new)."""
+"""The entry point group of packages that provide policies: each is a Policy or a function of (old, new)."""
 
 
 class PolicyError(UserError):
-    """A policy cannot be had or does not work."""
+    """The error that a policy cannot be loaded or does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy and where it came from.
+    """A policy and its source.
 
-    `spec` is what the user types for it, `version` tells two states of it apart; both are "" for a policy that only
-    this process has.
+    `spec`: the words that the user types for it, "" for a policy that only this process has.
+    `version`: distinguishes two states of its source, "" for a policy that only this process has.
     """
 
     policy: Policy
@@ -48,13 +48,13 @@ class LoadedPolicy:
 
 
 PolicyLike: TypeAlias = str | Path | Policy | LoadedPolicy | NeedFlush
-"""What a program may give where a policy is wanted."""
+"""The values that a program may give as a policy."""
 
 
 def load_policy(spec: str) -> LoadedPolicy:
-    """Return the policy of that name, or that the Python file or the kernel's text at that path defines.
+    """Return the policy of that name, or the one that the Python file or the kernel's text at that path defines.
 
-    Error: PolicyError.
+    Errors: PolicyError.
     """
     if is_kernel_text(spec):
         return _from_kernel(spec)
@@ -76,7 +76,8 @@ def load_policy(spec: str) -> LoadedPolicy:
 def policy_of(given: PolicyLike) -> LoadedPolicy:
     """Return the policy that a program gives: by name, by path, as a Policy, or as a rule, a function of (old, new).
 
-    A rule becomes the policy of its function's name. Error: PolicyError.
+    A rule becomes a policy with the name of its function.
+    Errors: PolicyError.
     """
     if isinstance(given, LoadedPolicy):
         return given
@@ -96,19 +97,20 @@ def policy_of(given: PolicyLike) -> LoadedPolicy:
 
 
 def is_path(spec: str) -> bool:
-    """Return whether the words name a Python file rather than a policy."""
+    """Return whether the words name a Python file, not a policy."""
     return not is_kernel_text(spec) and (spec.endswith(".py") or "/" in spec)
 
 
 def policy_names() -> list[str]:
-    """Return the names of all policies that can be had without a file."""
+    """Return the names of all policies that can be loaded without a file."""
     return [*REGISTRY, *sorted(point.name for point in entry_points(group=GROUP))]
 
 
 def policy_of_finding(name: str, recorded: str) -> LoadedPolicy:
-    """Return the policy that a finding was recorded with; `recorded` is the version that its campaign stored.
+    """Return the policy with which a finding was recorded; a policy from a file is loaded from the same path.
 
-    A policy from a file is looked for where the file was. Error: PolicyError.
+    `recorded`: the version that its campaign stored.
+    Errors: PolicyError.
     """
     path, at, _ = recorded.rpartition("@")
     if not at:
@@ -120,7 +122,7 @@ def policy_of_finding(name: str, recorded: str) -> LoadedPolicy:
 
 
 def blame(error: BaseException, spec: str) -> str | None:
-    """Return one sentence with the line of the user's file that raised the error, None when it was no such file."""
+    """Return one sentence with the line of the user's file that raised the error, None if no such file raised it."""
     if not is_path(spec):
         return None
     file = str(Path(spec).absolute())
@@ -135,9 +137,9 @@ def blame(error: BaseException, spec: str) -> str | None:
 
 @contextmanager
 def blamed(loaded: LoadedPolicy) -> Iterator[None]:
-    """An error that a user's file raises in the block becomes the PolicyError that names its line.
+    """Turn an error that a user's file raises in the block into the PolicyError that names its line.
 
-    What it prints goes to standard error: the command's own output may be read by a program.
+    Its own prints go to standard error, because a program may read the command's output.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -195,7 +197,7 @@ def _executed(spec: str) -> ModuleType:
     if found is None or found.loader is None:
         raise PolicyError(f"{spec} is not a Python file: its name must end in .py.")
     module = importlib.util.module_from_spec(found)
-    # Where dataclasses and pickles look their module up.
+    # Dataclasses and pickles look their module up there.
     sys.modules[name] = module
     try:
         with redirect_stdout(sys.stderr):
@@ -221,7 +223,7 @@ def _from_entry_point(point: EntryPoint) -> LoadedPolicy:
 
 
 def _as_policy(given: object, where: str, name: str, doc: str | None) -> Policy:
-    """Return `given` if it is a Policy, or a policy of that name around it if it is a function of two entries."""
+    """Return `given` if it is a Policy, or a policy of that name with it as the rule if it is a function."""
     if not isinstance(given, Policy):
         if not callable(given):
             raise PolicyError(

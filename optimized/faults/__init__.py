@@ -1,1 +1,1 @@
-"""Seeded faults: bugs put back one at a time, each the unbroken strategy with one decision replaced."""
+"""Seeded faults: bugs put back one at a time, each of them the unbroken strategy with one decision replaced."""

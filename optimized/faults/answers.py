@@ -4,9 +4,9 @@ from shootdown.optimized.strategy import GatherFlush
 
 
 def answering(base: type[GatherFlush] = GatherFlush, /, **answers: object) -> type[GatherFlush]:
-    """Return a strategy in which each named method does nothing but return what is given for it.
+    """Return a strategy in which each named method does nothing except return the value that is given for it.
 
-    Error: AttributeError for a name that is no method of `base`.
+    Errors: AttributeError, for a name that is no method of `base`.
     """
     missing = [name for name in answers if not hasattr(base, name)]
     if missing:

@@ -1,4 +1,4 @@
-"""Faults in broadcast flushes: what is waited for, by whom, and who has to be interrupted besides."""
+"""Faults in broadcast flushes: in the wait, and in the interrupts that are needed besides."""
 
 from shootdown.mm.state import INVALIDATED, Step
 from shootdown.mm.step import push
@@ -10,7 +10,7 @@ from shootdown.optimized.strategy import GatherFlush
 
 
 class BatchBroadcastOnly(GatherFlush):
-    """A batch that has broadcast anything waits for that, and interrupts nobody (INVLPGB series, before its v2)."""
+    """A batch with a broadcast waits for that, and sends no interrupt (INVLPGB series, before its v2)."""
 
     def unmap_flush(self, w: World, cpu: int) -> list[Step]:
         state: X86State = w.flush_state
@@ -21,7 +21,7 @@ class BatchBroadcastOnly(GatherFlush):
 
 
 class BatchTransitionMissed(GatherFlush):
-    """A batched unmap in an address space with a global ASID is broadcast only, in transition too (before its v5)."""
+    """A batched unmap in an address space with a global ASID is only broadcast, even in transition (before its v5)."""
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
         state: X86State = w.flush_state
@@ -47,7 +47,7 @@ class IssuedEarly(Arm64Flush):
 
 
 class WaitByAnother(Arm64Flush):
-    """Who finds a batched unmap waits itself for what another CPU has issued (DSB, before 4b634918384c)."""
+    """A CPU that finds a batched unmap waits itself for an invalidation of another CPU (DSB, before 4b634918384c)."""
 
     def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
         state: X86State = w.flush_state

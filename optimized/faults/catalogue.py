@@ -1,7 +1,8 @@
-"""The seeded faults as policies: what each one breaks, where the bug comes from, and the rule that must catch it.
+"""The seeded faults as policies: the decision that each one breaks, the origin of the bug, and the rule that must catch
+it.
 
-Every fault but the v1 family is the newest Linux rule with one decision of its machinery replaced, which is that of
-Linux, or of lazy shootdown where the fault is in that.
+Every fault except the v1 family is the newest Linux rule with one decision of its machinery replaced; the machinery is
+that of Linux, or of lazy shootdown if the fault is in that.
 """
 
 from typing import Final
@@ -37,7 +38,7 @@ def _skip_pkey_huge(old: int, new: int) -> bool:
 def _v1_fault(
     name: str, fault: Fault, strategy: type[GatherFlush], *, inline: bool = True
 ) -> Policy:
-    """Defects of the posted series, under a fault handler that tests VM_EXEC, so that defect 5 does not hide them."""
+    """Return a defect of the posted series, under a handler that tests VM_EXEC, so that defect 5 does not hide it."""
     return Policy(
         name=name,
         needs_flush=rules.v1,
@@ -55,8 +56,8 @@ V1_DEFECT_5: Final = Fault(
     "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 5 and E.2 entry 27; "
     "to be fixed by x86/mm: check exec permissions on fault, which was not merged",
     2021,
-    "NX cleared without a flush: the spurious instruction fault hits a present entry, which Linux's fault handler "
-    "takes for a denied read, then as now, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
+    "NX cleared without a flush: the spurious instruction fault hits a present entry, Linux's fault handler takes it "
+    "for a denied read, then as now, and the program gets SIGSEGV for a fetch that mprotect has just allowed",
     shortest=3,
 )
 
@@ -68,7 +69,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "99baac21e458, docs/linux-tlb.md E.1 entry 5",
             2017,
             "a gather ends without looking for others: MADV_DONTNEED finds an entry that another CPU has cleared and "
-            "not yet flushed, records nothing, and returns while the old page can still be read",
+            "not flushed yet, records nothing, and returns while the old page can still be read",
             shortest=5,
         ),
         strategy=answering(is_nested=False),
@@ -81,7 +82,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             0,
             "the invalidation is issued before the change: a gather broadcasts it when it begins, so that it runs "
             "beside the walk, and only waits for it at its end; a CPU that has carried it out caches the old entry "
-            "once more before that is changed, and nobody invalidates it again",
+            "again before the change, and no other invalidation follows",
             shortest=5,
         ),
         needs_flush=rules.arm64,
@@ -94,7 +95,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "typical",
             0,
-            "the range is one page short: the last page of it is never flushed",
+            "the range is one page short: its last page is never flushed",
             shortest=3,
         ),
         strategy=gather.DropLastPage,
@@ -105,7 +106,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "typical",
             0,
-            "RW cleared without a flush: mprotect(PROT_READ) returns and stores go on",
+            "RW cleared without a flush: mprotect(PROT_READ) returns, and stores still succeed",
             shortest=3,
         ),
         needs_flush=_skip_write_protect,
@@ -116,12 +117,11 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C2",
             "SDM 4.10.4.3, docs/linux-tlb.md D.1",
             0,
-            "a spurious protection fault is delivered: the handler finds nothing to do and signals the program all "
-            "the same",
+            "a spurious protection fault is delivered: the handler finds nothing to do and signals the program anyway",
             shortest=3,
         ),
         needs_flush=rules.minimal_exec_check,
-        # The one that would heal every fault, a fetch's too.
+        # The handler that would heal every fault, also that of a fetch.
         handler=FaultHandler.EXEC_CHECK,
         report_spurious=True,
     ),
@@ -142,8 +142,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C3",
             "145f573b89a6, docs/linux-tlb.md E.4 entry 39",
             2018,
-            "lazy CPUs are left out although page tables were freed: speculation walks a freed table through a "
-            "cached upper entry",
+            "lazy CPUs are left out although page tables are freed: speculation walks a freed table through a cached "
+            "upper entry",
             shortest=3,
         ),
         strategy=delivery.SkipLazyForTables,
@@ -166,7 +166,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "try_to_unmap_flush_dirty in mm/rmap.c (d950c9477d51), docs/linux-tlb.md B.2",
             0,
             "a dirty page is written to swap before the flush: a store through the old entry is not in the slot, and "
-            "gone when the frame is freed",
+            "lost when the frame is freed",
             shortest=2,
         ),
         strategy=delivery.SwapBeforeFlush,
@@ -177,8 +177,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C5",
             "try_to_unmap_flush_dirty in mm/rmap.c (d950c9477d51), docs/linux-tlb.md B.2",
             0,
-            "reclaim writes a dirty page to its file before the flush: the page is taken for clean with its content as "
-            "it is then, and a store through the old entry, after that, is in a frame that is freed and not written",
+            "reclaim writes a dirty page to its file before the flush: the page counts as clean from then on, and a "
+            "later store through the old entry is in a frame that is freed and not written",
             shortest=4,
         ),
         strategy=delivery.PageoutBeforeFlush,
@@ -190,7 +190,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "shrink_folio_list in mm/vmscan.c, docs/linux-tlb.md (what is not modelled)",
             0,
             "reclaim leaves a dirty page of the file to the flusher threads and unlocks it before its flush: a store "
-            "after the flusher's write is in no file",
+            "after the flusher's write never reaches the file",
             shortest=5,
         ),
         strategy=delivery.DirtyLeftUnflushed,
@@ -242,7 +242,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "choose_new_asid in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3",
             0,
-            "an ASID changes hands without a flush: the next address space uses the translations of the last one",
+            "an ASID gets another owner without a flush: the new address space uses the translations of the old one",
             shortest=2,
         ),
         strategy=answering(flush_recycled_asid=False),
@@ -253,7 +253,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "ptep_clear_flush_young in arch/x86/mm/pgtable.c, docs/correctness.md section 6",
             0,
-            "A clear is taken for never cached: aging clears A without a flush, and the entry is still in the TLB",
+            "an entry without A counts as never cached: aging clears A without a flush, but a TLB still has the entry",
             shortest=4,
         ),
         needs_flush=_trust_accessed,
@@ -277,7 +277,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 3",
             2021,
-            "a huge PMD is not recorded in the gather: safe only as long as change_huge_pmd flushed inline",
+            "a huge PMD is not recorded in the gather: that was safe only while change_huge_pmd flushed inline",
             shortest=3,
         ),
         gather.HugeUnrecorded,
@@ -289,8 +289,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "20210925205423.168858-3-namit@vmware.com, docs/linux-tlb.md A.2 (1) defect 4",
             2021,
-            "a migration entry is downgraded without a flush: the flush of its unmapping is still to come when "
-            "mprotect returns",
+            "a migration entry is downgraded without a flush: the flush of its unmapping is not done yet when mprotect "
+            "returns",
             shortest=5,
         ),
         answering(flush_batched_pending=None),
@@ -301,7 +301,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "tlb_finish_mmu in mm/mmu_gather.c, docs/linux-tlb.md B.1, G.10",
             0,
-            "the pending count falls before the flush: a second gather is not nested any more, and returns unflushed",
+            "the pending count falls before the flush: a second gather is not nested, and returns without a flush",
             shortest=5,
         ),
         strategy=gather.DecBeforeFlush,
@@ -312,8 +312,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "71b3c126e611, CVE-2016-2069, docs/linux-tlb.md B.3 and E.4 entry 38",
             2016,
-            "who is interrupted is decided before the generation is raised: a CPU that switches in between has the old "
-            "generation and gets no interrupt",
+            "the CPUs to interrupt are chosen before the generation is raised: a CPU that switches in between has the "
+            "old generation and gets no interrupt",
             shortest=6,
             shortest_open_from=5,
         ),
@@ -325,7 +325,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "flush_tlb_func in arch/x86/mm/tlb.c, docs/linux-tlb.md B.3, G.11",
             0,
-            "a ranged flush jumps generations: the newer flush under way finds its generation reached and does nothing",
+            "a ranged flush skips generations: the newer flush in flight finds its generation reached and does nothing",
             shortest=8,
             shortest_open_from=6,
         ),
@@ -338,8 +338,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "SDM 4.6.2, docs/linux-tlb.md D.4",
             0,
             "another protection key without a flush: a thread takes away its own rights to a key, pkey_mprotect gives "
-            "the page that key and returns, and the thread goes on through the entry that its CPU has cached with the "
-            "old key; the other way round a stale key ends in SIGSEGV for an access that is allowed (C2)",
+            "the page that key and returns, and the thread still accesses it through the entry that its CPU has cached "
+            "with the old key; in the other direction a stale key ends in SIGSEGV for an access that is allowed (C2)",
             shortest=4,
         ),
         needs_flush=_skip_pkey,
@@ -351,7 +351,7 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "typical",
             0,
-            "lazy shootdown that looks only for open gathers: a flush that is put off leaves the count of open gathers "
+            "lazy shootdown that looks only for open gathers: a postponed flush leaves the count of open gathers "
             "before it is carried out, so a second MADV_DONTNEED, which took the page-table lock in between and found "
             "the entry gone, is not nested, and returns while its own CPU still reads the old page",
             shortest=7,
@@ -364,8 +364,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C1",
             "typical",
             0,
-            "lazy shootdown that hands addresses out anew: mmap returns the address of a munmap whose flush is put "
-            "off, and a thread on another CPU goes on with the page that was there",
+            "lazy shootdown that reuses addresses: mmap returns the address of a munmap whose flush is postponed, and "
+            "a thread on another CPU still uses the old page",
             shortest=4,
         ),
         strategy=answering(LatrFlush, addresses_reused=None),
@@ -376,8 +376,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "C3",
             "pte_free_tlb in include/asm-generic/tlb.h, docs/linux-tlb.md B.1",
             0,
-            "MADV_DONTNEED takes out the page table that it has emptied and does not say so to its flush: a lazy CPU "
-            "is spared, and walks the freed frame through its cached upper entry",
+            "MADV_DONTNEED takes out the page table that it has emptied, but its flush does not know: a lazy CPU is "
+            "left out, and walks the freed frame through its cached upper entry",
             shortest=3,
         ),
         strategy=reclaim_tables.ReclaimSparesLazy,
@@ -389,8 +389,8 @@ FAULTS: Final[tuple[Policy, ...]] = (
             "pte_offset_map_rw_nolock and pmd_same in mm/memory.c (6.14)",
             0,
             "a fault does not look at the PMD again under the PTL: it maps its page into a table that MADV_DONTNEED "
-            "has taken out, and a CPU that still has the upper entry cached reads it there, while all others get "
-            "another page",
+            "has taken out, and a CPU that still has the upper entry cached reads that page, while all others get "
+            "another one",
             shortest=5,
         ),
         strategy=reclaim_tables.FilledUnhooked,

@@ -1,4 +1,4 @@
-"""Faults in delivery: who is interrupted, what is invalidated, which tag is reused."""
+"""Faults in delivery: in the choice of CPUs, in the invalidation on them, in the points where flushes are due."""
 
 from shootdown.machine.entry import PRESENT
 from shootdown.mm.flush import COPY, PAGEOUT, SUBMIT, UNLOCK
@@ -12,14 +12,14 @@ from shootdown.optimized.strategy import GatherFlush
 
 
 class SkipLazyForTables(GatherFlush):
-    """A flush that freed page tables leaves lazy CPUs out (before 145f573b89a6 made the exception)."""
+    """A flush for freed page tables leaves lazy CPUs out (before 145f573b89a6 made the exception)."""
 
     def should_interrupt(self, w: World, target: int, mm: int, *, freed_tables: bool) -> bool:
         return should_flush_tlb(w, target, mm)
 
 
 class RangeSparesLazy(GatherFlush):
-    """flush_tlb_range says that no page table was freed, which a collapse does after it (CVE-2025-22045)."""
+    """flush_tlb_range says that no page table is freed, but a collapse frees one after it (CVE-2025-22045)."""
 
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
         push(w, cpu, (flush_send, mm, first, count, 0))
@@ -34,7 +34,7 @@ class CopyBeforeFlush(GatherFlush):
 
 
 class ProtnoneUncached(GatherFlush):
-    """A PROTNONE entry is taken for one that no TLB holds, whoever still has to flush it (before 20841405940e)."""
+    """A PROTNONE entry counts as held by no TLB, even if its flush is pending (before 20841405940e)."""
 
     def pte_accessible(self, w: World, mm: int, entry: int) -> bool:
         return bool(entry & PRESENT)
@@ -58,14 +58,14 @@ class PageoutBeforeFlush(GatherFlush):
 
 class DirtyLeftUnflushed(GatherFlush):
     """Reclaim leaves a dirty page of the file to the flusher threads, and unlocks it before it flushes
-    (shrink_folio_list, whose activate_locked stands before try_to_unmap_flush_dirty).
+    (shrink_folio_list, in which activate_locked precedes try_to_unmap_flush_dirty).
     """
 
     def due(self, w: World, cpu: int, point: int) -> None:
         if point != SUBMIT:
             super().due(w, cpu, point)
             return
-        # What comes after this flush is pageout.
+        # The step after this flush is pageout.
         _, frame = w.steps[cpu].pop()
         push(w, cpu, (keep_folio, frame))
 
@@ -79,7 +79,7 @@ class UnlockBeforeFlush(GatherFlush):
 
 
 class PartialByLocal(GatherFlush):
-    """A ranged invalidation is taken for enough although a newer flush than this one is already under way."""
+    """A ranged invalidation counts as enough although a flush newer than this one is already in flight."""
 
     def partial_is_enough(self, generation: int, local: int, newest: int) -> bool:
         return generation == local + 1
@@ -93,7 +93,7 @@ class GenerationZeroReached(GatherFlush):
 
 
 class SampleEarly(GatherFlush):
-    """Which CPUs run the address space is looked up in a step of its own, before the generation is raised."""
+    """A separate step looks up the CPUs that run the address space, before the generation is raised."""
 
     def flush_of(self, gather: Gather) -> list[Step]:
         return [_sampled(s) for s in super().flush_of(gather)]

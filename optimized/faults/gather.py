@@ -1,4 +1,4 @@
-"""Faults in the gather: what it records, when it flushes, what it frees."""
+"""Faults in the gather: in its record, in the moment of its flush, in what it frees."""
 
 from shootdown.machine.entry import DIRTY, PRESENT
 from shootdown.machine.geometry import FANOUT, PAGES
@@ -28,7 +28,7 @@ class FreeBeforeFlush(GatherFlush):
 
 
 class LoseBatch(GatherFlush):
-    """A full batch starts the recorded range anew without flushing it; its pages stay queued."""
+    """A full batch resets the recorded range without a flush; its pages stay queued."""
 
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -36,7 +36,7 @@ class LoseBatch(GatherFlush):
 
 
 class LeakBatch(GatherFlush):
-    """A full batch is flushed, and what it has queued is forgotten instead of freed."""
+    """A full batch is flushed, and its queued pages are forgotten instead of freed."""
 
     def gather_flush(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -58,7 +58,7 @@ class SkipDirtyClear(GatherFlush):
 
 
 class LeakPending(GatherFlush):
-    """A protection change raises tlb_flush_pending once more than it lowers it (patch 1/2 of the series as posted)."""
+    """A protection change raises tlb_flush_pending more often than it lowers it (patch 1/2 of the posted series)."""
 
     def protection_changed(
         self, w: World, cpu: int, mm: int, page: int, old: int, new: int
@@ -111,7 +111,7 @@ def pending_false(w: World, cpu: int, _s: Step) -> None:
 
 
 class NestedLevelLost(GatherFlush):
-    """The full flush of a nested gather starts the record anew, freed tables included (before 7a30df49f63a)."""
+    """The full flush of a nested gather resets the record, even the mark of freed tables (before 7a30df49f63a)."""
 
     def gather_finish(self, w: World, cpu: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -123,14 +123,14 @@ class NestedLevelLost(GatherFlush):
 
 
 class TableFreedAtOnce(GatherFlush):
-    """A page table is freed without a batch, and nothing invalidates the way to it (before 0ed1325967ab)."""
+    """A page table is freed without a batch, and the cached upper entries stay (before 0ed1325967ab)."""
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         free_table(w, mm, index, frame)
 
 
 class ZapUnlockBeforeFlush(GatherFlush):
-    """A zap releases the PTL with a dirty folio unmapped, and flushes at the gather's end (before 1cf35d47712d)."""
+    """A zap unmaps a dirty folio, releases the PTL, and flushes at the gather's end (before 1cf35d47712d)."""
 
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
         remove_rmap(w, mm, page)

@@ -1,4 +1,4 @@
-"""Bugs that Linux had, put back: each is named by what goes wrong, and its origin says which commit mended it."""
+"""Bugs that Linux had, put back: the name says what goes wrong, and the origin names the commit of the fix."""
 
 from typing import Final
 
@@ -37,10 +37,10 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C4",
             "b3a81d0841a9, docs/linux-tlb.md E.1 entry 50",
             2017,
-            "KSM takes a page for write-protected whose flush is pending: MADV_FREE has taken DIRTY away and another "
-            "call RW, neither has flushed, so write_protect_page finds a clean read-only entry and does not flush "
-            "either; the pages are compared, a thread stores through the entry that its CPU has cached, and the page "
-            "is replaced by the other one; the store is lost",
+            "KSM takes a page for write-protected although its flush is pending: MADV_FREE has cleared DIRTY and "
+            "another call RW, neither has flushed, so write_protect_page finds a clean read-only entry and does not "
+            "flush either; the pages are compared, a thread stores through the entry that its CPU has cached, and the "
+            "page is replaced by the other one; the store is lost",
             shortest=9,
             shortest_open_from=1,
         ),
@@ -52,9 +52,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C1",
             "3ea277194daa, docs/linux-tlb.md E.1 entry 2",
             2017,
-            "a batched unmap is not looked for: reclaim clears an entry and defers the flush, mprotect, munmap or "
-            "madvise finds nothing present, has nothing to flush and returns, and a thread goes on through the entry "
-            "that its CPU has cached",
+            "the flush of a batched unmap is not looked for: reclaim clears an entry and defers the flush; mprotect, "
+            "munmap or madvise finds nothing present, has nothing to flush and returns; and a thread still uses the "
+            "entry that its CPU has cached",
             shortest=5,
         ),
         strategy=answering(flush_batched_pending=None),
@@ -65,8 +65,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C1",
             "16af97dc5a89, docs/linux-tlb.md E.1 entry 7",
             2017,
-            "the pending mark is a bool: of two gathers that overlap the first to end clears it for both, and a third "
-            "operation, which finds the work of the second one done and not flushed, sees no reason to flush",
+            "the pending mark is a bool: the first of two overlapping gathers to end clears it for both, and a third "
+            "operation, which finds changes of the second one that are not flushed, sees no reason to flush",
             shortest=7,
             shortest_open_from=4,
         ),
@@ -78,9 +78,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C3",
             "7a30df49f63a, docs/linux-tlb.md E.2 entry 22",
             2019,
-            "a nested gather forgets that it freed tables: the forced full flush resets what was recorded, so it is "
-            "sent as one that freed no page table, and who may skip such a flush (here a lazy CPU, on arm64 the upper "
-            "levels of the walk) keeps the way to a freed table",
+            "a nested gather forgets that it freed tables: the forced full flush resets the record, so it is sent as "
+            "one that freed no page table, and a CPU or a cache that may skip such a flush (here a lazy CPU, on arm64 "
+            "the upper levels of the walk) still leads to a freed table",
             shortest=5,
             shortest_open_from=4,
         ),
@@ -92,8 +92,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C3",
             "0ed1325967ab, d86564a2f085, docs/linux-tlb.md E.2 entry 23",
             2020,
-            "a page table is freed without an invalidation: where no memory is left for a batch of tables, the table "
-            "goes back to the allocator at once, and the paging-structure caches still lead to it",
+            "a page table is freed without an invalidation: if no memory is left for a batch of tables, the table "
+            "returns to the allocator at once, and the paging-structure caches still lead to it",
             shortest=2,
         ),
         strategy=gather.TableFreedAtOnce,
@@ -105,7 +105,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "patch 11/14 of 20220718120212.3180-1-namit@vmware.com, docs/linux-tlb.md E.2 entry 28",
             2022,
             "NX set without a flush: the patch took NX from the flags whose change needs a flush, and only the next "
-            "one tested the flags whose setting does, so after mprotect code can still be fetched",
+            "patch tested the flags whose setting needs one, so after mprotect code can still be fetched",
             shortest=4,
         ),
         needs_flush=_nx_unflushed,
@@ -116,7 +116,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C1",
             "ced108037c2a, docs/linux-tlb.md E.3 entry 29",
             2017,
-            "a huge PMD is none for a moment: a protection change takes it out and puts it back, and MADV_DONTNEED, "
+            "a huge PMD is empty for a moment: a protection change takes it out and puts it back, and MADV_DONTNEED, "
             "which looks without the lock, takes it for a hole, skips it, and returns with the old content mapped",
             shortest=5,
         ),
@@ -128,9 +128,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C1",
             "912efa17e512, docs/linux-tlb.md E.1 entry 13",
             2020,
-            "clear_refs flushes nothing: it opened a gather and recorded no range in it, which was enough as long as "
-            "the end of a gather always flushed; since 0758cd830494 an empty one does not, and stores go on through "
-            "writable entries without a fault that would mark their pages",
+            "clear_refs flushes nothing: it opened a gather and recorded no range in it, which was enough while the "
+            "end of a gather always flushed; since 0758cd830494 an empty one does not, and stores still use writable "
+            "entries without a fault that would mark their pages",
             shortest=3,
         ),
         strategy=answering(soft_dirty_cleared=None),
@@ -141,8 +141,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C5",
             "76aefad628aa, docs/linux-tlb.md E.2 entry 26",
             2022,
-            "mprotect makes a page writable whose first store is waited for: the check of soft-dirty tracking was the "
-            "wrong way round, so the store makes no fault and leaves no mark; no TLB is stale",
+            "mprotect makes a page writable whose first store must be seen: the check of soft-dirty tracking was "
+            "inverted, so the store causes no fault and leaves no mark; no TLB is stale",
             shortest=4,
         ),
         soft_dirty_check=False,
@@ -153,8 +153,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C1",
             "4647706ebeee, docs/linux-tlb.md E.1 entry 6",
             2017,
-            "a gather that recorded nothing does not look for others: zap_page_range finds what another thread has "
-            "cleared and not flushed yet, has nothing of its own to flush, and returns while the old page can be read",
+            "a gather that recorded nothing does not look for others: zap_page_range finds an entry that another "
+            "thread has cleared and not flushed yet, has nothing to flush itself, and returns while the old page can "
+            "be read",
             shortest=5,
         ),
         strategy=gather.EmptyNeverNested,
@@ -166,8 +167,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "1cf35d47712d, docs/linux-tlb.md E.1 entry 17",
             2014,
             "a zap of a dirty page of a file releases the PTL and flushes later: page_mkclean finds the page unmapped, "
-            "writeback takes it for clean and writes it, and a CPU that still has the writable entry stores to it "
-            "after that; the store never reaches the disk",
+            "writeback marks it as clean and writes it, and a CPU that still has the writable entry stores to it after "
+            "that; the store never reaches the disk",
             shortest=5,
         ),
         strategy=gather.ZapUnlockBeforeFlush,
@@ -178,9 +179,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C5",
             "5df397dec7c4, docs/linux-tlb.md E.1 entry 18",
             2022,
-            "a zap drops the rmap of a dirty page of a file before it flushes: page_mkclean asks whether the page is "
-            "mapped at all, hears no and does not wait for the PTL, so writeback goes on under a CPU that still has "
-            "the writable entry",
+            "a zap drops the rmap of a dirty page of a file before it flushes: page_mkclean checks whether the page is "
+            "mapped at all, finds that it is not and does not wait for the PTL, so writeback continues while a CPU "
+            "still has the writable entry",
             shortest=5,
         ),
         strategy=gather.RmapBeforeFlush,
@@ -191,7 +192,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C5",
             "5d1904204c99, docs/linux-tlb.md E.1 entry 15",
             2016,
-            "mremap moves a dirty page of a file and flushes the old address when it has released the PTL: "
+            "mremap moves a dirty page of a file and flushes the old address after it has released the PTL: "
             "page_mkclean finds the page at its new address, cleans it and flushes there, the page is written back, "
             "and a CPU stores to it through the old address; the store never reaches the disk",
             shortest=5,
@@ -204,9 +205,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C3",
             "8f1d56f64f8d, docs/linux-tlb.md E.4 entry 36",
             2022,
-            "the flush of batched unmaps never happens: it is sent with generation 0, and a test that spares a CPU the "
-            "look at tlb_gen when a flush's generation is not above its own returns for 0 as well, on every CPU; "
-            "reclaim and migration go on as if all TLBs had let the frame go",
+            "the flush of batched unmaps never happens: it is sent with generation 0, and a test that saves a CPU the "
+            "look at tlb_gen if a flush's generation is not above its own returns for 0 as well, on every CPU; reclaim "
+            "and migration continue as if no TLB had the frame",
             shortest=2,
         ),
         strategy=delivery.GenerationZeroReached,
@@ -217,9 +218,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C3",
             "3ef938c35035, CVE-2025-22045, docs/linux-tlb.md E.3 entry 34",
             2025,
-            "the flush of a range spares lazy CPUs although a page table goes: khugepaged takes a PMD that points to a "
-            "table out and calls flush_tlb_range, which said that no table is freed, so a CPU that runs a kernel "
-            "thread is not interrupted, and walks the table through its paging-structure cache when it is free",
+            "the flush of a range leaves lazy CPUs out although a page table is freed: khugepaged takes out a PMD that "
+            "points to a table and calls flush_tlb_range, which said that no table is freed, so a CPU that runs a "
+            "kernel thread gets no interrupt, and walks the freed table through its paging-structure cache",
             shortest=5,
         ),
         strategy=delivery.RangeSparesLazy,
@@ -230,10 +231,10 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C3",
             "abee7c494d8c, docs/linux-tlb.md E.4 entry 42",
             2020,
-            "a lazy CPU goes back from a temporary address space to the one that it had borrowed: text_poke is called "
-            "by a kernel thread, whose CPU still has the tables of a process loaded; while the temporary space is "
-            "loaded the process exits on another CPU, which finds nobody with its tables and frees them, and the "
-            "restored CR3 leads to a freed table, on a CPU that is no longer lazy",
+            "a lazy CPU returns from a temporary address space to the one that it had borrowed: a kernel thread calls "
+            "text_poke on a CPU that still has the tables of a process loaded; while the temporary space is loaded, "
+            "the process exits on another CPU, which finds no CPU with its tables and frees them, and the restored CR3 "
+            "leads to a freed table, on a CPU that is no longer lazy",
             shortest=5,
         ),
         strategy=temporary.RestoresBorrowed,
@@ -245,8 +246,8 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "52a2af400c10, docs/linux-tlb.md E.4 entry 43",
             2017,
             "CR3 is saved, written and restored by code that knows no ASIDs: the page tables of an EFI call are loaded "
-            "under PCID 0, and when the call was made from an address space with another PCID, its translations stay "
-            "there, for the address space that has ASID 0 and is loaded next without a flush",
+            "under PCID 0, and if the call comes from an address space with another PCID, its translations stay there, "
+            "for the address space that has ASID 0 and is loaded next without a flush",
             shortest=5,
         ),
         strategy=temporary.RawCr3,
@@ -257,9 +258,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C4",
             "20841405940e, docs/linux-tlb.md E.1 entry 11",
             2013,
-            "a PROTNONE entry counts as in no TLB although its flush is pending: the NUMA scan takes PRESENT away and "
-            "will flush at its end, a hint fault on another CPU migrates the page and sees nothing to flush, and a "
-            "third CPU goes on to store to the old page through the entry that it has cached; its store is lost",
+            "a PROTNONE entry counts as in no TLB although its flush is pending: the NUMA scan clears PRESENT and "
+            "flushes only at its end, a hint fault on another CPU migrates the page and sees nothing to flush, and a "
+            "third CPU stores to the old page through the entry that it has cached; its store is lost",
             shortest=4,
         ),
         strategy=delivery.ProtnoneUncached,
@@ -270,9 +271,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C4",
             "a9b802500ebb, b0943d61b8fa, docs/linux-tlb.md E.1 entry 9",
             2017,
-            "whether a flush is pending is asked without the page-table lock: the migration of a misplaced huge page "
-            "put the question off until it held no lock any more, so nothing orders it after the scan's change of "
-            "the entry; the answer is of a time before the scan, and the page is copied under a CPU that stores to it",
+            "the question whether a flush is pending is asked without the page-table lock: the migration of a "
+            "misplaced huge page asked it after it had released its locks, so nothing orders it after the scan's "
+            "change of the entry; the answer is older than the scan, and the page is copied while a CPU stores to it",
             shortest=7,
         ),
         strategy=answering(asks_unlocked=True),
@@ -283,7 +284,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C1",
             "d7c3393413fe, 7066f0f933a1, docs/linux-tlb.md E.3 entry 30",
             2018,
-            "a huge PMD is none between a page and its copy: the migration of a misplaced huge page clears the entry "
+            "a huge PMD is empty between a page and its copy: the migration of a misplaced huge page clears the entry "
             "and flushes it before it stores the new one, and MADV_DONTNEED, which looks without the lock, takes it "
             "for a hole, skips it, and returns; then the copy of the old content is mapped",
             shortest=5,
@@ -294,11 +295,11 @@ HISTORY: Final[tuple[Policy, ...]] = (
         "batch-broadcast-only",
         Fault(
             "C4",
-            "INVLPGB series of December 2024, mended in its v2, docs/linux-tlb.md E.4 entry 45",
+            "INVLPGB series of December 2024, fixed in its v2, docs/linux-tlb.md E.4 entry 45",
             2024,
-            "a batch of unmaps that was broadcast interrupts nobody: it held pages of an address space with a global "
-            "ASID, for which INVLPGB was issued, and of others, whose CPUs are in the batch's mask; the flush waited "
-            "for the first with TLBSYNC, took that for all, and the others store to the frame while it is copied",
+            "a batch of unmaps with a broadcast sends no interrupts: it has pages of an address space with a global "
+            "ASID, for which INVLPGB was issued, and of others, whose CPUs are in the batch's mask; the flush waits "
+            "only for the former, with TLBSYNC, and the other CPUs store to the frame while it is copied",
             shortest=3,
         ),
         strategy=broadcast.BatchBroadcastOnly,
@@ -307,12 +308,12 @@ HISTORY: Final[tuple[Policy, ...]] = (
         "batch-transition-missed",
         Fault(
             "C4",
-            "INVLPGB series, mended in its v5 (a race between reclaim and ASID transition), docs/linux-tlb.md E.4 "
+            "INVLPGB series, fixed in its v5 (a race between reclaim and ASID transition), docs/linux-tlb.md E.4 "
             "entry 45",
             2025,
-            "a batched unmap forgets the stragglers: the address space has just been given a global ASID, so the unmap "
-            "is broadcast under that, but a CPU that still runs it under an ASID of its own has to be interrupted as "
-            "well, and keeps its translation",
+            "a batched unmap forgets the stragglers: the address space has just got a global ASID, under which the "
+            "unmap is broadcast, but a CPU that still runs the space under its own ASID needs an interrupt as well, "
+            "gets none, and keeps its translation",
             shortest=3,
         ),
         strategy=broadcast.BatchTransitionMissed,
@@ -323,9 +324,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C1",
             "4b634918384c, docs/linux-tlb.md E.4 entry 49",
             2025,
-            "who finds a batched unmap waits for an invalidation that another CPU has issued: on arm64 reclaim issues "
-            "a TLBI for each page and one DSB at the end, and mprotect, which comes in between, executed a DSB of its "
-            "own; that completes what its own CPU has issued, and a thread goes on through the entry",
+            "an operation that finds a batched unmap waits for an invalidation of another CPU: on arm64 reclaim issues "
+            "a TLBI for each page and one DSB at the end, and mprotect, which comes in between, executed its own DSB; "
+            "that completes only the invalidations of its own CPU, and a thread still uses the entry",
             shortest=5,
         ),
         needs_flush=rules.arm64,
@@ -338,7 +339,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C3",
             "b67fbebd4cf9 (CVE-2022-39188), docs/linux-tlb.md E.1 entry 51",
             2022,
-            "munmap of a driver's pages flushes when it is over: it zaps the entries, which hold no reference to the "
+            "munmap of a driver's pages flushes only at its end: it zaps the entries, which hold no reference to the "
             "pages, and unlinks the region from i_mmap; the driver's unmap_mapping_range finds no region there, has "
             "nothing to zap and nothing to flush, and returns; the driver frees the pages, and a thread on another "
             "CPU still reaches them",
@@ -354,7 +355,7 @@ HISTORY: Final[tuple[Policy, ...]] = (
             2022,
             "a collapse does not wait for lockless walkers: GUP-fast has read the PMD, with interrupts disabled, on a "
             "virtual CPU that the host has preempted; khugepaged takes the page table out, the hypervisor flushes "
-            "without an interrupt to wait for, and the table is freed under the walker, who reads it next",
+            "without an interrupt to wait for, and the table is freed before the walker reads it",
             shortest=5,
             shortest_open_from=4,
         ),
@@ -367,13 +368,13 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "70cbc3cc78a9, docs/linux-tlb.md E.3 entry 32",
             2022,
             "GUP-fast looks only at the PTE again when it has its reference: khugepaged has taken the whole page table "
-            "out of the PMD meanwhile, found the page unpinned, and leaves the entry in the table as it is, so the "
-            "walker returns a page that is being copied away, and a device goes on with the old one",
+            "out of the PMD meanwhile, has found the page unpinned, and leaves the entry in the table unchanged, so "
+            "the walker returns a page that is being copied, and a device still uses the old one",
             shortest=6,
             shortest_open_from=5,
         ),
-        # Nothing but the walker's own check stood between it and the collapse in those days; the table was deposited,
-        # so a walker never read a freed one.
+        # At that time only the walker's own check protected it from the collapse; the table was deposited, so a walker
+        # never read a freed one.
         strategy=answering(ParavirtFlush, collapse_syncs=False, pmd_checked_again=False),
     ),
     seed(
@@ -382,9 +383,9 @@ HISTORY: Final[tuple[Policy, ...]] = (
             "C3",
             "aa88b68c3b1d, docs/linux-tlb.md E.3 entry 52",
             2016,
-            "a zap drops the reference of the huge zero page before it flushes: with the last mapping gone the "
-            "shrinker finds the page's own reference alone and frees it, while another CPU still reads zeros through "
-            "its TLB, and soon what the next owner of the frames has written",
+            "a zap drops the reference of the huge zero page before it flushes: after the last mapping is gone, the "
+            "shrinker finds only the page's own reference and frees it, while another CPU still reads zeros through "
+            "its TLB, and soon the data of the next owner of the frames",
             shortest=4,
         ),
         strategy=huge.HugeZeroPutEarly,

@@ -8,7 +8,7 @@ from shootdown.optimized.strategy import GatherFlush
 
 
 class ReclaimSparesLazy(GatherFlush):
-    """The flush of a gather that has taken out an emptied table does not say that it frees one."""
+    """The flush of a gather that has taken out an empty table does not say that it frees one."""
 
     def table_reclaimed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
         gather = self.gather_of(w, cpu)
@@ -17,9 +17,9 @@ class ReclaimSparesLazy(GatherFlush):
 
 
 class FilledUnhooked(GatherFlush):
-    """A fault fills the table that it has found before it took the PTL, though that is out of the PMD by now.
+    """A fault fills the table that it found before it took the PTL, although the PMD no longer names that table.
 
-    The table is not free yet: the fault is a reader of RCU, and the gather has it.
+    The table is not free yet: the fault is a reader of RCU, and the gather holds the table.
     """
 
     def faulted_table(self, w: World, mm: int, index: int, pmd: int) -> int:

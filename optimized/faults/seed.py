@@ -1,4 +1,4 @@
-"""How a seeded fault becomes a policy."""
+"""Seeded faults as policies."""
 
 from shootdown.mm.fault_handler import FaultHandler
 from shootdown.optimized import rules

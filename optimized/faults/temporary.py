@@ -1,4 +1,4 @@
-"""Faults around temporary address spaces: what is saved and restored."""
+"""Faults around temporary address spaces: in what they save and restore."""
 
 from shootdown.machine.x86 import NO_ROOT
 from shootdown.mm.state import GONE_MM, Step
@@ -11,10 +11,10 @@ from shootdown.optimized.switch import load_table, push_switch
 
 
 class RestoresBorrowed(GatherFlush):
-    """A lazy CPU goes back to the space that it had borrowed (before abee7c494d8c).
+    """A lazy CPU returns to the space that it had borrowed (before abee7c494d8c).
 
-    While it is away nothing says that it will: the switch of the day took the CPU out of the mask of the space that it
-    left (cpumask_clear_cpu), and CR3 is another one.
+    Meanwhile nothing shows that it will return: the switch of that time took the CPU out of the mask of the space that
+    it left (cpumask_clear_cpu), and CR3 has another value.
     """
 
     def way_back(self, w: World, cpu: int) -> Step:
@@ -28,7 +28,7 @@ class RestoresBorrowed(GatherFlush):
 
 @step("unuse_temporary_mm: the borrowed mm", "switch", takes="mm frame")
 def restore_borrowed(w: World, cpu: int, s: Step) -> None:
-    """By the table that was loaded, because another address space may have the number meanwhile."""
+    """Load the table again that was loaded, because another address space may have its number meanwhile."""
     _, mm, root = s
     if w.root[mm] == root:
         push_switch(w, cpu, mm)
@@ -39,7 +39,7 @@ def restore_borrowed(w: World, cpu: int, s: Step) -> None:
 
 
 class RawCr3(GatherFlush):
-    """The temporary space is loaded by hand, under PCID 0, and CR3 saved and put back (before 52a2af400c10).
+    """Code without ASIDs loads the temporary space, under PCID 0, and saves and restores CR3 (before 52a2af400c10).
 
     Neither write of CR3 has bit 63 set, so each empties the PCID that it loads.
     """

@@ -1,1 +1,1 @@
-"""The model that flushes every CPU at each PTE change, and the version history that the oracle asks."""
+"""The model that flushes every CPU at each PTE change, and the version history that the oracle uses."""

@@ -1,4 +1,4 @@
-"""The reference's flush strategy: every CPU is flushed in the same instant in which an entry changes.
+"""The reference's flush strategy: every CPU is flushed in the instant in which an entry changes.
 
 No window is ever open, nothing is batched, deferred or skipped, and a context switch keeps nothing.
 """
@@ -21,23 +21,23 @@ from shootdown.mm.world import World
 
 
 class EagerState(Plain):
-    """The gather's pages and tables of each CPU: already flushed, to be freed at the gather's end."""
+    """The pages and tables of each CPU's gather, which are flushed already and freed at the gather's end."""
 
     def __init__(self, cpus: int) -> None:
         self.pages: list[list[int]] = [[] for _ in range(cpus)]
         self.tables: list[list[tuple[int, int, int]]] = [[] for _ in range(cpus)]
 
     def write(self, walk: Walk, cpus: int) -> None:
-        """Write nothing: a proof is about optimized models."""
+        """Write nothing, because a proof is about optimized models."""
 
     def count_open(self, mm: int) -> int:
-        """Return 0: nothing is ever pending."""
+        """Return 0, because nothing is ever pending."""
         del mm
         return 0
 
 
 class EagerFlush:
-    """Implements mm.flush.FlushStrategy by flushing in pte_stored; see there for what each method is told."""
+    """The strategy mm.flush.FlushStrategy with all flushes in pte_stored."""
 
     handler = FaultHandler.LINUX
     soft_dirty_check = True
@@ -52,7 +52,7 @@ class EagerFlush:
         w.loaded_mm[cpu] = mm
 
     def mm_freed(self, w: World, mm: int) -> None:
-        """Every switch flushes, so the next context of this number finds nothing."""
+        """Do nothing: every switch flushes, so the next context with this number finds nothing."""
 
     def pte_stored(self, w: World, cpu: int, mm: int, page: int) -> None:
         machine = w.machine
@@ -64,27 +64,27 @@ class EagerFlush:
         w.costs[INVALIDATED] += w.cpus
 
     def gather_begin(self, w: World, cpu: int, mm: int) -> None:
-        """Nothing to open."""
+        """Do nothing: there is no gather to open."""
 
     def protection_changed(
         self, w: World, cpu: int, mm: int, page: int, old: int, new: int
     ) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def huge_inline(self) -> bool:
         return True
 
     def huge_invalid(self, pmd: int) -> int:
-        """Never none: a parallel MADV_DONTNEED would take it for a hole (ced108037c2a)."""
+        """Return an entry that is not empty: a parallel MADV_DONTNEED takes an empty one for a hole (ced108037c2a)."""
         return mkinvalid(pmd)
 
     def huge_changed(self, w: World, cpu: int, mm: int, page: int, old: int, new: int) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def entry_cleared(
         self, w: World, cpu: int, mm: int, page: int, count: int, old: int, new: int
     ) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def page_removed(self, w: World, cpu: int, frame: int) -> bool:
         _state(w).pages[cpu].append(frame)
@@ -105,10 +105,10 @@ class EagerFlush:
         return frame_of(pmd) if pmd_of(w, mm, index) == pmd else -1
 
     def upper_tables_removed(self, w: World, cpu: int) -> None:
-        """The model has no such tables, and nothing is cached that led to one."""
+        """Do nothing: the model has no such tables, and no cached entry leads to one."""
 
     def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def gather_flush(self, w: World, cpu: int) -> None:
         push(w, cpu, (eager_free,))
@@ -117,22 +117,22 @@ class EagerFlush:
         push(w, cpu, (eager_free,))
 
     def defer(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def defer_page(self, w: World, cpu: int, mm: int, page: int) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
-        """Flushed when the entry is stored."""
+        """Do nothing: the store of the entry flushes."""
 
     def soft_dirty_cleared(self, w: World, cpu: int, mm: int) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def due(self, w: World, cpu: int, point: int) -> None:
-        """Nothing is ever due."""
+        """Do nothing: no flush is ever due."""
 
     def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
-        """Nothing is ever pending."""
+        """Do nothing: no flush is ever pending."""
 
     def flush_pending(self, w: World, mm: int) -> bool:
         del w, mm
@@ -146,26 +146,26 @@ class EagerFlush:
         return False
 
     def replacing_huge(self, w: World, cpu: int, mm: int, index: int) -> None:
-        """Overwrite the entry."""
+        """Do nothing: the next store overwrites the entry."""
 
     def pending_before_merge(self, w: World, mm: int) -> bool:
         del w, mm
         return False
 
     def spurious_fault(self, w: World, cpu: int, mm: int) -> None:
-        """Nothing is ever stale."""
+        """Do nothing: no entry is ever stale."""
 
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
-        """Flushed already."""
+        """Do nothing: the change is flushed already."""
 
     def gather_finish_free(self, w: World, cpu: int) -> None:
         self.gather_finish(w, cpu)
 
     def tick(self, w: World, cpu: int) -> None:
-        """Nothing is put off."""
+        """Do nothing: no flush is ever postponed."""
 
     def addresses_reused(self, w: World, cpu: int, mm: int) -> None:
-        """Nothing is cached there."""
+        """Do nothing: no entry is cached for the addresses."""
 
     def collapse_syncs(self) -> bool:
         return True
@@ -188,7 +188,7 @@ class EagerFlush:
         push(w, cpu, (eager_temporary, *inside))
 
     def quiesce(self, w: World) -> None:
-        """Nothing was put off."""
+        """Do nothing: no flush was postponed."""
 
     def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
         del w, cpu
@@ -211,7 +211,7 @@ def _state(w: World) -> EagerState:
 
 @step("free the batch", "free")
 def eager_free(w: World, cpu: int, _s: Step) -> bool:
-    """To flush at once tells no lockless walker that a table goes."""
+    """Free the batch; tables wait for lockless walkers, which an immediate flush does not reach."""
     state = _state(w)
     if w.walkers and state.tables[cpu]:
         return True
@@ -226,7 +226,9 @@ def eager_free(w: World, cpu: int, _s: Step) -> bool:
 
 @step("use_temporary_mm", "switch")
 def eager_temporary(w: World, cpu: int, s: Step) -> None:
-    """Under a PCID of its own, which every load empties; a lazy CPU does not come back to what it has borrowed."""
+    """Load the temporary space under its own PCID, which every load empties; a lazy CPU does not return to the space
+    that it has borrowed.
+    """
     inside = s[1:]
     mm = INIT_MM if w.lazy[cpu] else w.loaded_mm[cpu]
     w.irqs_off[cpu] = True

@@ -1,6 +1,6 @@
-"""The specification state: every page's version history, what operations in flight promise, which regions exist.
+"""The specification state: every page's version history, the promises of operations in flight, and the regions.
 
-Follows correctness.md sections 1 to 4; what the objects contain is in reference.objects.
+It follows correctness.md sections 1 to 4; the contents of the objects are in reference.objects.
 A page is a multi-writer regular register: its writes are operations over their whole footprint, in the order of the
 PTL, and an access may see any version from the floor to the newest one.
 Its floor for a kind of access rises when an operation that denies this kind has closed.
@@ -23,23 +23,23 @@ from shootdown.reference.version import INCARNATION, KEY_AT, OBJECT_AT, PLACE, P
 
 SLOTS: Final = MMS * PAGES
 Visit = tuple[int, int, int]
-"""A slot that an operation has visited, the index of its version, and the kinds of access that this denies."""
+"""A slot that an operation has visited, the index of its version, and the kinds of access that the visit denies."""
 Drop = tuple[int, int]
-"""A slot that an operation has emptied, and the object that it has found there."""
+"""A slot that an operation has emptied, and the object that it found there."""
 ONCE_MAPPED: Final = 8
-"""Beside the kinds that a visit denies: only once the page has been mapped to other content than zeros again."""
+"""The mark, beside the kinds of a visit, that the denial begins when the page maps content other than zeros again."""
 _ANY_KIND: Final = READ | WRITE | EXEC
 _NX: Final = NX >> PKEY_SHIFT
 _GENERATION_AT: Final = GENERATION_AT + PLACE_AT
-"""Where the generation of a version begins."""
+"""The position of the generation in a version."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class History(Objects):
-    """Keeps the history and answers which outcomes an access may show; never judges."""
+    """The history, which says which outcomes an access may show; it never judges."""
 
     def __init__(self, machine: Machine, cpus: int, known: "History | None" = None) -> None:
-        """Begin with no region, no mapping and no operation in flight; or go on from `known`."""
+        """Begin with no region, no mapping and no operation in flight, or continue from `known`."""
         super().__init__(machine, known)
         self.versions: list[tuple[int, ...]] = known.versions.copy() if known else [(0,)] * SLOTS
         self.floor: dict[int, list[int]] = (
@@ -52,30 +52,30 @@ class History(Objects):
         )
         self.region_rights: list[int] = known.region_rights.copy() if known else [-1] * SLOTS
         self.armed: list[int] = known.armed.copy() if known else [0] * SLOTS
-        # By CPU: objects that an MADV_FREE in flight lets go.
+        # By CPU: the objects that an MADV_FREE in flight gives up.
         self.open_free: dict[int, list[int]] = (
             {n: one.copy() for n, one in known.open_free.items()} if known else {}
         )
-        # Content that must not come back: by slot, an object that the page's last zap found and that lives on.
+        # Content that must not come back: by slot, an object that the page's last zap found and that still lives.
         self.dropped: dict[int, int] = known.dropped.copy() if known else {}
-        # Visits that have closed and deny ONCE_MAPPED: by slot, the index of the newest one.
+        # The closed visits that deny ONCE_MAPPED: by slot, the index of the newest one.
         self.emptied: dict[int, int] = known.emptied.copy() if known else {}
-        # By CPU: pages that the operation in flight allows to fetch from, and where a fetch was denied before.
+        # By CPU: the pages on which the operation in flight allows fetches that were denied before.
         self.promotions: dict[int, list[int]] = (
             {n: one.copy() for n, one in known.promotions.items()} if known else {}
         )
-        # Address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight by CPU.
+        # The address spaces in which each store must leave a soft-dirty mark, and clear_refs in flight by CPU.
         self.tracked: list[bool] = known.tracked.copy() if known else [False] * MMS
         self.open_tracking: dict[int, int] = known.open_tracking.copy() if known else {}
         self.open_drop: dict[int, list[Drop]] = (
             {n: one.copy() for n, one in known.open_drop.items()} if known else {}
         )
-        # By epoch: visits and drops that count when it has ended.
+        # By epoch: the visits and drops that count when it has ended.
         self.promised: dict[int, tuple[tuple[Visit, ...], tuple[Drop, ...]]] = (
             known.promised.copy() if known else {}
         )
-        # Lockless walks by CPU: the page table that each reads, and whether the page was mapped as it found it when it
-        # took its reference, from there to its end.
+        # Lockless walks by CPU: the page table that each reads; and, after it has taken its reference, whether the page
+        # was mapped at that moment as the walk has found it.
         self.walks: dict[int, int] = known.walks.copy() if known else {}
         self.grabs: dict[int, bool] = known.grabs.copy() if known else {}
 
@@ -106,9 +106,7 @@ class History(Objects):
         return rights >= 0 and bool(rights & EXEC)
 
     def commit(self, mm: int, page: int, entry: int) -> None:
-        """The page has the version from here on that the entry makes of it, and its object lives in the version's
-        frame.
-        """
+        """Give the page the version of the entry; its object lives in the version's frame from here on."""
         slot = mm * PAGES + page
         version = self.version_of(mm, entry)
         owner = version >> OBJECT_AT
@@ -122,10 +120,10 @@ class History(Objects):
             self._content_mapped(slot)
 
     def appears(self, slot: int, owner: int, frame: int) -> None:
-        """An entry of the page is about to map the object, as what the frame contains; called for who judges."""
+        """An entry of the page is about to map the object, with the content of the frame; a judge overrides this."""
 
     def _content_mapped(self, slot: int) -> None:
-        """From here on zeros are stale, where an operation has found the page unmapped."""
+        """Make zeros stale from here on, if an operation has found the page unmapped."""
         if slot in self.emptied:
             self._raise_floor(slot, self.emptied.pop(slot), _ANY_KIND)
 
@@ -135,7 +133,7 @@ class History(Objects):
             self.visits[cpu].append((slot, len(self.versions[slot]) - 1, deny))
 
     def close(self, cpu: int) -> None:
-        """Raise the floors of what the CPU's operation visited: its promises hold from here."""
+        """Raise the floors of the slots that the CPU's operation visited: its promises hold from here."""
         visits = self.visits[cpu]
         if visits:
             self._raise_floors(visits)
@@ -163,7 +161,7 @@ class History(Objects):
                 self.floor[kind][slot] = index
 
     def shows_content(self, slot: int, index: int) -> bool:
-        """Return whether a version from the index to the newest one shows anything else than zeros."""
+        """Return whether a version from the index to the newest one shows content other than zeros."""
         return any(version >> OBJECT_AT != ZERO_OBJECT for version in self.versions[slot][index:])
 
     def postponed(self, cpu: int, epoch: int) -> None:
@@ -178,21 +176,22 @@ class History(Objects):
     # Answers.
 
     def may_deny_fetch(self, slot: int) -> bool:
-        """Return whether a translation of the page may deny a fetch now: its region does, or did until an operation
-        that is in flight.
+        """Return whether a translation of the page may deny a fetch now.
+
+        It may if the region denies it, or denied it until an operation that is still in flight.
         """
         return not self._allows_fetch(slot) or any(
             slot in slots for slots in self.promotions.values()
         )
 
     def changes(self) -> int:
-        """Return how many changes of a page's entry were committed: the flushes that the reference makes."""
+        """Return the number of committed changes of entries, which is the number of flushes of the reference."""
         return sum(map(len, self.versions)) - SLOTS
 
     def explain(self, slot: int, kind: int, incarnation: int, pkru: int = 0) -> int:
-        """Return the newest version that lets an access of `kind` use the incarnation, or -1 when none does (C1).
+        """Return the newest version that lets an access of `kind` use the incarnation, or -1 if none does (C1).
 
-        `pkru`: the register of the CPU that makes the access.
+        `pkru`: the register of the CPU of the access.
         """
         versions = self.versions[slot]
         wanted = incarnation << PLACE_AT
@@ -203,7 +202,10 @@ class History(Objects):
         return -1
 
     def allowed(self, slot: int, kind: int, pkru: int = 0) -> set[int]:
-        """Return the incarnations that an access of `kind` may use now; empty when it must fault. `pkru`: as above."""
+        """Return the incarnations that an access of `kind` may use now; empty if it must fault.
+
+        `pkru`: the register of the CPU of the access.
+        """
         return {
             version >> PLACE_AT & INCARNATION
             for version in self.versions[slot][self.floor[kind][slot] :]
@@ -214,11 +216,11 @@ class History(Objects):
         self.open_free.setdefault(cpu, []).append(self.objects[frame * MMS + mm])
 
     def found_unmapped(self, cpu: int, mm: int, page: int) -> None:
-        """What the page showed must not come back: by no older translation, and not the object, if it is private and
-        still lives.
+        """Record that the content of the page must not come back: not by an older translation, and not the object
+        itself, if it is private and still lives.
 
-        Where the region stays, a translation to zeros shows what a load from here on must see, until something else is
-        mapped. So that of the huge zero page may live while a store that replaces it is about to flush
+        If the region stays, a translation to zeros shows the right content for later loads until something else is
+        mapped. So a translation to the huge zero page may live while a store that replaces it is about to flush
         (good_dontneed_beside_a_store_to_huge_zeros).
         """
         slot = mm * PAGES + page
@@ -238,12 +240,12 @@ class History(Objects):
                 return
 
     def tracking(self, cpu: int, mm: int) -> None:
-        """While marks are cleared nothing is promised about them."""
+        """Promise nothing about marks while they are cleared."""
         self.tracked[mm] = False
         self.open_tracking[cpu] = mm
 
     def exited(self, mm: int) -> None:
-        """Who comes after it under the same number was never asked for marks."""
+        """Stop tracking: a later space with the same number has no marks to keep."""
         self.tracked[mm] = False
 
     def merged(self, mm: int, page: int, old: int, new: int) -> None:
@@ -251,7 +253,7 @@ class History(Objects):
         self.object_merged(mm, old, new)
 
     def page_moved(self, mm: int, page: int) -> None:
-        # What the same mremap has unmapped there counts no more either, although it has not returned.
+        # A drop by the same mremap does not count any more either, although the mremap has not returned.
         slot = mm * PAGES + page
         self.dropped.pop(slot, None)
         for drops in self.open_drop.values():
@@ -260,7 +262,7 @@ class History(Objects):
             self.promised[epoch] = (visits, tuple(drop for drop in promised if drop[0] != slot))
 
     def dispensable(self, owner: int) -> bool:
-        """Return whether every store to the object was given up by an MADV_FREE that came after it or is still open."""
+        """Return whether a later MADV_FREE, or one that is still open, has given up every store to the object."""
         return self._is_being_freed(owner) or self.last_store[owner] <= self.freed_upto[owner]
 
     def _is_being_freed(self, owner: int) -> bool:
@@ -268,14 +270,14 @@ class History(Objects):
         return any(owner in freed for freed in self.open_free.values())
 
     def _snapshot(self, original: int) -> int:
-        """A fork inside an MADV_FREE: the child has what the call has given up already, as the parent."""
+        """Return a snapshot of the object; what an MADV_FREE in flight has given up is given up in it, too."""
         copy = super()._snapshot(original)
         if self._is_being_freed(original):
             self.freed_upto[copy] = self.time
         return copy
 
     def store(self, version: int, value: int) -> None:
-        """As of Objects; while both calls are in flight the store may have come before both."""
+        """Adopt a store as Objects does; during an MADV_FREE in flight the store may be older than the call."""
         super().store(version, value)
         owner = version >> OBJECT_AT
         if self.open_free and self._is_being_freed(owner):

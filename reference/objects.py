@@ -1,8 +1,8 @@
-"""What lives in which frame: the objects of the pages and what they contain.
+"""The objects of the pages: their contents, and the frames in which they live.
 
-Follows correctness.md section 1.
-An object is what an address space has at a page, wherever copies and reclaim carry it; its shadow is the value that a
-load of it must see.
+This module follows correctness.md section 1.
+An object is the content of an address space at a page; copies and reclaim move it between frames and swap. Its shadow
+is the value that a load of it must see.
 """
 
 from typing import Final
@@ -16,18 +16,18 @@ from shootdown.mm.state import MMS, ZERO_FRAME
 from shootdown.reference.version import OBJECT_AT, PLACE_AT
 
 ZERO_OBJECT: Final = 0
-"""What a page that maps the zero page contains: no store ever reaches it."""
+"""The object of a page that maps the zero page: no store ever reaches it."""
 NO_OBJECT: Final = -1
 NOWHERE: Final = -1
 IN_SWAP: Final = -2
-"""Homes of objects that live in no frame: not mapped yet, or in a swap slot."""
+"""The homes of objects that live in no frame: not mapped yet, or in a swap slot."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Objects(Plain):
-    """Keeps each object's content and home; knows no page's versions.
+    """The content and the home of each object, without the versions of pages.
 
-    `generation` and `memory` are the machine's own lists: a frame's incarnation, and the content that a new mapping
+    `generation`, `memory`: the machine's own lists, for a frame's incarnation and the content that a new mapping
     exposes.
     """
 
@@ -35,21 +35,21 @@ class Objects(Plain):
         self.generation = machine.generation
         self.memory = machine.memory
         self.time: int = known.time if known else 0
-        # Which object each address space has in a frame, and what the object contains.
+        # The object of each address space in a frame, and the content of each object.
         self.objects: list[int] = known.objects.copy() if known else [NO_OBJECT] * (FRAMES * MMS)
         self.shared_object: list[int] = (
             known.shared_object.copy() if known else [NO_OBJECT] * FRAMES
         )
         self.shadow: list[int] = known.shadow.copy() if known else [0]
         self.home: list[int] = known.home.copy() if known else [ZERO_FRAME]
-        # By frame * MMS + mm: at how many further pages the address space has the object, by merges with this one; 0 if
+        # By frame * MMS + mm: the number of further pages at which the address space has the object, after merges; 0 if
         # they are gone.
         self.joined: dict[int, int] = known.joined.copy() if known else {}
-        # By slot * MMS + mm: the object of an address space that lives in a swap slot and in no frame.
+        # By slot * MMS + mm: the object of an address space that lives only in a swap slot.
         self.swapped: dict[int, int] = known.swapped.copy() if known else {}
         self.last_store: list[int] = known.last_store.copy() if known else [0]
         self.freed_upto: list[int] = known.freed_upto.copy() if known else [0]
-        # The file: the object of each page of it, by place in State.shared, and the frames under writeback, a bit each.
+        # The file: the object of each page, by place in State.shared, and the frames under writeback, one bit each.
         self.file_objects: dict[int, int] = known.file_objects.copy() if known else {}
         self.being_cleaned: int = known.being_cleaned if known else 0
 
@@ -65,7 +65,7 @@ class Objects(Plain):
         self.objects[frame * MMS + mm] = self.new_object(0)
 
     def zeros(self, first: int, count: int) -> None:
-        """Every address space has the object of zeros there, until the frames are free."""
+        """Give every address space the object of zeros in the frames, until they are free."""
         self.shared_object[first : first + count] = [ZERO_OBJECT] * count
         self.objects[first * MMS : (first + count) * MMS] = [ZERO_OBJECT] * (count * MMS)
 
@@ -90,7 +90,7 @@ class Objects(Plain):
         self.being_cleaned &= ~(1 << frame)
 
     def object_fork(self, parent: int, child: int, frame: int) -> None:
-        """Zeros have no snapshot."""
+        """Give the child a snapshot of the parent's object; zeros have none."""
         if frame != ZERO_FRAME and self.shared_object[frame] != ZERO_OBJECT:
             at = frame * MMS + child
             if self.objects[at] == NO_OBJECT:
@@ -110,8 +110,8 @@ class Objects(Plain):
         for owner in range(MMS) if mm < 0 else (mm,):
             original = self.objects[old * MMS + owner]
             if self.joined and old * MMS + owner in self.joined:
-                # A page that was merged goes its own way, though it be the last: of one that was zapped, a CPU may load
-                # from the old frame until the gather is flushed (good_ksm_merged_page_zapped_and_copied).
+                # A page that was merged gets its own object, even if it is the last one: after the zap of another one a
+                # CPU may load from the old frame until the gather's flush (good_ksm_merged_page_zapped_and_copied).
                 original = self._snapshot(original)
             self.objects[new * MMS + owner] = original
 
@@ -138,9 +138,9 @@ class Objects(Plain):
         return owner in self.objects or owner in self.swapped.values()
 
     def object_merged(self, mm: int, old: int, new: int) -> None:
-        """The page keeps its object, unless `mm` has one in the new frame already: then it is one for both pages.
+        """Keep the page's object, unless `mm` already has one in the new frame: then both pages have that one.
 
-        Nobody may store to the frame before one of them is copied, and a copy begins an object of its own.
+        No store may reach the frame before one of the pages is copied, and a copy begins a new object.
         """
         at = new * MMS + mm
         owner = self.objects[old * MMS + mm]
@@ -156,7 +156,7 @@ class Objects(Plain):
         self.object_left(mm, old)
 
     def object_left(self, mm: int, frame: int) -> None:
-        # A shared object may be mapped twice by one address space (mremap, then mmap again): it stays until freed.
+        # One address space may map a shared object twice (mremap, then mmap again): it stays until the frame is freed.
         at = frame * MMS + mm
         if self.joined.get(at):
             self.joined[at] -= 1
@@ -165,12 +165,12 @@ class Objects(Plain):
             self.joined.pop(at, None)
 
     def forget_frame(self, frame: int) -> None:
-        """The frame is free: it contains no object."""
+        """Forget the objects of the frame, which is free."""
         self.shared_object[frame] = NO_OBJECT
         self.objects[frame * MMS : (frame + 1) * MMS] = [NO_OBJECT] * MMS
 
     def store(self, version: int, value: int) -> None:
-        """Adopt a store that the version explains, in its object and in every other that still shares the frame."""
+        """Adopt a store that the version explains, in its object and in every other one that still shares the frame."""
         owner = version >> OBJECT_AT
         self.time += 1
         self.shadow[owner] = value

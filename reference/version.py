@@ -1,8 +1,8 @@
-"""A version of a page as one integer; 0 grants nothing.
+"""The version of a page, as one integer; 0 grants nothing.
 
 It is `object << OBJECT_AT | key << KEY_AT | incarnation << PLACE_AT | grants`.
 
-What it grants to loads and stores is granted if PKRU of the CPU that makes the access does not deny its protection key
+Its grants of loads and stores hold only if the PKRU of the CPU of the access does not deny its protection key
 (machine.pkru).
 """
 
@@ -13,23 +13,24 @@ from shootdown.machine.pkru import denies
 from shootdown.machine.tlb_entry import INCARNATION_AT, TLB_PKEY, TLB_PKEY_AT
 
 INCARNATION: Final = 0x7FFFF
-"""The bits of an incarnation: a frame is freed less than 8192 times in a run, because to map it and to free it takes
-more steps than that leaves of run.execute.STEP_LIMIT."""
+"""The bits of an incarnation: a frame is freed less than 8192 times in a run, because run.execute.STEP_LIMIT does not
+leave enough steps to map and to free it more often.
+"""
 PLACE_AT: Final = 3
 PLACE: Final = INCARNATION << PLACE_AT
-"""The incarnation of a version, in place."""
+"""The incarnation of a version, in its place."""
 KEY_AT: Final = 22
 KEY: Final = 3 << KEY_AT
-"""The protection key of a version, in place."""
+"""The protection key of a version, in its place."""
 SEEN: Final = PLACE | KEY
-"""Both: what an access can tell of the translation that it uses, beside what it grants."""
+"""Both of these: the part of a translation that an access shows, beside its grants."""
 OBJECT_AT: Final = 24
 GRANTS: Final = READ | WRITE | EXEC
-"""The grants of a version, in place."""
+"""The grants of a version, in their place."""
 
 
 def seen(entry: int) -> int:
-    """Return the incarnation and the key of a TLB entry as a version has them."""
+    """Return the incarnation and the key of a TLB entry, in the form of a version."""
     return (entry & TLB_PKEY) << KEY_AT - TLB_PKEY_AT | entry >> INCARNATION_AT << PLACE_AT
 
 

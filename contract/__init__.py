@@ -1,1 +1,1 @@
-"""What the system calls promise a program, by their arguments alone: a specification that knows no page tables."""
+"""The promises of the system calls to a program, from their arguments alone: a specification without page tables."""

@@ -1,8 +1,8 @@
-"""The calls that change what a program may do at its pages, by name; all others promise it no change.
+"""The calls that change the rights of a program at its pages, by name; all others promise no change.
 
-A call is judged by its arguments and by the regions that the calls before it have made.
-Nothing of what the memory manager does is asked, but for what a system call returns to its caller: the child of a fork,
-and that an address space has ended.
+A call is judged by its arguments and by the regions that earlier calls have made.
+The work of the memory manager is not used, except for the results of a system call: the child of a fork, and the end of
+an address space.
 """
 
 from typing import Final
@@ -71,13 +71,13 @@ _CHANGES_NOTHING: Final = frozenset(
         "shrink",
     }
 )
-"""What promises the program that its pages stay what they are."""
+"""The operations that promise the program that its pages do not change."""
 
 
 def call_of(name: str) -> int:
     """Return the call that an operation of this name makes, NO_CALL if it changes nothing for a program.
 
-    Error: ValueError for a name that is neither, so that a new operation is not passed over.
+    Errors: ValueError, for a name that is neither, so that a new operation is not forgotten.
     """
     if name in _CHANGES_NOTHING:
         return NO_CALL
@@ -88,15 +88,15 @@ def call_of(name: str) -> int:
 
 
 class Call(Plain):
-    """A call in flight on a CPU, and what it will settle when it closes; none if its kind is NO_CALL.
+    """A call in flight on a CPU, and the changes that it settles when it closes; no call if its kind is NO_CALL.
 
-    It waits as long as its CPU still has the call's first step, `top`, where it was when the call began: as the
+    It waits while its CPU still has the call's first step, `top`, in the place where it was when the call began: the
     `depth`-th from the bottom.
     """
 
     def __init__(self, known: "Call | None" = None) -> None:
         self.kind: int = known.kind if known else NO_CALL
-        # Of a fork the address space that it has returned, of an exit the one that has ended.
+        # The address space that a fork has returned, or that an exit has ended.
         self.child: int = known.child if known else NO_CHILD
         self.cpu: int = known.cpu if known else 0
         self.mm: int = known.mm if known else 0
@@ -105,23 +105,23 @@ class Call(Plain):
         self.arg: int = known.arg if known else 0
         self.depth: int = known.depth if known else 0
         self.sequence: int = known.sequence if known else 0
-        # Of a fork: an address space was free when it began, and no other fork has taken it since.
+        # For a fork: an address space was free when it began, and no other fork has taken it since.
         self.room: bool = known.room if known else False
         self.top: tuple[int, ...] = known.top if known else ()
-        # Slots of which it has made a new region.
+        # The slots that it has given a new region.
         self.slots: list[int] = known.slots.copy() if known else []
-        # Registers that it makes zeros of, and whether it promises so.
+        # The registers that it sets to zero, and whether it promises that.
         self.zeroed: list[tuple[int, bool]] = known.zeroed.copy() if known else []
-        # Registers that it lets go (MADV_FREE).
+        # The registers that it gives up (MADV_FREE).
         self.free: list[int] = known.free.copy() if known else []
-        # Slots that it write-protects for userfaultfd or the contrary, and what they are when it has closed.
+        # The slots whose write-protection for userfaultfd it changes, and their marks after it has closed.
         self.marks: list[tuple[int, int]] = known.marks.copy() if known else []
-        # Of a fork: the private pages of the parent with their registers; those of the child follow from `child_first`.
+        # For a fork: the private pages of the parent with their registers; those of the child begin at `child_first`.
         self.parents: list[tuple[int, int]] = known.parents.copy() if known else []
         self.child_first: int = known.child_first if known else 0
 
     def copy(self) -> "Call":
-        """As Plain."""
+        """Return an equal call that shares no mutable state with this one."""
         return Call(self)
 
     def begin(
@@ -135,7 +135,7 @@ class Call(Plain):
         depth: int,
         top: tuple[int, ...],
     ) -> None:
-        """Become the call that begins."""
+        """Make this object the call that begins."""
         self.cpu = cpu
         self.kind = kind
         self.child = NO_CHILD
@@ -147,7 +147,7 @@ class Call(Plain):
         self.top = top
 
     def clear(self) -> None:
-        """Settle nothing any more."""
+        """Forget all changes that the call was to settle."""
         self.slots.clear()
         self.zeroed.clear()
         self.free.clear()

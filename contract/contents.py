@@ -1,10 +1,10 @@
-"""What the pages contain: a register for each private page, and for each page of the shared object, file and driver.
+"""The contents of the pages: a register for each private page, and for each page of the shared object, file and driver.
 
-A register is written by stores, which take effect at once, and made zeros by calls, which take effect at some instant
-between their begin and their return. So beside one value it may have several that a load may show:
-while a call is in flight the old ones, zeros, and whatever is stored; after it zeros and what was stored meanwhile,
-because a store may have gone to the page that the call has dropped.
-What MADV_FREE has let go may become zeros at any time, until a store after it.
+Stores write a register, and take effect at once; calls set it to zero, and take effect at some instant between their
+begin and their return. So a register may have several values that a load may show: while a call is in flight, the old
+ones, zeros, and every stored value; after it, zeros and the values that were stored meanwhile, because a store may have
+gone to the page that the call has dropped.
+A register that MADV_FREE has given up may become zeros at any time, until a later store.
 """
 
 from typing import Final
@@ -17,16 +17,18 @@ SHARED: Final = 0
 FILE: Final = 8
 DRIVER: Final = 16
 PRIVATE: Final = 24
-"""The numbers of registers: of the shared object's pages, the file's, the driver's; from here on of private pages."""
+"""The first registers of the shared object's pages, the file's, the driver's, and the private pages."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Unsettled(Plain):
     """A register that may show more than one value, or about which a call is in flight.
 
-    `zeroing`: by the sequence number of each call that makes it zeros, what was stored since the call began.
-    `freeing`: how many calls are letting it go; `dispensable`: one has.
-    `children`: registers that a fork in flight takes as snapshots of this one.
+    `values`: the values that a load may show.
+    `zeroing`: the values that were stored since a call that sets it to zero began, by the call's sequence number.
+    `freeing`: the number of calls in flight that give it up.
+    `dispensable`: whether a call has given it up.
+    `children`: the registers that a fork in flight takes as snapshots of this one.
     """
 
     def __init__(self, values: set[int]) -> None:
@@ -37,15 +39,17 @@ class Unsettled(Plain):
         self.children: list[int] = []
 
     def is_quiet(self) -> bool:
-        """Return whether no call about it is in flight."""
+        """Return whether no call that concerns it is in flight."""
         return not (self.zeroing or self.freeing or self.children)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Contents(Plain):
-    """The registers: `value` where there is one value, 0 if it is not there, and nothing in flight; else `unsettled`.
+    """The registers.
 
-    `registers` is how many there are.
+    `registers`: their number.
+    `value`: the value of a register with one value and no call in flight, 0 if it is missing.
+    `unsettled`: all other registers.
     """
 
     def __init__(self, known: "Contents | None" = None) -> None:
@@ -61,7 +65,7 @@ class Contents(Plain):
         return self.registers - 1
 
     def values_of(self, register: int) -> set[int]:
-        """Return what a load may show; a set that nobody else has."""
+        """Return the values that a load may show, in a new set."""
         state = self.unsettled.get(register)
         return {self.value.get(register, 0)} if state is None else state.values.copy()
 
@@ -71,23 +75,23 @@ class Contents(Plain):
         return self.value.get(register, 0) == value if state is None else value in state.values
 
     def open_register(self, register: int) -> Unsettled:
-        """Return the register as an unsettled one."""
+        """Return the register as an unsettled one, and make it one if it is not."""
         state = self.unsettled.get(register)
         if state is None:
             state = self.unsettled[register] = Unsettled({self.value.get(register, 0)})
         return state
 
     def settle(self, register: int) -> None:
-        """Keep the register as a single value again, if it is one."""
+        """Turn the register into a single value again, if it has one value and no call in flight."""
         state = self.unsettled[register]
         if len(state.values) == 1 and not state.dispensable and state.is_quiet():
             (self.value[register],) = state.values
             del self.unsettled[register]
 
     def loaded(self, register: int, value: int) -> None:
-        """A load has shown one of several values, and no other mapping of the page was about to change.
+        """Keep only the value that a load has shown, when no other mapping of the page was about to change.
 
-        Zeros do not tell that a page that was let go is gone: they may have been stored to it.
+        Zeros do not prove that a page that was given up is gone: a program may have stored them.
         """
         state = self.unsettled[register]
         if state.is_quiet() and not (state.dispensable and value):
@@ -95,7 +99,7 @@ class Contents(Plain):
             self.settle(register)
 
     def store(self, register: int, value: int) -> None:
-        """A store reaches the register, or what a call in flight is about to drop of it."""
+        """Adopt a store to the register, or to the content that a call in flight is about to drop."""
         state = self.unsettled.get(register)
         if state is None:
             self.value[register] = value
@@ -112,7 +116,7 @@ class Contents(Plain):
         self.settle(register)
 
     def store_perhaps(self, register: int, value: int) -> None:
-        """A store reaches this register or another one."""
+        """Adopt a store that reaches this register or another one."""
         state = self.open_register(register)
         state.values.add(value)
         for since in state.zeroing.values():
@@ -121,7 +125,7 @@ class Contents(Plain):
             self.store_perhaps(child, value)
 
     def begin_zeroing(self, register: int, sequence: int) -> None:
-        """A call begins to make zeros of it, and perhaps of what a fork in flight has yet to take."""
+        """Begin a call that sets it to zero, and perhaps the snapshots that a fork in flight has yet to take."""
         state = self.open_register(register)
         state.values.add(0)
         state.zeroing[sequence] = set()
@@ -129,7 +133,7 @@ class Contents(Plain):
             self.store_perhaps(child, 0)
 
     def end_zeroing(self, register: int, sequence: int, *, promised: bool) -> None:
-        """The call has closed; if it has `promised` so, nothing older is left."""
+        """End the call; if it has `promised` zeros, no older value is left."""
         state = self.unsettled[register]
         since = state.zeroing.pop(sequence)
         if promised:
@@ -138,7 +142,7 @@ class Contents(Plain):
         self.settle(register)
 
     def begin_free(self, register: int) -> None:
-        """A call begins to let it go, and perhaps what a fork in flight has yet to take."""
+        """Begin a call that gives it up, and perhaps the snapshots that a fork in flight has yet to take."""
         state = self.open_register(register)
         state.values.add(0)
         state.freeing += 1
@@ -148,22 +152,22 @@ class Contents(Plain):
             snapshot.dispensable = True
 
     def end_free(self, register: int) -> None:
-        """The call has closed; what was stored before may go at any time."""
+        """End the call; older stores may disappear at any time."""
         state = self.unsettled[register]
         state.freeing -= 1
         state.dispensable = True
 
     def begin_snapshot(self, register: int) -> None:
-        """A new register, the one after all others, takes what this one contains, at some instant from here on."""
+        """Begin a snapshot: a new register, the last one, takes the content of this one at some later instant."""
         child = self.new_register()
         state = self.open_register(register)
         state.children.append(child)
         copy = self.unsettled[child] = Unsettled(state.values.copy())
-        # A page that was let go is let go in the child as well.
+        # A page that was given up is given up in the child as well.
         copy.dispensable = state.dispensable or state.freeing > 0
         self.settle(child)
 
     def end_snapshot(self, register: int, child: int) -> None:
-        """The snapshot is taken."""
+        """End the snapshot, which is taken."""
         self.unsettled[register].children.remove(child)
         self.settle(register)

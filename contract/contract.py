@@ -1,8 +1,8 @@
-"""The contract between a program and the system calls: which outcome of an access the calls and the stores allow.
+"""The contract between a program and the system calls: the outcomes of an access that the calls and the stores allow.
 
-Membership as in docs/correctness.md: a call takes effect for each page at some instant between its begin and its
-return, so while it is in flight an access may meet what was before it or what it makes; after its return the latter.
-Nothing in here knows a page table, a TLB or a flush, and nothing of it is computed by the memory manager.
+Membership is as in docs/correctness.md: a call takes effect for each page at some instant between its begin and its
+return. So while it is in flight an access may meet the state before or after it, and after its return only the latter.
+Nothing in this module knows a page table, a TLB or a flush, and the memory manager computes nothing of it.
 """
 
 from typing import ClassVar, Final
@@ -37,48 +37,49 @@ TRAPPED: Final = "trapped-unprotected"
 FORK_FAILED: Final = "fork-without-need-to-fail"
 
 _READERS: Final = frozenset({DONTNEED, FREE, PROTECT, RESOLVE, PUNCH, REVOKE, WRPKRU, EXIT})
-"""Calls that change no region before they return."""
+"""The calls that change no region before they return."""
 
 Steps = list[list[tuple[int, ...]]]
-"""What each CPU has still to do: the contract looks only whether it is what it was."""
+"""The pending steps of each CPU; the contract only checks whether they have changed."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Contract(Effects):
-    """Follows the calls and judges accesses; each judgement is a reason, or FINE."""
+    """The contract, which follows the calls and judges accesses; each judgement is a reason, or FINE."""
 
     SHARED: ClassVar[frozenset[str]] = frozenset({"spare", "steps"})
 
     def __init__(
         self, steps: Steps, spaces: int, pages: int, known: "Contract | None" = None
     ) -> None:
-        """Begin with no region and no call in flight; or go on from `known`.
+        """Begin with no region and no call in flight, or continue from `known`.
 
-        `steps` are those of the world's CPUs, the list itself; an address space has `pages`.
+        `steps`: the steps of the world's CPUs, the list itself.
+        `pages`: the number of pages of an address space.
         """
         super().__init__(spaces, pages, known)
         self.steps = steps
         self.spaces = spaces
-        # The call that has closed last, for the next one: to make a new one costs more than the rest.
+        # The call that has closed last, for reuse: a new one costs more than the rest of `began`.
         self.spare: Call | None = None
-        # Calls in flight, by CPU.
+        # The calls in flight, by CPU.
         self.calls: dict[int, Call] = (
             {cpu: call.copy() for cpu, call in known.calls.items()} if known else {}
         )
-        # CPUs, a bit each, whose call had not made a step when anybody looked last.
+        # The CPUs, one bit each, whose call had made no step at the last check.
         self.waiting: int = known.waiting if known else 0
-        # By epoch: calls that have returned and whose promises hold when the epoch has ended.
+        # By epoch: the calls that have returned, and whose promises hold when the epoch has ended.
         self.postponed: dict[int, Call] = (
             {epoch: call.copy() for epoch, call in known.postponed.items()} if known else {}
         )
         self.sequence: int = known.sequence if known else 0
-        # CPUs, a bit each, whose fault in flight is a denial that a region explained when the hardware raised it.
+        # The CPUs, one bit each, whose fault in flight is a denial that a region explained when the hardware raised it.
         self.explained: int = known.explained if known else 0
-        # The address spaces that there are.
+        # The living address spaces.
         self.living: set[int] = known.living.copy() if known else {0}
 
     def copy_for(self, steps: Steps) -> "Contract":
-        """Return a contract that knows what this one does, of a copy of its world with these steps."""
+        """Return a contract in the same state as this one, for a copy of its world with these steps."""
         if type(self) is not Contract:
             other = self.copy()
             other.steps = steps
@@ -88,7 +89,7 @@ class Contract(Effects):
     # Calls.
 
     def began(self, cpu: int, kind: int, mm: int, page: int, count: int, arg: int) -> None:
-        """A call begins on the CPU: it has put its steps there, and made none."""
+        """Begin a call on the CPU: it has pushed its steps there, and made none."""
         if self.waiting:
             self.start_waiting()
         steps = self.steps[cpu]
@@ -104,7 +105,7 @@ class Contract(Effects):
         call.begin(cpu, kind, mm, page, count, arg, len(steps), steps[-1])
 
     def withdrawn(self, cpu: int) -> None:
-        """The call that began last on the CPU, and has made no step, has not begun."""
+        """Forget the call that began last on the CPU and has made no step."""
         if cpu in self.calls:
             self._end(cpu)
 
@@ -114,10 +115,10 @@ class Contract(Effects):
         self.waiting &= ~(1 << cpu)
 
     def start_waiting(self) -> None:
-        """Start each call that has made a step since anybody looked: it has seen the regions as they are now.
+        """Start each call that has made a step since the last check: it has seen the regions as they are now.
 
-        One that waits for its first lock has not. Of two that have both made steps meanwhile, the one that changes
-        regions was first: it excludes others until it is done with that.
+        A call that waits for its first lock has not. If two calls have both made steps meanwhile, the one that changes
+        regions was first: it excludes others until it has changed them.
         """
         waiting = self.waiting
         if not waiting & waiting - 1:
@@ -130,7 +131,7 @@ class Contract(Effects):
     def _start_if_moved(self, cpu: int) -> None:
         call = self.calls[cpu]
         steps = self.steps[cpu]
-        # What lies above its first step is a context switch back from a kernel thread, which is no part of it.
+        # A step before its first one is a context switch back from a kernel thread, which is not part of the call.
         if len(steps) < call.depth or steps[call.depth - 1] is not call.top:
             self._start(cpu, call)
 
@@ -141,9 +142,9 @@ class Contract(Effects):
         self._carry_out(call)
 
     def closed(self, cpu: int) -> str:
-        """The operation on the CPU has returned, or its fault: what a call has promised holds.
+        """Close the operation on the CPU, or its fault, which has returned: the promises of its call hold.
 
-        Return a reason if the call has failed that had no cause to.
+        Return a reason if the call has failed without cause, else FINE.
         """
         if self.explained:
             self.explained &= ~(1 << cpu)
@@ -157,7 +158,7 @@ class Contract(Effects):
             and not self.postponed
             and kind != FORK
         ):
-            # Nobody has looked since it began.
+            # No access was checked since the call began.
             self._end(cpu)
             self.at_once = True
             self._carry_out(call)
@@ -169,12 +170,12 @@ class Contract(Effects):
             if kind == FORK and call.room and call.child == NO_CHILD:
                 return FORK_FAILED
         if kind == EXIT:
-            # Its number and its tables are free now.
+            # The number and the tables of the space are free now.
             self.living.discard(call.child)
         return FINE
 
     def _started(self, cpu: int) -> Call:
-        """Start what has made steps, the CPU's call in any case; return that."""
+        """Start the calls that have made steps, and the CPU's call in any case; return the latter."""
         if self.waiting:
             self.start_waiting()
         call = self.calls[cpu]
@@ -183,20 +184,21 @@ class Contract(Effects):
         return call
 
     def postpone(self, cpu: int, epoch: int) -> None:
-        """What the call on the CPU promises holds when the epoch has ended, not when it returns."""
+        """Postpone the promises of the CPU's call: they hold when the epoch has ended, not when the call returns."""
         if cpu in self.calls:
             self.postponed[epoch] = self._started(cpu)
             del self.calls[cpu]
 
     def epoch_ended(self, epoch: int) -> None:
-        """What was postponed to the end of the epoch holds from here on."""
+        """Make the promises hold that were postponed to the end of the epoch."""
         call = self.postponed.pop(epoch, None)
         if call is not None:
             self._settle(call)
 
     def forked(self, cpu: int, child: int) -> None:
-        """The fork on the CPU returns the address space `child`: it has the parent's regions and a snapshot of each
-        private page; nothing in it is registered with userfaultfd.
+        """Create the address space `child`, which the fork on the CPU returns.
+
+        It has the parent's regions and a snapshot of each private page; nothing in it is registered with userfaultfd.
         """
         if cpu not in self.calls:
             return
@@ -212,7 +214,7 @@ class Contract(Effects):
         self._set_pages(child * PAGES, unregistered, registers)
 
     def exited(self, mm: int) -> None:
-        """The last thread of the address space has exited: nobody can make an access there any more."""
+        """Remove the address space, whose last thread has exited: no access is possible there any more."""
         first = mm * PAGES
         self._set_pages(first, [HOLE] * PAGES, [NO_REGISTER] * PAGES)
         for slot in range(first, first + PAGES):
@@ -227,7 +229,10 @@ class Contract(Effects):
     # Judgements.
 
     def access(self, cpu: int, slot: int, kind: int, value: int) -> str:
-        """Judge an access that succeeded, and follow it; `value` is the word that it has loaded or stored."""
+        """Judge an access that has succeeded, and adopt it.
+
+        `value`: the word that it has loaded or stored.
+        """
         if self.waiting:
             self.start_waiting()
         if self.older and slot in self.older:
@@ -260,7 +265,7 @@ class Contract(Effects):
         return FINE
 
     def _access_in_window(self, cpu: int, slot: int, kind: int, value: int) -> str:
-        """The same where a call in flight has replaced the region."""
+        """Judge an access as `access` does, while a call in flight has replaced the region."""
         pkru = self._pkru_of(cpu, slot)
         met = {
             register
@@ -282,7 +287,10 @@ class Contract(Effects):
         return FINE if any(self.shows(register, value) for register in met) else CONTENT
 
     def denied(self, cpu: int, slot: int, kind: int, reported: int) -> str:
-        """Judge a fault that was delivered; `reported` is what the handler saw of the region (contract.regions)."""
+        """Judge a fault that was delivered.
+
+        `reported`: the rights and the key that the handler has found in the region (contract.regions).
+        """
         if self.waiting:
             self.start_waiting()
         region = self.region[slot]
@@ -296,10 +304,9 @@ class Contract(Effects):
         return DENIED_INSIDE
 
     def hardware_denied(self, cpu: int, slot: int, kind: int) -> None:
-        """The hardware denies an access for a reason that the fault handler takes for final, a protection key or the NX
-        of a fetch: note whether the page may deny it.
+        """Record whether the page may deny an access that the hardware denies because of a protection key or of NX.
 
-        The handler may come to it when the call that has changed the region is over.
+        The fault handler takes these reasons for final, and may run when the call that changed the region is over.
         """
         if self.waiting:
             self.start_waiting()
@@ -324,6 +331,6 @@ class Contract(Effects):
             if self.mark.get(slot, NO) == NO:
                 return TRAPPED
             if self.register[slot] not in self.unsettled:
-                # A page that was let go may still be dropped, and its mark with it.
+                # A page that was given up may still be dropped, with its mark.
                 self.mark[slot] = YES
         return FINE

@@ -1,6 +1,6 @@
-"""What each call makes of the regions and contents of its pages, by its arguments and the regions at the call.
+"""The effect of each call on the regions and contents of its pages, from its arguments and the regions at the call.
 
-Which part of a range a call changes is that of Linux 7.3 (mm/madvise.c madvise_walk_vmas, mm/userfaultfd.c
+A call changes the same part of a range as in Linux 7.3 (mm/madvise.c madvise_walk_vmas, mm/userfaultfd.c
 mwriteprotect_range and userfaultfd_register, mm/mremap.c remap_move, mm/mprotect.c do_mprotect_pkey).
 """
 
@@ -48,26 +48,30 @@ MAP_SHARED: Final = 1
 MAP_HUGE: Final = 2
 MAP_FILE: Final = 3
 MAP_PFNMAP: Final = 4
-"""The type of a mapping, in the argument of mmap above the rights."""
+"""The types of a mapping, in the argument of mmap above the rights."""
 _FIRST: Final = {MAP_SHARED: SHARED, MAP_FILE: FILE, MAP_PFNMAP: DRIVER}
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Effects(Pages):
-    """Carries calls out, and settles what they have promised; an address space has `pages`."""
+    """The pages with the effects of calls, and with the settlement of their promises.
+
+    `pages`: the number of pages of an address space.
+    """
 
     def __init__(self, spaces: int, pages: int, known: "Effects | None" = None) -> None:
         super().__init__(spaces, known)
         self.pages = pages
 
     def map_at_boot(self, pages: int, prot: int, kind: int) -> None:
-        """The first pages of the first address space were mapped before the run began."""
+        """Map the first pages of the first address space, as before the run began."""
         region, registers = self._mapping(0, pages, prot, kind)
         self._set_pages(0, [region] * pages, [*registers])
 
     def _carry_out(self, call: Call) -> None:
-        """Note what the call may show from here on; what nobody can meet meanwhile, because it has been carried out
-        `at_once`, takes effect at once.
+        """Record the states that the call makes possible from here on.
+
+        If the call was carried out `at_once`, no access can meet a state in between, and the effect is immediate.
         """
         first = call.mm * PAGES + call.page
         _EFFECTS[call.kind](self, call, range(first, first + call.count))
@@ -88,11 +92,11 @@ class Effects(Pages):
         call.clear()
 
     def _detach(self, register: int) -> None:
-        """A page of the file or of a driver becomes another one: a region of it that a call in flight has replaced may
-        go on to show the old one, or show the new one.
+        """Give a region that a call in flight has replaced the old page of a file or driver as well as the new one.
 
-        munmap takes a page out of its table before it flushes, and a hole that is punched meanwhile finds it unmapped;
-        but mremap may not have come to the page yet, and a fault maps the new one (good_punch_beside_mremap).
+        munmap takes a page out of its table before it flushes, and a hole that is punched meanwhile finds it unmapped,
+        so an access may still show the old page. But mremap may not have reached the page yet, and then a fault maps
+        the new one (good_punch_beside_mremap).
         """
         for older in self.older.values():
             for sequence, region, held in older.copy():
@@ -103,7 +107,7 @@ class Effects(Pages):
                     older.append((sequence, region, kept))
 
     def _mapping(self, page: int, count: int, prot: int, kind: int) -> tuple[int, range]:
-        """Return the region of pages that are mapped anew, and their registers."""
+        """Return the region of pages that are newly mapped, and their registers."""
         region = region_of(prot)
         if kind in _FIRST:
             return region, range(_FIRST[kind] + page, _FIRST[kind] + page + count)
@@ -112,13 +116,13 @@ class Effects(Pages):
         return region | (HUGE if kind == MAP_HUGE else 0), range(first, first + count)
 
     def munmap(self, call: Call, slots: range) -> None:
-        """Whatever is mapped."""
+        """Unmap every mapped page of the range."""
         for slot in slots:
             if self.region[slot]:
                 self._replace(call, slot, HOLE, NO_REGISTER)
 
     def mmap(self, call: Call, slots: range) -> None:
-        """MAP_FIXED_NOREPLACE: nothing, if anything is mapped there."""
+        """Map the range, or nothing if any of its pages is mapped (MAP_FIXED_NOREPLACE)."""
         for slot in slots:
             if self.region[slot]:
                 return
@@ -128,7 +132,7 @@ class Effects(Pages):
             self._replace(call, slot, region, register)
 
     def mprotect(self, call: Call, slots: range) -> None:
-        """Up to the first hole (ENOMEM)."""
+        """Change the pages up to the first hole (ENOMEM)."""
         rights = region_of(call.arg & ANY_KIND)
         key = (call.arg >> KEY_AT << KEY_AT) & KEY
         for slot in slots:
@@ -142,10 +146,11 @@ class Effects(Pages):
                 self._replace(call, slot, new, self.register[slot])
 
     def mremap(self, call: Call, slots: range) -> None:
-        """Move what is mapped in the range, hole by hole, and unmap what was at each target.
+        """Move the regions of the range, with the holes between them, and unmap the pages at each target.
 
         A range that begins with a hole is refused, and so is one with several regions (VMAs) if the first is registered
-        with userfaultfd; one that comes later ends the call there. What moves is registered no more.
+        with userfaultfd; a later one that is registered ends the call there. A region that moves loses its
+        registration.
         """
         mm, count, target, first = call.mm, call.count, call.arg, slots.start
         source = first - mm * PAGES
@@ -164,7 +169,7 @@ class Effects(Pages):
             page += length
 
     def _run(self, slot: int, limit: int) -> int:
-        """Return how many pages from the slot on, `limit` at most, belong to one region (VMA)."""
+        """Return how many pages from the slot on, at most `limit`, belong to one region (VMA)."""
         region = self.region[slot] & ~POPULATED
         register = self.register[slot]
         length = 1
@@ -181,19 +186,21 @@ class Effects(Pages):
         self._replace(call, slot, HOLE, NO_REGISTER)
 
     def madvise(self, call: Call, slots: range) -> None:
-        """What is mapped of the range; a driver's pages, and MADV_FREE of shared memory, end it there (EINVAL).
+        """Drop or give up the mapped pages of the range; a driver's pages, and MADV_FREE of shared memory, end it there
+        (EINVAL).
 
-        It promises nothing where it may have found one region or another, nor after one that may have ended it.
+        It promises nothing for a page at which it may have found one region or another, nor after a region that may
+        have ended it.
         """
         for slot, found, certain in self._walk(call.kind, slots):
             for region, register in found:
                 self._drop(call, slot, region, register, certain=certain)
 
     def _walk(self, kind: int, slots: range) -> list[tuple[int, list[tuple[int, int]], bool]]:
-        """Return the pages that the call comes to before a region that refuses it: each with the mappings that it may
-        find there, and whether it finds just these.
+        """Return the pages before a region that refuses the call: each with the mappings that the call may find there,
+        and whether it is certain to find exactly these.
 
-        It is certain of nothing after a region that may have ended it.
+        Nothing is certain after a region that may have ended the call.
         """
         found: list[tuple[int, list[tuple[int, int]], bool]] = []
         certain = True
@@ -209,7 +216,7 @@ class Effects(Pages):
         return found
 
     def _drop(self, call: Call, slot: int, region: int, register: int, *, certain: bool) -> None:
-        """Make zeros of what one region of a page shows, or let it go; shared memory stays what it is."""
+        """Set the content of one region of a page to zero, or give it up; shared memory does not change."""
         if region & POPULATED and self.region[slot] == region:
             self._set_page(slot, region & ~POPULATED, register)
         if register < PRIVATE:
@@ -225,7 +232,7 @@ class Effects(Pages):
         else:
             call.free.append(register)
         if slot in self.marking or self.mark.get(slot, NO) == YES:
-            # A page that is dropped takes its mark along, or one that a call in flight is about to set.
+            # A page that is dropped loses its mark, or the mark that a call in flight is about to set.
             self._begin_marking(call, slot, PERHAPS)
 
     def _zero(self, call: Call, register: int, *, promised: bool) -> None:
@@ -235,14 +242,14 @@ class Effects(Pages):
             return
         for i, (known, _) in enumerate(call.zeroed):
             if known == register:
-                # Met at two pages, because an mremap in flight moves it: at one of them it may not be found.
+                # Met at two pages, because an mremap in flight moves it: at one of them the call may not find it.
                 call.zeroed[i] = (register, False)
                 return
         self.begin_zeroing(register, call.sequence)
         call.zeroed.append((register, promised))
 
     def fork(self, call: Call, _slots: range) -> None:
-        """Snapshots of the private pages, each taken at some instant until the fork returns."""
+        """Begin snapshots of the private pages, each of which is taken at some instant until the fork returns."""
         first = call.mm * PAGES
         call.child_first = self.registers
         for page in range(self.pages):
@@ -252,7 +259,7 @@ class Effects(Pages):
                 call.parents.append((page, register))
 
     def uffd_register(self, call: Call, slots: range) -> None:
-        """Nothing, if the range has pages of the file or of a driver (EINVAL)."""
+        """Register the regions, or nothing if the range has pages of the file or of a driver (EINVAL)."""
         for slot in slots:
             if FILE <= self.register[slot] < PRIVATE:
                 return
@@ -262,7 +269,7 @@ class Effects(Pages):
                 self._replace(call, slot, region | REGISTERED, self.register[slot])
 
     def write_protect(self, call: Call, slots: range) -> None:
-        """Up to the first region that is not registered (ENOENT); a page without anything mapped may stay as it is."""
+        """Change the marks up to the first region that is not registered (ENOENT); an unmapped page may not change."""
         for slot, found, certain in self._walk(call.kind, slots):
             if found:
                 mark = PERHAPS
@@ -273,19 +280,19 @@ class Effects(Pages):
                 self._begin_marking(call, slot, mark)
 
     def punch(self, call: Call, _slots: range) -> None:
-        """A page of the file, wherever it is mapped."""
+        """Set a page of the file to zero, in all its mappings."""
         self._zero(call, FILE + call.page, promised=True)
 
     def revoke(self, call: Call, _slots: range) -> None:
-        """Pages of the driver, wherever they are mapped."""
+        """Set pages of the driver to zero, in all their mappings."""
         for place in range(call.page, call.page + call.count):
             self._zero(call, DRIVER + place, promised=True)
 
     def exit(self, call: Call, slots: range) -> None:
-        """Of the last thread: see Contract.exited."""
+        """Do nothing; the exit of the last thread is in Contract.exited."""
 
     def wrpkru(self, call: Call, _slots: range) -> None:
-        """The rights (none, r, rw) of the thread to the pages of a key."""
+        """Set the rights (none, r, rw) of the thread to the pages of a key."""
         key, rights = divmod(call.arg, 3)
         at = 2 * (key + 1)
         denied = (NO_ACCESS, NO_WRITE, 0)[rights]

@@ -1,4 +1,4 @@
-"""What is known of each page: its regions, whether it is write-protected for userfaultfd, what its threads may do."""
+"""The state of each page: its regions, its write-protection for userfaultfd, and the PKRUs of its threads."""
 
 from typing import Final
 
@@ -13,21 +13,22 @@ NO_REGISTER: Final = -1
 NO: Final = 0
 YES: Final = 1
 PERHAPS: Final = 2
-"""Whether a page is write-protected for userfaultfd."""
+"""The answers to the question whether a page is write-protected for userfaultfd."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Pages(Contents):
-    """Keeps it, by slot: an address space and a page, `mm * PAGES + page`.
+    """The state of the pages by slot, which is an address space and a page, `mm * PAGES + page`.
 
-    `region` and `register` are the newest of each slot, `older` the ones that an access may still meet, `mark` whether
-    the page is write-protected for userfaultfd (NO if it is not there), and `marking` how many calls in flight are
-    about to change that.
+    `region`, `register`: the newest of each slot.
+    `older`: the regions and registers that an access may still meet.
+    `mark`: whether the page is write-protected for userfaultfd; NO if it is missing.
+    `marking`: the number of calls in flight that are about to change the mark.
     """
 
     def __init__(self, spaces: int, known: "Pages | None" = None) -> None:
         super().__init__(known)
-        # A call is carried out with nobody looking on between its begin and its end.
+        # A call is carried out without an access between its begin and its end.
         self.at_once = False
         self.region: list[int] = known.region.copy() if known else [HOLE] * (spaces * PAGES)
         self.register: list[int] = (
@@ -38,18 +39,18 @@ class Pages(Contents):
             {slot: older.copy() for slot, older in known.older.items()} if known else {}
         )
         self.marking: dict[int, int] = known.marking.copy() if known else {}
-        # Slots of `marking` that more than one call in flight is about to change.
+        # The slots of `marking` that more than one call in flight is about to change.
         self.overlapped: set[int] = known.overlapped.copy() if known else set()
         # The PKRU of each thread that has written it, by CPU and address space.
         self.pkru: dict[tuple[int, int], int] = known.pkru.copy() if known else {}
 
     def _set_page(self, slot: int, region: int, register: int) -> None:
-        """The page has this region and register from here on."""
+        """Give the page this region and register from here on."""
         self.region[slot] = region
         self.register[slot] = register
 
     def _set_pages(self, first: int, regions: list[int], registers: list[int]) -> None:
-        """As _set_page, of a run of slots."""
+        """Do as _set_page for a run of slots."""
         self.region[first : first + len(regions)] = regions
         self.register[first : first + len(registers)] = registers
 
@@ -89,9 +90,9 @@ class Pages(Contents):
         return [(region, register) for register, region in found.items() if region]
 
     def _is_certain(self, slot: int) -> bool:
-        """Return whether the page is mapped, and to what, whatever a call in flight makes of its region.
+        """Return whether a call finds the same register and registration, before and after every call in flight.
 
-        Another call may have found what was before that one or after it.
+        If not, another call may have found the state before the call in flight or the one after it.
         """
         older = self.older.get(slot)
         if older is None:
@@ -102,12 +103,12 @@ class Pages(Contents):
         )
 
     def _is_populated(self, slot: int) -> bool:
-        """Return whether something must be mapped at the page, or be in swap: else a write-protection may miss it.
+        """Return whether the page must be mapped or in swap: else a write-protection may miss it.
 
-        In shared memory it does not: a marker stands for the page (Linux 7.3, mm/mprotect.c change_pte_range).
-        That a page of a region with huge pages was read is not enough: a store to the huge zero page makes the PMD none
-        for a moment, and the walk looks without its lock (do_huge_zero_wp_pmd in mm/huge_memory.c and change_pmd_range
-        in mm/mprotect.c of 7.3; good_write_protect_beside_a_store_to_huge_zeros).
+        In shared memory it cannot: a marker stands for the page (Linux 7.3, mm/mprotect.c change_pte_range).
+        A read of a page in a region with huge pages is not enough: a store to the huge zero page empties the PMD for a
+        moment, and the walk looks without its lock (do_huge_zero_wp_pmd in mm/huge_memory.c and change_pmd_range in
+        mm/mprotect.c of 7.3; good_write_protect_beside_a_store_to_huge_zeros).
         """
         register = self.register[slot]
         if register < PRIVATE:

@@ -1,9 +1,9 @@
 """The regions of each page, as the calls have made them.
 
-A page's region is one integer: what accesses it allows (READ, WRITE, EXEC), its protection key, and flags; 0 is a hole.
-A call that changes it takes effect at some instant between its begin and its return; until it has returned, the program
-may still meet the region that was there before. Such calls exclude one another (mmap_lock for writing), so the regions
-of a page come one after the other.
+A page's region is one integer: the accesses that it allows (READ, WRITE, EXEC), its protection key, and flags; 0 is a
+hole. A call that changes it takes effect at some instant between its begin and its return; until it has returned, the
+program may still meet the old region. Such calls exclude one another (mmap_lock for writing), so the regions of a page
+follow one after the other.
 """
 
 from typing import Final
@@ -15,19 +15,20 @@ KEY_AT: Final = 3
 KEY: Final = 3 << KEY_AT
 MAPPED: Final = 1 << 5
 REGISTERED: Final = 1 << 6
-"""Registered with userfaultfd, for write-protection."""
+"""The flag of a region that is registered with userfaultfd, for write-protection."""
 POPULATED: Final = 1 << 7
-"""An access has succeeded here since the region was registered, and no call since may have dropped the page."""
+"""The flag of a page at which an access has succeeded since its region was registered, and that no later call may have
+dropped.
+"""
 HUGE: Final = 1 << 8
-"""Madvised for huge pages: a region of its own, though it allows the same."""
+"""The flag of a region for huge pages, which is separate from others with the same rights."""
 READ_IMPLIED: Final = 1 << 9
-"""Loads are allowed though nobody has asked for it, because x86 allows them with stores or fetches: a region of its own
-as well."""
+"""The flag of a region that allows loads only because x86 allows them with stores or fetches; also separate."""
 ANY_KIND: Final = READ | WRITE | EXEC
 HOLE: Final = 0
 
 Older = tuple[int, int, int]
-"""A region that an access may still meet: the number of the call that has replaced it, the region, its register."""
+"""A region that an access may still meet: the number of the call that replaced it, the region, its register."""
 
 
 def region_of(prot: int) -> int:
@@ -36,7 +37,7 @@ def region_of(prot: int) -> int:
 
 
 def allows(region: int, kind: int, pkru: int) -> bool:
-    """Return whether a region allows an access of `kind` to a CPU with this PKRU; a fetch asks for no key."""
+    """Return whether a region allows an access of `kind` to a CPU with this PKRU; keys do not restrict fetches."""
     if not region & kind or kind == EXEC:
         return bool(region & kind)
     bits = pkru >> 2 * ((region & KEY) >> KEY_AT)
@@ -44,5 +45,5 @@ def allows(region: int, kind: int, pkru: int) -> bool:
 
 
 def allowance(region: int) -> int:
-    """Return what a fault handler that has found this region reports: its rights and its key, -1 for a hole."""
+    """Return the rights and the key that a fault handler reports for this region, -1 for a hole."""
     return region & (ANY_KIND | KEY) if region & MAPPED else -1

@@ -1,7 +1,7 @@
-"""What must be so when nothing is in flight: the pages show what the calls have made of them, and nothing is left over.
+"""The check of a world with nothing in flight: the pages show the effects of the calls, and nothing is left over.
 
-A walk of its own over the page tables, and a count of its own of every reference; of mm/ only the plain state is read
-(mm.state.State), and none of its functions is called.
+It has its own walk over the page tables, and its own count of every reference; it reads only the plain state of mm/
+(mm.state.State), and calls none of its functions.
 """
 
 from typing import Final
@@ -56,17 +56,17 @@ RMAP: Final = "rmap-differs-from-tables"
 PKRU: Final = "pkru-not-of-thread"
 
 _NOTHING: Final = -1
-"""What a page shows that no access can reach: an entry that a call has left half done."""
+"""The content of a page that no access can reach, because a call has left its entry half done."""
 _IN_USE: Final = PRESENT | PROTNONE
 _HUGE_ONLY: Final = PSE | 3 << 12
-"""What a leaf of 2 MiB has and the entry of one of its pages has not: the size, and two bits below its frame."""
+"""The bits of a leaf of 2 MiB that the entry of one of its pages does not have: the size, and two below its frame."""
 _COMPARED: Final = ANY_KIND | READ_IMPLIED | KEY | MAPPED | REGISTERED
 _REGIONS: Final[dict[int, int]] = {}
-"""What `_region_of` has returned."""
+"""The results of `_region_of`."""
 
 
 def at_rest(w: State, contract: Contract) -> tuple[str, int]:
-    """Return the first thing that is wrong in a world with nothing in flight, and the slot; FINE if nothing is."""
+    """Return the first defect of a world with nothing in flight, and its slot; FINE if there is none."""
     if locks_held(w):
         return LOCKED, 0
     if max(w.op) >= 0:
@@ -75,7 +75,7 @@ def at_rest(w: State, contract: Contract) -> tuple[str, int]:
 
 
 def locks_held(w: State) -> bool:
-    """Return whether a lock is held, interrupts are disabled or a walk is under way."""
+    """Return whether a lock is held, interrupts are disabled or a walk is in progress."""
     return bool(
         any(w.mmap_lock)
         or max(w.pmd_lock) != NOBODY
@@ -88,22 +88,22 @@ def locks_held(w: State) -> bool:
 
 
 class Census:
-    """Walks the tables of every address space once; counts references and compares entries with the contract."""
+    """A walk over the tables of every address space, which counts references and compares entries with the contract."""
 
     __slots__ = ("entries", "memory", "refs", "rmap", "w")
 
     def __init__(self, w: State) -> None:
         self.w = w
         self.memory = w.machine.memory
-        # By frame: the references that there should be.
+        # By frame: the number of references that it should have.
         self.refs = [0] * FRAMES
-        # By slot of the swap area: how many entries name it.
+        # By slot of the swap area: the number of entries that name it.
         self.entries: dict[int, int] = {}
         # By mm * PAGES + page: the frame of the file that is mapped there.
         self.rmap: dict[int, int] = {}
 
     def judge(self, contract: Contract) -> tuple[str, int]:
-        """Return what is wrong, and the slot."""
+        """Return the first defect, and its slot."""
         w = self.w
         for mm, root in enumerate(w.root):
             if root >= 0:
@@ -158,7 +158,7 @@ class Census:
         return None
 
     def _count_leaf(self, slot: int, leaf: int) -> None:
-        """Count what an entry of 4 KiB refers to; a special one refers to nothing."""
+        """Count the reference of an entry of 4 KiB; a special entry has none."""
         if leaf & _IN_USE:
             if not leaf & SOFTW1:
                 frame = frame_of(leaf)
@@ -170,7 +170,7 @@ class Census:
             self.entries[place] = self.entries.get(place, 0) + 1
 
     def _compare(self, contract: Contract, slot: int, region: int, leaf: int) -> str:
-        """Compare the entry of a page with its region, and what a load would show with what the calls allow."""
+        """Compare the entry of a page with its region, and the value of a load with those that the calls allow."""
         if leaf & PRESENT:
             granted = READ | leaf & RW | (0 if leaf & NX else EXEC)
             if granted & ~region or leaf >> PKEY_SHIFT & 0xF != (region & KEY) >> KEY_AT:
@@ -184,7 +184,7 @@ class Census:
         return FINE if contract.value.get(register, 0) == shown else CONTENT
 
     def _shown(self, register: int, leaf: int) -> int:
-        """Return what a load of a page would show that no entry maps."""
+        """Return the value that a load would show of a page that no entry maps."""
         w, memory = self.w, self.memory
         if leaf & SWAP:
             place = frame_of(leaf)
@@ -203,7 +203,7 @@ class Census:
         return w.disk.get(register, 0) if register >= FILE else 0
 
     def _count_others(self) -> None:
-        """Count the references that are in no page table of an address space."""
+        """Count the references from outside the page tables of address spaces."""
         w, memory, refs = self.w, self.memory, self.refs
         for frame in w.shared:
             if frame >= 0:
@@ -223,7 +223,7 @@ class Census:
                 refs[frame] += 1
 
     def _is_pkru_wrong(self, contract: Contract) -> bool:
-        """Return whether a thread has another PKRU than it has written, or its CPU has another one loaded."""
+        """Return whether the PKRU of a thread, or the one that its CPU has loaded, differs from what it has written."""
         w = self.w
         for cpu in range(w.cpus):
             for mm in range(MMS):
@@ -234,7 +234,7 @@ class Census:
         return False
 
     def _frames(self) -> tuple[str, int]:
-        """Compare the references with those that mm/ has counted, and with what is free."""
+        """Compare the references with those that mm/ has counted, and with the free frames."""
         w = self.w
         if self.refs != w.refs:
             for counted, found in zip(w.refs, self.refs, strict=True):
@@ -250,7 +250,7 @@ class Census:
 
 
 def _region_of(vma: int) -> int:
-    """Return the region that mm/ keeps, as the contract has it."""
+    """Return the region that mm/ keeps, in the form of the contract."""
     known = _REGIONS.get(vma)
     if known is None:
         known = 0

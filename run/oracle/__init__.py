@@ -1,7 +1,7 @@
-"""The oracle: holds every event of a run against the reference's history and stops at the first illegal one.
+"""The oracle, which checks every event of a run with the reference's history and stops at the first illegal one.
 
-Each part of mm.observer.Observer is judged in the file of its name, and what holds with nothing in flight in `rest`.
-What is told and cannot be wrong by itself is kept by reference.history and reference.objects.
+Each part of mm.observer.Observer is judged in the file of its name, and a world with nothing in flight in `rest`.
+Events that cannot be wrong in themselves are kept by reference.history and reference.objects.
 """
 
 from shootdown.run.oracle.oracle import Oracle

@@ -1,4 +1,4 @@
-"""What a program sees: values that it loads and stores, and faults (C1 to C5)."""
+"""The accesses of a program: the values that it loads and stores, and its faults (C1 to C5)."""
 
 from mypy_extensions import mypyc_attr
 
@@ -17,10 +17,10 @@ from shootdown.run.oracle.violation import Violation
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class AccessJudge(ContentJudge):
-    """Judges each access and each fault.
+    """The judge of each access and each fault.
 
-    When an outcome is legal but not the one the reference itself would show, it is adopted: the store reaches the
-    shadow, so the rest of the run is judged from what the program really saw (correctness.md section 4).
+    If an outcome is legal but differs from that of the reference itself, it is adopted: the store reaches the shadow,
+    so the rest of the run is judged by what the program really saw (correctness.md section 4).
     """
 
     def access(self, cpu: int, page: int, kind: int, incarnation: int, value: int) -> None:
@@ -49,10 +49,10 @@ class AccessJudge(ContentJudge):
             raise Violation(reason, slot, cpu, kind)
 
     def _refuse_untracked(self, mm: int, page: int, cpu: int) -> None:
-        """C5 for soft-dirty tracking: a store behind clear_refs leaves a mark, or its region counts as written.
+        """Check C5 for soft-dirty tracking: a store after clear_refs leaves a mark, or its region counts as written.
 
-        Or there is no region any more: munmap has taken it out and comes to the entry next, and nobody who asks which
-        pages were written is told of this one.
+        A store without a region is legal: munmap has removed the region and clears the entry next, and no query for
+        written pages covers this page.
         """
         w = self.world
         vma = w.vma[mm][page]
@@ -60,9 +60,9 @@ class AccessJudge(ContentJudge):
             raise Violation("write-untracked", mm * PAGES + page, cpu, WRITE)
 
     def _refuse_unseen(self, frame: int, slot: int, cpu: int) -> None:
-        """C5 for the file: what is stored reaches the backing store, because the folio is dirty or still to be written.
+        """Check C5 for the file: the stored value reaches the backing store, as the folio is dirty or being written.
 
-        Who holds the PTL may have the dirty entry in hand, out of the table.
+        A CPU that holds the PTL may have taken the dirty entry out of the table for a moment.
         """
         w = self.world
         unseen = not (self.being_cleaned >> frame & 1 or to_be_written(w, frame))
@@ -84,20 +84,20 @@ class AccessJudge(ContentJudge):
             raise Violation(reason, slot, cpu, kind)
 
     def key_denied(self, cpu: int, page: int, kind: int) -> None:
-        """Note whether the fault is explained, at this instant.
+        """Record whether the fault is explained, at this instant.
 
-        The handler may come to it much later, when the operation that has changed the key is over and forgotten.
+        The handler may run much later, when the operation that changed the key is over and forgotten.
         """
         slot = self.world.task_mm[cpu] * PAGES + page
         pkru = self.world.machine.pkru[cpu]
-        # Whoever changes a key takes loads away from older translations: so that floor tells which may still be met.
+        # A change of a key takes loads away from older translations, so their floor bounds those that may be used.
         for version in self.versions[slot][self.floor[READ][slot] :]:
             if key_refuses(version, kind, pkru):
                 self.explained |= 1 << cpu
         self.contract.hardware_denied(cpu, slot, kind)
 
     def fetch_denied(self, cpu: int, page: int) -> None:
-        """As key_denied: Linux's handler heals no such fault, however late it comes to it."""
+        """Record as key_denied does: Linux's handler heals no such fault, even if it runs late."""
         slot = self.world.task_mm[cpu] * PAGES + page
         if self.may_deny_fetch(slot):
             self.explained |= 1 << cpu

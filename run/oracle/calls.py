@@ -1,4 +1,4 @@
-"""Operations that begin and end: the history hears of them, and the contract of the calls that they make (C7)."""
+"""Operations that begin and end: the history records them, and the contract of calls judges them (C7)."""
 
 from typing import ClassVar, Final
 
@@ -14,15 +14,17 @@ from shootdown.run.oracle.violation import Violation
 from shootdown.scenario.kinds import KINDS
 
 _CALLS: Final = [call_of(kind.name) for kind in KINDS]
-"""By the number of an operation, the call of the contract that it makes."""
+"""The call of the contract that an operation makes, by the number of the operation."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class CallJudge(History):
-    """Judges what a call returns with.
+    """The judge of the result of a call.
 
-    `world` is the one that is observed, and `contract` knows what its calls promise. `explained` are CPUs, a bit each,
-    whose fault in flight is a denial that was explained when the hardware raised it.
+    `world`: the observed world.
+    `contract`: the promises of its calls.
+    `explained`: the CPUs, one bit each, whose fault in flight is a denial that was explained when the hardware raised
+    it.
     """
 
     SHARED: ClassVar[frozenset[str]] = frozenset({"contract", "generation", "memory", "world"})
@@ -39,10 +41,10 @@ class CallJudge(History):
         self.explained = 0
 
     def detach(self) -> None:
-        """Cease to observe; what was recorded stays.
+        """Stop observing, and keep what was recorded.
 
-        A world and its oracle that name each other wait for the garbage collector, which took a third of the time of
-        a boot.
+        A world and its oracle that refer to each other wait for the garbage collector, which took a third of the time
+        of a boot.
         """
         del self.world
 
@@ -59,10 +61,10 @@ class CallJudge(History):
         self.contract.forked(cpu, child)
 
     def close(self, cpu: int) -> None:
-        """As History; a fault of the CPU is over, with what has explained it."""
+        """Close the operation as History does, and end a fault of the CPU with its explanation."""
         if self.explained:
             self.explained &= ~(1 << cpu)
-        # Not super(), which looks the method up at each of twenty calls an execution: it took a hundredth of the time.
+        # Not super(): its lookup of the method, twenty times per execution, took a hundredth of the time.
         History.close(self, cpu)
         contract = self.contract
         if contract.calls or contract.explained:

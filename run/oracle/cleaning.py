@@ -12,13 +12,13 @@ from shootdown.run.oracle.violation import Violation
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class CleaningJudge(FrameJudge):
-    """Judges by who can still write, and by what was stored; writeback and MADV_FREE are kept by the history."""
+    """The judge of copies and drops, by the entries that can still write and by the stores."""
 
     def copying(self, frame: int) -> None:
-        """C4 in its white-box form: no TLB can still write to a frame while it is copied.
+        """Check C4 in its white-box form: no TLB can still write to a frame while it is copied.
 
-        A clean entry is no danger: a store through it re-walks, and traps because the entry is gone (mm/rmap.c relies
-        on it); unless the machine is one that does not re-walk.
+        A clean entry is no danger: a store through it walks again, and traps because the entry is gone (mm/rmap.c
+        relies on it). It is a danger if the machine does not walk again.
         """
         writable = RW if self.world.machine.blind_dirty else RW | DIRTY
         self._refuse_holders(frame, writable, "copied-under-a-writer")

@@ -1,4 +1,4 @@
-"""Contents that a page is about to show: none that it has lost, and of a copy all that was stored (C1, C4)."""
+"""The content that a page is about to show: not one that it has lost, and in a copy every store (C1, C4)."""
 
 from mypy_extensions import mypyc_attr
 
@@ -12,7 +12,7 @@ from shootdown.run.oracle.violation import Violation
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ContentJudge(RegionJudge):
-    """Judges what a page begins to show; which frame has the content of which page is kept by Objects."""
+    """The judge of the content that a page begins to show; Objects keeps the frame of each content."""
 
     def appears(self, slot: int, owner: int, frame: int) -> None:
         if self.dropped and self.dropped.get(slot) == owner:
@@ -22,7 +22,7 @@ class ContentJudge(RegionJudge):
             raise Violation("copy-missed-a-store", slot, -1, WRITE)
 
     def merged(self, mm: int, page: int, old: int, new: int) -> None:
-        """C4: what was compared is still what the page contains."""
+        """Check C4: the page still has the content that was compared."""
         if self.shadow[self.objects[old * MMS + mm]] != self.memory[new << 2]:
             raise Violation("copy-missed-a-store", mm * PAGES + page, -1, WRITE)
         super().merged(mm, page, old, new)

@@ -1,4 +1,4 @@
-"""Frames and page tables that are about to be free: no processor reaches them any more (C3)."""
+"""Frames and page tables that are about to be free, which no processor may reach any more (C3)."""
 
 from mypy_extensions import mypyc_attr
 
@@ -12,20 +12,20 @@ from shootdown.run.oracle.violation import Violation
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class FrameJudge(AccessJudge):
-    """Judges by what the TLBs and paging-structure caches hold."""
+    """The judge of frees, by the entries of the TLBs and paging-structure caches."""
 
     def freed(self, frame: int) -> None:
-        """C3 in its white-box form: no TLB that can still translate in its address space holds the frame."""
+        """Check C3 in its white-box form: no TLB that can still translate in its address space holds the frame."""
         self._refuse_holders(frame, 0, "freed-frame-still-cached")
         self.forget_frame(frame)
 
     def _refuse_holders(self, frame: int, flags: int, reason: str) -> None:
-        """Raise Violation when a loaded translation to the frame has all of the flags; one for fetches has none.
+        """Raise Violation if a loaded translation to the frame has all of the flags; one for fetches has none.
 
-        A lazy CPU, and one inside switch_mm with interrupts disabled, makes no user access, and compares generations
-        before it makes one again, so its entries do not count; for page tables they do. A lockless walker, which has
-        interrupts disabled as well, compares nothing.
-        (A flush that spares a lazy CPU may meet it between leaving lazy mode and comparing.)
+        A lazy CPU, and a CPU inside switch_mm with interrupts disabled, makes no user access, and compares generations
+        before it makes one again, so its entries do not count; for page tables they count. A lockless walker, which has
+        interrupts disabled as well, does not compare.
+        (A flush that leaves a lazy CPU out may come between its leaving of lazy mode and its comparison.)
         """
         w = self.world
         machine = w.machine
@@ -63,7 +63,7 @@ class FrameJudge(AccessJudge):
                     raise Violation("freed-table-still-cached", mm * PAGES + index * FANOUT, cpu, 0)
 
     def table_loaded(self, cpu: int, mm: int, root: int) -> None:
-        """C3 the other way round: what a CPU loads is still a page table."""
+        """Check C3 in the other direction: the table that a CPU loads is still a page table."""
         w = self.world
         if w.root[mm] != root and (mm, root) not in w.gone:
             raise Violation("freed-table-loaded", mm * PAGES, cpu, 0)

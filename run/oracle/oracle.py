@@ -1,4 +1,4 @@
-"""All judges together, on one world, with which they can be forked."""
+"""All judges together, on one world, which can be forked with them."""
 
 from mypy_extensions import mypyc_attr
 
@@ -8,13 +8,14 @@ from shootdown.run.oracle.rest import RestJudge
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Oracle(RestJudge):
-    """Implements mm.observer.Observer by the rules C1 to C7; raises Violation at the event that breaks one.
+    """The observer mm.observer.Observer that judges by the rules C1 to C7.
 
-    A judge extends the one before it, though not all of them build on each other: a compiled class has one base.
+    Each judge extends another one, although not all of them build on each other, because a compiled class has one base.
+    Errors: Violation, at the event that breaks a rule.
     """
 
     def fork(self) -> tuple[World, "Oracle"]:
-        """Return a copy of the observed world with an oracle of its own that knows what this one does."""
+        """Return a copy of the observed world, with its own oracle in the same state as this one."""
         w = self.world.copy()
         other = Oracle(w.machine, w.cpus, self)
         w.observer = other

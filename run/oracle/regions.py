@@ -1,4 +1,4 @@
-"""Locks that are held, and flushes that are skipped; regions and entries themselves are kept by the history."""
+"""Locks that are held, and flushes that are skipped; the history keeps the regions and entries themselves."""
 
 from typing import Final
 
@@ -15,9 +15,9 @@ NO_SKIP: Final = (-1, 0, 0)
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class RegionJudge(CallJudge):
-    """Judges that an entry changes under its lock.
+    """The judge of locks: an entry changes under its lock.
 
-    `skips` is, by slot, the last change that was left unflushed: the operation's number, the old entry and the new one.
+    `skips`: by slot, the last change without a flush: the operation's number, the old entry and the new one.
     """
 
     skips: list[tuple[int, int, int]]

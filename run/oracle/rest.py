@@ -1,4 +1,4 @@
-"""A world with nothing in flight: what every TLB, counter, file and call has come to (C5 to C7, cost)."""
+"""A world with nothing in flight: the final state of every TLB, counter, file and call (C5 to C7, cost)."""
 
 from mypy_extensions import mypyc_attr
 
@@ -16,10 +16,10 @@ from shootdown.run.oracle.walkers import WalkerJudge
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class RestJudge(WalkerJudge):
-    """Judges the end of a run, and every world of a proof in which no operation is open."""
+    """The judge of the end of a run, and of every world of a proof in which no operation is open."""
 
     def at_rest(self) -> None:
-        """C6, and the counters: call when no operation is in flight."""
+        """Check C6 and the counters; call this when no operation is in flight."""
         w = self.world
         w.flush.quiesce(w)
         if self.file_objects:
@@ -49,7 +49,7 @@ class RestJudge(WalkerJudge):
     def _entry_at_rest(self, cpu: int, mm: int, key: int, entry: int) -> None:
         grants = tlb_grants(entry)
         if not entry & DIRTY and not self.world.machine.blind_dirty:
-            # A store through a clean entry looks at the page table first, so this grants no store by itself.
+            # A store through a clean entry looks at the page table first, so the entry alone grants no store.
             grants &= ~WRITE
         if self.world.machine.split_tlb:
             grants &= EXEC if key & FETCH else ~EXEC

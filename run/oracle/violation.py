@@ -1,8 +1,8 @@
-"""What the oracle raises."""
+"""The error that the oracle raises."""
 
 
 class Violation(Exception):
-    """The run showed something that the reference does not allow."""
+    """The error that the run showed something that the reference does not allow."""
 
     def __init__(self, reason: str, slot: int, cpu: int, kind: int) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""Lockless walkers: which page table each reads, and which references it may keep (C3, C4)."""
+"""Lockless walkers: the page table that each reads, and the references that it may keep (C3, C4)."""
 
 from mypy_extensions import mypyc_attr
 
@@ -14,7 +14,7 @@ from shootdown.run.oracle.violation import Violation
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class WalkerJudge(CleaningJudge):
-    """Judges what is pinned, and what is read through a pin."""
+    """The judge of pins, and of reads through a pin."""
 
     def walk_began(self, cpu: int, table: int) -> None:
         self.walks[cpu] = table
@@ -27,8 +27,9 @@ class WalkerJudge(CleaningJudge):
         self.grabs[cpu] = self._is_mapped(cpu, frame)
 
     def _is_mapped(self, cpu: int, frame: int) -> bool:
-        """Return whether the CPU's address space maps the frame, as it lives now, at any page: mremap moves a page and
-        asks nobody who has a reference.
+        """Return whether the CPU's address space maps the current incarnation of the frame at any page.
+
+        Any page counts, because mremap moves a page without a check for references.
         """
         first = self.world.task_mm[cpu] * PAGES
         place = (self.generation[frame] << GENERATION_AT | frame) << PLACE_AT
@@ -36,13 +37,15 @@ class WalkerJudge(CleaningJudge):
         return any(version and version & PLACE == place for version in newest)
 
     def pinned(self, cpu: int, page: int, frame: int) -> None:
-        """C4 for who unmaps a page to move it: a reference that such an operation cannot have seen is not kept."""
+        """Check C4 for an unmapping that moves a page: a reference that it cannot have seen is not kept."""
         if not self.grabs[cpu] and not self._is_mapped(cpu, frame):
             slot = self.world.task_mm[cpu] * PAGES + page
             raise Violation("pinned-behind-unmapping", slot, cpu, READ)
 
     def pin_read(self, cpu: int, page: int, frame: int, value: int) -> None:
-        """As a load by a program: the frame lives, and shows the object's content as long as the object is in it."""
+        """Judge a read like a load by a program: the frame lives, and shows the object's content while the object is in
+        it.
+        """
         mm = self.world.task_mm[cpu]
         if self.world.free_frames >> frame & 1:
             raise Violation("access-to-freed-frame", mm * PAGES + page, cpu, READ)

@@ -1,9 +1,9 @@
-"""Get kernel trees to test with, from the packages of Debian's that have the whole source.
+"""Get kernel trees for tests, from the packages of Debian that have the whole source.
 
     python -m building.trees FOLDER
 
-puts into the folder, for each release that Debian has, what is read of a tree here: FOLDER/6.12/arch/x86/...
-It leaves those that are there already. The machine's own configuration of apt says where Debian's packages are.
+puts into the folder, for each release that Debian has, the files of a tree that are read here: FOLDER/6.12/arch/x86/...
+It keeps the trees that are there already. The machine's own configuration of apt names the place of the packages.
 """
 
 import re
@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Final
 
 READ: Final = re.compile(r"[^/]+/(Makefile|arch/x86/(mm|include)/.+|mm/[^/]+\.[ch]|include/.+)")
-"""The files of a tree that anything here reads, by their names in an archive."""
+"""The files of a tree that are read here, by their names in an archive."""
 SUITES: Final = ("{own}", "{own}-updates", "{own}-security", "{own}-backports", "trixie-backports")
-"""Where the packages are: `{own}` is the release of this machine. A newer one's backports have the newest kernels, and
-a source package depends on nothing."""
+"""The suites with the packages: `{own}` is the release of this machine. The backports of a newer release have the
+newest kernels, and a source package has no dependencies.
+"""
 _PACKAGE: Final = re.compile(r"linux-source-(\d+\.\d+)")
 
 
 class Apt:
-    """apt with lists of its own, in a folder, so that the machine's stay as they are."""
+    """apt with its own lists, in a folder, so that those of the machine do not change."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,14 +39,17 @@ class Apt:
         ]
 
     def run(self, *words: str) -> str:
-        """Return what a command prints. Errors: CalledProcessError."""
+        """Return the output of a command.
+
+        Errors: CalledProcessError.
+        """
         command = [words[0], *self.options, *words[1:]]
         return subprocess.run(
             command, cwd=self.folder, check=True, capture_output=True, text=True
         ).stdout
 
     def releases(self) -> dict[str, str]:
-        """Return the packages by the kernel's release, after an update from all suites that there are."""
+        """Return the packages by the kernel's release, after an update from all existing suites."""
         lines = []
         for address, own in _mirrors():
             suites = [suite.format(own=own) for suite in SUITES]
@@ -56,7 +60,7 @@ class Apt:
             ]
         reached = []
         for line in dict.fromkeys(lines):
-            # A suite that a mirror does not have would make the whole update fail.
+            # A suite that a mirror does not have makes the whole update fail, so each is tried alone.
             (self.folder / "sources.list").write_text(line)
             try:
                 self.run("apt-get", "update", "-qq", "-oAPT::Update::Error-Mode=any")
@@ -84,7 +88,7 @@ def _mirrors() -> list[tuple[str, str]]:
 
 
 def unpack(package: Path, folder: Path) -> None:
-    """Put what is read of the tree in a package into the folder."""
+    """Put the files of READ from the tree in a package into the folder."""
     with tempfile.TemporaryDirectory(dir=package.parent) as scratch:
         subprocess.run(["dpkg", "-x", package, scratch], check=True)  # noqa: S607
         archive = next(Path(scratch).rglob("linux-source-*.tar.xz"))
@@ -96,7 +100,7 @@ def unpack(package: Path, folder: Path) -> None:
 
 
 def get_trees(folder: Path) -> dict[str, str]:
-    """Return, for each release, what became of it."""
+    """Get the trees into the folder; return the result for each release."""
     folder.mkdir(exist_ok=True)
     said: dict[str, str] = {}
     with tempfile.TemporaryDirectory(dir=folder, prefix="unfinished-") as name:
@@ -115,7 +119,7 @@ def get_trees(folder: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Get the trees that the command line asks for; exit code 1 when there is none."""
+    """Get the trees for the command line; return exit code 1 if there is none."""
     folder = Path(sys.argv[1])
     try:
         said = get_trees(folder)

@@ -1,4 +1,4 @@
-"""`shootdown agree`: where two policies decide, flush and show differently."""
+"""`shootdown agree`: the differences between two policies in decisions, costs and verdicts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,12 @@ from shootdown.table.changes import describe
 from shootdown.table.need import WITHOUT_REWALK, YES
 
 COSTS: Final = {"flushes": FLUSHES, "IPIs": IPIS, "full flushes": FULL, "pages": INVALIDATED}
-"""What a run has cost, in the words of the output."""
+"""The costs of a run, by their words in the output."""
 
 
 @dataclass
 class Compared:
-    """What the same scenarios have shown under both policies."""
+    """The results of the same scenarios under both policies."""
 
     scenarios: int = 0
     verdicts_differ: int = 0
@@ -46,20 +46,24 @@ class Compared:
     type=click.IntRange(0),
     default=1_000,
     show_default=True,
-    help="How many random scenarios run under both.",
+    help="The number of random scenarios that run under both.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first one."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The seed of the first one.",
 )
 @json_option
 def command(one: str, other: str, *, number: int, seed: int, as_json: bool) -> int:
-    """Compare two policies: the rules over all changes of the flags, and both as they run random scenarios.
+    """Compare two policies: their rules over all changes of the flags, and their runs of random scenarios.
 
     A and B are policies: names, Python files, or c-rule:PATH for the rule in a kernel's own C. Every class of changes
-    about which the rules differ is printed with an example, and whether the flush that one of them leaves out is
-    needed, as `shootdown table` finds out.
+    about which the rules differ is printed with an example, and with the answer of `shootdown table` to the question
+    whether the flush that one of them leaves out is needed.
 
-    The exit code is 1 when they differ.
+    The exit code is 1 if they differ.
     """
     loaded = [load_policy(one), load_policy(other)]
     if loaded[0].name == loaded[1].name:
@@ -138,7 +142,7 @@ def _class_lines(names: list[str], each: Class) -> Iterator[str]:
 
 
 def _change_words(changes: tuple[str, ...]) -> str:
-    """Return what changes, as `RW set` or `bits 13 to 20, 52 set`."""
+    """Return the words of a change, for example `RW set` or `bits 13 to 20, 52 set`."""
     if len(changes) == 1:
         return changes[0]
     numbers = sorted(int(words.split()[1]) for words in changes)

@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "corpus": "List the scenarios that ship with the tool, or show one",
     "policies": "List the policies, or show all there is to know of one",
     "minimize": "Print the smallest scenario that still shows the same violation",
-    "agree": "Compare two policies: the rules over all changes of the flags",
+    "agree": "Compare two policies: their rules over all changes of the flags",
     "lockstep": "Run every operation to completion under a policy and under the reference",
     "conform": "Run the same operations on the models and on another machine",
 }

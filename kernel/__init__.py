@@ -1,1 +1,1 @@
-"""The kernel's own C text, from a tree that the user has, compiled and asked by the simulator."""
+"""The kernel's own C text, from a tree of the user, which the simulator compiles and calls."""

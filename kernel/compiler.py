@@ -1,4 +1,4 @@
-"""The C compiler of the machine, asked in a folder of its own, and a cache of what it has made."""
+"""The C compiler of the machine, which runs in its own folder, and a cache of its results."""
 
 import hashlib
 import os
@@ -14,14 +14,17 @@ from typing import Final
 from shootdown.kernel.text import KernelError
 
 _SECONDS: Final = 60
-"""A rule compiles in a tenth of a second, mm/mmu_gather.c in one; a text that takes longer is none of a kernel."""
+"""The time limit: a rule compiles in a tenth of a second, mm/mmu_gather.c in one; longer texts are no kernel's."""
 _ERROR: Final = re.compile(r"^(.*?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
 _EXPANSION: Final = re.compile(r"^(.*?):(\d+):(?:\d+:)? note: in expansion of macro", re.MULTILINE)
 _UNDEFINED: Final = re.compile(r"undefined (?:reference to|symbol:) [`']?(\w+)")
 
 
 def compiler() -> str:
-    """Return the path of gcc. Errors: KernelError, when there is none."""
+    """Return the path of gcc.
+
+    Errors: KernelError, when there is none.
+    """
     found = shutil.which("gcc")
     if not found:
         raise KernelError("The kernel's C is compiled with gcc, and there is none on this machine.")
@@ -30,12 +33,12 @@ def compiler() -> str:
 
 @cache
 def compiler_version() -> str:
-    """Return what gcc says of itself."""
+    """Return the version line of gcc."""
     return _run([compiler(), "--version"], Path("/")).partition("\n")[0]
 
 
 def run_compiler(arguments: list[str], folder: Path) -> str:
-    """Return what gcc prints, in a folder.
+    """Return the output of gcc, which runs in a folder.
 
     Errors: KernelError, with the compiler's first complaint, which names the tree's file and line.
     """
@@ -43,7 +46,7 @@ def run_compiler(arguments: list[str], folder: Path) -> str:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    # No variable of the user's may add a path or an option.
+    # No environment variable of the user may add a path or an option.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": str(folder)}
     try:
         done = subprocess.run(
@@ -69,7 +72,7 @@ def _run(command: list[str], folder: Path) -> str:
 def _complaint(printed: str) -> str:
     error = _ERROR.search(printed)
     if error:
-        # A macro of the shim is expanded somewhere in the tree, and that is the place.
+        # An error in a macro of the shim is reported at the place in the tree where the macro is expanded.
         outer = _EXPANSION.findall(printed[error.end() :].partition("error:")[0])
         file, line = outer[-1] if outer else (error[1], error[2])
         return f"{file}:{line}: {error[3]}."
@@ -93,7 +96,7 @@ def places_of(library: Path, addresses: Sequence[int]) -> list[tuple[str, str]]:
 def cached(key: Mapping[str, str], name: str, make: Callable[[Path], None]) -> Path:
     """Return the path of a file that `make` has put into a folder, now or in an earlier run with an equal key.
 
-    A build is complete or not there, whatever interrupts it, and any number of processes may want the same one.
+    A build is complete or absent, even after an interruption, and any number of processes may need the same one.
     Errors: KernelError, of `make`, and when the folder cannot be written.
     """
     digest = digest_of(key)
@@ -118,7 +121,7 @@ def cached(key: Mapping[str, str], name: str, make: Callable[[Path], None]) -> P
 
 
 def digest_of(key: Mapping[str, str]) -> str:
-    """Return 16 hexadecimal digits that are the same for equal keys alone."""
+    """Return 16 hexadecimal digits that are equal only for equal keys."""
     digest = hashlib.sha256()
     for name, content in sorted(key.items()):
         for part in (name, content):

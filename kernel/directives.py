@@ -1,7 +1,7 @@
-"""What the preprocessor must not see of a text that nobody vouches for: directives that read files, and code that runs.
+"""The parts of an untrusted text that the preprocessor must not see: directives that read files, and code that runs.
 
-Comments and lines that are continued are resolved first, as a compiler does, so that neither hides a directive; the
-numbers of the lines stay.
+Comments and continued lines are resolved first, as in a compiler, so that neither hides a directive; the numbers of the
+lines do not change.
 """
 
 import re
@@ -25,9 +25,9 @@ _REFUSED: Final = re.compile(
 
 
 def harmless(content: str, name: str) -> str:
-    """Return a file's text without comments and without the directives that read other files; as many lines.
+    """Return a file's text without comments and without the directives that read other files, with as many lines.
 
-    A continued line stands in its first line, and empty ones after it.
+    A continued line is in its first line, and empty lines follow it.
     """
     content = content.replace("\r\n", "\n").replace("\f", " ").replace("\v", " ")
     content = re.sub(r"(?:[^\n]*\\[ \t]*\n)+[^\n]*", lambda m: _joined(m[0]), content)
@@ -41,7 +41,10 @@ def harmless(content: str, name: str) -> str:
 
 
 def refuse_code(text: str, where: str) -> None:
-    """Raise KernelError for text that does what a need-flush rule has no use for."""
+    """Refuse text that does something for which a need-flush rule has no use.
+
+    Errors: KernelError.
+    """
     found = _REFUSED.search(re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', text))
     if found:
         raise KernelError(f"{where} uses {found[1]}, which no need-flush rule has.")

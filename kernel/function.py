@@ -1,4 +1,4 @@
-"""A compiled function of the text: its answer, and the line that gives it."""
+"""A compiled function of the text: its answer, and the line that decides it."""
 
 import ctypes
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from shootdown.kernel.compiler import places_of
 from shootdown.kernel.text import RULE_HEADER, KernelError
 
 BLOCKS: Final = 256
-"""Of the parts of a function that are executed one after the other, how many are noted."""
+"""The number of recorded parts of a function, in the order of their execution."""
 TRACE: Final = f"""
 #line 1 "trace"
 extern const char __ehdr_start[];
@@ -35,14 +35,14 @@ TRACED: Final = (
     "traced.so",
     "traced.c",
 )
-"""Options of the compiler for a function that notes what it executes, after TRACE has been added to its text."""
+"""The options of the compiler for a function that records its execution, after TRACE has been added to its text."""
 
 
 class Function:
-    """A function of the text, called with two entries.
+    """A function of the text that is called with two entries.
 
-    `header` is the file that has the rule; `traced` builds the same function once more, so that it notes what it
-    executes.
+    `header`: the file that has the rule.
+    `traced`: builds the same function again, in a form that records its execution.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Function:
         return answer
 
     def branch(self, old: int, new: int) -> str:
-        """Return the line of the text that decides about the change, as `file:line`, "" where it cannot be told."""
+        """Return the line of the text that decides about the change, as `file:line`, "" if it is not known."""
         try:
             path = self._traced()
         except KernelError:
@@ -75,11 +75,11 @@ class Function:
             for function, place in places_of(path, blocks[:count])
             if place.startswith(RULE_HEADER)
         ]
-        # What the rule calls to read an entry stands in other files. Of its own functions the one that is entered last
-        # decides; what comes after it returns what it has said.
+        # The functions with which the rule reads an entry are in other files. The last entered function of the rule
+        # itself decides; the code after it only returns its answer.
         entered = list(dict.fromkeys(function for function, _ in places))
         last = [place for name, place in places if name == entered[-1]]
-        # gcc gives the common end of several returns the line of the last of them.
+        # gcc gives the common end of several returns the line of the last one.
         if len(last) > 1 and "return" in self._line(last[-2]):
             last.pop()
         return last[-1] if last else ""

@@ -1,7 +1,7 @@
-"""The definitions in a piece of preprocessed C: each with its names, and the file and line where it stands.
+"""The definitions in a piece of preprocessed C, each with its names, its file and its line.
 
-The text comes from `cc -E -fdirectives-only`: conditions are decided, includes gone, lines joined; macros are still
-there, as #define lines, and unexpanded where they are used.
+The text comes from `cc -E -fdirectives-only`: conditions are decided, includes removed, lines joined; macros are still
+there, as #define lines, and not expanded where they are used.
 """
 
 import re
@@ -21,9 +21,12 @@ _FUNCTION: Final = re.compile(r"([A-Za-z_]\w*)\s*\(")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A macro, or a declaration or definition outside of functions.
+    """A macro, or a declaration or definition outside functions.
 
-    `names` are those that it defines; `text` ends with a newline; `line` is its first line in `file`.
+    `names`: the names that it defines.
+    `text`: its text, which ends with a newline.
+    `file`, `line`: its file, and its first line there.
+    `macro`: whether it is a macro.
     """
 
     names: tuple[str, ...]
@@ -38,7 +41,7 @@ class Item:
 
 
 def items_in(preprocessed: str) -> list[Item]:
-    """Return the items, in order; a macro that is undefined later is none of them."""
+    """Return the items, in order, without the macros that are undefined later."""
     found: list[Item] = []
     for item in _items(preprocessed):
         if item.macro and not item.text:
@@ -59,7 +62,7 @@ def _items(preprocessed: str) -> Iterator[Item]:
         line += 1
         define, undef = _DEFINE.match(text), _UNDEF.match(text)
         if define:
-            # A macro of its own name says only that a function is there.
+            # A macro with its own name as the body only says that a function exists.
             body = text[define.end() :].strip()
             if body != define[1]:
                 yield Item((define[1],), text + "\n", file, line, macro=True)
@@ -75,7 +78,7 @@ def _items(preprocessed: str) -> Iterator[Item]:
         plain = _LITERAL.sub('""', text)
         depth += sum(map(plain.count, "{([")) - sum(map(plain.count, "})]"))
         last = plain.rstrip()[-1:]
-        # A function ends with its brace; all else with a semicolon.
+        # A function ends with its brace, everything else with a semicolon.
         if depth <= 0 and (last == ";" or (last == "}" and _is_function(pending))):
             yield Item(_names(pending), pending, file, start)
             pending, depth = "", 0
@@ -91,7 +94,7 @@ def _is_function(text: str) -> bool:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Return the names that a declaration defines, an enumeration's constants among them."""
+    """Return the names that a declaration defines, with an enumeration's constants."""
     plain = _LITERAL.sub('""', text)
     tags = tuple(_TAG.findall(plain))
     if _is_function(plain):

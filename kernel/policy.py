@@ -1,4 +1,4 @@
-"""The policy that a kernel's own text makes."""
+"""The policy of a kernel's own text."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +10,21 @@ from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import Policy
 
 RULE_PREFIX: Final = "c-rule:"
-"""Before the path, where a policy is asked for: the text's rule, under the model's gather and delivery."""
+"""The words before the path for a policy with the text's rule, and the model's gather and delivery."""
 DEBUG_VM: Final = ",debug-vm"
-"""After the path: the text as a kernel with CONFIG_DEBUG_VM has it."""
+"""The words after the path for the text in a kernel with CONFIG_DEBUG_VM."""
 
 
 def is_kernel_text(spec: str) -> bool:
-    """Return whether the words ask for a kernel's own text."""
+    """Return whether the words name a kernel's own text."""
     return spec.startswith(RULE_PREFIX)
 
 
 def rule_at(spec: str) -> Rule:
-    """Return the rule that the words name. Errors: KernelError."""
+    """Return the rule that the words name.
+
+    Errors: KernelError.
+    """
     path = spec.removeprefix(RULE_PREFIX)
     debug_vm = path.endswith(DEBUG_VM)
     path = path.removesuffix(DEBUG_VM)
@@ -37,7 +40,10 @@ def rule_at(spec: str) -> Rule:
 
 
 def kernel_policy(spec: str) -> tuple[Policy, str]:
-    """Return the policy that the words ask for, and what tells two states of the text apart. Errors: KernelError."""
+    """Return the policy that the words name, and a digest that distinguishes two states of the text.
+
+    Errors: KernelError.
+    """
     rule = rule_at(spec)
     debug_vm = spec.endswith(DEBUG_VM)
     name = f"c-rule-{rule.release}" + (DEBUG_VM.replace(",", "+") if debug_vm else "")

@@ -1,7 +1,7 @@
-"""The need-flush rule of a kernel's text: the functions themselves, cut out with all that they use, and compiled.
+"""The need-flush rule of a kernel's text: its functions, cut out with all the definitions that they use, and compiled.
 
-Nothing of the text is rewritten. What a function uses is looked up by its name: in kernel/shim/rule.h, then in the
-tree's headers, and, for a file that stands alone, in kernel/shim/bits.h.
+Nothing of the text is rewritten. A definition that a function uses is looked up by its name: in kernel/shim/rule.h,
+then in the tree's headers, and, for a single file, in kernel/shim/bits.h.
 """
 
 import json
@@ -30,7 +30,8 @@ HEADERS: Final = (
     "arch/x86/include/asm/pgtable.h",
     RULE_HEADER,
 )
-"""Where a rule of x86-64 and what it uses are defined, in the order in which the kernel includes them."""
+"""The headers that define a rule of x86-64 and the names that it uses, in the order in which the kernel includes them.
+"""
 
 CONFIGURATION: Final = (
     "64BIT",
@@ -51,7 +52,7 @@ CONFIGURATION: Final = (
     "X86_USER_SHADOW_STACK",
     "PGTABLE_HAS_HUGE_LEAVES",
 )
-"""Options of a kernel's configuration that are set; all others are not, paravirtualization among them."""
+"""The options of a kernel's configuration that are set; all others are not, for example paravirtualization."""
 _VALUES: Final = {
     "PGTABLE_LEVELS": "5",
     "PAGE_SHIFT": "12",
@@ -61,17 +62,18 @@ _VALUES: Final = {
 
 PTE_RULES: Final = ("pte_needs_flush", "pte_may_need_flush")
 PMD_RULES: Final = ("huge_pmd_needs_flush", "huge_pmd_may_need_flush")
-"""What kernels and patches call the rule for an entry of 4 KiB, and for a huge PMD."""
+"""The names of the rule in kernels and patches, for an entry of 4 KiB and for a huge PMD."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A compiled rule.
 
-    `needs_flush` and `huge_needs_flush` are functions of two entries; the latter is None where the text has no rule for
-    a huge PMD. `places` has, for each function of the text that takes part, its file and line there.
-    `release` is the kernel's, as its Makefile has it, or else a word for where the text is.
-    `digest` is equal for equal text, configuration, shim and compiler.
+    `needs_flush`: a function of two entries.
+    `huge_needs_flush`: the same for a huge PMD, None if the text has no rule for it.
+    `places`: for each function of the text that takes part, its file and line there.
+    `release`: the kernel's, from its Makefile, or else a word for the place of the text.
+    `digest`: equal for equal text, configuration, shim and compiler.
     """
 
     needs_flush: Function
@@ -84,7 +86,7 @@ class Rule:
 def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
     """Return the rule of a text, compiled by gcc or taken from the cache.
 
-    `debug_vm`: as a kernel that is built with CONFIG_DEBUG_VM, where a bit that is in no list needs a flush.
+    `debug_vm`: decide as a kernel that is built with CONFIG_DEBUG_VM, in which a bit that is in no list needs a flush.
     Errors: KernelError, when the text has no rule, or one that does not compile, or that could do more than decide.
     """
     found = text.read([MAKEFILE, *HEADERS])
@@ -215,7 +217,7 @@ def _preprocessed(folder: Path, sources: dict[str, str], *, debug_vm: bool) -> l
 
 
 def _needed(defined: dict[str, list[Item]], wanted: list[str], order: Iterable[Item]) -> list[Item]:
-    """Return the items that the wanted names use, however indirectly, in the order of the text."""
+    """Return the items that the wanted names use, also indirectly, in the order of the text."""
     taken: set[Item] = set()
     seen: set[str] = set()
     names = list(wanted)

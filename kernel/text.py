@@ -1,4 +1,4 @@
-"""The files of a kernel tree that somebody names: read one by one, never followed out of the tree, never written.
+"""The files of a kernel tree that the user names: they are read one by one, only inside the tree, and never written.
 
 A tree may come from anywhere, so nothing in it is trusted: a symbolic link is not followed, only regular files of a
 bounded size are read, and no program of the tree is run.
@@ -15,34 +15,34 @@ from typing import Final, Protocol
 from shootdown.system.user_error import UserError
 
 RULE_HEADER: Final = "arch/x86/include/asm/tlbflush.h"
-"""Where every kernel since 5.19 has the need-flush rule."""
+"""The file with the need-flush rule in every kernel since 5.19."""
 MAKEFILE: Final = "Makefile"
-"""Where the release is."""
+"""The file with the release."""
 LARGEST_FILE: Final = 4 << 20
-"""Bytes; the largest file that is read here has a twentieth of it (mm/memory.c of 7.3)."""
+"""The limit in bytes; the largest file that is read here has a twentieth of it (mm/memory.c of 7.3)."""
 LARGEST_ARCHIVE: Final = 4 << 30
-"""Bytes of an archive, unpacked; a kernel has 1.6 GiB."""
+"""The limit in bytes for an unpacked archive; a kernel has 1.6 GiB."""
 
 
 class KernelError(UserError):
-    """The text cannot be had, cut or compiled."""
+    """The error that a text cannot be read, cut or compiled."""
 
 
 class Text(Protocol):
-    """What a path of the user's names."""
+    """The text that a path of the user names."""
 
     word: str
-    """The name of what the path names, as one word."""
+    """The name of the text, as one word."""
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
-        """Return those of the files, by their names in a tree, that there are."""
+        """Return the existing ones of the files, by their names in a tree."""
         ...
 
 
 def text_at(path: Path) -> Text:
     """Return the text at a path: of a tree or a part of one, of an archive of a tree, of a C file or of a patch.
 
-    Errors: KernelError, when there is nothing that could be one of these.
+    Errors: KernelError, when the path names none of these.
     """
     try:
         mode = path.stat().st_mode
@@ -66,7 +66,7 @@ def shown(path: Path) -> str:
 
 
 class Tree:
-    """A folder that is a kernel tree, or has the needed files of one."""
+    """A folder that is a kernel tree, or has the needed files of a kernel tree."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,9 +82,9 @@ class Tree:
         return found
 
     def _content(self, name: str) -> str | None:
-        """Return the content of a file, None where there is none.
+        """Return the content of a file, None if it does not exist.
 
-        Each folder on the way is opened by itself: a link that is replaced while this runs is not followed either.
+        Each folder on the way is opened separately, so that a link that is created meanwhile is not followed either.
         """
         folders: list[int] = []
         try:
@@ -109,14 +109,14 @@ class Tree:
 
 
 class Archive:
-    """An archive of a kernel tree, as kernel.org and Debian's linux-source packages have it."""
+    """An archive of a kernel tree, in the form of kernel.org and of Debian's linux-source packages."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.word = _word(path.name.partition(".tar")[0])
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
-        """Read members of the archive, which stand in one folder or in none, in one pass."""
+        """Read members of the archive, which are in one folder or in none, in one pass."""
         wanted = set(names)
         found: dict[str, str] = {}
         seen = 0
@@ -143,7 +143,7 @@ class Archive:
 
 
 class File:
-    """A C file, or a patch, with the functions of the rule and nothing around them."""
+    """A C file or a patch with only the functions of the rule."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -165,7 +165,7 @@ _HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
 
 def _new_side(content: str) -> str:
-    """Return what a patch leaves in the file, each line where it is there; the content itself when it is no patch."""
+    """Return the new side of a patch, each line at its number in the file; the content itself if it is no patch."""
     lines = content.splitlines()
     if not any(map(_HUNK.match, lines)):
         return content

@@ -84,7 +84,7 @@ def v3_huge(old: int, new: int) -> bool:
 
 
 LEAF_SIZE: Final = 1 << 21
-"""Bytes that a leaf of a PMD maps."""
+"""The number of bytes that a leaf of a PMD maps."""
 FLUSH_ON_CLEAR: Final = DIRTY | PRESENT | ACCESSED
 FLUSH_ON_CHANGE: Final = RW | USER | PWT | PCD | PSE | GLOBAL | PAT_LARGE | PKEY | NX
 
@@ -108,7 +108,7 @@ def _upstream(old: int, new: int, software: int, *, huge: bool) -> bool:
 
 
 def _pmd_pfn(pmd: int) -> int:
-    """Bits 13 to 20 of a leaf of 2 MiB are reserved, and no part of its frame number (pmd_pfn_mask)."""
+    """Return the frame number of a PMD; bits 13 to 20 of a leaf are reserved, and no part of it (pmd_pfn_mask)."""
     return pmd & (PFN_MASK & -LEAF_SIZE if pmd & PSE else PFN_MASK)
 
 

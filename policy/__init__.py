@@ -1,1 +1,1 @@
-"""Where a policy comes from, and what is checked of it before it runs."""
+"""The sources of policies, and their check before they run."""

@@ -48,7 +48,7 @@ def _wrong_rule(rule: Callable[..., object]) -> str:
     try:
         inspect.signature(rule).bind(0, 0)
     except ValueError:
-        # A function of a compiled module may have no signature that could be looked at: it is asked below.
+        # A function of a compiled module may have no signature: the calls below check it.
         pass
     except TypeError:
         return "needs_flush must take two entries, (old, new)."

@@ -1,7 +1,7 @@
-"""Where two need-flush rules decide differently: over all changes of the flags, and over each bit of an entry.
+"""The differences between two need-flush rules: over all changes of the flags, and over each bit of an entry.
 
-A rule is asked about every pair of entries that have any of FLAGS set, exhaustively, and about every entry that is one
-of BASES but for one or two of its 64 bits.
+A rule is called for every pair of entries with any of FLAGS, exhaustively, and for every entry that differs from one of
+BASES in one or two of its 64 bits.
 The classes are the smallest changes about which the rules differ; a change that contains one of them adds nothing.
 """
 
@@ -33,7 +33,7 @@ from shootdown.table.need import NO, WITHOUT_REWALK, YES, need_of
 from shootdown.table.rows import flushes, handling_of
 
 FLAGS: Final = (PRESENT, RW, USER, ACCESSED, DIRTY, GLOBAL, UFFD_WP, SOFT_DIRTY, BIT58, NX)
-"""Flags whose every combination is tried, before and after."""
+"""The flags of which every combination is tried, before and after the change."""
 _FRAME: Final = FRAME_BITS[OLD_FRAME]
 BASES: Final = (
     0,
@@ -46,21 +46,24 @@ BASES: Final = (
     _FRAME | MIGRATION,
     _FRAME | SWAP,
 )
-"""Entries of each kind."""
+"""One entry or more of each kind."""
 
 _NUMBERED: Final = re.compile(r"bit (\d+) (set|cleared)")
 CONTEXTS: Final = 256
-"""Of the pairs of a class in which the rules differ, how many are asked whether the flush is needed."""
+"""The number of pairs of a class for which the search decides whether the flush is needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Class:
     """A smallest change about which the rules differ, and an example.
 
-    `changes` are its words; bits without a name about which the rules differ alike are of one class.
-    `flushing` is 0 if the first rule flushes for the example and 1 if the second does; `pairs` are the pairs tried that
-    show one of these changes alone, and `differ` those of them in which the rules differ.
-    `needed` is whether the flush is needed, as in the table: in the worst of the contexts, which is the example.
+    `huge`: whether the entries are of 2 MiB.
+    `changes`: its words; bits without a name about which the rules differ in the same way form one class.
+    `old`, `new`: the example.
+    `flushing`: 0 if the first rule flushes for the example, and 1 if the second does.
+    `pairs`: the number of pairs that show exactly one of these changes.
+    `differ`: the number of those pairs in which the rules differ.
+    `needed`: whether the flush is needed, as in the table: in the worst of the contexts, which is the example.
     """
 
     huge: bool
@@ -80,7 +83,7 @@ class Class:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What a comparison of two rules has shown: how many pairs of entries were tried, and which differ."""
+    """The result of a comparison of two rules: the number of pairs of entries, and the differences."""
 
     pairs: int
     differ: int
@@ -121,7 +124,7 @@ def _class(
     handling = handling_of(one)
     # Linux's entries of user pages have US, and G only while they are not present.
     usual = [(old, new) for old, new in pairs if old & USER and not old & new & GLOBAL] or pairs
-    # The search takes milliseconds for each pair; what it says depends on the flags alone.
+    # The search takes milliseconds for each pair; its result depends only on the flags.
     needs = [need_of(*pair, huge=huge, handling=handling).needed for pair in usual[:CONTEXTS]]
     worst = min(needs, key=(YES, WITHOUT_REWALK, NO).index)
     old, new = usual[needs.index(worst)]
@@ -131,7 +134,7 @@ def _class(
 
 
 def _merged(parts: list[Class]) -> list[Class]:
-    """Return the classes with those in one that nothing but the number of a bit tells apart."""
+    """Return the classes, with those merged that differ only in the number of a bit."""
     groups: dict[tuple[object, ...], list[Class]] = {}
     for part in parts:
         numbered = _NUMBERED.fullmatch(part.changes[0])

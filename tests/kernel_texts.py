@@ -1,4 +1,4 @@
-"""Need-flush rules in C that the tests write themselves, and where a tree has them."""
+"""Need-flush rules in C that the tests write themselves, and the place of a rule in a tree."""
 
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ static inline bool pte_needs_flush(pte_t old, pte_t new)
 }
 #define pte_needs_flush pte_needs_flush
 """
-"""Flushes for changes of P, RW, NX and of the frame of an entry that was present."""
+"""A rule that flushes for changes of P, RW, NX and of the frame of an entry that was present."""
 
 
 def tree(folder: Path, text: str = RULE, release: tuple[int, int] | None = (6, 99)) -> Path:

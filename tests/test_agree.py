@@ -1,4 +1,4 @@
-"""Where two policies agree: over all changes, and over scenarios."""
+"""The comparison of two policies: over all changes, and over scenarios."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ LINUX = REGISTRY["linux"]
 
 
 def but(bits_set: int, bits_cleared: int, *, answer: bool) -> NeedFlush:
-    """The rule of Linux, which answers otherwise where exactly these bits change."""
+    """Return the rule of Linux with the opposite answer if exactly these bits change."""
 
     def rule(old: int, new: int) -> bool:
         if old & PRESENT and (new & ~old, old & ~new) == (bits_set, bits_cleared):
@@ -69,7 +69,7 @@ def test_equal_policies_agree(tmp_path: Path) -> None:
 
 
 def test_a_difference_is_exit_code_1(tmp_path: Path) -> None:
-    """The JSON has the classes, what both have cost, and the first scenario with two verdicts."""
+    """The JSON has the classes, the costs of both, and the first scenario with two verdicts."""
     found = document(tmp_path, "agree", "linux", "skip-write-protect", "--random", "300", code=1)
 
     assert found["policies"] == ["linux", "skip-write-protect"]

@@ -1,4 +1,4 @@
-"""Trees, archives and files that are broken, or do more than decide: a sentence each, and nothing is left behind."""
+"""Trees, archives and files that are broken, or do more than decide: each gets a sentence, and nothing is left over."""
 
 import io
 import os
@@ -16,14 +16,14 @@ ELSEWHERE = "a line of a file outside of the tree"
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own."""
+    """Give the test its own cache."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 
 
 def refused(folder: Path, path: Path | str, cache: Path) -> str:
-    """The sentence with which a text is refused; the cache has nothing of it."""
+    """Return the sentence that refuses a text; the cache has nothing of it."""
     ended = inside(folder, "policies", f"c-rule:{path}")
     assert (ended.code, ended.out) == (2, ""), ended
     (line,) = ended.err.splitlines()
@@ -36,7 +36,7 @@ def refused(folder: Path, path: Path | str, cache: Path) -> str:
 
 
 def replaced(old: str, new: str) -> str:
-    """The rule with some words replaced, which it has."""
+    """Return the rule with some of its words replaced."""
     assert old in RULE
     return RULE.replace(old, new)
 
@@ -118,7 +118,7 @@ TEXTS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_bad_text_is_a_sentence(name: str, tmp_path: Path, cache: Path) -> None:
-    """What has no rule, or none that could be compiled and only decides, is refused with the reason."""
+    """A text without a rule, or with one that does not compile or does more than decide, is refused with the reason."""
     text, words = TEXTS[name]
     line = refused(tmp_path, tree(tmp_path / "linux", text), cache)
 
@@ -143,7 +143,7 @@ INCLUDES = (
 
 @pytest.mark.parametrize("include", INCLUDES)
 def test_no_other_file_is_read(include: str, tmp_path: Path, cache: Path) -> None:
-    """A directive that reads a file, however it is written, reads none: what the file defines is not known."""
+    """A directive that reads a file, in any form, reads none: the definitions of the file are not known."""
     outside = tmp_path / "outside.h"
     outside.write_text(f"#define OUTSIDE 1\n/* {ELSEWHERE} */\n")
     text = include.format(outside=outside) + "\n" + replaced(BODY, "\treturn OUTSIDE;")
@@ -185,7 +185,7 @@ def _gone(path: Path) -> None:
 def test_a_bad_file_is_a_sentence(
     change: Callable[[Path], None], tmp_path: Path, cache: Path
 ) -> None:
-    """A tree whose header is a link, no file, enormous or not there is refused, and nothing waits for it."""
+    """A tree whose header is a link, no regular file, enormous or absent is refused, without a wait."""
     folder = tree(tmp_path / "linux")
     change(folder / HEADER)
 
@@ -193,7 +193,7 @@ def test_a_bad_file_is_a_sentence(
 
 
 def archive(path: Path, *members: tuple[str, bytes | str]) -> Path:
-    """Make an archive of files, and of links where the content is a text."""
+    """Make an archive of files, and of links if the content is a text."""
     with tarfile.open(path, "w:gz") as made:
         for name, content in members:
             member = tarfile.TarInfo(name)
@@ -214,7 +214,7 @@ def test_an_archive_with_links(tmp_path: Path, cache: Path) -> None:
 
 
 def test_an_archive_that_leaves_its_folder(tmp_path: Path, cache: Path) -> None:
-    """A member above the archive's folder is not the header, and is written nowhere."""
+    """A member outside the archive's folder is not the header, and is written nowhere."""
     path = archive(tmp_path / "a.tar.gz", (f"../{HEADER}x", RULE.encode()), ("../../evil", b"x"))
 
     assert "has no" in refused(tmp_path, path, cache)
@@ -238,7 +238,7 @@ def test_what_is_no_text(path: str, tmp_path: Path, cache: Path) -> None:
 
 
 def test_a_name_with_quotes_and_spaces(tmp_path: Path, cache: Path) -> None:
-    """A tree may be called whatever a folder may be."""
+    """A tree may have any name that a folder may have."""
     folder = tree(tmp_path / "my 'own' \"linux\" $(touch x) ; #1")
     ended = inside(tmp_path, "policies", f"c-rule:{folder}")
 
@@ -248,7 +248,7 @@ def test_a_name_with_quotes_and_spaces(tmp_path: Path, cache: Path) -> None:
 
 
 def test_the_tree_is_not_written(tmp_path: Path, cache: Path) -> None:
-    """A tree that nobody may write to is as good as another, and is the same afterwards."""
+    """A read-only tree works like another one, and does not change."""
     folder = tree(tmp_path / "linux")
     before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
     for path in [*folder.rglob("*"), folder]:

@@ -22,14 +22,14 @@ PAGE = PRESENT | USER | FRAME_BITS[5]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own."""
+    """Give the test its own cache."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 
 
 def decisions(path: Path) -> tuple[bool, ...]:
-    """What the rule at a path says about a handful of changes, which no two of the texts here decide alike."""
+    """Return the answers of the rule at a path for a few changes, which no two of the texts here decide alike."""
     rule = rule_of(text_at(path)).needs_flush
     changes = [(PAGE, PAGE | RW), (PAGE, PAGE | ACCESSED), (PAGE | NX, PAGE), (0, PAGE), (PAGE, 0)]
     return tuple(rule(*change) for change in changes)
@@ -49,7 +49,7 @@ def test_a_tree(tmp_path: Path) -> None:
 
 
 def test_an_archive(tmp_path: Path) -> None:
-    """An archive whose files stand in one folder, as kernel.org's do, is as good as a tree."""
+    """An archive whose files are in one folder, as in those of kernel.org, works like a tree."""
     folder = tree(tmp_path / "linux-6.99")
     archive = tmp_path / "linux.tar.xz"
     with tarfile.open(archive, "w:xz") as made:
@@ -60,7 +60,7 @@ def test_an_archive(tmp_path: Path) -> None:
 
 
 def test_a_file(tmp_path: Path) -> None:
-    """A C file needs nothing around it; what it does not define has the meaning that x86-64 gives it."""
+    """A C file needs no tree; names that it does not define have their meaning on x86-64."""
     file = tmp_path / 'a rule\'s "own".c'
     file.write_text(RULE)
 
@@ -68,7 +68,7 @@ def test_a_file(tmp_path: Path) -> None:
 
 
 def test_a_patch(tmp_path: Path) -> None:
-    """Of a patch the new side counts, each line where it is in the file that it makes."""
+    """The new side of a patch counts, with each line at its number in the new file."""
     lines = RULE.splitlines(keepends=True)
     old = [line.replace("_PAGE_RW | ", "") for line in lines]
     (tmp_path / "old").write_text("".join(old))
@@ -84,7 +84,7 @@ def test_a_patch(tmp_path: Path) -> None:
 
 
 def test_a_tree_is_read_anew(tmp_path: Path) -> None:
-    """What was compiled from another state of a text is never used for it."""
+    """A result from another state of a text is never used."""
     before = rule_of(text_at(tree(tmp_path)))
     after = rule_of(text_at(tree(tmp_path, RULE.replace("_PAGE_RW | ", ""))))
 
@@ -94,7 +94,7 @@ def test_a_tree_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_the_same_text_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second process finds what the first has made."""
+    """A second process finds the result of the first one."""
     first = rule_of(text_at(tree(tmp_path)))
     monkeypatch.setattr("shootdown.kernel.rule.run_compiler", None)
 
@@ -128,7 +128,7 @@ def test_the_older_name(tmp_path: Path) -> None:
 
 
 def test_a_complaint_names_the_line_of_the_tree(tmp_path: Path) -> None:
-    """What gcc says of a text is one sentence, with the tree's file and line."""
+    """An error of gcc is one sentence, with the tree's file and line."""
     tree(tmp_path, RULE.replace("_PAGE_RW", "_PAGE_NONSENSE"))
 
     with pytest.raises(KernelError, match=rf"^{HEADER}:4: .*_PAGE_NONSENSE.* undeclared"):
@@ -152,7 +152,7 @@ def test_the_line_that_decides(tmp_path: Path) -> None:
 
 
 def rule_line(words: str) -> int:
-    """The number of the rule's line that has the words."""
+    """Return the number of the rule's line that has the words."""
     (number,) = [at for at, line in enumerate(RULE.splitlines(), 1) if words in line]
     return number
 
@@ -170,7 +170,7 @@ def rule_line(words: str) -> int:
     ids=lambda words: words[0],
 )
 def test_every_command_takes_it(tmp_path: Path, command: list[str]) -> None:
-    """Whatever takes a policy takes the text of a kernel, and calls it by its release."""
+    """Every command that accepts a policy accepts the text of a kernel, and names it by its release."""
     ended = inside(tmp_path, *command, f"c-rule:{tree(tmp_path / 'linux')}")
 
     # This rule forgets D and more, so that a table and a campaign may find something.

@@ -1,7 +1,7 @@
 """`shootdown agree`: the differences between two policies in decisions, costs and verdicts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import click
@@ -11,7 +11,7 @@ from shootdown.cli.options import counted, json_option
 from shootdown.cli.output import print_json
 from shootdown.fuzz.inputs.generate import random_scenario
 from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, IPIS
-from shootdown.policy.source import LoadedPolicy, blamed, load_policy
+from shootdown.policy.source import LoadedPolicy, blamed, load_policy, told_apart
 from shootdown.run.execute import execute
 from shootdown.scenario import Scenario, render
 from shootdown.scenario.verdict import ILLEGAL
@@ -65,10 +65,7 @@ def command(one: str, other: str, *, number: int, seed: int, as_json: bool) -> i
 
     The exit code is 1 if they differ.
     """
-    loaded = [load_policy(one), load_policy(other)]
-    if loaded[0].name == loaded[1].name:
-        # Two states of one tree, say.
-        loaded = [replace(each, policy=replace(each.policy, name=each.spec)) for each in loaded]
+    loaded = told_apart([load_policy(one), load_policy(other)])
     with blamed(loaded[0]), blamed(loaded[1]):
         agreement = agreement_of(loaded[0].policy, loaded[1].policy)
         compared = _run(loaded, number, seed)

@@ -6,9 +6,9 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 from types import ModuleType
@@ -99,6 +99,17 @@ def policy_of(given: PolicyLike) -> LoadedPolicy:
 def is_path(spec: str) -> bool:
     """Return whether the words name a Python file, not a policy."""
     return not is_kernel_text(spec) and (spec.endswith(".py") or "/" in spec)
+
+
+def told_apart(policies: Sequence[LoadedPolicy]) -> list[LoadedPolicy]:
+    """Return the policies, those of one name by what the user has typed for them: two states of a tree, say."""
+    names = [loaded.name for loaded in policies]
+    return [
+        replace(loaded, policy=replace(loaded.policy, name=loaded.spec))
+        if names.count(loaded.name) > 1
+        else loaded
+        for loaded in policies
+    ]
 
 
 def policy_names() -> list[str]:

@@ -135,3 +135,16 @@ def test_a_rule_that_raises(tmp_path: Path) -> None:
     assert "raises.py, line 2: ZeroDivisionError" in complaint(
         tmp_path, "table", "--policy", "raises.py"
     )
+
+
+def test_against_a_base(tmp_path: Path) -> None:
+    """Only rows in which the policy does otherwise than the base are shown; what the base misses too is not counted."""
+    same = inside(tmp_path, "table", "--policy", "v1", "--against", "v1")
+    other = document(tmp_path, "table", "--policy", "v1", "--against", "linux", code=1)
+    back = document(tmp_path, "table", "--policy", "linux", "--against", "v1")
+
+    assert (same.code, same.out) == (0, "Nothing is done otherwise than by v1.\n")
+    assert [policy["name"] for policy in other["policies"]] == ["v1", "linux"]
+    assert "NX cleared" in {row["change"] for row in other["rows"]}
+    for row in (*other["rows"], *back["rows"]):
+        assert len({cell["verdict"] for cell in row["cells"]}) == 2

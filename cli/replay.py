@@ -1,6 +1,7 @@
 """`shootdown replay`: run a finding or a scenario file again, and explain what it shows."""
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,12 +40,16 @@ from shootdown.system.environment import now
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One scenario under one policy: what was expected, what the run showed, and the command that shows it again."""
+    """One scenario under one policy: what was expected, what the run showed, and the command that shows it again.
+
+    `base` is what the same scenario showed under the policy of --against.
+    """
 
     told: Explanation
     expected: Expectation | None
     title: str
     replay: str
+    base: Explanation | None = None
 
     @property
     def as_expected(self) -> bool:
@@ -53,11 +58,23 @@ class Run:
             return True
         return (self.told.rule, self.told.reason) == (self.expected.rule, self.expected.reason)
 
+    @property
+    def fails(self) -> bool:
+        """Return whether the run was illegal, and not so under the base as well."""
+        told, base = self.told, self.base
+        shared = base is not None and (base.rule, base.reason) == (told.rule, told.reason)
+        return told.verdict == ILLEGAL and not shared
+
 
 @click.command("replay")
 @click.argument("target", metavar="FINDING|FILE")
 @click.option(
     "--policy", metavar="NAME|FILE", help="A policy other than the recorded or the expected one."
+)
+@click.option(
+    "--against",
+    metavar="NAME|FILE",
+    help="Run it under this policy too, and fail only for what this one does not show.",
 )
 @db_option
 @click.option(
@@ -69,6 +86,7 @@ def command(
     target: str,
     *,
     policy: str | None,
+    against: str | None,
     db: str,
     trace: bool | None,
     machine: str,
@@ -80,7 +98,7 @@ def command(
     name of one of the corpus, or the binary input of a fuzzer; without --policy a text is run under every policy of its
     `expect` lines.
     A replay on QEMU's MMU is not recorded.
-    The exit code is 1 when a run is still illegal.
+    The exit code is 1 when a run is still illegal; with --against, when it is not so under the base as well.
     """
     chosen_machine(machine)
     is_file = target not in ("", ".") and (Path(target).exists() or target in corpus.texts())
@@ -89,12 +107,22 @@ def command(
         if is_file
         else [_replay_finding(target, policy, db, machine)]
     )
+    if against is not None:
+        base = load_policy(against)
+        runs = [
+            replace(
+                run,
+                base=explained(run.told.scenario, base, machine),
+                replay=f"{run.replay} --against {shlex.quote(against)}",
+            )
+            for run in runs
+        ]
     if as_json:
         print_json({"target": target, "runs": [_document(run) for run in runs]})
     else:
         brief = len(runs) > 1
         click.echo("\n".join(_text(run, trace=trace, brief=brief) for run in runs), nl=False)
-    return ILLEGAL_FOUND if any(run.told.verdict == ILLEGAL for run in runs) else OK
+    return ILLEGAL_FOUND if any(run.fails for run in runs) else OK
 
 
 def explained(
@@ -198,10 +226,14 @@ def _on(machine: str) -> str:
 def _text(run: Run, *, trace: bool | None, brief: bool) -> str:
     """Return the report of a run; if there are several runs, one that was legal as expected becomes a single line."""
     legal = run.told.verdict == "legal"
-    if brief and legal and run.as_expected and not trace:
+    if brief and legal and run.as_expected and not trace and run.base is None:
         return "\n".join([f"{run.title}: legal, as expected.", *missed_lines(run.told), ""])
     text = report(
-        run.told, replay=run.replay, timeline=not legal if trace is None else trace, title=run.title
+        run.told,
+        base=run.base,
+        replay=run.replay,
+        timeline=not legal if trace is None else trace,
+        title=run.title,
     )
     if run.as_expected:
         return text
@@ -213,5 +245,10 @@ def _document(run: Run) -> dict[str, object]:
     return run.told.document() | {
         "expected": None if run.expected is None else run.expected._asdict(),
         "as_expected": run.as_expected,
+        "base": run.base
+        and {
+            name: getattr(run.base, name)
+            for name in ("policy", "verdict", "rule", "reason", "costs")
+        },
         "replay": run.replay,
     }

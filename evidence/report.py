@@ -16,13 +16,25 @@ _TIMELINE: Final = (4, 4, 19, 26)
 """Widths of the columns time, CPU, operation and step; the changes have the rest of the line."""
 
 
-def report(told: Explanation, *, replay: str = "", timeline: bool = True, title: str = "") -> str:
-    """Return the report of a run; its last line is `replay`, the literal command that shows the run again."""
+def report(
+    told: Explanation,
+    *,
+    base: Explanation | None = None,
+    replay: str = "",
+    timeline: bool = True,
+    title: str = "",
+) -> str:
+    """Return the report of a run; its last line is `replay`, the literal command that shows the run again.
+
+    `base`: the same scenario under another policy, which the run is held against.
+    """
     lines = [*_headline(told, title), "", *_scenario(told), *missed_lines(told)]
     if timeline:
         lines += ["", *timeline_lines(told)]
     if told.verdict == "illegal":
         lines += _evidence(told)
+    if base:
+        lines += ["", *_against(told, base)]
     lines += ["", "Replay:", f"  {replay}"] if replay else []
     return "\n".join(lines) + "\n"
 
@@ -64,6 +76,14 @@ def timeline_lines(told: Explanation) -> list[str]:
         changes = [*step.changes, *(step.upper if tables else ())]
         lines += _row((str(step.time), f"cpu{step.cpu}", operation, step.step), changes)
     return lines
+
+
+def _against(told: Explanation, base: Explanation) -> list[str]:
+    """Return what the base has shown and spent, beside the policy."""
+    names = {"flushes": "flushes", "ipis": "IPIs", "invalidated_pages": "invalidated pages"}
+    shown = f"{base.verdict}, {base.rule} {base.reason}" if base.rule else base.verdict
+    words = [f"{names[name]} {told.costs[name]} for {cost}" for name, cost in base.costs.items()]
+    return _wrap(f"Against {base.policy}, which is {shown}: {', '.join(words)}.")
 
 
 def _headline(told: Explanation, title: str) -> list[str]:

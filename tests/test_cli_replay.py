@@ -214,3 +214,24 @@ def test_policy_that_raises(tmp_path: Path) -> None:
     line = complaint(tmp_path, "replay", "nx.txt", "--policy", "mine.py")
 
     assert "mine.py, line 2: ValueError" in line
+
+
+@pytest.mark.parametrize(("base", "code"), [("linux", 1), ("v1", 0)])
+def test_against_a_base(tmp_path: Path, base: str, code: int) -> None:
+    """A run fails for what the base does not show; the last line runs both again."""
+    story = CORPUS / "bad_c2_v1_nx_promotion.txt"
+    arguments = ("replay", story, "--policy", "v1", "--against", base)
+    ended = inside(tmp_path, *arguments)
+    told = document(tmp_path, *arguments, code=code)
+
+    assert ended.code == code
+    assert f"Against {base}, which is" in ended.out
+    assert inside(tmp_path, *shlex.split(ended.out.splitlines()[-1])[1:]).out == ended.out
+    (run,) = told["runs"]
+    assert run["base"]["policy"] == base
+    assert (run["base"]["reason"] == run["reason"]) == (base == "v1")
+
+
+def test_an_unknown_base(tmp_path: Path) -> None:
+    """A base that is no policy is a sentence."""
+    assert complaint(tmp_path, "replay", CORPUS / "good_mprotect_aba.txt", "--against", "nobody")

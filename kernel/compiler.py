@@ -93,6 +93,19 @@ def places_of(library: Path, addresses: Sequence[int]) -> list[tuple[str, str]]:
     return list(zip(printed[::2], places, strict=True))
 
 
+def refuse_imports(library: Path) -> None:
+    """Raise KernelError if a library would be linked with anything of the process that loads it, weakly or not."""
+    tool = shutil.which("nm")
+    if not tool:
+        raise KernelError(
+            "What gcc has made is looked at with nm (binutils), which is not on this machine."
+        )
+    printed = _run([tool, "--dynamic", "--undefined-only", str(library)], library.parent)
+    names = [line.split()[-1] for line in printed.splitlines() if line.strip()]
+    if names:
+        raise KernelError(f"The text uses {names[0]}, which is defined nowhere in it.")
+
+
 def cached(key: Mapping[str, str], name: str, make: Callable[[Path], None]) -> Path:
     """Return the path of a file that `make` has put into a folder, now or in an earlier run with an equal key.
 

@@ -13,15 +13,28 @@ _SPLICE: Final = re.compile(r"\\[ \t]*\n")
 _TOKENS: Final = re.compile(
     r"""//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""", re.DOTALL
 )
+_STRING: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _READS: Final = re.compile(
     r"^[ \t]*(?:#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed|pragma|ident|line|\d)\b.*$",
     re.MULTILINE,
 )
-_ASKS: Final = re.compile(r"\b__has_(?:include(?:_next)?|embed)\b")
+_ASKS: Final = re.compile(r"\b(?:__has_(?:include(?:_next)?|embed)|_Pragma)\b")
+_RAW: Final = re.compile(r'\b(?:u8?|U|L)?R"')
 _REFUSED: Final = re.compile(
-    r"\b(asm|__asm|__asm__|_Pragma|constructor|__constructor__"
-    r"|destructor|__destructor__|ifunc|__ifunc__|section|__section__|alias|__alias__)\b"
+    r"\b(asm|__asm|__asm__|_Pragma|__thread|_Thread_local|__label__|__auto_type)\b|(&&)(?=\s*[A-Za-z_]\w*\s*[;,}])"
 )
+_ATTRIBUTE: Final = re.compile(r"\b__attribute(?:__)?\b|\[\[")
+_ATTRIBUTES: Final = frozenset(
+    {"always_inline", "noinline", "gnu_inline", "unused", "used", "const", "pure", "cold", "hot"}
+    | {"error", "warning", "warn_unused_result", "nonnull", "aligned", "packed", "fallthrough"}
+)
+"""Attributes that change nothing but how good the code is, or what the compiler says of it."""
+_BUILTIN: Final = re.compile(r"\b__(?:builtin|sync|atomic)_(\w+)")
+_BUILTINS: Final = re.compile(
+    r"expect|constant_p|types_compatible_p|choose_expr|offsetof|unreachable"
+    r"|(?:popcount|ctz|clz|ffs|parity)(?:l|ll)?|bswap(?:16|32|64)|(?:add|sub|mul)_overflow"
+)
+_MARKER: Final = re.compile(r'# (\d+) "((?:[^"\\]|\\.)*)"')
 
 
 def harmless(content: str, name: str) -> str:
@@ -34,20 +47,48 @@ def harmless(content: str, name: str) -> str:
     content = _TOKENS.sub(_without_comment, content)
     if "/*" in _TOKENS.sub("", content):
         raise KernelError(f"{name}: a comment does not end.")
+    if _RAW.search(content):
+        raise KernelError(f"{name} has a raw string, which no kernel has.")
     asks = _ASKS.search(content)
     if asks:
-        raise KernelError(f"{name} uses {asks[0]}, which looks for files.")
+        raise KernelError(f"{name}: a need-flush rule has no use for {asks[0]}.")
     return _READS.sub("", content)
 
 
-def refuse_code(text: str, where: str) -> None:
-    """Refuse text that does something for which a need-flush rule has no use.
+def refuse_code(expanded: str, trusted: frozenset[str]) -> None:
+    """Raise KernelError for preprocessed text that could do more than compute: a need-flush rule has no use for it.
 
-    Errors: KernelError.
+    `trusted`: the files that are not looked at. Names are looked for after macros are expanded, which can put them
+    together.
     """
-    found = _REFUSED.search(re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', text))
-    if found:
-        raise KernelError(f"{where} uses {found[1]}, which no need-flush rule has.")
+    file, line = "", 0
+    for text in expanded.splitlines():
+        marker = _MARKER.match(text)
+        if marker:
+            file, line = marker[2], int(marker[1]) - 1
+            continue
+        line += 1
+        if file in trusted:
+            continue
+        found = _forbidden(_STRING.sub('""', text))
+        if found:
+            raise KernelError(f"{file}:{line}: a need-flush rule has no use for {found}.")
+
+
+def _forbidden(text: str) -> str:
+    """Return what a line has that is not allowed, "" for nothing."""
+    refused = _REFUSED.search(text)
+    if refused:
+        return refused[1] or "the address of a label"
+    for attribute in _ATTRIBUTE.finditer(text):
+        words = re.findall(r"[A-Za-z_]\w*", text[attribute.end() :].partition("))")[0])
+        strange = [word for word in words if word.strip("_") not in _ATTRIBUTES]
+        if strange or "))" not in text[attribute.end() :]:
+            return f"the attribute {strange[0]}" if strange else "an attribute of several lines"
+    for builtin in _BUILTIN.finditer(text):
+        if not _BUILTINS.fullmatch(builtin[1]):
+            return builtin[0]
+    return ""
 
 
 def _joined(lines: str) -> str:

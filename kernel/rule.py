@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from shootdown.kernel.compiler import cached, compiler_version, run_compiler
+from shootdown.kernel.compiler import cached, compiler_version, refuse_imports, run_compiler
 from shootdown.kernel.directives import harmless, refuse_code
 from shootdown.kernel.function import TRACE, TRACED, Function
 from shootdown.kernel.items import Item, items_in
@@ -177,19 +177,19 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
         raise KernelError(f"{RULE_HEADER} has none of the functions {' and '.join(PTE_RULES)}.")
     needed = _needed(defined, [pte, *filter(None, [pmd])], [*bits, *tree])
     unit = ['#line 1 "rule.h"\n' + shim["rule.h"]]
-    for item in needed:
-        if item.file != "bits.h":
-            refuse_code(item.text, f"{item.file}:{item.line}: {item.names[0]}")
-        unit.append(f'#line {item.line} "{item.file}"\n{item.text}')
+    unit += [f'#line {item.line} "{item.file}"\n{item.text}' for item in needed]
     unit.append(
         '#line 1 "driver"\n' + _DRIVER.format(symbol="shootdown_pte", function=pte, type="pte_t")
     )
     if pmd:
         unit.append(_DRIVER.format(symbol="shootdown_huge_pmd", function=pmd, type="pmd_t"))
     (folder / "rule.c").write_text("".join(unit))
+    expanded = run_compiler(["-E", "-nostdinc", *_options(debug_vm=debug_vm), "rule.c"], folder)
+    refuse_code(expanded, frozenset({"rule.h", "bits.h", "driver"}))
     run_compiler(
         [*_OPTIONS, *_options(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
     )
+    refuse_imports(folder / "rule.so")
     places = {
         item.names[0]: f"{item.file}:{item.line}"
         for item in needed

@@ -77,35 +77,55 @@ TEXTS: dict[str, tuple[str, str]] = {
         "#define ONE(x) TWO(TWO(TWO(TWO(x))))\n" + replaced(BODY, "\treturn ONE(old);"),
         "TWO",
     ),
-    "assembler": (replaced(BODY, '\tasm volatile("nop");\n\treturn 0;'), "uses asm"),
-    "assembler by another name": (replaced(BODY, '\t__asm__("nop");\n\treturn 0;'), "uses __asm__"),
+    "assembler": (replaced(BODY, '\tasm volatile("nop");\n\treturn 0;'), "no use for"),
+    "assembler by another name": (replaced(BODY, '\t__asm__("nop");\n\treturn 0;'), "no use for"),
     "assembler in a macro": (
         '#define NOP __asm__("nop")\n' + replaced(BODY, "\tNOP;\n\treturn 0;"),
-        "uses __asm__",
+        "no use for",
     ),
     "assembler that reads a file": (
         replaced(BODY, '\tasm(".incbin \\"/etc/hostname\\"");\n\treturn 0;'),
-        "uses asm",
+        "no use for",
     ),
     "a constructor": (
         "static int seen;\n__attribute__((constructor)) static void run(void) { seen = 1; }\n"
         + replaced(BODY, "\trun();\n\treturn 0;"),
-        "uses constructor",
+        "no use for",
     ),
     "an indirect function": (
         'static int pick(void) __attribute__((ifunc("run")));\n'
         + replaced(BODY, "\treturn pick();"),
-        "uses ifunc",
+        "no use for",
     ),
     "a section": (
         '__attribute__((section(".init"))) static int run(void) { return 1; }\n'
         + replaced(BODY, "\treturn run();"),
-        "uses section",
+        "no use for",
     ),
     "a pragma in a macro": (
         '#define POISON _Pragma("GCC poison old")\n' + replaced(BODY, "\tPOISON\n\treturn 0;"),
-        "uses _Pragma",
+        "no use for",
     ),
+    "a name that macros put together": (
+        '#define PASTE(a, b) a##b\n#define NOP PASTE(as, m)("nop")\n'
+        + replaced(BODY, "\tNOP;\n\treturn 0;"),
+        "no use for asm",
+    ),
+    "an attribute that macros put together": (
+        "#define PASTE(a, b) a##b\nstatic __attribute__((PASTE(con, structor))) int run(void) { return 1; }\n"
+        + replaced(BODY, "\treturn run();"),
+        "no use for the attribute constructor",
+    ),
+    "a function of the process": (
+        "extern int system(const char *) __attribute__((weak));\n"
+        + replaced(BODY, '\treturn system && system("true");'),
+        "no use for the attribute weak",
+    ),
+    "the address of the caller": (
+        replaced(BODY, "\treturn !__builtin_return_address(0);"),
+        "no use for __builtin_return_address",
+    ),
+    "a raw string": ('static const char *text = R"(x)";\n' + RULE, "raw string"),
     "a question about a file": (
         '#if __has_include("/etc/hostname")\n#define YES 1\n#endif\n'
         + replaced(BODY, "\treturn YES;"),

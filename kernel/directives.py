@@ -42,7 +42,8 @@ def harmless(content: str, name: str) -> str:
 
     A continued line is in its first line, and empty lines follow it.
     """
-    content = content.replace("\r\n", "\n").replace("\f", " ").replace("\v", " ")
+    # A compiler takes a backslash, blanks and the end of a line for a continuation, and a carriage return for a blank.
+    content = content.translate(dict.fromkeys(map(ord, "\r\f\v"), " "))
     content = re.sub(r"(?:[^\n]*\\[ \t]*\n)+[^\n]*", lambda m: _joined(m[0]), content)
     content = _TOKENS.sub(_without_comment, content)
     if "/*" in _TOKENS.sub("", content):

@@ -20,40 +20,43 @@ def is_kernel_text(spec: str) -> bool:
     return spec.startswith(RULE_PREFIX)
 
 
-def rule_at(spec: str) -> Rule:
-    """Return the rule that the words name.
-
-    Errors: KernelError.
-    """
+def rule_at(spec: str) -> tuple[Rule, str]:
+    """Return the rule that the words name, and the words with the whole path. Errors: KernelError."""
     path = spec.removeprefix(RULE_PREFIX)
-    debug_vm = path.endswith(DEBUG_VM)
-    path = path.removesuffix(DEBUG_VM)
+    # A folder may be called so itself.
+    debug_vm = path.endswith(DEBUG_VM) and not Path(path).exists()
+    if debug_vm:
+        path = path.removesuffix(DEBUG_VM)
     if not path:
         raise KernelError(f"{spec} names no path: {RULE_PREFIX}PATH, of a kernel tree or a C file.")
     try:
-        where = Path(path).expanduser()
+        where = Path(path).expanduser().absolute()
     except RuntimeError:
-        raise KernelError(
-            f"{shown(Path(path))} names the home of nobody who is known here."
-        ) from None
-    return rule_of(text_at(where), debug_vm=debug_vm)
+        raise KernelError(f"{shown(Path(path))} names the home of an unknown user.") from None
+    whole = f"{RULE_PREFIX}{where}" + (DEBUG_VM if debug_vm else "")
+    return rule_of(text_at(where), debug_vm=debug_vm), whole
 
 
-def kernel_policy(spec: str) -> tuple[Policy, str]:
-    """Return the policy that the words name, and a digest that distinguishes two states of the text.
+def kernel_policy(spec: str) -> tuple[Policy, str, str]:
+    """Return the policy that the words ask for, the words with the whole path, and a word for the state of the text.
 
     Errors: KernelError.
     """
-    rule = rule_at(spec)
-    debug_vm = spec.endswith(DEBUG_VM)
-    name = f"c-rule-{rule.release}" + (DEBUG_VM.replace(",", "+") if debug_vm else "")
+    rule, whole = rule_at(spec)
+    name = f"c-rule-{rule.release}" + (
+        DEBUG_VM.replace(",", "+") if whole.endswith(DEBUG_VM) else ""
+    )
     function = rule.needs_flush.__name__
+    linux = REGISTRY["linux"]
+    without = (
+        "" if rule.huge_needs_flush else "; for a huge PMD, of which it says nothing, that of linux"
+    )
     policy = replace(
-        REGISTRY["linux"],
+        linux,
         name=name,
         needs_flush=rule.needs_flush,
-        huge_needs_flush=rule.huge_needs_flush,
-        summary=f"the need-flush rule of {rule.release}, in its own C",
+        huge_needs_flush=rule.huge_needs_flush or linux.huge_needs_flush,
+        summary=f"the need-flush rule of {rule.release}, in its own C{without}",
         source=f"{function}, {rule.places[function]}",
     )
-    return policy, rule.digest
+    return policy, whole, rule.digest

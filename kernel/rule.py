@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from shootdown.kernel.apart import ask_apart
 from shootdown.kernel.compiler import cached, compiler_version, refuse_imports, run_compiler
 from shootdown.kernel.directives import harmless, refuse_code
 from shootdown.kernel.function import TRACE, TRACED, Function
@@ -48,7 +49,16 @@ CONFIGURATION: Final = (
     "HAVE_ARCH_USERFAULTFD_WP",
     "PTE_MARKER_UFFD_WP",
     "TRANSPARENT_HUGEPAGE",
+    "NUMA",
     "NUMA_BALANCING",
+    "SWAP",
+    "SHMEM",
+    "KSM",
+    "MIGRATION",
+    "COMPACTION",
+    "USERFAULTFD",
+    "HAVE_ARCH_TRANSPARENT_HUGEPAGE",
+    "ARCH_ENABLE_THP_MIGRATION",
     "X86_USER_SHADOW_STACK",
     "PGTABLE_HAS_HUGE_LEAVES",
 )
@@ -122,18 +132,22 @@ def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
         )
 
     library = cached(key, "rule.so", make)
-    made = json.loads((library.parent / "rule.json").read_text())
     header = sources[RULE_HEADER]
     huge = None
-    if made["pmd"]:
-        huge = Function(library, "shootdown_huge_pmd", made["pmd"], header, trace)
-    return Rule(
-        Function(library, "shootdown_pte", made["pte"], header, trace),
-        huge,
-        made["places"],
-        release,
-        library.parent.name,
-    )
+    try:
+        made = json.loads((library.parent / "rule.json").read_text())
+        if made["pmd"]:
+            huge = Function(library, "shootdown_huge_pmd", made["pmd"], header, trace)
+        return Rule(
+            Function(library, "shootdown_pte", made["pte"], header, trace),
+            huge,
+            made["places"],
+            release,
+            library.parent.name,
+        )
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        message = f"{library.parent} cannot be loaded ({type(error).__name__}); delete it."
+        raise KernelError(message) from None
 
 
 _DRIVER: Final = """
@@ -145,7 +159,8 @@ __attribute__((visibility("default"))) _Bool {symbol}(unsigned long old, unsigne
 _OPTIONS: Final = (
     "-std=gnu11",
     "-O2",
-    "-w",
+    "-Werror=return-type",
+    "-Werror=implicit-function-declaration",
     "-fPIC",
     "-shared",
     "-fvisibility=hidden",
@@ -190,6 +205,7 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
         [*_OPTIONS, *_options(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
     )
     refuse_imports(folder / "rule.so")
+    ask_apart(folder / "rule.so", ["shootdown_pte", *(["shootdown_huge_pmd"] if pmd else [])])
     places = {
         item.names[0]: f"{item.file}:{item.line}"
         for item in needed
@@ -202,7 +218,12 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
 def _options(*, debug_vm: bool) -> list[str]:
     chosen = [*CONFIGURATION, *(["DEBUG_VM"] if debug_vm else [])]
     values = [f"-DCONFIG_{name}={value}" for name, value in _VALUES.items()]
-    return ["-undef", "-D__KERNEL__", *(f"-DCONFIG_{name}=1" for name in chosen), *values]
+    return [
+        "-D__KERNEL__",
+        "-DBITS_PER_LONG=64",
+        *(f"-DCONFIG_{name}=1" for name in chosen),
+        *values,
+    ]
 
 
 def _preprocessed(folder: Path, sources: dict[str, str], *, debug_vm: bool) -> list[Item]:

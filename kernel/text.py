@@ -161,6 +161,8 @@ class File:
         return {RULE_HEADER: _new_side(content)}
 
 
+GAP: Final = "lines_that_the_patch_does_not_show"
+"""What stands for the lines between two hunks of a patch: a function that has it is not all there."""
 _HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
 
@@ -175,7 +177,9 @@ def _new_side(content: str) -> str:
         hunk = _HUNK.match(line)
         if hunk:
             inside = True
-            new.extend([""] * min(int(hunk[1]) - 1 - len(new), LARGEST_FILE))
+            gap = min(int(hunk[1]) - 1 - len(new), LARGEST_FILE)
+            # A declaration of nothing between functions; inside of one it is what the compiler complains about.
+            new += [f"{GAP};", *[""] * (gap - 1)] if gap > 0 else []
         elif line.startswith(("diff ", "--- ", "+++ ", "index ")):
             inside = False
         elif inside and line[:1] in ("+", " ", ""):

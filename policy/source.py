@@ -187,10 +187,10 @@ def _from_file(spec: str) -> LoadedPolicy:
 
 def _from_kernel(spec: str) -> LoadedPolicy:
     try:
-        policy, digest = kernel_policy(spec)
+        policy, whole, digest = kernel_policy(spec)
     except KernelError as error:
         raise PolicyError(str(error)) from error
-    return LoadedPolicy(_as_policy(policy, spec, policy.name, None), spec, f"{spec}@{digest}")
+    return LoadedPolicy(_as_policy(policy, spec, policy.name, None), whole, f"{whole}@{digest}")
 
 
 def _with_its_own_name(policy: Policy, where: str) -> Policy:

@@ -125,6 +125,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         replaced(BODY, "\treturn !__builtin_return_address(0);"),
         "no use for __builtin_return_address",
     ),
+    "a loop without end": (
+        replaced(
+            BODY, "\tfor (unsigned int bit = 63; bit >= 0; bit--)\n\t\told ^= bit;\n\treturn old;"
+        ),
+        "does not return",
+    ),
+    "a trap": (replaced(BODY, "\treturn 64 % (int)((old ^ new) & 7);"), "ends with SIG"),
+    "a null pointer": (replaced(BODY, "\treturn *(volatile int *)(old ^ new);"), "ends with SIG"),
     "a raw string": ('static const char *text = R"(x)";\n' + RULE, "raw string"),
     "a question about a file": (
         '#if __has_include("/etc/hostname")\n#define YES 1\n#endif\n'
@@ -151,6 +159,7 @@ INCLUDES = (
     '#  include   "{outside}"',
     '#inc\\\nlude "{outside}"',
     '%:include "{outside}"',
+    '#inc\\\r\r\nlude "{outside}"',
     '/* */ #include "{outside}"',
     '#/* */include "{outside}"',
     '#include_next "{outside}"',

@@ -83,6 +83,45 @@ def test_a_patch(tmp_path: Path) -> None:
     assert rule_of(text_at(patch)).places["pte_needs_flush"] == f"{HEADER}:10"
 
 
+def test_a_patch_that_does_not_show_all_of_a_function(tmp_path: Path) -> None:
+    """A function whose lines are not all in the hunks is refused: what is left of it would be another rule."""
+    patch = tmp_path / "rule.patch"
+    head, body = "static inline bool pte_needs_flush(pte_t old, pte_t new)", "\treturn false;"
+    patch.write_text(f"@@ -1,3 +1,3 @@\n {head}\n {{\n+{body}\n@@ -9,2 +9,2 @@\n {body}\n }}\n")
+
+    with pytest.raises(KernelError, match=f"{HEADER}:4: .*the_patch_does_not_show"):
+        rule_of(text_at(patch))
+
+
+def test_what_a_kernel_is_built_with_is_known(tmp_path: Path) -> None:
+    """Conditions about the compiler and the architecture are decided as in a kernel of x86-64."""
+    text = "".join(
+        f"#if !({condition})\n#error {condition}\n#endif\n"
+        for condition in ("BITS_PER_LONG == 64", "defined(__x86_64__)", "__GNUC__ >= 8")
+    )
+    tree(tmp_path, "#define BITS_PER_LONG 64\n" + text + RULE)
+
+    assert decisions(tmp_path) == EXPECTED
+
+
+def test_a_damaged_cache_is_a_sentence(tmp_path: Path, cache: Path) -> None:
+    """What lies in the cache and is not what was put there is named."""
+    rule_of(text_at(tree(tmp_path)))
+    for made in cache.rglob("rule.json"):
+        made.write_text("")
+
+    with pytest.raises(KernelError, match="delete it"):
+        rule_of(text_at(tmp_path))
+
+
+def test_a_relative_path_is_recorded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finding can be replayed from any folder."""
+    tree(tmp_path / "linux")
+    monkeypatch.chdir(tmp_path)
+
+    assert load_policy("c-rule:linux").spec == f"c-rule:{tmp_path / 'linux'}"
+
+
 def test_a_tree_is_read_anew(tmp_path: Path) -> None:
     """A result from another state of a text is never used."""
     before = rule_of(text_at(tree(tmp_path)))

@@ -14,6 +14,22 @@ typedef _Bool bool;
 enum { false, true };
 
 #define NULL ((void *)0)
+typedef u8 __u8;
+typedef u16 __u16;
+typedef u32 __u32;
+typedef u64 __u64;
+typedef unsigned long size_t;
+typedef unsigned long uintptr_t;
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define GENMASK(high, low) ((~0UL << (low)) & (~0UL >> (63 - (high))))
+#define GENMASK_ULL(high, low) ((~0ULL << (low)) & (~0ULL >> (63 - (high))))
+#define min(a, b) ((a) < (b) ? (a) : (b))
+#define max(a, b) ((a) > (b) ? (a) : (b))
+#define fallthrough __attribute__((fallthrough))
+#define noinline __attribute__((noinline))
+#define notrace
+#define __cold
+#define __no_sanitize_address
 #define inline __inline__
 #define __always_inline __inline__
 #define __attribute_const__
@@ -48,6 +64,10 @@ extern void __shootdown_build_bug(void) __attribute__((error("a BUILD_BUG_ON of 
 #define VM_WARN_ON(condition) WARN_ON(condition)
 #define VM_WARN_ON_ONCE(condition) WARN_ON(condition)
 #define VM_BUG_ON(condition) ((void)(condition))
+#define BUG_ON(condition) ((void)(condition))
+#define WARN_ONCE(condition, ...) WARN_ON(condition)
+#define VM_WARN_ONCE(condition, ...) WARN_ON(condition)
+#define pr_warn_once(...) ((void)0)
 
 /* Processors here have every feature that an entry may show. */
 #define cpu_feature_enabled(feature) 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from shootdown.kernel.rule import Rule, rule_of
+from shootdown.kernel.rule import rule_of
 from shootdown.kernel.text import KernelError, shown, text_at
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import Policy
@@ -20,32 +20,22 @@ def is_kernel_text(spec: str) -> bool:
     return spec.startswith(RULE_PREFIX)
 
 
-def rule_at(spec: str) -> tuple[Rule, str]:
-    """Return the rule that the words name, and the words with the whole path. Errors: KernelError."""
+def kernel_policy(spec: str) -> tuple[Policy, str, str]:
+    """Return the policy that the words ask for, the words with the whole path, and a word for the state of the text.
+
+    Errors: KernelError.
+    """
     path = spec.removeprefix(RULE_PREFIX)
-    # A folder may be called so itself.
-    debug_vm = path.endswith(DEBUG_VM) and not Path(path).exists()
-    if debug_vm:
-        path = path.removesuffix(DEBUG_VM)
+    # A folder may have such a name itself.
+    suffix = DEBUG_VM if path.endswith(DEBUG_VM) and not Path(path).exists() else ""
+    path = path.removesuffix(suffix)
     if not path:
         raise KernelError(f"{spec} names no path: {RULE_PREFIX}PATH, of a kernel tree or a C file.")
     try:
         where = Path(path).expanduser().absolute()
     except RuntimeError:
         raise KernelError(f"{shown(Path(path))} names the home of an unknown user.") from None
-    whole = f"{RULE_PREFIX}{where}" + (DEBUG_VM if debug_vm else "")
-    return rule_of(text_at(where), debug_vm=debug_vm), whole
-
-
-def kernel_policy(spec: str) -> tuple[Policy, str, str]:
-    """Return the policy that the words ask for, the words with the whole path, and a word for the state of the text.
-
-    Errors: KernelError.
-    """
-    rule, whole = rule_at(spec)
-    name = f"c-rule-{rule.release}" + (
-        DEBUG_VM.replace(",", "+") if whole.endswith(DEBUG_VM) else ""
-    )
+    rule = rule_of(text_at(where), debug_vm=bool(suffix))
     function = rule.needs_flush.__name__
     linux = REGISTRY["linux"]
     without = (
@@ -53,10 +43,10 @@ def kernel_policy(spec: str) -> tuple[Policy, str, str]:
     )
     policy = replace(
         linux,
-        name=name,
+        name=f"c-rule-{rule.release}" + suffix.replace(",", "+"),
         needs_flush=rule.needs_flush,
         huge_needs_flush=rule.huge_needs_flush or linux.huge_needs_flush,
         summary=f"the need-flush rule of {rule.release}, in its own C{without}",
         source=f"{function}, {rule.places[function]}",
     )
-    return policy, whole, rule.digest
+    return policy, f"{RULE_PREFIX}{where}{suffix}", rule.digest

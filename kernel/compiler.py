@@ -45,6 +45,17 @@ def run_compiler(arguments: list[str], folder: Path) -> str:
     return _run([compiler(), *arguments], folder)
 
 
+def run_tool(name: str, arguments: list[str], folder: Path) -> str:
+    """Return the output of a program of binutils, which runs in a folder.
+
+    Errors: KernelError.
+    """
+    tool = shutil.which(name)
+    if not tool:
+        raise KernelError(f"The kernel's C needs {name} (binutils), which is not on this machine.")
+    return _run([tool, *arguments], folder)
+
+
 def _run(command: list[str], folder: Path) -> str:
     # No environment variable of the user may add a path or an option.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": str(folder)}

@@ -42,6 +42,16 @@ def harmless(content: str, name: str) -> str:
 
     A continued line is in its first line, and empty lines follow it.
     """
+    return without_reads(without_comments(content, name))
+
+
+def without_reads(content: str) -> str:
+    """Return a text that has no comments without the directives that read other files."""
+    return _READS.sub("", content)
+
+
+def without_comments(content: str, name: str) -> str:
+    """Return a file's text as harmless does, with the directives that read other files."""
     # A compiler takes a backslash, blanks and the end of a line for a continuation, and a carriage return for a blank.
     content = content.translate(dict.fromkeys(map(ord, "\r\f\v"), " "))
     content = re.sub(r"(?:[^\n]*\\[ \t]*\n)+[^\n]*", lambda m: _joined(m[0]), content)
@@ -53,7 +63,7 @@ def harmless(content: str, name: str) -> str:
     asks = _ASKS.search(content)
     if asks:
         raise KernelError(f"{name}: a need-flush rule has no use for {asks[0]}.")
-    return _READS.sub("", content)
+    return content
 
 
 def refuse_code(expanded: str, trusted: frozenset[str]) -> None:

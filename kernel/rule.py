@@ -127,7 +127,7 @@ def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
         unit = (library.parent / "rule.c").read_text() + TRACE
         (folder / "traced.c").write_text(unit)
         run_compiler(
-            [*_OPTIONS, *_options(debug_vm=debug_vm), f"-ffile-prefix-map={folder}=.", *TRACED],
+            [*_OPTIONS, *options_of(debug_vm=debug_vm), f"-ffile-prefix-map={folder}=.", *TRACED],
             folder,
         )
 
@@ -199,10 +199,10 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
     if pmd:
         unit.append(_DRIVER.format(symbol="shootdown_huge_pmd", function=pmd, type="pmd_t"))
     (folder / "rule.c").write_text("".join(unit))
-    expanded = run_compiler(["-E", "-nostdinc", *_options(debug_vm=debug_vm), "rule.c"], folder)
+    expanded = run_compiler(["-E", "-nostdinc", *options_of(debug_vm=debug_vm), "rule.c"], folder)
     refuse_code(expanded, frozenset({"rule.h", "bits.h", "driver"}))
     run_compiler(
-        [*_OPTIONS, *_options(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
+        [*_OPTIONS, *options_of(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
     )
     refuse_imports(folder / "rule.so")
     ask_apart(folder / "rule.so", ["shootdown_pte", *(["shootdown_huge_pmd"] if pmd else [])])
@@ -215,8 +215,9 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
     (folder / "rule.json").write_text(json.dumps({"pte": pte, "pmd": pmd, "places": places}))
 
 
-def _options(*, debug_vm: bool) -> list[str]:
-    chosen = [*CONFIGURATION, *(["DEBUG_VM"] if debug_vm else [])]
+def options_of(*, debug_vm: bool, more: Iterable[str] = ()) -> list[str]:
+    """Return the compiler's options for the configuration, with more of its options set."""
+    chosen = [*CONFIGURATION, *more, *(["DEBUG_VM"] if debug_vm else [])]
     values = [f"-DCONFIG_{name}={value}" for name, value in _VALUES.items()]
     return [
         "-D__KERNEL__",
@@ -231,7 +232,7 @@ def _preprocessed(folder: Path, sources: dict[str, str], *, debug_vm: bool) -> l
     unit = "".join(f'#line 1 "{name}"\n{content}\n' for name, content in sources.items())
     (folder / "unit.c").write_text(unit)
     printed = run_compiler(
-        ["-E", "-fdirectives-only", "-nostdinc", *_options(debug_vm=debug_vm), "unit.c"], folder
+        ["-E", "-fdirectives-only", "-nostdinc", *options_of(debug_vm=debug_vm), "unit.c"], folder
     )
     (folder / "unit.c").unlink()
     return [item for item in items_in(printed) if item.file in sources]

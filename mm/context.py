@@ -72,8 +72,8 @@ Operation(
 
 @step("enter_lazy_tlb", "switch")
 def enter_lazy_tlb(w: World, cpu: int, _s: Step) -> None:
-    w.lazy[cpu] = True
     w.kthread[cpu] = True
+    w.flush.enter_lazy(w, cpu)
 
 
 def leave_lazy(w: World, cpu: int) -> None:

@@ -73,7 +73,8 @@ def exit_mm(w: World, cpu: int, _s: Step) -> None:
         w.task_mm[c] = others[0]
     if w.pkru:
         threads_gone(w, mm)
-    w.lazy[cpu] = w.kthread[cpu] = True
+    w.kthread[cpu] = True
+    w.flush.enter_lazy(w, cpu)
     mask = remove_regions(w, cpu, mm, 0, PAGES)
     zaps = [(zap_pmd, mm, index, part, UNMAP) for index, part in by_table(mask)]
     # A driver's pages are not flushed earlier either (tlb->fullmm): no thread is left that could reach them.

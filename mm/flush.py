@@ -254,6 +254,14 @@ class Contexts(Protocol[W_contra]):
         """Load `mm` on the CPU, and leave lazy mode (switch_mm_irqs_off)."""
         ...
 
+    def enter_lazy(self, w: W_contra, cpu: int) -> None:
+        """A kernel thread borrows the space that the CPU has loaded (enter_lazy_tlb)."""
+        ...
+
+    def set_interrupts(self, w: W_contra, cpu: int, *, disabled: bool) -> None:
+        """The CPU disables or enables its interrupts, outside a flush or a switch (local_irq_save)."""
+        ...
+
     def in_temporary_mm(self, w: W_contra, cpu: int, inside: Step) -> None:
         """Execute use_temporary_mm, the step `inside` and unuse_temporary_mm, all with interrupts disabled."""
         ...

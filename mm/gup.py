@@ -69,7 +69,7 @@ def gup_fast_pmd(w: World, cpu: int, s: Step) -> None:
     pmd = pmd_of(w, w.task_mm[cpu], page // FANOUT)
     if not _permitted(w, cpu, pmd):
         return
-    w.irqs_off[cpu] = True
+    w.flush.set_interrupts(w, cpu, disabled=True)
     w.walkers |= 1 << cpu
     if pmd & PSE:
         w.observer.walk_began(cpu, w.root[w.task_mm[cpu]])
@@ -99,7 +99,7 @@ def _permitted(w: World, cpu: int, entry: int) -> bool:
 
 def _leave(w: World, cpu: int) -> None:
     """End the walk, and enable interrupts."""
-    w.irqs_off[cpu] = False
+    w.flush.set_interrupts(w, cpu, disabled=False)
     w.walkers &= ~(1 << cpu)
     w.observer.walk_ended(cpu)
 

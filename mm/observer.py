@@ -155,6 +155,9 @@ class Accesses(Protocol):
     def trapped(self, cpu: int, page: int) -> None:
         """A write was reported to userfaultfd instead of being carried out."""
 
+    def warned(self, cpu: int, where: str) -> None:
+        """An assertion of the kernel's own text has failed on the CPU: its function, place and condition."""
+
     def unhealed(self, cpu: int, page: int, kind: int) -> None:
         """The same access has faulted repeatedly although the region and the page allow it."""
 

@@ -69,7 +69,7 @@ class State(Plain):
     table (`ptl`) or by frame (`refs`).
     """
 
-    COUNTERS: ClassVar[frozenset[str]] = frozenset({"costs", "executed"})
+    COUNTERS: ClassVar[frozenset[str]] = frozenset({"costs", "executed", "stops"})
 
     def __init__(
         self,
@@ -150,5 +150,8 @@ class State(Plain):
         self.swap_map: dict[int, int] = known.swap_map.copy() if known else {}
         self.swap_cache: dict[int, int] = known.swap_cache.copy() if known else {}
         self.stamp: int = known.stamp if known else 0
+        # The points at which the CPU that runs may be paused (mm.step.POINT_BITS): a strategy whose steps are not made
+        # here (kernel/) makes no step boundary where nobody could come in between.
+        self.stops: int = 0
         self.executed: int = known.executed if known else 0
         self.costs: list[int] = known.costs.copy() if known else [0] * 5

@@ -50,6 +50,13 @@ steps, whose arguments are numbers with the same meaning in every world.
 """
 
 
+STEP_LIMIT: Final = 20_000
+"""The most steps of one run; the longest scenario that the generators make needs a tenth of them."""
+EVERY_STOP: Final = -1
+POINT_BITS: Final = {point: 1 << at for at, point in enumerate(STEP_POINTS)}
+"""The points as bits of State.stops."""
+
+
 def step(
     name: str, point: Point | Literal[""] = "", takes: str = ""
 ) -> Callable[[StepFunction], int]:
@@ -88,7 +95,9 @@ def run_steps(w: World, cpu: int, limit: int, point: str = "") -> bool:
     Return False if it stopped because a step is blocked; that step has changed nothing.
     """
     if w.watch:
+        w.stops = EVERY_STOP
         return _run_watched(w, cpu, limit, point, w.watch)
+    w.stops = POINT_BITS[point] if point else 0 if limit == STEP_LIMIT else EVERY_STOP
     stack = w.steps[cpu]
     left = limit
     while stack and left and not (point and POINTS[stack[-1][0]] == point):

@@ -27,6 +27,12 @@ class ContextStrategy(DeliveryStrategy):
     def switch_mm(self, w: World, cpu: int, mm: int) -> None:
         push_switch(w, cpu, mm)
 
+    def enter_lazy(self, w: World, cpu: int) -> None:
+        w.lazy[cpu] = True
+
+    def set_interrupts(self, w: World, cpu: int, *, disabled: bool) -> None:
+        w.irqs_off[cpu] = disabled
+
     def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
         push(w, cpu, (use_temporary_mm, *inside))
 

@@ -184,6 +184,12 @@ class EagerFlush:
             w.observer.table_loaded(cpu, mm, w.root[mm])
         mmdrop_gone(w, cpu)
 
+    def enter_lazy(self, w: World, cpu: int) -> None:
+        w.lazy[cpu] = True
+
+    def set_interrupts(self, w: World, cpu: int, *, disabled: bool) -> None:
+        w.irqs_off[cpu] = disabled
+
     def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
         push(w, cpu, (eager_temporary, *inside))
 

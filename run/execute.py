@@ -12,7 +12,7 @@ from shootdown.mm.frames import OutOfMemoryError
 from shootdown.mm.mmap import FILE, HUGE, PFNMAP, PRIVATE, SHARED, map_pages
 from shootdown.mm.operations import BY_NAME, begin
 from shootdown.mm.state import HUGE_ZERO_FREE, NOBODY, VM_READ, VM_WRITE
-from shootdown.mm.step import run_steps
+from shootdown.mm.step import STEP_LIMIT, run_steps
 from shootdown.mm.tables import new_table
 from shootdown.mm.watch import Watch
 from shootdown.mm.world import FlushStrategy, World
@@ -22,9 +22,6 @@ from shootdown.scenario import kinds
 from shootdown.scenario.record import Header, Record, Scenario
 from shootdown.scenario.switches import keywords_of
 from shootdown.scenario.verdict import ILLEGAL, LEGAL, REASONS, UNDECIDED
-
-STEP_LIMIT = 20_000
-"""The most steps of one run; the longest scenario that the generators make needs a tenth of them."""
 
 _LAYOUTS: Final = {
     kinds.PRIVATE: (VM_READ | VM_WRITE, PRIVATE),

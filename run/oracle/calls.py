@@ -80,6 +80,9 @@ class CallJudge(History):
         super().epoch_ended(epoch)
         self.contract.epoch_ended(epoch)
 
+    def warned(self, cpu: int, where: str) -> None:
+        raise Violation("kernel-warning", self.world.task_mm[cpu] * PAGES, cpu, 0, where)
+
     def exited(self, mm: int) -> None:
         super().exited(mm)
         self.contract.exited(mm)

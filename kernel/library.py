@@ -1,0 +1,156 @@
+"""The compiled machinery in this process: its calls, as numbers."""
+
+import ctypes
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_ulong
+from pathlib import Path
+from typing import Any, Final
+
+from mypy_extensions import mypyc_attr
+
+from shootdown.kernel.text import KernelError
+
+# The enumerations of kernel/shim/machinery, in their order.
+STOPS: Final = (
+    "",
+    "generation",
+    "flush",
+    "mask",
+    "remote",
+    "loaded",
+    "cr3",
+    "ack",
+    "invalidate",
+    "pending",
+    "free",
+    "shared",
+    "grace",
+    "spin",
+)
+"""The stops of the text, each by the point of a scenario that pauses there."""
+DONE: Final = 0
+ACK: Final = STOPS.index("ack")
+GRACE: Final = STOPS.index("grace")
+SPIN: Final = STOPS.index("spin")
+EVERY_STOP: Final = (1 << len(STOPS)) - 1
+
+(
+    FLUSH_RANGE,
+    SWITCH,
+    BATCH_FLUSH,
+    FINISH,
+    FLUSH_GATHER,
+    FLUSH_TLBONLY,
+    TEMPORARY,
+    BACK,
+    LAZY,
+    BATCH_ADD,
+    GATHER,
+    RECORD,
+    RECORD_TABLE,
+    PAGE,
+    TABLE,
+) = range(15)
+(
+    CR3,
+    INVLPG,
+    INVPCID_ONE,
+    INVPCID_ALL,
+    INVLPGB,
+    TLBSYNC,
+    IPI,
+    LOADED,
+    LAZY_NOTE,
+    INTERRUPTS,
+    FREE_PAGE,
+    FREE_TABLE,
+    WARNING,
+    INSTRUCTION,
+    FLUSH,
+) = range(1, 16)
+_NOTES: Final = 512
+
+_SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
+    "kernel_call": (c_long, [c_int, c_ulong, c_int, c_long, c_long, c_long, c_long]),
+    "kernel_resume": (c_long, [c_int, c_ulong]),
+    "kernel_now": (c_long, [c_int, c_int, c_long, c_long, c_long]),
+    "kernel_boot": (c_int, [c_int, c_int, c_ulong]),
+    "kernel_new_space": (c_int, [c_int]),
+    "kernel_set_table": (None, [c_int, c_ulong]),
+    "kernel_set_interrupts": (None, [c_int, c_int]),
+    "kernel_tick": (None, []),
+    "kernel_pending": (c_int, [c_int]),
+    "kernel_batched": (c_int, [c_int]),
+    "kernel_loaded": (c_long, [c_int]),
+    "kernel_space_with": (c_long, [c_ulong]),
+    "kernel_notes": (c_ulong, []),
+    "kernel_drained": (None, []),
+    "kernel_warned": (c_char_p, [c_int]),
+    "kernel_warned_line": (c_int, []),
+    "kernel_save": (c_size_t, [c_ulong]),
+    "kernel_load": (None, [c_char_p]),
+    "kernel_largest": (c_size_t, []),
+    "kernel_facts": (c_int, [c_ulong, c_int]),
+    "kernel_catch_up": (None, [c_int, c_int]),
+    "kernel_unstopped": (c_int, [c_int]),
+    "kernel_unstopped_code": (c_ulong, [c_int]),
+    "kernel_unstopped_word": (c_ulong, [c_int]),
+    "kernel_unstopped_writes": (c_int, [c_int]),
+}
+
+
+class Library:
+    """The machinery of a text for a number of ASIDs, with the one state that is in its memory.
+
+    `live`: the object to which that state belongs (kernel.state.KernelState).
+    `notes`: what the text asks the machine for, four numbers for each.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # The calls are short and call nothing back, so the interpreter's lock is not released for them.
+        library: Any = ctypes.PyDLL(str(path))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.restype = result
+            function.argtypes = arguments
+        self.call: Any = library.kernel_call
+        self.resume: Any = library.kernel_resume
+        self.now: Any = library.kernel_now
+        self.c: Any = library
+        self.live: Any = None
+        address = library.kernel_notes()
+        self.notes = memoryview((c_ulong * (4 * _NOTES)).from_address(address)).cast("B").cast("L")
+        self._saved = ctypes.create_string_buffer(library.kernel_largest())
+        self._facts = (c_long * 512)()
+        self._facts_at = ctypes.addressof(self._facts)
+        self._saved_at = ctypes.addressof(self._saved)
+
+    def boot(self, cpus: int, *, broadcasts: bool, ceiling: int) -> None:
+        """Begin with nothing loaded.
+
+        Errors: KernelError, when the text has more state than there is room for.
+        """
+        wrong = self.c.kernel_boot(cpus, int(broadcasts), ceiling)
+        if wrong:
+            what = "per-CPU data" if wrong == 1 else "variables"
+            raise KernelError(f"The text has more {what} than the simulation has room for.")
+
+    def save(self) -> bytes:
+        """Return the state in the library's memory."""
+        count = self.c.kernel_save(self._saved_at)
+        return self._saved.raw[:count] if count == len(self._saved) else ctypes.string_at(self._saved_at, count)
+
+    def load(self, state: bytes) -> None:
+        """Replace the state in the library's memory."""
+        self.c.kernel_load(state)
+
+    def facts(self, cpus: int) -> list[int]:
+        """Return the facts of the state (kernel_facts in kernel/shim/machinery/core.c)."""
+        count: int = self.c.kernel_facts(self._facts_at, cpus)
+        facts: list[int] = self._facts[:count]
+        return facts
+
+    def warned(self) -> tuple[str, str, int, str]:
+        """Return the condition, the file, the line and the function of the text's warning."""
+        condition, file, function = (self.c.kernel_warned(i).decode() for i in range(3))
+        return condition, file, self.c.kernel_warned_line(), function

@@ -1,0 +1,335 @@
+"""The flush machinery of a kernel's text: arch/x86/mm/tlb.c and mm/mmu_gather.c, whole, compiled into one library.
+
+The headers that they need are put in the place of their #include; the others are left out, and kernel/shim/machinery
+has what the text uses of them. Three things of the text are changed, so that they happen in small scopes or can happen
+at all in a program (CHANGES), and instructions become calls (_instruction).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from shootdown.kernel.compiler import cached, compiler_version, refuse_imports, run_compiler, run_tool
+from shootdown.kernel.directives import refuse_code, without_comments, without_reads
+from shootdown.kernel.rule import options_of
+from shootdown.kernel.text import MAKEFILE, KernelError, Text, release_of
+
+FLUSHING: Final = "arch/x86/mm/tlb.c"
+GATHERING: Final = "mm/mmu_gather.c"
+WANTED: Final = (
+    "asm/pgtable_types.h",
+    "asm/pgtable_64_types.h",
+    "asm/page_types.h",
+    "asm/processor-flags.h",
+    "uapi/asm/processor-flags.h",
+    "linux/const.h",
+    "uapi/linux/const.h",
+    "vdso/const.h",
+    "vdso/page.h",
+    "asm/mmu.h",
+    "asm/tlbbatch.h",
+    "asm/tlbflush.h",
+    "asm-generic/tlb.h",
+    "asm/tlb.h",
+)
+"""The headers that are compiled, by the words of an #include."""
+FIRST: Final = ("asm/pgtable_types.h", "asm/mmu.h")
+"""The headers that come before the structures of kernel/shim/machinery/mm.h, which contain theirs."""
+THEN: Final = ("asm/tlbbatch.h", "asm/tlbflush.h", "asm/tlb.h")
+CONFIGURATION: Final = (
+    "MMU_GATHER_TABLE_FREE",
+    "MMU_GATHER_RCU_TABLE_FREE",
+    "MMU_GATHER_MERGE_VMAS",
+    "ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH",
+    "BROADCAST_TLB_FLUSH",
+)
+"""The options that are set beside those of a rule (kernel/rule.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the text: a pattern that a file must have, its replacement, and the reason."""
+
+    file: str
+    pattern: str
+    replacement: str
+    reason: str
+    needed: bool
+
+
+_GEOMETRY: Final = "a table of the simulated machine has four entries (machine/geometry.py)"
+CHANGES: Final = (
+    *(
+        Change(
+            "asm/pgtable_64_types.h",
+            rf"(#[ \t]*define[ \t]+{name}_SHIFT[ \t]+)\d+",
+            rf"\g<1>{shift}",
+            _GEOMETRY,
+            needed=True,
+        )
+        for name, shift in (("PMD", 14), ("PUD", 15), ("P4D", 24))
+    ),
+    Change(
+        "asm/tlbflush.h",
+        r"(#[ \t]*define[ \t]+TLB_NR_DYN_ASIDS[ \t]+)\d+",
+        r"\1SHOOTDOWN_ASIDS",
+        "a scenario says how many ASIDs a CPU has, so that slots are recycled by few address spaces",
+        needed=True,
+    ),
+    Change(
+        "uapi/asm/processor-flags.h",
+        r"(#[ \t]*define[ \t]+X86_CR3_PCID_BITS[ \t]+)\d+",
+        r"\g<1>4",
+        "global ASIDs run out after fourteen, not after four thousand",
+        needed=True,
+    ),
+    Change(
+        FLUSHING,
+        r"(mm_active_cpus_exceeds\(mm,[ \t]*)3\)",
+        r"\g<1>1)",
+        "an address space gets a global ASID when two CPUs run it, not four",
+        needed=False,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """The machinery of a text.
+
+    `library`: compiles it for a number of ASIDs, or takes it from the cache.
+    `release`: the kernel's, from its Makefile, or else a word for the place of the text.
+    `digest`: equal for equal text, configuration, shim and compiler.
+    """
+
+    library: Callable[[int], Path]
+    release: str
+    digest: str
+    sources: dict[str, str]
+
+
+def _paths_of(include: str) -> tuple[str, ...]:
+    """Return the files that an #include may name, the first of which is taken."""
+    if include.startswith("asm/"):
+        return f"arch/x86/include/{include}", f"arch/x86/include/uapi/{include}"
+    if include.startswith("uapi/asm/"):
+        return (f"arch/x86/include/{include}",)
+    return f"include/{include}", f"include/uapi/{include}"
+
+
+def machinery_of(text: Text, *, debug_vm: bool = False) -> Machinery:
+    """Return the machinery of a text.
+
+    `debug_vm`: as a kernel that is built with CONFIG_DEBUG_VM, whose assertions are outcomes of a run.
+    Errors: KernelError, when the text has no machinery, or one that does not compile.
+    """
+    names = [path for include in WANTED for path in _paths_of(include)]
+    found = text.read([MAKEFILE, FLUSHING, GATHERING, *names])
+    release = release_of(found.pop(MAKEFILE, "")) or text.word
+    for name in (FLUSHING, GATHERING):
+        if name not in found:
+            raise KernelError(f"{text.word} has no {name}, where flushes are made.")
+    shim = {
+        name: files("shootdown.kernel").joinpath("shim", "machinery", name).read_text()
+        for name in ("text.h", "primitives.h", "mm.h", "core.c", "accesses.c")
+    }
+    key = {
+        **found,
+        **shim,
+        "debug_vm": str(debug_vm),
+        "compiler": compiler_version(),
+        **{file.name: file.read_text() for file in Path(__file__).parent.glob("*.py")},
+    }
+
+    @cache
+    def library(asids: int) -> Path:
+        def make(folder: Path) -> None:
+            _build(folder, found, shim, asids=asids, debug_vm=debug_vm)
+
+        return cached({**key, "asids": str(asids)}, "machinery.so", make)
+
+    return Machinery(library, release, library(2).parent.name, found)
+
+
+_OPTIONS: Final = (
+    "-std=gnu11",
+    "-O2",
+    "-g1",
+    "-w",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-nostdinc",
+    "-fno-builtin",
+    "-fno-stack-protector",
+    "-fcf-protection=none",
+    "-fno-strict-aliasing",
+    "-fno-delete-null-pointer-checks",
+    "-fno-tree-loop-distribute-patterns",
+    "-fno-common",
+    "-Werror=implicit-function-declaration",
+    "-Werror=return-type",
+)
+_REPORTED: Final = ("-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0")
+"""Each access of the text to memory calls a function of accesses.c before."""
+_SHIM_ATTRIBUTES: Final = re.compile(
+    r'__attribute__\(\((?:section\("percpu"\)|cleanup\(kernel_guard_end\))\)\)'
+)
+"""What macros of the shim put into the text's lines."""
+
+
+def _build(
+    folder: Path, found: dict[str, str], shim: dict[str, str], *, asids: int, debug_vm: bool
+) -> None:
+    splicer = _Splicer(found)
+    for name in ("text.h", "primitives.h"):
+        splicer.shim(name, shim[name])
+    for include in FIRST:
+        splicer.header(include)
+    splicer.shim("mm.h", shim["mm.h"])
+    for include in THEN:
+        splicer.header(include)
+    headers = splicer.text()
+    for file in (FLUSHING, GATHERING):
+        splicer.file(file)
+    (folder / "text.c").write_text(splicer.text())
+    (folder / "core.c").write_text(headers + '#line 1 "core.c"\n' + shim["core.c"])
+    (folder / "accesses.c").write_text(shim["accesses.c"])
+    options = [
+        *options_of(debug_vm=debug_vm, more=CONFIGURATION),
+        f"-DSHOOTDOWN_ASIDS={asids}",
+        *_probed(found),
+    ]
+    expanded = run_compiler(["-E", "-nostdinc", *options, "text.c"], folder)
+    refuse_code(_SHIM_ATTRIBUTES.sub("", expanded), frozenset(shim))
+    for name, more in (("text", _REPORTED), ("core", ()), ("accesses", ())):
+        run_compiler([*_OPTIONS, *options, *more, "-c", f"{name}.c", "-o", f"{name}.o"], folder)
+        if name != "accesses":
+            # All that the text changes is in one block, also its own static variables.
+            rename = [f"--rename-section={section}=arena" for section in _CHANGING[:-1]]
+            rename.append("--rename-section=.bss=arena,alloc,load,data,contents")
+            run_tool("objcopy", [*rename, f"{name}.o"], folder)
+    run_compiler(
+        ["-shared", "-nostdlib", "-g1", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-o", "machinery.so"]
+        + ["text.o", "core.o", "accesses.o"],
+        folder,
+    )
+    refuse_imports(folder / "machinery.so")
+
+
+_CHANGING: Final = (".data", ".data.rel", ".data.rel.local", ".data..read_mostly", ".bss")
+"""The sections with variables."""
+
+
+def _probed(found: dict[str, str]) -> list[str]:
+    """Return what the core has to know of the text: the signatures that differ between releases."""
+    tlbflush = found["arch/x86/include/asm/tlbflush.h"]
+    generic = found["include/asm-generic/tlb.h"]
+    mmu = found["arch/x86/include/asm/mmu.h"]
+    probed = {
+        "BATCH_ADD_ARGUMENTS": _arguments("arch_tlbbatch_add_pending", tlbflush),
+        "REMOVE_PAGE_ARGUMENTS": _arguments("__tlb_remove_page_size", generic),
+        "LEAVE_MM_ARGUMENTS": _arguments("leave_mm", mmu),
+    }
+    if re.search(r"\buse_temporary_mm\(struct", found[FLUSHING]):
+        probed["HAS_USE_TEMPORARY_MM"] = 1
+    if "unmapped_pages" in found.get("arch/x86/include/asm/tlbbatch.h", ""):
+        probed["HAS_UNMAPPED_PAGES"] = 1
+    if "CONFIG_BROADCAST_TLB_FLUSH" in tlbflush:
+        probed["CONFIG_BROADCAST_TLB_FLUSH_IN_TREE"] = 1
+    return [f"-D{name}={value}" for name, value in probed.items()]
+
+
+def _arguments(function: str, text: str) -> int:
+    """Return the number of arguments in the first declaration of a function, 0 if there is none."""
+    declared = re.search(rf"\b(?:void|bool)\s+{function}\(([^)]*)\)", text)
+    if not declared or declared[1].strip() in ("", "void"):
+        return 0
+    return declared[1].count(",") + 1
+
+
+_INCLUDE: Final = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^">\n]+)[">].*$', re.MULTILINE)
+_ASM: Final = re.compile(r"\basm[ \t]+(?:volatile|__volatile__)?[ \t]*\(")
+
+
+class _Splicer:
+    """Puts files one after the other, each header once, with the numbers of their lines."""
+
+    def __init__(self, found: dict[str, str]) -> None:
+        self._found = found
+        self._taken: set[str] = set()
+        self._parts: list[str] = []
+
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    def shim(self, name: str, content: str) -> None:
+        self._parts.append(f'#line 1 "{name}"\n{content}\n')
+
+    def header(self, include: str) -> None:
+        """Add a header, unless it has been added; a header that the tree does not have is empty."""
+        path = next((path for path in _paths_of(include) if path in self._found), "")
+        if path and path not in self._taken:
+            self._taken.add(path)
+            self._add(path, include)
+
+    def file(self, path: str) -> None:
+        self._add(path, path)
+
+    def _add(self, path: str, name: str) -> None:
+        content = _changed(without_comments(self._found[path], path), name, path)
+        at, line = 0, 1
+        for include in _INCLUDE.finditer(content):
+            if include[1] in WANTED:
+                before = content[at : include.start()]
+                self._parts.append(f'#line {line} "{path}"\n{without_reads(before)}\n')
+                self.header(include[1])
+                line += before.count("\n")
+                at = include.end()
+        self._parts.append(f'#line {line} "{path}"\n{without_reads(content[at:])}\n')
+
+
+def _changed(content: str, name: str, path: str) -> str:
+    for change in CHANGES:
+        if change.file == name:
+            content, count = re.subn(change.pattern, change.replacement, content)
+            if change.needed and not count:
+                message = f"{path} has nothing like {change.pattern}, which must be changed: {change.reason}."
+                raise KernelError(message)
+    parts: list[str] = []
+    at = 0
+    for asm in _ASM.finditer(content):
+        if asm.start() >= at:
+            end = _closing(content, asm.end() - 1)
+            parts += [content[at : asm.start()], _instruction(content[asm.end() : end])]
+            at = end + 1
+    return "".join([*parts, content[at:]])
+
+
+def _closing(content: str, opening: int) -> int:
+    """Return the place of the parenthesis that closes the one at `opening`."""
+    depth = 0
+    for token in re.finditer(r'"(?:[^"\\\n]|\\.)*"|[()]', content[opening:]):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if not depth:
+            return opening + token.start()
+    return len(content)
+
+
+def _instruction(inside: str) -> str:
+    """Return the call that stands for an instruction, on as many lines; one that is not known is an outcome."""
+    template = "".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', inside.partition(":")[0]))
+    operands = re.findall(r'"[^"]*"[ \t]*(\((?:[^()]|\([^()]*\))*\))', inside)
+    lines = "\n" * inside.count("\n")
+    squeezed = re.sub(r"\s", "", template)
+    if squeezed == "invlpg(%0)" and len(operands) == 1:
+        return f"kernel_asm_invlpg({operands[0]}){lines}"
+    if squeezed == ".byte0x0f,0x01,0xfe" or template.strip().startswith("invlpgb"):
+        if len(operands) == 3:
+            return f"kernel_asm_invlpgb({', '.join(operands)}){lines}"
+    if squeezed in (".byte0x0f,0x01,0xff", "tlbsync"):
+        return f"kernel_asm_tlbsync(){lines}"
+    return f'kernel_asm_unknown("{template}"){lines}'

@@ -1,0 +1,144 @@
+"""What the text asks the machine for, carried out after each of its stops."""
+
+from typing import Final
+
+from shootdown.kernel.library import (
+    CR3,
+    FLUSH,
+    FREE_PAGE,
+    FREE_TABLE,
+    INSTRUCTION,
+    INTERRUPTS,
+    INVLPG,
+    INVLPGB,
+    INVPCID_ALL,
+    INVPCID_ONE,
+    IPI,
+    LAZY_NOTE,
+    LOADED,
+    TLBSYNC,
+    WARNING,
+    Library,
+)
+from shootdown.kernel.state import KernelState
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.machine.x86 import NO_ROOT
+from shootdown.mm.frames import free_table, put_page
+from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, IPIS
+from shootdown.mm.world import World
+
+_NO_FLUSH: Final = 1 << 63
+_INIT_TABLE: Final = 0x3FF
+_ALL: Final = (1 << 64) - 1
+# The bits of RAX of INVLPGB (APM vol. 3).
+_BY_ADDRESS: Final = 1
+_BY_PCID: Final = 2
+
+
+def carry_out(w: World, state: KernelState, count: int) -> None:
+    """Carry out the first `count` notes in their order."""
+    library = state.library
+    notes = library.notes
+    machine = w.machine
+    costs = w.costs
+    for at in range(0, 4 * count, 4):
+        what: int = notes[at]
+        cpu: int = notes[at + 1]
+        a: int = notes[at + 2]
+        if what == CR3:
+            _load_cr3(w, state, cpu, a, flushes=notes[at + 3])
+        elif what == IPI:
+            costs[IPIS] += 1
+        elif what == INTERRUPTS:
+            w.irqs_off[cpu] = bool(a)
+        elif what == LOADED:
+            w.loaded_mm[cpu] = library.c.kernel_loaded(cpu)
+        elif what == LAZY_NOTE:
+            w.lazy[cpu] = bool(a)
+        elif what == FLUSH:
+            costs[FLUSHES] += 1
+        elif what == INVLPG:
+            costs[INVALIDATED] += 1
+            page = a >> 12
+            if page < PAGES:
+                machine.invlpg(cpu, page)
+        elif what == FREE_PAGE:
+            state.gather_pages[cpu].remove(a)
+            put_page(w, a)
+        elif what == FREE_TABLE:
+            mm, index = state.tables.pop(a)
+            free_table(w, mm, index, a)
+        elif what == WARNING:
+            library.c.kernel_drained()
+            condition, file, line, function = library.warned()
+            w.observer.warned(cpu, f"{function}, {file}:{line}: {condition}")
+        else:
+            _rarer(w, state, what, cpu, a, notes[at + 3])
+    library.c.kernel_drained()
+
+
+def _load_cr3(w: World, state: KernelState, cpu: int, value: int, flushes: int) -> None:
+    """Load a value into CR3.
+
+    `flushes`: the text writes the value that CR3 has, for its effect on the TLB (native_flush_tlb_local).
+    """
+    table = value >> 12 & 0xFFFF
+    root = NO_ROOT if table == _INIT_TABLE else table - 1
+    noflush = bool(value & _NO_FLUSH)
+    pcid = state.pcid_of((value & 0xFFF) - 1)
+    if flushes:
+        w.costs[FULL] += 1
+        w.costs[INVALIDATED] += w.pages
+    elif not noflush and root != NO_ROOT:
+        w.costs[FULL] += 1
+    w.machine.load_cr3(cpu, root, pcid, noflush=noflush)
+    if root != NO_ROOT and not flushes:
+        mm: int = state.library.c.kernel_space_with(root)
+        if 0 <= mm < len(w.root):
+            w.observer.table_loaded(cpu, mm, root)
+
+
+def _rarer(w: World, state: KernelState, what: int, cpu: int, a: int, b: int) -> None:
+    machine = w.machine
+    if what == INVPCID_ALL:
+        machine.invpcid_all(cpu, globals_too=bool(a))
+    elif what == INVPCID_ONE:
+        pcid = state.pcid_of(a - 1)
+        if b == _ALL:
+            machine.invpcid_context(cpu, pcid)
+        elif b >> 12 < PAGES:
+            machine.invpcid_page(cpu, pcid, b >> 12)
+    elif what == TLBSYNC:
+        machine.tlbsync(cpu)
+        state.need_tlbsync &= ~(1 << cpu)
+    elif what == INVLPGB:
+        _broadcast(w, state, cpu, a, b)
+    else:
+        assert what == INSTRUCTION, "the notes are those of kernel/shim/machinery/primitives.h"
+        w.observer.warned(cpu, "an instruction that the simulation does not have")
+
+
+def _broadcast(w: World, state: KernelState, cpu: int, rax: int, registers: int) -> None:
+    """Issue INVLPGB.
+
+    `registers`: ECX in the upper half, EDX in the lower one (APM vol. 3).
+    """
+    machine = w.machine
+    ecx, edx = registers >> 32, registers & 0xFFFFFFFF
+    state.need_tlbsync |= 1 << cpu
+    if not rax & _BY_PCID:
+        machine.invlpgb_nonglobals(cpu)
+        w.costs[FULL] += w.cpus
+        return
+    pcid = state.pcid_of((edx >> 16 & 0xFFF) - 1)
+    if not rax & _BY_ADDRESS:
+        machine.invlpgb_context(cpu, pcid)
+        w.costs[FULL] += w.cpus
+        w.costs[INVALIDATED] += w.pages * w.cpus
+        return
+    stride = FANOUT if ecx >> 31 else 1
+    first = rax >> 12
+    for page in range(first, first + ((ecx & 0xFFFF) + 1) * stride):
+        if page < PAGES:
+            machine.invlpgb(cpu, pcid, page)
+    w.costs[INVALIDATED] += ((ecx & 0xFFFF) + 1) * w.cpus

@@ -1,0 +1,761 @@
+/*
+ * The calls into the text on the simulated CPUs, the block that holds all state, and its copies.
+ *
+ * Each CPU has a flow of control with a stack of its own. A flow stops before what another CPU could see, and goes on
+ * when the simulation resumes it. The code never calls the simulation: what it wants of the machine is a list of notes.
+ */
+#define EXPORTED __attribute__((visibility("default")))
+#define STATE __attribute__((section("arena")))
+#define STACK_BYTES 16384
+#define SPACES 16  /* mm_structs; a dead one is used again when no CPU has it loaded */
+#define NUMBERS 4  /* address spaces that have a number: three of processes, and the temporary one */
+#define TEMPORARY 3
+#define TABLE_PAGES 8
+#define NOTES 512
+
+extern char __start_arena[], __stop_arena[];
+extern const char __stop_percpu[] __attribute__((visibility("hidden")));
+
+void *memcpy(void *to, const void *from, size_t count)
+{
+	void *start = to;
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+	return start;
+}
+void *memset(void *to, int byte, size_t count)
+{
+	void *start = to;
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(byte) : "memory");
+	return start;
+}
+
+struct flow {
+	void *stack;           /* the stack pointer while it is stopped */
+	int active;
+	int cpu;               /* the CPU of the call */
+	int on;                /* the CPU whose code runs: another one while it handles an interrupt */
+	int stop, argument;
+	int function;
+	long arguments[4];
+};
+STATE static struct flow flows[NR_CPUS] = { { 0 } };
+STATE char kernel_percpu[NR_CPUS][PERCPU_BYTES] __attribute__((aligned(64))) = { { 0 } };
+STATE static struct mm_struct spaces[SPACES] = { { { 0 } } };
+STATE struct mm_struct init_mm = { { 0 } };
+STATE static int space_of[NUMBERS] = { 0 };
+STATE static int newest_space = 0;
+STATE static unsigned long cr3[NR_CPUS] = { 0 };
+STATE static unsigned long interrupts_off[NR_CPUS] = { 0 };
+STATE static struct mm_struct *before_temporary[NR_CPUS] = { 0 };
+STATE static struct mmu_gather gathers[NR_CPUS] = { { 0 } };
+STATE static struct arch_tlbflush_unmap_batch batches[NR_CPUS] = { { { 0 } } };
+STATE struct task_struct kernel_task = { 0 };
+STATE unsigned long jiffies = 1;
+STATE struct cpumask kernel_online = { 0 };
+STATE static unsigned int pages_taken = 0;
+STATE static int broadcasts = 0;
+STATE unsigned long mmu_cr4_features = 0;
+STATE u16 invlpgb_count_max = 1;
+/* The used part of a page with a batch of tables; a gather of the model has no more. */
+struct table_page { char bytes[512]; };
+STATE static struct table_page table_pages[TABLE_PAGES] __attribute__((aligned(64))) = { { { 0 } } };
+__attribute__((section("percpu"))) struct cpuinfo_x86 cpu_info = { 0 };
+__attribute__((section("percpu"))) struct tlb_state cpu_tlbstate = { 0 };
+
+/* What follows is no state of the kernel. */
+#define OUTSIDE __attribute__((section("outside")))
+OUTSIDE static char stacks[NR_CPUS][STACK_BYTES] __attribute__((aligned(64))) = { { 0 } };
+OUTSIDE static struct page frames[64] = { { 0 } };
+OUTSIDE static struct { unsigned long what, cpu, a, b; } notes[NOTES] = { { 0 } };
+OUTSIDE static int noted = 0;
+OUTSIDE static struct flow *running = NULL;
+OUTSIDE static void *simulation = NULL;
+OUTSIDE static unsigned long stops = 0;
+OUTSIDE static int batch_extra = 0;
+OUTSIDE int kernel_fresh = 0;
+
+#define tlbstate(cpu) ((struct tlb_state *)(kernel_percpu[cpu] + ((const char *)&cpu_tlbstate - __start_percpu)))
+#define tlbstate_shared(cpu) \
+	((struct tlb_state_shared *)(kernel_percpu[cpu] + ((const char *)&cpu_tlbstate_shared - __start_percpu)))
+
+int kernel_cpu(void)
+{
+	return running ? running->on : 0;
+}
+int kernel_flow(void)
+{
+	return running ? running->cpu : -1;
+}
+void kernel_note(enum note what, unsigned long a, unsigned long b)
+{
+	if (noted < NOTES) {
+		notes[noted].what = what;
+		notes[noted].cpu = kernel_cpu();
+		notes[noted].a = a;
+		notes[noted++].b = b;
+	}
+}
+OUTSIDE static struct { const char *condition, *file, *function; int line; } warning = { 0 };
+void kernel_warning(const char *condition, const char *file, int line, const char *function)
+{
+	if (!warning.condition) {
+		warning.condition = condition;
+		warning.file = file;
+		warning.line = line;
+		warning.function = function;
+		kernel_note(NOTE_WARNING, 0, 0);
+	}
+}
+void kernel_barrier(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
+/* Save the callee's registers and the stack pointer, and go on with another stack. */
+void kernel_switch(void **save, void *to);
+__asm__(".text\n.hidden kernel_switch\n.globl kernel_switch\n.type kernel_switch,@function\nkernel_switch:\n"
+	"\tpushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n"
+	"\tmovq %rsp,(%rdi)\n\tmovq %rsi,%rsp\n"
+	"\tpopq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\tret\n"
+	".size kernel_switch,.-kernel_switch\n");
+
+static void leave(enum stop stop, int argument)
+{
+	struct flow *flow = running;
+	flow->stop = stop;
+	flow->argument = argument;
+	kernel_switch(&flow->stack, simulation);
+}
+void kernel_stop(enum stop stop, int argument)
+{
+	/* An interrupt's handler runs to its end: the CPU that it interrupts does nothing else meanwhile. */
+	if (running && stops >> stop & 1 && running->on == running->cpu)
+		leave(stop, argument);
+	kernel_fresh = 1;
+}
+void kernel_stop_once(enum stop stop)
+{
+	if (!kernel_fresh)
+		kernel_stop(stop, 0);
+}
+/* A CPU does not handle an interrupt before it has interrupts enabled. */
+static void wait_for(int cpu)
+{
+	kernel_stop(STOP_ACK, cpu);
+	while (interrupts_off[cpu])
+		leave(STOP_ACK, cpu);
+}
+/* RCU waits for every other CPU that has interrupts disabled. */
+static void wait_for_all(void)
+{
+	kernel_stop(STOP_GRACE, 0);
+	for (int cpu = 0; cpu < NR_CPUS; cpu++)
+		while (cpu != kernel_cpu() && interrupts_off[cpu])
+			leave(STOP_GRACE, cpu);
+}
+void kernel_stop_own(void)
+{
+	if (!interrupts_off[kernel_cpu()])
+		kernel_stop(STOP_LOADED, 0);
+}
+
+unsigned long kernel_interrupts(unsigned long disabled)
+{
+	int cpu = kernel_cpu();
+	unsigned long before = interrupts_off[cpu];
+	if (before != disabled) {
+		interrupts_off[cpu] = disabled;
+		kernel_note(NOTE_INTERRUPTS, disabled, 0);
+	}
+	return before;
+}
+bool kernel_interrupts_disabled(void)
+{
+	return interrupts_off[kernel_cpu()];
+}
+void kernel_spin(void);
+void kernel_lock(spinlock_t *lock)
+{
+	while (lock->held)
+		kernel_spin();
+	lock->held = 1;
+}
+void kernel_unlock(spinlock_t *lock)
+{
+	lock->held = 0;
+}
+struct kernel_guard kernel_guard_preempt(void)
+{
+	return (struct kernel_guard){ 2, NULL };
+}
+struct kernel_guard kernel_guard_rcu(void)
+{
+	return (struct kernel_guard){ 2, NULL };
+}
+struct kernel_guard kernel_guard_irqsave(void)
+{
+	return (struct kernel_guard){ kernel_interrupts(1), NULL };
+}
+struct kernel_guard kernel_guard_irq(void)
+{
+	kernel_interrupts(1);
+	return (struct kernel_guard){ 0, NULL };
+}
+struct kernel_guard kernel_guard_raw_spinlock(spinlock_t *lock)
+{
+	kernel_lock(lock);
+	return (struct kernel_guard){ 2, lock };
+}
+struct kernel_guard kernel_guard_raw_spinlock_irqsave(spinlock_t *lock)
+{
+	unsigned long flags = kernel_interrupts(1);
+	kernel_lock(lock);
+	return (struct kernel_guard){ flags, lock };
+}
+void kernel_guard_end(struct kernel_guard *guard)
+{
+	if (guard->lock)
+		kernel_unlock(guard->lock);
+	if (guard->flags != 2)
+		kernel_interrupts(guard->flags);
+}
+
+/* A spinning CPU lets others run; what it waits for may need them. */
+void kernel_spin(void)
+{
+	kernel_fresh = 1;
+	if (running)
+		leave(STOP_SPIN, 0);
+}
+void kernel_flushes(void)
+{
+	if (running && running->active)
+		kernel_note(NOTE_FLUSH, 0, 0);
+}
+
+bool kernel_has(enum kernel_feature feature)
+{
+	switch (feature) {
+	case X86_FEATURE_PTI:
+	case X86_FEATURE_LAM:
+	case X86_BUG_TLBI:
+		return false;
+	case X86_FEATURE_INVLPGB:
+		return broadcasts;
+	default:
+		return true;
+	}
+}
+unsigned long cr4_read_shadow(void)
+{
+	return ~0UL;
+}
+void cr4_update_irqsoff(unsigned long set, unsigned long clear)
+{
+}
+unsigned long kernel_read_cr3(void)
+{
+	return cr3[kernel_cpu()];
+}
+void kernel_write_cr3(unsigned long value, unsigned long flushes)
+{
+	kernel_stop(STOP_CR3, 0);
+	cr3[kernel_cpu()] = value & ~(1UL << 63);
+	kernel_note(NOTE_CR3, value, flushes);
+}
+void kernel_invalidate(enum note what, unsigned long a, unsigned long b)
+{
+	kernel_stop(STOP_INVALIDATE, what);
+	kernel_note(what, a, b);
+}
+
+/*
+ * Interrupts: the sender decides about each CPU, handles its own first, and then waits for the others in the order of
+ * their distance from it. A CPU handles an interrupt when it has interrupts enabled, and runs the handler to its end.
+ */
+void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, void *info, bool wait,
+			   const struct cpumask *mask)
+{
+	struct flow *flow = running;
+	int self = kernel_cpu();
+	unsigned long targets = 0, set;
+	kernel_stop(STOP_MASK, 0);
+	set = mask->bits;
+	for (int distance = 1; distance < NR_CPUS; distance++) {
+		int cpu = (self + distance) % NR_CPUS;
+		if (set >> cpu & 1 && (!condition || condition(cpu, info))) {
+			targets |= 1UL << cpu;
+			kernel_note(NOTE_IPI, cpu, 0);
+		}
+	}
+	if (set >> self & 1 && (!condition || condition(self, info))) {
+		kernel_stop(STOP_ACK, self);
+		unsigned long flags = kernel_interrupts(1);
+		function(info);
+		kernel_interrupts(flags);
+	}
+	for (int distance = 1; distance < NR_CPUS; distance++) {
+		int cpu = (self + distance) % NR_CPUS;
+		if (!(targets >> cpu & 1) || !flow)
+			continue;
+		wait_for(cpu);
+		flow->on = cpu;
+		interrupts_off[cpu] = 1;
+		function(info);
+		interrupts_off[cpu] = 0;
+		flow->on = self;
+	}
+}
+void smp_call_function(smp_call_func_t function, void *info, int wait)
+{
+	struct cpumask others = { kernel_online.bits & ~(1UL << kernel_cpu()) };
+	on_each_cpu_cond_mask(NULL, function, info, wait, &others);
+}
+void call_rcu(struct rcu_head *head, void (*function)(struct rcu_head *))
+{
+	wait_for_all();
+	function(head);
+}
+void synchronize_rcu(void)
+{
+	wait_for_all();
+}
+
+void *kernel_page(void)
+{
+	for (int i = 0; i < TABLE_PAGES; i++)
+		if (!(pages_taken >> i & 1)) {
+			pages_taken |= 1u << i;
+			return &table_pages[i];
+		}
+	return NULL;
+}
+void kernel_put_page(void *page)
+{
+	pages_taken &= ~(1u << ((struct table_page *)page - table_pages));
+}
+void kernel_free_table(void *table)
+{
+	kernel_stop(STOP_FREE, 0);
+	kernel_note(NOTE_FREE_TABLE, ((struct page *)table)->frame, 0);
+}
+void kernel_free_pages(void **pages, int count)
+{
+	kernel_stop(STOP_FREE, 0);
+	for (int i = 0; i < count; i++) {
+		unsigned long page = (unsigned long)pages[i];
+		kernel_note(NOTE_FREE_PAGE, ((struct page *)(page & ~3UL))->frame, 0);
+	}
+}
+
+static struct mm_struct *space(long number)
+{
+	return number >= 0 ? &spaces[space_of[number]] : &init_mm;
+}
+static void enter_temporary(int cpu)
+{
+	struct mm_struct *temporary = space(TEMPORARY);
+#ifdef HAS_USE_TEMPORARY_MM
+	before_temporary[cpu] = use_temporary_mm(temporary);
+#else
+	/* As arch/x86/kernel/alternative.c does, which is not among the files here. */
+	if (tlbstate_shared(cpu)->is_lazy)
+#if LEAVE_MM_ARGUMENTS
+		leave_mm(cpu);
+#else
+		leave_mm();
+#endif
+	before_temporary[cpu] = tlbstate(cpu)->loaded_mm;
+	switch_mm_irqs_off(NULL, temporary, current);
+#endif
+}
+static void leave_temporary(int cpu)
+{
+#ifdef HAS_USE_TEMPORARY_MM
+	unuse_temporary_mm(before_temporary[cpu]);
+#else
+	cpumask_clear_cpu(cpu, mm_cpumask(space(TEMPORARY)));
+	switch_mm_irqs_off(NULL, before_temporary[cpu], current);
+#endif
+	/* Its entry is cleared and flushed before it is used again. */
+	inc_mm_tlb_gen(space(TEMPORARY));
+}
+
+enum function {
+	CALL_FLUSH_RANGE, CALL_SWITCH, CALL_BATCH_FLUSH, CALL_FINISH, CALL_FLUSH_GATHER, CALL_FLUSH_TLBONLY,
+	CALL_TEMPORARY, CALL_BACK,
+	NOW_LAZY, NOW_BATCH_ADD, NOW_GATHER, NOW_RECORD, NOW_RECORD_TABLE, NOW_PAGE, NOW_TABLE,
+};
+static void flow_main(void)
+{
+	struct flow *flow = running;
+	int cpu = flow->cpu;
+	long *a = flow->arguments;
+	struct mm_struct *mm = space(a[0]);
+	switch (flow->function) {
+	case CALL_FLUSH_RANGE:
+		flush_tlb_mm_range(mm, a[1], a[2], PAGE_SHIFT, a[3]);
+		break;
+	case CALL_SWITCH:
+		kernel_interrupts(1);
+		switch_mm_irqs_off(NULL, mm, &kernel_task);
+		kernel_interrupts(0);
+		break;
+	case CALL_BATCH_FLUSH:
+		arch_tlbbatch_flush(&batches[cpu]);
+		break;
+	case CALL_FINISH:
+		tlb_finish_mmu(&gathers[cpu]);
+		break;
+	case CALL_FLUSH_GATHER:
+		tlb_flush_mmu(&gathers[cpu]);
+		break;
+	case CALL_FLUSH_TLBONLY:
+		tlb_flush_mmu_tlbonly(&gathers[cpu]);
+		break;
+	case CALL_TEMPORARY:
+		kernel_interrupts(1);
+		enter_temporary(cpu);
+		break;
+	case CALL_BACK:
+		leave_temporary(cpu);
+		kernel_interrupts(0);
+		break;
+	}
+	flow->active = 0;
+	leave(STOP_DONE, 0);
+	__builtin_unreachable();
+}
+static long result(struct flow *flow)
+{
+	return flow->stop | (long)flow->argument << 8 | (long)noted << 16;
+}
+/* Go on with the CPU's call until the next of the stops; return the stop, its argument and the number of notes. */
+EXPORTED long kernel_resume(int cpu, unsigned long which)
+{
+	running = &flows[cpu];
+	stops = which;
+	kernel_switch(&simulation, running->stack);
+	running = NULL;
+	return result(&flows[cpu]);
+}
+/* Begin a call on a CPU, and run it as kernel_resume does. */
+EXPORTED long kernel_call(int cpu, unsigned long which, int function, long a, long b, long c, long d)
+{
+	struct flow *flow = &flows[cpu];
+	void **top = (void **)(stacks[cpu] + STACK_BYTES - 64);
+	*flow = (struct flow){ .active = 1, .cpu = cpu, .on = cpu, .function = function, .arguments = { a, b, c, d } };
+	*--top = 0;
+	*--top = (void *)flow_main;
+	top -= 6;
+	flow->stack = top;
+	kernel_fresh = 0;
+	return kernel_resume(cpu, which);
+}
+/* A call that does not stop, in the middle of a step of the memory manager. */
+EXPORTED long kernel_now(int cpu, int function, long a, long b, long c)
+{
+	struct flow flow = { .cpu = cpu, .on = cpu };
+	struct mmu_gather *gather = &gathers[cpu];
+	long answer = 0;
+	running = &flow;
+	stops = 0;
+	switch (function) {
+	case NOW_LAZY:
+		enter_lazy_tlb(space(a), NULL);
+		break;
+	case NOW_BATCH_ADD:
+#if BATCH_ADD_ARGUMENTS == 4
+		arch_tlbbatch_add_pending(&batches[cpu], space(a), b, b + PAGE_SIZE);
+#elif BATCH_ADD_ARGUMENTS == 3
+		arch_tlbbatch_add_pending(&batches[cpu], space(a), b);
+#else
+		arch_tlbbatch_add_mm(&batches[cpu], space(a));
+#endif
+		break;
+	case NOW_GATHER:
+		tlb_gather_mmu(gather, space(a));
+		gather->local.max = b + batch_extra;
+		gather->batch_count = MAX_GATHER_BATCH_COUNT;
+		break;
+	case NOW_RECORD:
+		tlb_flush_pte_range(gather, a, b);
+		break;
+	case NOW_RECORD_TABLE:
+		tlb_flush_pmd_range(gather, a, b);
+		gather->freed_tables = 1;
+		break;
+	case NOW_PAGE:
+		if (!gather->end) /* a page whose entry was no translation */
+			tlb_flush_pte_range(gather, b, PAGE_SIZE);
+#if REMOVE_PAGE_ARGUMENTS == 4
+		answer = __tlb_remove_page_size(gather, &frames[a], false, PAGE_SIZE);
+#else
+		answer = __tlb_remove_page_size(gather, &frames[a], PAGE_SIZE);
+#endif
+		break;
+	case NOW_TABLE:
+		tlb_remove_table(gather, &frames[a]);
+		break;
+	}
+	running = NULL;
+	return answer | (long)noted << 16;
+}
+
+/* A new address space of this number; an mm_struct that a CPU still has loaded stays as it is. */
+EXPORTED int kernel_new_space(int number)
+{
+	for (int step = 1; step <= SPACES; step++) {
+		int i = (newest_space + step) % SPACES;
+		bool used = false;
+		for (int n = 0; n < NUMBERS; n++)
+			used |= space_of[n] == i && n != number;
+		for (int cpu = 0; cpu < NR_CPUS; cpu++)
+			used |= tlbstate(cpu)->loaded_mm == &spaces[i] || before_temporary[cpu] == &spaces[i];
+		if (used || space_of[number] == i)
+			continue;
+#ifdef CONFIG_BROADCAST_TLB_FLUSH_IN_TREE
+		if (space_of[number] >= 0)
+			mm_free_global_asid(space(number));
+#endif
+		extern atomic64_t last_mm_ctx_id;
+		memset(&spaces[i], 0, sizeof(spaces[i]));
+		spaces[i].context.ctx_id = ++last_mm_ctx_id.counter;
+		spaces[i].context.tlb_gen.counter = 0;
+		spaces[i].context.next_trim_cpumask = jiffies + HZ;
+		spaces[i].number = number;
+		space_of[number] = i;
+		newest_space = i;
+		return i;
+	}
+	return -1;
+}
+EXPORTED void kernel_set_table(int number, unsigned long root)
+{
+	space(number)->pgd = (pgd_t *)((root + 1) << 12);
+}
+EXPORTED void kernel_set_interrupts(int cpu, int disabled)
+{
+	interrupts_off[cpu] = disabled;
+}
+EXPORTED void kernel_tick(void)
+{
+	jiffies += HZ + 1;
+	kernel_task.pid = jiffies & 0x1f;
+}
+EXPORTED int kernel_pending(int number)
+{
+	return space(number)->tlb_flush_pending.counter;
+}
+EXPORTED int kernel_batched(int cpu)
+{
+#ifdef HAS_UNMAPPED_PAGES
+	return batches[cpu].cpumask.bits != 0 || (broadcasts && batches[cpu].unmapped_pages);
+#else
+	return batches[cpu].cpumask.bits != 0;
+#endif
+}
+/* The number of a space that a CPU has loaded, as mm/state.py counts: INIT_MM, SWITCHING, GONE_MM, POKING_MM. */
+static long number_of(struct mm_struct *mm)
+{
+	if (mm == &init_mm)
+		return -1;
+	if (mm == LOADED_MM_SWITCHING)
+		return -2;
+	if (mm->number == TEMPORARY)
+		return -4;
+	return space(mm->number) == mm ? mm->number : -3;
+}
+EXPORTED long kernel_loaded(int cpu)
+{
+	return number_of(tlbstate(cpu)->loaded_mm);
+}
+/* The space whose top-level table is `root`, the living one if there are two; -1 for none. */
+EXPORTED long kernel_space_with(unsigned long root)
+{
+	long found = -1;
+	for (int i = 0; i < SPACES; i++)
+		if (spaces[i].context.ctx_id && (unsigned long)spaces[i].pgd == (root + 1) << 12 &&
+		    (found < 0 || space(spaces[i].number) == &spaces[i]))
+			found = spaces[i].number;
+	return found;
+}
+
+EXPORTED const void *kernel_notes(void)
+{
+	return notes;
+}
+EXPORTED void kernel_drained(void)
+{
+	noted = 0;
+}
+EXPORTED const char *kernel_warned(int what)
+{
+	return what == 0 ? warning.condition : what == 1 ? warning.file : warning.function;
+}
+EXPORTED int kernel_warned_line(void)
+{
+	int line = warning.line;
+	warning.condition = NULL;
+	return line;
+}
+
+static int probe_batch(void)
+{
+	struct mmu_gather *gather = &gathers[0];
+	struct flow flow = { 0 };
+	int count = 0;
+	running = &flow;
+	stops = 0;
+	tlb_gather_mmu(gather, &init_mm);
+	gather->local.max = 6;
+	gather->batch_count = MAX_GATHER_BATCH_COUNT;
+	tlb_flush_pte_range(gather, 0, PAGE_SIZE);
+	running = NULL;
+	while (count < 6) {
+		long full = kernel_now(0, NOW_PAGE, 1, 0, 0);
+		count++;
+		if (full & 1)
+			break;
+	}
+	init_mm.tlb_flush_pending.counter = 0;
+	noted = 0;
+	return 6 - count;
+}
+/* Boot: nothing is loaded, and three address spaces exist. Return 0, or what is wrong. */
+EXPORTED int kernel_boot(int cpus, int with_broadcasts, unsigned long ceiling)
+{
+	extern atomic64_t last_mm_ctx_id;
+	extern unsigned long tlb_single_page_flush_ceiling;
+	OUTSIDE static int booted = 0;
+	OUTSIDE static char fresh[16384] = { 0 };
+	size_t bytes = __stop_arena - __start_arena;
+	if (__stop_percpu - __start_percpu > PERCPU_BYTES)
+		return 1;
+	if (bytes > sizeof(fresh))
+		return 2;
+	/* The text's own variables have their first values from the linker. */
+	if (!booted) {
+		memcpy(fresh, __start_arena, bytes);
+		for (int i = 0; i < 64; i++)
+			frames[i].frame = i;
+	}
+	memcpy(__start_arena, fresh, bytes);
+	noted = 0;
+	running = NULL;
+	warning.condition = NULL;
+	for (int cpu = 0; cpu < NR_CPUS; cpu++)
+		memcpy(kernel_percpu[cpu], __start_percpu, __stop_percpu - __start_percpu);
+	init_mm.context.ctx_id = 1;
+	init_mm.number = -1;
+	init_mm.pgd = (pgd_t *)(0x3ffUL << 12);
+	if (!booted) {
+		batch_extra = probe_batch();
+		booted = 1;
+		return kernel_boot(cpus, with_broadcasts, ceiling);
+	}
+	broadcasts = with_broadcasts;
+	tlb_single_page_flush_ceiling = ceiling;
+	kernel_online.bits = (1UL << cpus) - 1;
+	kernel_task.pid = jiffies & 0x1f;
+	kernel_task.mm = &init_mm;
+	for (int n = 0; n < NUMBERS; n++)
+		space_of[n] = -1;
+	for (int cpu = 0; cpu < NR_CPUS; cpu++) {
+		struct tlb_state *state = tlbstate(cpu);
+		state->loaded_mm = &init_mm;
+		state->next_asid = 1 % TLB_NR_DYN_ASIDS;
+		state->cr4 = ~0UL;
+		state->ctxs[0].ctx_id = init_mm.context.ctx_id;
+		cr3[cpu] = (unsigned long)init_mm.pgd | 1;
+	}
+	for (int n = 0; n < NUMBERS; n++)
+		kernel_new_space(n);
+	return 0;
+}
+
+/* Copies: the block, and the used part of the stacks of the calls that are not over. */
+static char *used_stack(int cpu, size_t *bytes)
+{
+	char *from = flows[cpu].stack;
+	*bytes = flows[cpu].active ? stacks[cpu] + STACK_BYTES - from : 0;
+	return from;
+}
+EXPORTED size_t kernel_save(char *to)
+{
+	size_t all = __stop_arena - __start_arena, bytes;
+	memcpy(to, __start_arena, all);
+	for (int cpu = 0; cpu < NR_CPUS; cpu++) {
+		char *from = used_stack(cpu, &bytes);
+		memcpy(to + all, from, bytes);
+		all += bytes;
+	}
+	return all;
+}
+EXPORTED void kernel_load(const char *from)
+{
+	size_t all = __stop_arena - __start_arena, bytes;
+	memcpy(__start_arena, from, all);
+	for (int cpu = 0; cpu < NR_CPUS; cpu++) {
+		char *to = used_stack(cpu, &bytes);
+		memcpy(to, from + all, bytes);
+		all += bytes;
+	}
+}
+EXPORTED size_t kernel_largest(void)
+{
+	return __stop_arena - __start_arena + sizeof(stacks);
+}
+
+/*
+ * The facts of the state as numbers, for the state of the optimized model (optimized/state.py): for each number of an
+ * address space its generation, mask and pending gathers; for each CPU its ASIDs, slots, batch and gather.
+ */
+static long slot_owner(int cpu, int slot)
+{
+	u64 id = tlbstate(cpu)->ctxs[slot].ctx_id;
+	for (int n = 0; n < NUMBERS - 1; n++)
+		if (id && space(n)->context.ctx_id == id)
+			return n;
+	return -1;
+}
+EXPORTED int kernel_facts(long *out, int cpus)
+{
+	long *at = out;
+	for (int n = 0; n < NUMBERS - 1; n++) {
+		struct mm_struct *mm = space(n);
+		*at++ = mm->context.tlb_gen.counter;
+		*at++ = mm->cpu_bitmap.bits;
+		*at++ = mm->tlb_flush_pending.counter;
+#ifdef CONFIG_BROADCAST_TLB_FLUSH_IN_TREE
+		*at++ = mm->context.global_asid ? mm->context.global_asid : -1;
+		*at++ = mm->context.asid_transition;
+#else
+		*at++ = -1;
+		*at++ = 0;
+#endif
+	}
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		struct tlb_state *state = tlbstate(cpu);
+		struct mmu_gather *gather = &gathers[cpu];
+		*at++ = state->loaded_mm_asid;
+		*at++ = state->next_asid;
+		*at++ = batches[cpu].cpumask.bits;
+		for (int slot = 0; slot < TLB_NR_DYN_ASIDS; slot++) {
+			*at++ = slot_owner(cpu, slot);
+			*at++ = state->ctxs[slot].tlb_gen;
+		}
+		*at++ = gather->mm && gather->end ? gather->start >> PAGE_SHIFT : 0;
+		*at++ = gather->mm && gather->end ? (gather->end - 1 >> PAGE_SHIFT) + 1 : 0;
+		*at++ = gather->mm ? gather->freed_tables : 0;
+		*at++ = gather->mm ? gather->local.nr : 0;
+	}
+	return at - out;
+}
+/* Let a space's slot on a CPU count as up to date, after the simulation has flushed it (Contexts.quiesce). */
+EXPORTED void kernel_catch_up(int cpu, int slot)
+{
+	long owner = slot_owner(cpu, slot);
+	if (owner >= 0)
+		tlbstate(cpu)->ctxs[slot].tlb_gen = space(owner)->context.tlb_gen.counter;
+}

@@ -1,0 +1,292 @@
+/*
+ * The primitives with which the text touches what another CPU can see. Each first calls kernel_stop(), where the
+ * simulation may let another CPU run; an access to the own CPU's data with interrupts disabled needs no stop.
+ */
+enum stop {
+	STOP_DONE,       /* the call has returned */
+	STOP_GENERATION, /* a generation is read */
+	STOP_FLUSH,      /* a generation is raised */
+	STOP_MASK,       /* a CPU mask is read or changed */
+	STOP_REMOTE,     /* another CPU's data is read */
+	STOP_LOADED,     /* loaded_mm or is_lazy is written, or read with interrupts enabled */
+	STOP_CR3,        /* CR3 is written */
+	STOP_ACK,        /* a CPU handles an interrupt; the argument is the CPU */
+	STOP_INVALIDATE, /* the TLB is invalidated */
+	STOP_PENDING,    /* tlb_flush_pending is read or changed */
+	STOP_FREE,       /* a page is freed */
+	STOP_SHARED,     /* other data of an address space is read or written */
+	STOP_GRACE,      /* a grace period ends */
+	STOP_SPIN,       /* the CPU waits for another one (cpu_relax) */
+};
+void kernel_stop(enum stop stop, int argument);
+/* A stop unless there has been one since the last access to what other CPUs can see. */
+void kernel_stop_once(enum stop stop);
+int kernel_cpu(void);
+
+enum note {
+	NOTE_CR3 = 1, NOTE_INVLPG, NOTE_INVPCID_ONE, NOTE_INVPCID_ALL, NOTE_INVLPGB, NOTE_TLBSYNC, NOTE_IPI,
+	NOTE_LOADED, NOTE_LAZY, NOTE_INTERRUPTS, NOTE_FREE_PAGE, NOTE_FREE_TABLE, NOTE_WARNING, NOTE_INSTRUCTION,
+	NOTE_FLUSH,
+};
+/* What the code asks the machine for; carried out when the code stops next (kernel/notes.py). */
+void kernel_note(enum note what, unsigned long a, unsigned long b);
+
+/* Per-CPU data: a template in a section of its own, and a copy for each CPU. */
+#define NR_CPUS 8
+#define nr_cpu_ids ((unsigned int)NR_CPUS)
+#define PERCPU_BYTES 512
+extern const char __start_percpu[] __attribute__((visibility("hidden")));
+extern char kernel_percpu[NR_CPUS][PERCPU_BYTES];
+#define DECLARE_PER_CPU(type, name) extern type name
+#define DECLARE_PER_CPU_ALIGNED(type, name) extern type name
+#define DECLARE_PER_CPU_SHARED_ALIGNED(type, name) extern type name
+#define DECLARE_PER_CPU_READ_MOSTLY(type, name) extern type name
+#define DECLARE_PER_CPU_CACHE_HOT(type, name) extern type name
+#define DEFINE_PER_CPU(type, name) __attribute__((section("percpu"))) type name
+#define DEFINE_PER_CPU_ALIGNED(type, name) DEFINE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_SHARED_ALIGNED(type, name) DEFINE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_READ_MOSTLY(type, name) DEFINE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_CACHE_HOT(type, name) DEFINE_PER_CPU(type, name)
+#define __kernel_of(pointer, cpu) ((__typeof__(pointer))(kernel_percpu[cpu] + ((char *)(pointer) - __start_percpu)))
+#define per_cpu_ptr(pointer, cpu) ({ int _of = (cpu); kernel_stop(STOP_REMOTE, _of); __kernel_of(pointer, _of); })
+#define per_cpu(variable, cpu) (*per_cpu_ptr(&(variable), cpu))
+#define this_cpu_ptr(pointer) __kernel_of(pointer, kernel_cpu())
+#define raw_cpu_ptr(pointer) this_cpu_ptr(pointer)
+/* The two fields that other CPUs read, by their names: the compiler decides. */
+static inline __attribute__((always_inline)) bool kernel_is_shared(const char *name)
+{
+	return !__builtin_strcmp(name, "cpu_tlbstate.loaded_mm") ||
+	       !__builtin_strcmp(name, "cpu_tlbstate_shared.is_lazy") ||
+	       !__builtin_strcmp(name, "cpu_tlbstate.is_lazy");
+}
+#define this_cpu_read(variable) \
+	(*({ if (kernel_is_shared(#variable)) kernel_stop_own(); this_cpu_ptr(&(variable)); }))
+void kernel_stop_own(void);
+#define __this_cpu_read(variable) this_cpu_read(variable)
+#define raw_cpu_read(variable) this_cpu_read(variable)
+static inline __attribute__((always_inline)) void kernel_written(const char *name, unsigned long value)
+{
+	kernel_note(__builtin_strcmp(name, "cpu_tlbstate.loaded_mm") ? NOTE_LAZY : NOTE_LOADED, value, 0);
+}
+#define this_cpu_write(variable, value) do { \
+	__typeof__(variable) _value = (value); \
+	if (kernel_is_shared(#variable)) { \
+		kernel_stop(STOP_LOADED, 0); \
+		*this_cpu_ptr(&(variable)) = _value; \
+		kernel_written(#variable, (unsigned long)_value); \
+	} else \
+		*this_cpu_ptr(&(variable)) = _value; \
+} while (0)
+#define __this_cpu_write(variable, value) this_cpu_write(variable, value)
+#define raw_cpu_write(variable, value) this_cpu_write(variable, value)
+#define this_cpu_add_return(variable, count) (*this_cpu_ptr(&(variable)) += (count))
+#define this_cpu_inc_return(variable) this_cpu_add_return(variable, 1)
+#define this_cpu_dec_return(variable) this_cpu_add_return(variable, -1)
+#define this_cpu_add(variable, count) ((void)this_cpu_add_return(variable, count))
+#define this_cpu_inc(variable) this_cpu_add(variable, 1)
+#define this_cpu_dec(variable) this_cpu_add(variable, -1)
+#define smp_processor_id() kernel_cpu()
+#define raw_smp_processor_id() kernel_cpu()
+#define get_cpu() kernel_cpu()
+#define put_cpu() ((void)0)
+#define preempt_disable() ((void)0)
+#define preempt_enable() ((void)0)
+#define preemptible() 0
+#define in_nmi() 0
+
+/* Interrupts: while a CPU has them disabled, no CPU's interrupt is handled on it. */
+unsigned long kernel_interrupts(unsigned long disabled);
+bool kernel_interrupts_disabled(void);
+#define local_irq_disable() ((void)kernel_interrupts(1))
+#define local_irq_enable() ((void)kernel_interrupts(0))
+#define local_irq_save(flags) ((void)((flags) = kernel_interrupts(1)))
+#define local_irq_restore(flags) ((void)kernel_interrupts(flags))
+#define raw_local_irq_save(flags) local_irq_save(flags)
+#define raw_local_irq_restore(flags) local_irq_restore(flags)
+#define irqs_disabled() kernel_interrupts_disabled()
+
+/* Plain data that the text marks as shared. */
+#define READ_ONCE(x) (*({ kernel_stop_once(STOP_SHARED); (const volatile __typeof__(x) *)&(x); }))
+#define WRITE_ONCE(x, value) do { \
+	__typeof__(x) _new = (value); \
+	kernel_stop_once(STOP_SHARED); \
+	*(volatile __typeof__(x) *)&(x) = _new; \
+} while (0)
+#define smp_load_acquire(pointer) READ_ONCE(*(pointer))
+#define smp_store_release(pointer, value) WRITE_ONCE(*(pointer), value)
+#define data_race(x) (x)
+
+typedef struct { int counter; } atomic_t;
+typedef struct { s64 counter; } atomic64_t;
+typedef atomic64_t atomic_long_t;
+#define ATOMIC64_INIT(value) { (value) }
+#define ATOMIC_INIT(value) { (value) }
+static inline int atomic_read(const atomic_t *v) { kernel_stop(STOP_PENDING, 0); return v->counter; }
+static inline void atomic_set(atomic_t *v, int value) { kernel_stop(STOP_PENDING, 0); v->counter = value; }
+static inline void atomic_inc(atomic_t *v) { kernel_stop(STOP_PENDING, 0); v->counter++; }
+static inline void atomic_dec(atomic_t *v) { kernel_stop(STOP_PENDING, 0); v->counter--; }
+static inline s64 atomic64_read(const atomic64_t *v) { kernel_stop(STOP_GENERATION, 0); return v->counter; }
+static inline void atomic64_set(atomic64_t *v, s64 value) { kernel_stop(STOP_GENERATION, 0); v->counter = value; }
+static inline void atomic64_inc(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); v->counter++; }
+/* Only generations are of this type: a flush is requested. */
+void kernel_flushes(void);
+static inline s64 atomic64_inc_return(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); kernel_flushes(); return ++v->counter; }
+static inline void __set_bit(long n, unsigned long *bits) { bits[n / 64] |= 1UL << n % 64; }
+static inline void __clear_bit(long n, unsigned long *bits) { bits[n / 64] &= ~(1UL << n % 64); }
+static inline bool test_bit(long n, const unsigned long *bits) { return bits[n / 64] >> n % 64 & 1; }
+static inline bool __test_and_set_bit(long n, unsigned long *bits)
+{
+	bool before = test_bit(n, bits);
+	__set_bit(n, bits);
+	return before;
+}
+#define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
+static inline void bitmap_andnot(unsigned long *to, const unsigned long *a, const unsigned long *b, int bits)
+{
+	for (int i = 0; i < BITS_TO_LONGS(bits); i++)
+		to[i] = a[i] & ~b[i];
+}
+static inline void bitmap_clear(unsigned long *to, int start, int bits)
+{
+	for (int i = start; i < start + bits; i++)
+		__clear_bit(i, to);
+}
+static inline unsigned long find_next_zero_bit(const unsigned long *bits, unsigned long size, unsigned long at)
+{
+	while (at < size && test_bit(at, bits))
+		at++;
+	return at;
+}
+
+struct cpumask { unsigned long bits; };
+typedef struct cpumask cpumask_t;
+extern struct cpumask kernel_online;
+#define cpu_online_mask (&kernel_online)
+static inline bool cpumask_test_cpu(int cpu, const struct cpumask *m) { kernel_stop(STOP_MASK, 0); return m->bits >> cpu & 1; }
+static inline void cpumask_set_cpu(int cpu, struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits |= 1UL << cpu; }
+static inline void cpumask_clear_cpu(int cpu, struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits &= ~(1UL << cpu); }
+static inline bool cpumask_test_and_set_cpu(int cpu, struct cpumask *m)
+{
+	kernel_stop(STOP_MASK, 0);
+	bool before = m->bits >> cpu & 1;
+	m->bits |= 1UL << cpu;
+	return before;
+}
+static inline bool cpumask_test_and_clear_cpu(int cpu, struct cpumask *m)
+{
+	kernel_stop(STOP_MASK, 0);
+	bool before = m->bits >> cpu & 1;
+	m->bits &= ~(1UL << cpu);
+	return before;
+}
+static inline void cpumask_clear(struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits = 0; }
+static inline bool cpumask_empty(const struct cpumask *m) { kernel_stop(STOP_MASK, 0); return !m->bits; }
+static inline unsigned int cpumask_weight(const struct cpumask *m)
+{
+	kernel_stop(STOP_MASK, 0);
+	unsigned int count = 0;
+	for (unsigned long left = m->bits; left; left &= left - 1)
+		count++;
+	return count;
+}
+static inline void cpumask_or(struct cpumask *to, const struct cpumask *a, const struct cpumask *b)
+{
+	kernel_stop(STOP_MASK, 0);
+	to->bits = a->bits | b->bits;
+}
+static inline void cpumask_copy(struct cpumask *to, const struct cpumask *from)
+{
+	kernel_stop(STOP_MASK, 0);
+	to->bits = from->bits;
+}
+static inline unsigned int cpumask_any_but(const struct cpumask *m, int cpu)
+{
+	kernel_stop(STOP_MASK, 0);
+	unsigned long others = m->bits & ~(1UL << cpu);
+	return others ? (unsigned int)__builtin_ctzl(others) : nr_cpu_ids;
+}
+#define for_each_cpu(cpu, mask) for ((cpu) = 0; (cpu) < NR_CPUS; (cpu)++) if (cpumask_test_cpu(cpu, mask))
+#define for_each_possible_cpu(cpu) for ((cpu) = 0; (cpu) < NR_CPUS; (cpu)++)
+
+typedef void (*smp_call_func_t)(void *);
+typedef bool (*smp_cond_func_t)(int, void *);
+void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, void *info, bool wait,
+			   const struct cpumask *mask);
+#define on_each_cpu_mask(mask, function, info, wait) on_each_cpu_cond_mask(NULL, function, info, wait, mask)
+#define on_each_cpu(function, info, wait) on_each_cpu_cond_mask(NULL, function, info, wait, cpu_online_mask)
+#define on_each_cpu_cond(condition, function, info, wait) \
+	on_each_cpu_cond_mask(condition, function, info, wait, cpu_online_mask)
+void smp_call_function(smp_call_func_t function, void *info, int wait);
+
+struct mutex { int unused; };
+struct rw_semaphore { int unused; };
+typedef struct { int held; } spinlock_t;
+typedef spinlock_t raw_spinlock_t;
+#define __MUTEX_INITIALIZER(name) { 0 }
+#define DEFINE_RAW_SPINLOCK(name) raw_spinlock_t name
+#define DEFINE_SPINLOCK(name) spinlock_t name
+struct kernel_guard { unsigned long flags; spinlock_t *lock; };
+void kernel_lock(spinlock_t *lock);
+void kernel_unlock(spinlock_t *lock);
+#define raw_spin_lock(lock) kernel_lock(lock)
+#define raw_spin_unlock(lock) kernel_unlock(lock)
+#define spin_lock(lock) kernel_lock(lock)
+#define spin_unlock(lock) kernel_unlock(lock)
+#define raw_spin_lock_irqsave(lock, flags) do { local_irq_save(flags); kernel_lock(lock); } while (0)
+#define raw_spin_unlock_irqrestore(lock, flags) do { kernel_unlock(lock); local_irq_restore(flags); } while (0)
+struct kernel_guard kernel_guard_preempt(void);
+struct kernel_guard kernel_guard_irqsave(void);
+struct kernel_guard kernel_guard_irq(void);
+struct kernel_guard kernel_guard_rcu(void);
+struct kernel_guard kernel_guard_raw_spinlock(spinlock_t *lock);
+struct kernel_guard kernel_guard_raw_spinlock_irqsave(spinlock_t *lock);
+void kernel_guard_end(struct kernel_guard *guard);
+#define __KERNEL_GUARD(line) ___KERNEL_GUARD(line)
+#define ___KERNEL_GUARD(line) guard_in_line_##line
+#define guard(kind) \
+	struct kernel_guard __KERNEL_GUARD(__LINE__) __attribute__((cleanup(kernel_guard_end))) = kernel_guard_##kind
+#define scoped_guard(kind, ...) \
+	for (struct kernel_guard __KERNEL_GUARD(__LINE__) __attribute__((cleanup(kernel_guard_end))) = \
+		     kernel_guard_##kind(__VA_ARGS__), *_once = &__KERNEL_GUARD(__LINE__); _once; _once = NULL)
+void kernel_spin(void);
+#define cpu_relax() kernel_spin()
+
+/* Instructions. */
+unsigned long kernel_read_cr3(void);
+void kernel_write_cr3(unsigned long value, unsigned long flushes);
+#define __read_cr3() kernel_read_cr3()
+#define __native_read_cr3() kernel_read_cr3()
+#define read_cr3_pa() (kernel_read_cr3() & ~0xfffUL)
+#define write_cr3(value) kernel_write_cr3(value, 0)
+#define native_write_cr3(value) kernel_write_cr3(value, 1)
+#define __read_cr4() X86_CR4_PCIDE
+#define native_write_cr4(value) kernel_invalidate(NOTE_INVPCID_ALL, 1, 0)
+void kernel_invalidate(enum note what, unsigned long a, unsigned long b);
+#define kernel_asm_invlpg(address) kernel_invalidate(NOTE_INVLPG, (unsigned long)(address), 0)
+#define kernel_asm_invlpgb(rax, ecx, edx) \
+	kernel_invalidate(NOTE_INVLPGB, rax, (unsigned long)(ecx) << 32 | (edx))
+#define kernel_asm_tlbsync() kernel_invalidate(NOTE_TLBSYNC, 0, 0)
+#define kernel_asm_unknown(text) kernel_note(NOTE_INSTRUCTION, (unsigned long)(text), 0)
+#define invpcid_flush_one(pcid, address) kernel_invalidate(NOTE_INVPCID_ONE, pcid, address)
+#define invpcid_flush_single_context(pcid) kernel_invalidate(NOTE_INVPCID_ONE, pcid, ~0UL)
+#define invpcid_flush_all() kernel_invalidate(NOTE_INVPCID_ALL, 1, 0)
+#define invpcid_flush_all_nonglobals() kernel_invalidate(NOTE_INVPCID_ALL, 0, 0)
+
+/* The processor: with PCID, INVPCID and global pages; broadcasts if the scenario's machine has them. */
+enum kernel_feature {
+	X86_FEATURE_PCID, X86_FEATURE_INVPCID, X86_FEATURE_INVPCID_SINGLE, X86_FEATURE_PGE, X86_FEATURE_OSPKE,
+	X86_FEATURE_PTI, X86_FEATURE_INVLPGB, X86_FEATURE_LAM, X86_FEATURE_TLBSYNC, X86_BUG_TLBI,
+};
+bool kernel_has(enum kernel_feature feature);
+#define static_cpu_has(feature) kernel_has(feature)
+#define boot_cpu_has(feature) kernel_has(feature)
+#define this_cpu_has(feature) kernel_has(feature)
+#define cpu_feature_enabled(feature) kernel_has(feature)
+#define static_cpu_has_bug(bug) kernel_has(bug)
+#define boot_cpu_has_bug(bug) kernel_has(bug)
+
+/* Time passes by the operation `tick` only. */
+#define HZ 100
+extern unsigned long jiffies;
+#define time_after(a, b) ((long)((b) - (a)) < 0)
+#define time_before(a, b) time_after(b, a)

@@ -1,0 +1,102 @@
+"""The state of a strategy that runs a kernel's own text.
+
+What the text keeps is in the memory of its library, which has one state at a time: the state of another world waits as
+bytes. The fields of X86State are a mirror, filled when something looks at them; the deferred ranges and the halves of
+tlb_flush_batched, which the text does not have, are kept there.
+"""
+
+from mypy_extensions import mypyc_attr
+
+from shootdown.kernel.library import Library
+from shootdown.mm.state import MMS
+from shootdown.optimized.state import FIRST_GLOBAL, Gather, X86State
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class KernelState(X86State):
+    """The state of the text for one world.
+
+    `library`: the text's library.
+    `saved`: the state of the text while another world's is in the library, else b"".
+    `tables`: by frame, the space and the index of a page table that a gather is to free.
+    `stale`: the mirror is older than the text's state.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        cpus: int,
+        asids: int,
+        batch: int,
+        known: "KernelState | None" = None,
+    ) -> None:
+        super().__init__(cpus, asids, batch, known)
+        self.library = library
+        self.cpus = cpus
+        self.saved: bytes = b""
+        self.stale: bool = True
+        self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
+        self.gather_mm: list[int] = known.gather_mm.copy() if known else [-1] * cpus
+        self.gather_pages: list[list[int]] = (
+            [one.copy() for one in known.gather_pages] if known else [[] for _ in range(cpus)]
+        )
+
+    def copy(self) -> "KernelState":
+        """Return an equal state, whose part in the library waits as bytes."""
+        self.enter()
+        other = KernelState(self.library, self.cpus, self.asids, self.batch, self)
+        other.saved = self.library.save()
+        return other
+
+    def enter(self) -> None:
+        """Make the library's state this one."""
+        library = self.library
+        if library.live is not self:
+            if library.live is not None:
+                library.live.saved = library.save()
+            library.load(self.saved)
+            library.live = self
+
+    def mirror(self) -> None:
+        """Fill the fields of X86State from the library."""
+        self.enter()
+        if not self.stale:
+            return
+        self.stale = False
+        facts = self.library.facts(self.cpus)
+        at = 0
+        self.transition = 0
+        for mm in range(MMS):
+            self.tlb_gen[mm], self.cpumask[mm], self.pending[mm], asid, moving = facts[at : at + 5]
+            self.global_asid[mm] = self.pcid_of(asid) if asid >= 0 else -1
+            self.transition |= moving << mm
+            at += 5
+        for cpu in range(self.cpus):
+            self.asid[cpu] = self.pcid_of(facts[at])
+            self.next_asid[cpu], self.unmap_mask[cpu] = facts[at + 1], facts[at + 2]
+            at += 3
+            self.ctx_mm[cpu] = facts[at : at + 2 * self.asids : 2]
+            self.ctx_gen[cpu] = facts[at + 1 : at + 2 * self.asids : 2]
+            at += 2 * self.asids
+            self.gathers[cpu] = self._gather(cpu, facts[at : at + 4])
+            at += 4
+
+    def _gather(self, cpu: int, facts: list[int]) -> Gather | None:
+        mm = self.gather_mm[cpu]
+        if mm < 0:
+            return None
+        gather = Gather(mm)
+        gather.start, gather.end, freed, _ = facts
+        gather.freed_tables = bool(freed)
+        gather.pages = self.gather_pages[cpu].copy()
+        gather.tables = [(index, frame) for frame, (of, index) in self.tables.items() if of == mm]
+        return gather
+
+    def pcid_of(self, asid: int) -> int:
+        """Return the number under which the machine knows an ASID of the text: global ones follow all others here."""
+        return asid if asid < self.asids else FIRST_GLOBAL + asid - self.asids
+
+    def count_open(self, mm: int) -> int:
+        self.enter()
+        count: int = self.library.c.kernel_pending(mm)
+        return count

@@ -1,0 +1,133 @@
+"""The steps of a CPU that runs a kernel's own text: the begin of a call, and what follows each of its stops."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from shootdown.kernel.library import (
+    ACK,
+    BACK,
+    DONE,
+    EVERY_STOP,
+    GRACE,
+    SPIN,
+    STOPS,
+    SWITCH,
+    TEMPORARY,
+    Library,
+)
+from shootdown.kernel.notes import carry_out
+from shootdown.kernel.state import KernelState
+from shootdown.mm.mmdrop import mmdrop_gone
+from shootdown.mm.state import Step
+from shootdown.mm.step import POINT_BITS, push, step
+from shootdown.mm.step import EVERY_STOP as EVERY_POINT
+from shootdown.mm.world import World
+
+_STOPS_OF: Final[dict[int, int]] = {EVERY_POINT: EVERY_STOP, 0: 0} | {
+    bit: sum(1 << at for at, name in enumerate(STOPS) if name == point)
+    for point, bit in POINT_BITS.items()
+}
+"""The stops of the text for a value of State.stops."""
+
+
+def after(w: World, cpu: int, result: int) -> None:
+    """Carry out what a call on the CPU has asked for, and push the step that goes on after its stop.
+
+    `result`: what kernel_resume returns.
+    """
+    state: KernelState = w.flush_state
+    state.stale = True
+    stop = result & 0xFF
+    if stop != DONE:
+        push(w, cpu, (_GOES_ON[stop], result >> 8 & 0xFF))
+    if result >> 16:
+        carry_out(w, state, result >> 16)
+
+
+@step("call into the text")
+def call(w: World, cpu: int, s: Step) -> None:
+    """Begin a call of a function on the CPU."""
+    _, function, a, b, c, d = s
+    state: KernelState = w.flush_state
+    state.enter()
+    after(w, cpu, state.library.call(cpu, _STOPS_OF[w.stops], function, a, b, c, d))
+
+
+@step("switch_mm_irqs_off", "switch")
+def call_switch(w: World, cpu: int, s: Step) -> None:
+    _, mm = s
+    state: KernelState = w.flush_state
+    state.enter()
+    library: Library = state.library
+    library.c.kernel_set_table(mm, w.root[mm])
+    after(w, cpu, library.call(cpu, _STOPS_OF[w.stops], SWITCH, mm, 0, 0, 0))
+
+
+@step("finish_task_switch", "")
+def switched(w: World, cpu: int, _s: Step) -> None:
+    mmdrop_gone(w, cpu)
+
+
+def _stopped(stop: int) -> Callable[[World, int, Step], bool]:
+    def goes_on(w: World, cpu: int, s: Step) -> bool:
+        """Let the text go on after a stop."""
+        state: KernelState = w.flush_state
+        if stop == ACK and s[1] != cpu and w.irqs_off[s[1]]:
+            return True
+        if stop == GRACE and any(off for c, off in enumerate(w.irqs_off) if c != cpu):
+            return True
+        state.enter()
+        result: int = state.library.resume(cpu, _STOPS_OF[w.stops])
+        if stop == SPIN and result & 0xFF == SPIN and not result >> 16:
+            # What it waits for has not come: nothing has changed.
+            return True
+        after(w, cpu, result)
+        return False
+
+    return goes_on
+
+
+NAMES_OF_STOPS: Final = {
+    "generation": "reads a generation",
+    "flush": "raises the generation",
+    "mask": "reads or changes a CPU mask",
+    "remote": "reads another CPU's data",
+    "loaded": "loaded_mm, is_lazy",
+    "cr3": "writes CR3",
+    "ack": "a CPU handles the interrupt",
+    "invalidate": "invalidates",
+    "pending": "tlb_flush_pending",
+    "free": "frees",
+    "shared": "reads or writes what spaces share",
+    "grace": "waits for a grace period",
+    "spin": "cpu_relax",
+}
+_GOES_ON: Final[list[Any]] = [
+    step(NAMES_OF_STOPS.get(name, ""), name if name in POINT_BITS else "")(_stopped(stop))  # type: ignore[arg-type]
+    for stop, name in enumerate(STOPS)
+]
+"""For each stop, the code of the step that goes on after it."""
+
+
+@step("gather closed", "")
+def gather_closed(w: World, cpu: int, _s: Step) -> None:
+    state: KernelState = w.flush_state
+    state.gather_mm[cpu] = -1
+
+
+@step("flush_tlb_batched_pending done", "check")
+def batched_done(w: World, _cpu: int, s: Step) -> None:
+    """Record what was flushed: the work that was pending before the flush, not work that came later."""
+    _, mm, batched = s
+    state: KernelState = w.flush_state
+    state.batched_flushed[mm] = max(state.batched_flushed[mm], batched)
+
+
+@step("use_temporary_mm", "switch")
+def call_temporary(w: World, cpu: int, s: Step) -> None:
+    """Enter the temporary address space, with interrupts disabled until the way back is over."""
+    inside = s[1:]
+    state: KernelState = w.flush_state
+    state.enter()
+    push(w, cpu, inside, (call, BACK, 0, 0, 0, 0), (switched,))
+    after(w, cpu, state.library.call(cpu, _STOPS_OF[w.stops], TEMPORARY, 0, 0, 0, 0))

@@ -1,0 +1,242 @@
+"""The flush strategy of a kernel's own text: what the text does not have is as in the optimized model."""
+
+from typing import ClassVar
+
+from mypy_extensions import mypyc_attr
+
+from shootdown.kernel.library import (
+    BATCH_ADD,
+    BATCH_FLUSH,
+    EVERY_STOP,
+    FINISH,
+    FLUSH_GATHER,
+    FLUSH_RANGE,
+    FLUSH_TLBONLY,
+    GATHER,
+    LAZY,
+    PAGE,
+    RECORD,
+    RECORD_TABLE,
+    SWITCH,
+    TABLE,
+    Library,
+)
+from shootdown.kernel.machinery import Machinery
+from shootdown.kernel.notes import carry_out
+from shootdown.kernel.state import KernelState
+from shootdown.kernel.steps import (
+    batched_done,
+    call,
+    call_switch,
+    call_temporary,
+    gather_closed,
+    switched,
+)
+from shootdown.machine.geometry import FANOUT, PAGES
+from shootdown.mm.page_cache import drop_rmap
+from shootdown.mm.state import FLUSHES, Step
+from shootdown.mm.step import push
+from shootdown.mm.text_poke import poking_root
+from shootdown.mm.world import World
+from shootdown.optimized.shootdown import CEILING
+from shootdown.optimized.state import X86State
+from shootdown.optimized.strategy import GatherFlush
+
+_TEMPORARY = 3
+_ALL = -1
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class KernelFlush(GatherFlush):
+    """The strategy mm.flush.FlushStrategy; a subclass of it has the text."""
+
+    machinery: ClassVar[Machinery]
+    libraries: ClassVar[dict[int, Library]]
+
+    def new_state(self, cpus: int, asids: int, batch: int) -> X86State:
+        kind = type(self)
+        library = kind.libraries.get(asids)
+        if library is None:
+            library = kind.libraries[asids] = Library(kind.machinery.library(asids))
+        if library.live is not None:
+            library.live.saved = library.save()
+        state = KernelState(library, cpus, asids, batch)
+        library.boot(cpus, broadcasts=False, ceiling=CEILING)
+        library.live = state
+        return state
+
+    # Contexts.
+
+    def boot(self, w: World, cpu: int, mm: int) -> None:
+        state = entered(w)
+        library = state.library
+        if not cpu:
+            library.boot(w.cpus, broadcasts=w.machine.has_invlpgb, ceiling=CEILING)
+        library.c.kernel_set_table(mm, w.root[mm])
+        result: int = library.call(cpu, 0, SWITCH, mm, 0, 0, 0)
+        carry_out(w, state, result >> 16)
+        state.stale = True
+        w.lazy[cpu] = False
+        w.costs[:] = [0] * len(w.costs)
+
+    def enter_lazy(self, w: World, cpu: int) -> None:
+        now(w, cpu, LAZY, 0, 0, 0)
+
+    def set_interrupts(self, w: World, cpu: int, *, disabled: bool) -> None:
+        w.irqs_off[cpu] = disabled
+        entered(w).library.c.kernel_set_interrupts(cpu, int(disabled))
+
+    def switch_mm(self, w: World, cpu: int, mm: int) -> None:
+        push(w, cpu, (call_switch, mm), (switched,))
+
+    def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
+        state = entered(w)
+        state.library.c.kernel_set_table(_TEMPORARY, poking_root(w))
+        push(w, cpu, (call_temporary, *inside))
+
+    def tick(self, w: World, cpu: int) -> None:
+        state = entered(w)
+        state.library.c.kernel_tick()
+        state.stale = True
+
+    def mm_freed(self, w: World, mm: int) -> None:
+        state = entered(w)
+        state.library.c.kernel_new_space(mm)
+        state.batched[mm] = state.batched_flushed[mm] = 0
+        state.stale = True
+
+    def quiesce(self, w: World) -> None:
+        state = mirrored(w)
+        for cpu in range(w.cpus):
+            for slot, mm in enumerate(state.ctx_mm[cpu]):
+                current = slot == state.asid[cpu] and w.loaded_mm[cpu] == mm and not w.lazy[cpu]
+                if mm >= 0 and not current and state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
+                    w.machine.invpcid_context(cpu, slot)
+                    state.library.c.kernel_catch_up(cpu, slot)
+        state.stale = True
+
+    # Gathers.
+
+    def gather_begin(self, w: World, cpu: int, mm: int) -> None:
+        state = entered(w)
+        state.gather_mm[cpu] = mm
+        now(w, cpu, GATHER, mm, state.batch, 0)
+
+    def record(self, w: World, cpu: int, first: int, count: int) -> None:
+        now(w, cpu, RECORD, first << 12, count << 12, 0)
+
+    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
+        state = entered(w)
+        state.gather_pages[cpu].append(frame)
+        return now(w, cpu, PAGE, frame, 0, 0)
+
+    def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
+        push(w, cpu, (call, FLUSH_TLBONLY, mm, 0, 0, 0), (drop_rmap, mm, page))
+
+    def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
+        push(w, cpu, (call, FLUSH_TLBONLY, 0, 0, 0, 0))
+
+    def gather_flush(self, w: World, cpu: int) -> None:
+        push(w, cpu, (call, FLUSH_GATHER, 0, 0, 0, 0))
+
+    def gather_finish(self, w: World, cpu: int) -> None:
+        push(w, cpu, (call, FINISH, 0, 0, 0, 0), (gather_closed,))
+
+    # Page tables.
+
+    def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
+        state = entered(w)
+        state.tables[frame] = (mm, index)
+        now(w, cpu, RECORD_TABLE, index * FANOUT << 12, 1 << 12, 0)
+        now(w, cpu, TABLE, frame, 0, 0)
+
+    def upper_tables_removed(self, w: World, cpu: int) -> None:
+        now(w, cpu, RECORD_TABLE, 0, PAGES << 12, 0)
+
+    # Deferral.
+
+    def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
+        state = entered(w)
+        state.batched[mm] += 1
+        now(w, cpu, BATCH_ADD, mm, page << 12, 0)
+
+    def due(self, w: World, cpu: int, point: int) -> None:
+        state = entered(w)
+        ranges = state.deferred[cpu]
+        if ranges:
+            hull: dict[int, tuple[int, int, int]] = {}
+            for mm, first, count, freed in ranges:
+                start, end, any_freed = hull.get(mm, (first, first + count, 0))
+                hull[mm] = (min(start, first), max(end, first + count), any_freed | freed)
+            push(w, cpu, *[range_flush(mm, at, end - at, freed) for mm, (at, end, freed) in hull.items()])
+            state.deferred[cpu] = []
+        if state.library.c.kernel_batched(cpu):
+            w.costs[FLUSHES] += 1
+            push(w, cpu, (call, BATCH_FLUSH, 0, 0, 0, 0))
+
+    def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
+        state: KernelState = w.flush_state
+        batched = state.batched[mm]
+        if batched != state.batched_flushed[mm]:
+            push(w, cpu, range_flush(mm, 0, PAGES, 1), (batched_done, mm, batched))
+
+    def flush_pending(self, w: World, mm: int) -> bool:
+        state: KernelState = w.flush_state
+        return state.count_open(mm) > 0
+
+    def pte_accessible(self, w: World, mm: int, entry: int) -> bool:
+        return bool(entry & 1) or self.flush_pending(w, mm)
+
+    def pending_before_merge(self, w: World, mm: int) -> bool:
+        return self.flush_pending(w, mm)
+
+    # Immediate flushes.
+
+    def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
+        push(w, cpu, range_flush(mm, first, count, int(count > 1)))
+
+    # Feedback.
+
+    def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
+        mirrored(w)
+        return super().tag_owner(w, cpu, pcid)
+
+    def variable(self, w: World, cpu: int) -> int:
+        mirrored(w)
+        return super().variable(w, cpu)
+
+    def behind(self, w: World, mm: int) -> tuple[int, int]:
+        mirrored(w)
+        return super().behind(w, mm)
+
+
+def range_flush(mm: int, first: int, count: int, freed: int) -> Step:
+    """Return the call of flush_tlb_mm_range for pages; PAGES of them are everything."""
+    if count >= PAGES:
+        return (call, FLUSH_RANGE, mm, 0, _ALL, freed)
+    return (call, FLUSH_RANGE, mm, first << 12, first + count << 12, freed)
+
+
+def entered(w: World) -> KernelState:
+    """Return the state of a world, which is in the library from here on."""
+    state: KernelState = w.flush_state
+    state.enter()
+    return state
+
+
+def mirrored(w: World) -> KernelState:
+    """Return the state of a world, with the mirror filled."""
+    state: KernelState = w.flush_state
+    state.mirror()
+    return state
+
+
+def now(w: World, cpu: int, function: int, a: int, b: int, c: int) -> bool:
+    """Call a function that does not stop, and return its answer."""
+    state: KernelState = w.flush_state
+    state.enter()
+    state.stale = True
+    result: int = state.library.now(cpu, function, a, b, c)
+    if result >> 16:
+        carry_out(w, state, result >> 16)
+    return bool(result & 1)

@@ -63,8 +63,11 @@ def carry_out(w: World, state: KernelState, count: int) -> None:
             if page < PAGES:
                 machine.invlpg(cpu, page)
         elif what == FREE_PAGE:
-            state.gather_pages[cpu].remove(a)
-            put_page(w, a)
+            count = FANOUT if state.huge >> a & 1 else 1
+            state.huge &= ~(1 << a)
+            for frame in range(a, a + count):
+                state.gather_pages[cpu].remove(frame)
+                put_page(w, frame)
         elif what == FREE_TABLE:
             mm, index = state.tables.pop(a)
             free_table(w, mm, index, a)

@@ -19,6 +19,7 @@ class KernelState(X86State):
     `library`: the text's library.
     `saved`: the state of the text while another world's is in the library, else b"".
     `tables`: by frame, the space and the index of a page table that a gather is to free.
+    `huge`: the frames that are the first of a huge page in a gather, one bit each.
     `stale`: the mirror is older than the text's state.
     """
 
@@ -36,6 +37,7 @@ class KernelState(X86State):
         self.saved: bytes = b""
         self.stale: bool = True
         self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
+        self.huge: int = known.huge if known else 0
         self.gather_mm: list[int] = known.gather_mm.copy() if known else [-1] * cpus
         self.gather_pages: list[list[int]] = (
             [one.copy() for one in known.gather_pages] if known else [[] for _ in range(cpus)]

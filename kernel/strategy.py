@@ -125,9 +125,11 @@ class KernelFlush(GatherFlush):
     def record(self, w: World, cpu: int, first: int, count: int) -> None:
         now(w, cpu, RECORD, first << 12, count << 12, 0)
 
-    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
+    def page_removed(self, w: World, cpu: int, frame: int, count: int) -> bool:
         state = entered(w)
-        state.gather_pages[cpu].append(frame)
+        state.gather_pages[cpu].extend(range(frame, frame + count))
+        if count > 1:
+            state.huge |= 1 << frame
         return now(w, cpu, PAGE, frame, 0, 0)
 
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:

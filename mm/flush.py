@@ -99,8 +99,10 @@ class Gathers(Protocol[W_contra]):
         """A zap or MADV_FREE replaced `old` by `new` for `count` pages, inside a gather (tlb_remove_tlb_entry)."""
         ...
 
-    def page_removed(self, w: W_contra, cpu: int, frame: int) -> bool:
-        """Queue a reference to be dropped after the flush; return whether the batch is full (__tlb_remove_page)."""
+    def page_removed(self, w: W_contra, cpu: int, frame: int, count: int) -> bool:
+        """Queue the references of a page of `count` frames, to be dropped after the flush; return whether the batch is
+        full (__tlb_remove_page).
+        """
         ...
 
     def dirty_folio_unmapped(self, w: W_contra, cpu: int, mm: int, page: int) -> None:

@@ -105,7 +105,7 @@ def zap_pte(w: World, cpu: int, s: Step) -> None:
         if not is_special(old):
             frame = frame_of(old)
             w.observer.object_left(mm, frame)
-            full = w.flush.page_removed(w, cpu, frame)
+            full = w.flush.page_removed(w, cpu, frame, 1)
     else:
         w.observer.found_unmapped(cpu, mm, page)
         if is_swap(old):
@@ -195,10 +195,8 @@ def zap_huge_pmd(w: World, cpu: int, s: Step) -> None:
     set_pmd_leaf(w, cpu, mm, index, 0)
     first = index * FANOUT
     w.flush.entry_cleared(w, cpu, mm, first, FANOUT, pmd, 0)
-    full = False
     for i in range(FANOUT):
-        frame = frame_of(pmd) + i
-        w.observer.object_left(mm, frame)
+        w.observer.object_left(mm, frame_of(pmd) + i)
         w.observer.visit(cpu, mm, first + i, VM_RIGHTS)
-        full = w.flush.page_removed(w, cpu, frame) or full
+    full = w.flush.page_removed(w, cpu, frame_of(pmd), FANOUT)
     push(w, cpu, (pmd_unlock, mm), *([(gather_flush,)] if full else []))

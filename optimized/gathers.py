@@ -53,9 +53,9 @@ class GatherStrategy(DeferralStrategy):
         assert gather is not None, "operations record from gather_begin to gather_finish only"
         return gather
 
-    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
+    def page_removed(self, w: World, cpu: int, frame: int, count: int) -> bool:
         gather = self.gather_of(w, cpu)
-        gather.pages.append(frame)
+        gather.pages.extend(range(frame, frame + count))
         state: X86State = w.flush_state
         return len(gather.pages) >= state.batch
 

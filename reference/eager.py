@@ -86,8 +86,8 @@ class EagerFlush:
     ) -> None:
         """Do nothing: the change is flushed already."""
 
-    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
-        _state(w).pages[cpu].append(frame)
+    def page_removed(self, w: World, cpu: int, frame: int, count: int) -> bool:
+        _state(w).pages[cpu].extend(range(frame, frame + count))
         return False
 
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:

@@ -109,7 +109,7 @@ def test_pages_are_freed_behind_the_flush() -> None:
     k = opened()
     frame = alloc_frame(k.w)
     clear(k.w, 0)
-    k.w.flush.page_removed(k.w, 0, frame)
+    k.w.flush.page_removed(k.w, 0, frame, 1)
     k.w.flush.gather_finish(k.w, 0)
     k.until(0, FREE)
     assert k.journal.freed_frames == []
@@ -125,7 +125,7 @@ def test_a_free_is_a_step_when_something_is_queued(queued: str, *, last: bool) -
     k = opened()
     clear(k.w, 0)
     if queued == "page":
-        k.w.flush.page_removed(k.w, 0, alloc_frame(k.w))
+        k.w.flush.page_removed(k.w, 0, alloc_frame(k.w), 1)
     elif queued == "table":
         k.w.flush.table_removed(k.w, 0, 0, 0, alloc_frame(k.w))
     k.names[0].clear()
@@ -142,7 +142,7 @@ def test_a_free_is_a_step_when_something_is_queued(queued: str, *, last: bool) -
 def test_a_full_batch_says_so(batch: int) -> None:
     """page_removed reports that the caller must flush with the page that fills the batch, and with no earlier one."""
     k = opened(batch=batch)
-    full = [k.w.flush.page_removed(k.w, 0, alloc_frame(k.w)) for _ in range(batch)]
+    full = [k.w.flush.page_removed(k.w, 0, alloc_frame(k.w), 1) for _ in range(batch)]
 
     assert full == [False] * (batch - 1) + [True]
 
@@ -152,7 +152,7 @@ def test_a_flush_in_between_leaves_the_gather_open() -> None:
     k = opened()
     frame = alloc_frame(k.w)
     clear(k.w, 0, 2)
-    k.w.flush.page_removed(k.w, 0, frame)
+    k.w.flush.page_removed(k.w, 0, frame, 1)
     k.w.flush.gather_flush(k.w, 0)
     assert pending_steps(k) == [(0, 0, 2, 0)]
     k.finish(0)

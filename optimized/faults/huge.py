@@ -19,8 +19,9 @@ class NoneBeforeCopy(GatherFlush):
 class HugeZeroPutEarly(GatherFlush):
     """A zap drops the reference of the huge zero page before it flushes (before aa88b68c3b1d)."""
 
-    def page_removed(self, w: World, cpu: int, frame: int) -> bool:
+    def page_removed(self, w: World, cpu: int, frame: int, count: int) -> bool:
         if not of_huge_zero(w, frame):
-            return super().page_removed(w, cpu, frame)
-        put_page(w, frame)
+            return super().page_removed(w, cpu, frame, count)
+        for each in range(frame, frame + count):
+            put_page(w, each)
         return False

@@ -374,7 +374,6 @@ static void leave_temporary(int cpu)
 #ifdef HAS_USE_TEMPORARY_MM
 	unuse_temporary_mm(before_temporary[cpu]);
 #else
-	cpumask_clear_cpu(cpu, mm_cpumask(space(TEMPORARY)));
 	switch_mm_irqs_off(NULL, before_temporary[cpu], current);
 #endif
 	/* Its entry is cleared and flushed before it is used again. */

@@ -34,6 +34,11 @@ static inline bool mm_tlb_flush_pending(struct mm_struct *mm) { return atomic_re
 #define mm_lam_cr3_mask(mm) 0UL
 #define mm_untag_mask(mm) 0UL
 void switch_mm(struct mm_struct *before, struct mm_struct *next, struct task_struct *task);
+void tlb_gather_mmu(struct mmu_gather *gather, struct mm_struct *mm);
+void tlb_finish_mmu(struct mmu_gather *gather);
+void tlb_remove_table(struct mmu_gather *gather, void *table);
+struct mm_struct *use_temporary_mm(struct mm_struct *temporary);
+void unuse_temporary_mm(struct mm_struct *before);
 void switch_mm_irqs_off(struct mm_struct *before, struct mm_struct *next, struct task_struct *task);
 
 /* Pages: one for each frame of the simulated machine. */

@@ -377,7 +377,7 @@ static void leave_temporary(int cpu)
 	switch_mm_irqs_off(NULL, before_temporary[cpu], current);
 #endif
 	/* Its entry is cleared and flushed before it is used again. */
-	inc_mm_tlb_gen(space(TEMPORARY));
+	space(TEMPORARY)->context.tlb_gen.counter++;
 }
 
 enum function {

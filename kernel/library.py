@@ -91,6 +91,9 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "kernel_largest": (c_size_t, []),
     "kernel_facts": (c_int, [c_ulong, c_int]),
     "kernel_catch_up": (None, [c_int, c_int]),
+    "kernel_owner": (c_int, [c_int, c_int]),
+    "kernel_behind": (c_int, [c_int, c_int]),
+    "kernel_recorded": (c_int, [c_int]),
     "kernel_unstopped": (c_int, [c_int]),
     "kernel_unstopped_code": (c_ulong, [c_int]),
     "kernel_unstopped_word": (c_ulong, [c_int]),
@@ -119,7 +122,7 @@ class Library:
         self.c: Any = library
         self.live: Any = None
         address = library.kernel_notes()
-        self.notes = memoryview((c_ulong * (4 * _NOTES)).from_address(address)).cast("B").cast("L")
+        self.notes: Any = (c_ulong * (4 * _NOTES)).from_address(address)
         self._saved = ctypes.create_string_buffer(library.kernel_largest())
         self._facts = (c_long * 512)()
         self._facts_at = ctypes.addressof(self._facts)

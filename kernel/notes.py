@@ -38,13 +38,13 @@ _BY_PCID: Final = 2
 def carry_out(w: World, state: KernelState, count: int) -> None:
     """Carry out the first `count` notes in their order."""
     library = state.library
-    notes = library.notes
+    notes: list[int] = library.notes[: 4 * count]
     machine = w.machine
     costs = w.costs
     for at in range(0, 4 * count, 4):
-        what: int = notes[at]
-        cpu: int = notes[at + 1]
-        a: int = notes[at + 2]
+        what = notes[at]
+        cpu = notes[at + 1]
+        a = notes[at + 2]
         if what == CR3:
             _load_cr3(w, state, cpu, a, flushes=notes[at + 3])
         elif what == IPI:

@@ -9,6 +9,7 @@ from mypy_extensions import mypyc_attr
 
 from shootdown.kernel.library import Library
 from shootdown.mm.state import MMS
+from shootdown.optimized.shootdown import CEILING
 from shootdown.optimized.state import FIRST_GLOBAL, Gather, X86State
 
 
@@ -17,7 +18,8 @@ class KernelState(X86State):
     """The state of the text for one world.
 
     `library`: the text's library.
-    `saved`: the state of the text while another world's is in the library, else b"".
+    `saved`: the state of the text while another world's is in the library; b"" for the state at the boot.
+    `broadcasts`: the processor has INVLPGB.
     `tables`: by frame, the space and the index of a page table that a gather is to free.
     `huge`: the frames that are the first of a huge page in a gather, one bit each.
     `stale`: the mirror is older than the text's state.
@@ -36,6 +38,7 @@ class KernelState(X86State):
         self.cpus = cpus
         self.saved: bytes = b""
         self.stale: bool = True
+        self.broadcasts: bool = known.broadcasts if known else False
         self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
         self.huge: int = known.huge if known else 0
         self.gather_mm: list[int] = known.gather_mm.copy() if known else [-1] * cpus
@@ -56,8 +59,11 @@ class KernelState(X86State):
         if library.live is not self:
             if library.live is not None:
                 library.live.saved = library.save()
-            library.load(self.saved)
             library.live = self
+            if self.saved:
+                library.load(self.saved)
+            else:
+                library.boot(self.cpus, broadcasts=self.broadcasts, ceiling=CEILING)
 
     def mirror(self) -> None:
         """Fill the fields of X86State from the library."""
@@ -97,6 +103,10 @@ class KernelState(X86State):
     def pcid_of(self, asid: int) -> int:
         """Return the number under which the machine knows an ASID of the text: global ones follow all others here."""
         return asid if asid < self.asids else FIRST_GLOBAL + asid - self.asids
+
+    def asid_of(self, pcid: int) -> int:
+        """Return the ASID of the text for a number of the machine."""
+        return pcid if pcid < FIRST_GLOBAL else pcid - FIRST_GLOBAL + self.asids
 
     def count_open(self, mm: int) -> int:
         self.enter()

@@ -38,7 +38,6 @@ from shootdown.mm.state import FLUSHES, Step
 from shootdown.mm.step import push
 from shootdown.mm.text_poke import poking_root
 from shootdown.mm.world import World
-from shootdown.optimized.shootdown import CEILING
 from shootdown.optimized.state import X86State
 from shootdown.optimized.strategy import GatherFlush
 
@@ -58,20 +57,16 @@ class KernelFlush(GatherFlush):
         library = kind.libraries.get(asids)
         if library is None:
             library = kind.libraries[asids] = Library(kind.machinery.library(asids))
-        if library.live is not None:
-            library.live.saved = library.save()
-        state = KernelState(library, cpus, asids, batch)
-        library.boot(cpus, broadcasts=False, ceiling=CEILING)
-        library.live = state
-        return state
+        return KernelState(library, cpus, asids, batch)
 
     # Contexts.
 
     def boot(self, w: World, cpu: int, mm: int) -> None:
-        state = entered(w)
+        state: KernelState = w.flush_state
         library = state.library
         if not cpu:
-            library.boot(w.cpus, broadcasts=w.machine.has_invlpgb, ceiling=CEILING)
+            state.broadcasts = w.machine.has_invlpgb
+        state.enter()
         library.c.kernel_set_table(mm, w.root[mm])
         result: int = library.call(cpu, 0, SWITCH, mm, 0, 0, 0)
         carry_out(w, state, result >> 16)
@@ -200,16 +195,23 @@ class KernelFlush(GatherFlush):
     # Feedback.
 
     def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
-        mirrored(w)
-        return super().tag_owner(w, cpu, pcid)
+        state = entered(w)
+        owner: int = state.library.c.kernel_owner(cpu, state.asid_of(pcid))
+        return owner
 
     def variable(self, w: World, cpu: int) -> int:
-        mirrored(w)
-        return super().variable(w, cpu)
+        state = entered(w)
+        mm = w.task_mm[cpu]
+        recorded: int = state.library.c.kernel_recorded(cpu) if state.gather_mm[cpu] >= 0 else 0
+        deferred = bool(state.deferred[cpu]) + 2 * (state.batched[mm] != state.batched_flushed[mm])
+        return recorded * 4 + deferred
 
     def behind(self, w: World, mm: int) -> tuple[int, int]:
-        mirrored(w)
-        return super().behind(w, mm)
+        state = entered(w)
+        both: int = state.library.c.kernel_behind(mm, w.cpus)
+        if both < 0:
+            return min(state.need_tlbsync.bit_count(), 3), 0
+        return both & 3, both >> 2
 
 
 def range_flush(mm: int, first: int, count: int, freed: int) -> Step:

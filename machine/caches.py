@@ -218,7 +218,9 @@ class Caches(Plain):
 
     def invlpgb_nonglobals(self, cpu: int) -> None:
         """Issue, on every processor, an invalidation of everything of every PCID except globals."""
-        for pcid in _PCIDS:
+        held = {key >> TAG_AT & TAG_MASK for tlb in self.tlb for key in tlb}
+        held.update([key >> UPPER_AT for psc in self.psc for key in psc])
+        for pcid in sorted(held - {GLOBAL_TAG}):
             self.invlpgb_context(cpu, pcid)
 
     def tlbsync(self, cpu: int) -> None:

@@ -751,6 +751,54 @@ EXPORTED int kernel_facts(long *out, int cpus)
 	}
 	return at - out;
 }
+static bool has_global_asid(struct mm_struct *mm)
+{
+#ifdef CONFIG_BROADCAST_TLB_FLUSH_IN_TREE
+	return mm->context.global_asid;
+#else
+	return false;
+#endif
+}
+/* The number of the space whose translations a CPU uses under an ASID, -1 for none (Feedback.tag_owner). */
+EXPORTED int kernel_owner(int cpu, int asid)
+{
+	if (asid >= TLB_NR_DYN_ASIDS) {
+#ifdef CONFIG_BROADCAST_TLB_FLUSH_IN_TREE
+		for (int n = 0; n < NUMBERS - 1; n++)
+			if (space(n)->context.global_asid == asid)
+				return n;
+#endif
+		return -1;
+	}
+	int owner = slot_owner(cpu, asid);
+	return owner >= 0 && has_global_asid(space(owner)) && asid != tlbstate(cpu)->loaded_mm_asid ? -1 : owner;
+}
+/* How many flushes of a space the most outdated TLB lacks (Feedback.behind), the second number times four; -1 if the
+   space has a global ASID. */
+EXPORTED int kernel_behind(int number, int cpus)
+{
+	struct mm_struct *mm = space(number);
+	int flying = 0, owed = 0;
+	if (has_global_asid(mm))
+		return -1;
+	for (int cpu = 0; cpu < cpus; cpu++)
+		for (int slot = 0; slot < TLB_NR_DYN_ASIDS; slot++) {
+			struct tlb_context *context = &tlbstate(cpu)->ctxs[slot];
+			if (context->ctx_id != mm->context.ctx_id)
+				continue;
+			int missed = mm->context.tlb_gen.counter - context->tlb_gen;
+			if (tlbstate(cpu)->loaded_mm == mm && !tlbstate_shared(cpu)->is_lazy)
+				flying = missed > flying ? missed : flying;
+			else
+				owed = missed > owed ? missed : owed;
+		}
+	return (flying < 3 ? flying : 3) | (owed < 15 ? owed : 15) << 2;
+}
+/* Whether the CPU's open gather has recorded anything: 2, or 1. */
+EXPORTED int kernel_recorded(int cpu)
+{
+	return gathers[cpu].end ? 2 : 1;
+}
 /* Let a space's slot on a CPU count as up to date, after the simulation has flushed it (Contexts.quiesce). */
 EXPORTED void kernel_catch_up(int cpu, int slot)
 {

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Final
 
+from shootdown.cli.against import against_document, against_lines, names_of
 from shootdown.cli.options import counted, replay_command
 from shootdown.fuzz.campaign.plan import Plan, Result, Sighted
 from shootdown.fuzz.campaign.progress import saved
@@ -35,6 +36,8 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
             f" ({totals.policy_flushes:,} instead of {totals.reference_flushes:,})."
         ),
     ]
+    if now.tally is not None:
+        lines += against_lines(plan, now.tally)
     if result.logs is not None and result.events:
         lines.append(f"{counted(now.replaced, 'worker')} replaced; the logs are in {result.logs}.")
     ordered = in_order(result)
@@ -44,9 +47,14 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
             f"{counted(len(ordered), 'finding')}, {new} new; {counted(now.failures, 'failing execution')}."
         )
     elif result.broken is None:
-        lines.append("Nothing illegal was found.")
+        _, base = names_of(plan)
+        lines.append(
+            f"Nothing illegal was found that is legal under {base}."
+            if base
+            else "Nothing illegal was found."
+        )
     for sighted in ordered[:SHOWN]:
-        lines += ["", *_finding(sighted, db, plan.machine)]
+        lines += ["", *_finding(sighted, plan, db)]
     if len(ordered) > SHOWN:
         option = f" --campaign {plan.name} --db {db}"
         lines += ["", f"And {len(ordered) - SHOWN} more: shootdown findings list{option}"]
@@ -87,13 +95,16 @@ def summary(plan: Plan, result: Result, db: str) -> dict[str, object]:
         "failures": result.snapshot.failures,
         "workers_replaced": result.snapshot.replaced,
         "worker_events": list(result.events),
-        "findings": [_document(sighted, db, plan.machine) for sighted in in_order(result)],
+        "findings": [_document(sighted, plan, db) for sighted in in_order(result)],
+        "against": None
+        if result.snapshot.tally is None
+        else against_document(plan, result.snapshot.tally),
         "broken": None if broken is None else asdict(broken),
         "logs": None if result.logs is None else str(result.logs),
     }
 
 
-def _finding(sighted: Sighted, db: str, machine: str) -> list[str]:
+def _finding(sighted: Sighted, plan: Plan, db: str) -> list[str]:
     minimum = sighted.minimum
     known = "" if sighted.new else " (known before)"
     records = minimum.text.split("\n\n", 1)
@@ -108,11 +119,11 @@ def _finding(sighted: Sighted, db: str, machine: str) -> list[str]:
         ),
         f"  {header}",
         *(f"  {line}" for line in (records[1] if len(records) > 1 else "").splitlines()),
-        f"Replay: {replay_command(sighted.key[:16], db=db, machine=machine)}",
+        f"Replay: {_replay(sighted, plan, db)}",
     ]
 
 
-def _document(sighted: Sighted, db: str, machine: str) -> dict[str, object]:
+def _document(sighted: Sighted, plan: Plan, db: str) -> dict[str, object]:
     return {
         "id": sighted.key[:16],
         "key": sighted.key,
@@ -121,8 +132,13 @@ def _document(sighted: Sighted, db: str, machine: str) -> dict[str, object]:
         "count": sighted.count,
         "execution": sighted.execution,
         "complete": sighted.complete,
-        "replay": replay_command(sighted.key[:16], db=db, machine=machine),
+        "replay": _replay(sighted, plan, db),
     }
+
+
+def _replay(sighted: Sighted, plan: Plan, db: str) -> str:
+    against = plan.base.spec if plan.base else ""
+    return replay_command(sighted.key[:16], against=against, db=db, machine=plan.machine)
 
 
 def _broken(plan: Plan, result: Result) -> list[str]:
@@ -139,7 +155,10 @@ def _broken(plan: Plan, result: Result) -> list[str]:
         lines.append(f"The traceback is in {result.logs}/traceback.txt.")
     if broken.scenario:
         replay = replay_command(
-            f"{result.logs}/scenario.txt", policy=plan.policy.spec, machine=plan.machine
+            f"{result.logs}/scenario.txt",
+            policy=plan.policy.spec,
+            against=plan.base.spec if plan.base else "",
+            machine=plan.machine,
         )
         lines.append(f"Replay: {replay}")
     return lines

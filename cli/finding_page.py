@@ -5,8 +5,16 @@ from typing import Any
 
 from shootdown.cli.options import replay_command
 from shootdown.evidence.columns import columns
+from shootdown.policy.source import spec_of_finding
 from shootdown.scenario.verdict import REASONS
-from shootdown.store import Store, StoredFinding, list_replays, list_sightings, load_trace
+from shootdown.store import (
+    Store,
+    StoredFinding,
+    find_campaign,
+    list_replays,
+    list_sightings,
+    load_trace,
+)
 
 
 def page(store: Store, finding: StoredFinding, db: str) -> list[str]:
@@ -30,11 +38,12 @@ def page(store: Store, finding: StoredFinding, db: str) -> list[str]:
         lines += _listed("Operations in flight:", trace.evidence.open_operations)
     lines.append("Sightings:")
     lines += columns(
-        ("at", "campaign", "seen", "first at execution", "runs to minimize", "version"),
+        ("at", "campaign", "against", "seen", "first at execution", "runs to minimize", "version"),
         [
             (
                 seen.first_seen[:19],
                 seen.name,
+                seen.base or "-",
                 f"{seen.count:,}",
                 f"{seen.execution:,}",
                 str(seen.runs),
@@ -59,12 +68,19 @@ def page(store: Store, finding: StoredFinding, db: str) -> list[str]:
                 for replay in replays
             ],
         )
-    return [*lines, "", "Replay:", f"  {replay_line(finding, db)}"]
+    return [*lines, "", "Replay:", f"  {replay_line(store, finding, db)}"]
 
 
-def replay_line(finding: StoredFinding, db: str) -> str:
-    """Return the command that replays the finding."""
-    return replay_command(finding.id, db=db)
+def replay_line(store: Store, finding: StoredFinding, db: str) -> str:
+    """Return the command that replays the finding, also under the base that it was found against."""
+    return replay_command(finding.id, against=base_of(store, finding), db=db)
+
+
+def base_of(store: Store, finding: StoredFinding) -> str:
+    """Return the words for the base of the last campaign that saw the finding, "" for none."""
+    last = list_sightings(store, finding.key)[-1]
+    campaign = find_campaign(store, last.campaign).campaign
+    return spec_of_finding(campaign.base, campaign.base_version)
 
 
 def _listed(heading: str, items: Sequence[Any]) -> list[str]:

@@ -72,7 +72,7 @@ def show_command(finding: str, *, db: str, as_json: bool) -> None:
     with reading_store(db) as store:
         found = find_finding(store, finding)
         if as_json:
-            print_json(finding_document(store, found) | {"replay": replay_line(found, db)})
+            print_json(finding_document(store, found) | {"replay": replay_line(store, found, db)})
         else:
             click.echo("\n".join(page(store, found, db)))
 

@@ -19,7 +19,7 @@ from shootdown.fuzz.campaign.plan import Limits, Plan, Result, View
 from shootdown.fuzz.campaign.progress import PlainView, live_view
 from shootdown.fuzz.campaign.seeds import seed_corpus
 from shootdown.fuzz.engines.registry import DEFAULT_ENGINE, ENGINES
-from shootdown.policy.source import load_policy, policy_of_finding
+from shootdown.policy.source import load_policy, policy_of_finding, spec_of_finding
 from shootdown.store import find_campaign, list_campaigns, load_corpus, open_store
 from shootdown.system.environment import default_name, fresh_seed
 
@@ -27,6 +27,11 @@ from shootdown.system.environment import default_name, fresh_seed
 @click.command("fuzz")
 @click.option(
     "--policy", metavar="NAME|FILE", help="What to test; required unless --resume is given."
+)
+@click.option(
+    "--against",
+    metavar="NAME|FILE",
+    help="Run every input under this policy too, and keep only findings that are legal under it.",
 )
 @click.option(
     "--for", "seconds", type=Duration(), help="Stop after this time, such as 60s, 10m, 1h30m."
@@ -69,6 +74,7 @@ from shootdown.system.environment import default_name, fresh_seed
 def command(
     *,
     policy: str | None,
+    against: str | None,
     seconds: float | None,
     execs: int | None,
     until_finding: bool,
@@ -89,7 +95,7 @@ def command(
     """Run a campaign against a policy; it goes on after a finding, until a limit or Ctrl-C.
 
     Everything is stored as soon as it is found, so a campaign that is stopped or killed loses nothing that it
-    announced. The exit code is 1 when something illegal was found.
+    announced. The exit code is 1 when something illegal was found; with --against, when it is legal under that policy.
     """
     if name is not None and not (name.isprintable() and name.strip()):
         raise click.UsageError("A campaign's name is printable and not empty.")
@@ -97,12 +103,15 @@ def command(
     seeds = () if no_seeds else seed_corpus(exclude_seed)
     left: list[bytes] = []
     unique = True
+    base = None if against is None else load_policy(against)
     # All of this comes before the database is made: a mistyped policy must not leave one behind.
     if resume is not None:
         with open_store(db, create=False) as store:
             earlier = find_campaign(store, resume)
             left = load_corpus(store, earlier.id)
         recorded = earlier.campaign
+        if base is None and recorded.base:
+            base = load_policy(spec_of_finding(recorded.base, recorded.base_version))
         unique = name not in (None, recorded.name)
         name = name or recorded.name
         loaded = (
@@ -132,6 +141,7 @@ def command(
             silence=hang_after,
             unique=unique,
             machine=machine,
+            base=base,
         )
         with _view(plan, db, quiet=quiet, as_json=as_json) as view:
             result = run_campaign(store, plan, view)

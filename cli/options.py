@@ -80,12 +80,19 @@ def chosen_machine(name: str) -> type[Machine]:
 
 
 def replay_command(
-    target: str, *, policy: str = "", db: str = DEFAULT_DB, machine: str = DEFAULT_MACHINE
+    target: str,
+    *,
+    policy: str = "",
+    against: str = "",
+    db: str = DEFAULT_DB,
+    machine: str = DEFAULT_MACHINE,
 ) -> str:
     """Return the literal command that shows a finding or a file again; options with default values are left out."""
     words = ["shootdown", "replay", target]
     if policy:
         words += ["--policy", policy]
+    if against:
+        words += ["--against", against]
     if db != DEFAULT_DB:
         words += ["--db", db]
     if machine != DEFAULT_MACHINE:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
+from shootdown.cli.finding_page import base_of
 from shootdown.cli.options import (
     DEFAULT_DB,
     chosen_machine,
@@ -20,7 +21,13 @@ from shootdown.cli.output import print_json
 from shootdown.evidence.explain import Explanation, explain
 from shootdown.evidence.report import missed_lines, report
 from shootdown.machine.registry import DEFAULT_MACHINE
-from shootdown.policy.source import LoadedPolicy, blamed, load_policy, policy_of_finding
+from shootdown.policy.source import (
+    LoadedPolicy,
+    PolicyError,
+    blamed,
+    load_policy,
+    policy_of_finding,
+)
 from shootdown.scenario import Expectation, Scenario, corpus, decode
 from shootdown.scenario.source import find_scenario
 from shootdown.scenario.verdict import ILLEGAL
@@ -42,13 +49,15 @@ from shootdown.system.environment import now
 class Run:
     """One scenario under one policy: what was expected, what the run showed, and the command that shows it again.
 
-    `base` is what the same scenario showed under the policy of --against.
+    `found_against`: the words for the base that the finding was found against, "" for none.
+    `base` is what the same scenario showed under the policy of --against, or else under that base.
     """
 
     told: Explanation
     expected: Expectation | None
     title: str
     replay: str
+    found_against: str = ""
     base: Explanation | None = None
 
     @property
@@ -97,6 +106,7 @@ def command(
     FINDING is the beginning of a finding's id; the replay is recorded in the database. FILE is a scenario as text, the
     name of one of the corpus, or the binary input of a fuzzer; without --policy a text is run under every policy of its
     `expect` lines.
+    A finding of `fuzz --against` is run under the base of its campaign too, if no other one is given.
     A replay on QEMU's MMU is not recorded.
     The exit code is 1 when a run is still illegal; with --against, when it is not so under the base as well.
     """
@@ -107,22 +117,32 @@ def command(
         if is_file
         else [_replay_finding(target, policy, db, machine)]
     )
-    if against is not None:
-        base = load_policy(against)
-        runs = [
-            replace(
-                run,
-                base=explained(run.told.scenario, base, machine),
-                replay=f"{run.replay} --against {shlex.quote(against)}",
-            )
-            for run in runs
-        ]
+    runs = [_beside(run, against, machine) for run in runs]
     if as_json:
         print_json({"target": target, "runs": [_document(run) for run in runs]})
     else:
         brief = len(runs) > 1
         click.echo("\n".join(_text(run, trace=trace, brief=brief) for run in runs), nl=False)
     return ILLEGAL_FOUND if any(run.fails for run in runs) else OK
+
+
+def _beside(run: Run, against: str | None, machine: str) -> Run:
+    """Return the run with what its base shows; a base that the user has not named, and that is gone, is left out."""
+    words = run.found_against if against is None else against
+    if not words and against is None:
+        return run
+    try:
+        base = load_policy(words)
+    except PolicyError as error:
+        if against is not None:
+            raise
+        click.echo(f"The base of the finding is left out: {error}", err=True)
+        return run
+    return replace(
+        run,
+        base=explained(run.told.scenario, base, machine),
+        replay=f"{run.replay} --against {shlex.quote(words)}",
+    )
 
 
 def explained(
@@ -191,6 +211,7 @@ def _rerun(
         expected if loaded.name == minimum.policy else None,
         f"finding {finding.id}, policy {loaded.name}{_on(machine)}",
         replay_command(finding.id, policy=policy or "", db=db, machine=machine),
+        base_of(store, finding),
     )
     record = Replay(
         finding=finding.key,

@@ -11,6 +11,7 @@ from shootdown.minimize import NotInteresting, minimize
 from shootdown.optimized.policy import Policy
 from shootdown.run.execute import Outcome, execute
 from shootdown.scenario import Scenario, decode, encode, render
+from shootdown.scenario.verdict import LEGAL
 from shootdown.store import Evidence, Minimum
 
 RERUNS = 3
@@ -23,7 +24,7 @@ Showing: TypeAlias = tuple[str, str, str, int, tuple[int, ...]]
 class Found:
     """A failure, minimized and reproduced.
 
-    `original`: the input.
+    `original`: the input; against a base, up to the record that broke the rule.
     `execution`: its number in the campaign.
     `runs`: how many runs the minimizer made.
     `complete`: false when the minimizer ran out of its budget.
@@ -48,6 +49,8 @@ class NotReproducible(Exception):
 class Investigation:
     """Makes findings from the failures of one policy; `beat` is called between two runs, of which there are
     hundreds.
+
+    `base`: a policy under which a finding must be legal, and so must each step of its minimization.
     """
 
     def __init__(
@@ -55,35 +58,44 @@ class Investigation:
         policy: Policy,
         beat: Callable[[], object] = lambda: None,
         machine_type: type[Machine] = Machine,
+        base: Policy | None = None,
     ) -> None:
         self.policy = policy
+        self.base = base
         self.beat = beat
         self.machine_type = machine_type
 
     def investigate(self, data: bytes, outcome: Outcome, execution: int = 0) -> Found:
-        """Return the finding of a failure.
+        """Return the finding of a failure, which the base allows if there is one.
 
         Errors: NotReproducible.
         """
         scenario = decode(data)
         self._reproduce(scenario, showing(outcome), 1)
+        self._allowed(scenario, 1)
         wanted = (outcome.rule, outcome.reason)
 
         def interesting(candidate: Scenario) -> bool:
             self.beat()
-            shown = self._execute(candidate)
-            return (shown.rule, shown.reason) == wanted
+            shown = self._execute(candidate, self.policy)
+            if (shown.rule, shown.reason) != wanted:
+                return False
+            return self.base is None or self._execute(candidate, self.base).verdict == LEGAL
 
         try:
             smaller = minimize(scenario, interesting)
         except NotInteresting:
-            again = showing(self._execute(scenario))
-            raise self._not_reproducible(scenario, showing(outcome), again) from None
+            self._allowed(scenario, 1)
+            again = showing(self._execute(scenario, self.policy))
+            raise _not_reproducible(
+                scenario, self.policy, _words(showing(outcome)), again
+            ) from None
         minimal = smaller.scenario
-        last = self._execute(minimal)
+        last = self._execute(minimal, self.policy)
         if (last.rule, last.reason) != wanted:
-            raise self._not_reproducible(minimal, showing(outcome), showing(last))
+            raise _not_reproducible(minimal, self.policy, _words(showing(outcome)), showing(last))
         self._reproduce(minimal, showing(last), RERUNS)
+        self._allowed(minimal, RERUNS)
         told = explain(minimal, self.policy, self.machine_type)
         minimum = Minimum(
             policy=self.policy.name,
@@ -98,24 +110,34 @@ class Investigation:
         )
         return Found(minimum, evidence(told), data, execution, smaller.runs, smaller.complete)
 
-    def _execute(self, scenario: Scenario) -> Outcome:
-        return execute(scenario, self.policy.make(), machine_type=self.machine_type)
+    def _execute(self, scenario: Scenario, policy: Policy) -> Outcome:
+        return execute(scenario, policy.make(), machine_type=self.machine_type)
 
     def _reproduce(self, scenario: Scenario, expected: Showing, times: int) -> None:
         for _ in range(times):
             self.beat()
-            again = showing(self._execute(scenario))
+            again = showing(self._execute(scenario, self.policy))
             if again != expected:
-                raise self._not_reproducible(scenario, expected, again)
+                raise _not_reproducible(scenario, self.policy, _words(expected), again)
 
-    def _not_reproducible(
-        self, scenario: Scenario, expected: Showing, again: Showing
-    ) -> NotReproducible:
-        return NotReproducible(
-            f"One scenario showed two things under {self.policy.name}: {_words(expected)}, and run again"
-            f" {_words(again)}. A policy must be a pure function of what it is asked.",
-            render(scenario),
-        )
+    def _allowed(self, scenario: Scenario, times: int) -> None:
+        if self.base is None:
+            return
+        for _ in range(times):
+            self.beat()
+            again = showing(self._execute(scenario, self.base))
+            if again[0] != LEGAL:
+                raise _not_reproducible(scenario, self.base, LEGAL, again)
+
+
+def _not_reproducible(
+    scenario: Scenario, policy: Policy, before: str, again: Showing
+) -> NotReproducible:
+    return NotReproducible(
+        f"One scenario showed two things under {policy.name}: {before}, and run again"
+        f" {_words(again)}. A policy must be a pure function of what it is asked.",
+        render(scenario),
+    )
 
 
 def showing(outcome: Outcome) -> Showing:

@@ -71,6 +71,14 @@ class Policy:
     trusts: str = ""
     fault: Fault | None = None
 
+    def flushes(self, old: int, new: int, *, huge: bool) -> bool:
+        """Return whether the rule flushes for the change; a huge PMD that is flushed inline counts as flushed."""
+        if not huge:
+            return self.needs_flush(old, new)
+        if self.huge_inline:
+            return True
+        return (self.huge_needs_flush or self.needs_flush)(old, new)
+
     def make(self) -> GatherFlush:
         """Return the flush strategy that this policy describes."""
         return self.strategy(

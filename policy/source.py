@@ -123,13 +123,19 @@ def policy_of_finding(name: str, recorded: str) -> LoadedPolicy:
     `recorded`: the version that its campaign stored.
     Errors: PolicyError.
     """
-    path, at, _ = recorded.rpartition("@")
-    if not at:
+    spec = spec_of_finding(name, recorded)
+    if spec == name:
         return load_policy(name)
     try:
-        return load_policy(path)
+        return load_policy(spec)
     except PolicyError as error:
         raise PolicyError(f"{error} Give the policy {name} with --policy.") from error
+
+
+def spec_of_finding(name: str, recorded: str) -> str:
+    """Return the words for a policy of that name and that recorded version: the path of a policy from a file."""
+    path, at, _ = recorded.rpartition("@")
+    return path if at else name
 
 
 def blame(error: BaseException, spec: str) -> str | None:

@@ -23,6 +23,7 @@ class Campaign:
 
     `limits`: what is to stop it.
     `started`: an ISO-8601 time in UTC.
+    `base`, `base_version`: the policy that the other is held against, "" for none.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Campaign:
     limits: Mapping[str, object]
     workers: int
     started: str
+    base: str = ""
+    base_version: str = ""
 
     @property
     def id(self) -> str:

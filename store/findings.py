@@ -95,10 +95,14 @@ class StoredFinding:
 
 @dataclass(frozen=True, slots=True)
 class StoredSighting:
-    """All sightings of a finding by one campaign; `execution` is the number of the campaign's first."""
+    """All sightings of a finding by one campaign; `execution` is the number of the campaign's first.
+
+    `base`: the policy of the campaign under which the finding is legal, "" for none.
+    """
 
     campaign: str
     name: str
+    base: str
     count: int
     first_seen: str
     last_seen: str
@@ -195,7 +199,7 @@ def list_sightings(store: Store, key: str) -> list[StoredSighting]:
     """Return one row for each campaign that saw the finding with this full key, the first to see it first."""
     rows = store.select(
         """
-        SELECT campaign, name, count, first_seen, last_seen, execution, original, runs, sightings.tool_version
+        SELECT campaign, name, base, count, first_seen, last_seen, execution, original, runs, sightings.tool_version
         FROM sightings JOIN campaigns ON campaigns.id = campaign
         WHERE finding = ?
         ORDER BY first_seen, campaign

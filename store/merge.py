@@ -22,7 +22,8 @@ _UNITE: Final = {
         INSERT INTO campaigns VALUES (
             :id, :name, :policy, :policy_version, :tool_version, :python, :engine, :seed, :limits, :workers,
             :started, :ended, :status, :executions, :seconds, :features, :corpus_size,
-            :policy_flushes, :policy_ipis, :policy_pages, :reference_flushes, :reference_ipis, :reference_pages
+            :policy_flushes, :policy_ipis, :policy_pages, :reference_flushes, :reference_ipis, :reference_pages,
+            :base, :base_version
         )
         ON CONFLICT (id) DO UPDATE SET
             (ended, status, executions, seconds, features, corpus_size, policy_flushes, policy_ipis,

@@ -258,6 +258,13 @@ def comparisons(db: Database) -> None:
     """)
 
 
+@MIGRATIONS()
+def bases(db: Database) -> None:
+    """Add the policy that a campaign's own is held against, empty for none."""
+    for column in ("base", "base_version"):
+        db.execute(f"ALTER TABLE campaigns ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+
+
 def known_migrations() -> set[str]:
     """Return the names of all migrations of this program; an empty database lacks all of them."""
     with closing(Database(memory=True, execute_plugins=False)) as empty:

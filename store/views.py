@@ -81,7 +81,7 @@ VIEWS: Final[dict[str, View]] = {
     "campaigns": View(
         "all campaigns with their totals, the last one first",
         """
-        SELECT name, policy, engine, seed, workers, status, started, ended, executions,
+        SELECT name, policy, base, engine, seed, workers, status, started, ended, executions,
                round(seconds, 1) AS seconds,
                round(executions / nullif(seconds, 0)) AS rate,
                features, corpus_size,

@@ -30,7 +30,7 @@ from shootdown.machine.geometry import FRAME_BITS
 from shootdown.optimized.policy import Policy
 from shootdown.table.changes import OLD_FRAME, flag_name
 from shootdown.table.need import NO, WITHOUT_REWALK, YES, need_of
-from shootdown.table.rows import flushes, handling_of
+from shootdown.table.rows import handling_of
 
 FLAGS: Final = (PRESENT, RW, USER, ACCESSED, DIRTY, GLOBAL, UFFD_WP, SOFT_DIRTY, BIT58, NX)
 """The flags of which every combination is tried, before and after the change."""
@@ -97,7 +97,7 @@ def agreement_of(one: Policy, other: Policy) -> Agreement:
     for huge in (False, True):
         for old, new in _pairs(huge=huge):
             tried += 1
-            if flushes(one, old, new, huge=huge) != flushes(other, old, new, huge=huge):
+            if one.flushes(old, new, huge=huge) != other.flushes(old, new, huge=huge):
                 found.setdefault((huge, new & ~old, old & ~new), []).append((old, new))
     smallest = [
         key
@@ -128,7 +128,7 @@ def _class(
     needs = [need_of(*pair, huge=huge, handling=handling).needed for pair in usual[:CONTEXTS]]
     worst = min(needs, key=(YES, WITHOUT_REWALK, NO).index)
     old, new = usual[needs.index(worst)]
-    first = flushes(one, old, new, huge=huge)
+    first = one.flushes(old, new, huge=huge)
     words = _words(set_, cleared, huge=huge)
     return Class(huge, (words,), old, new, 0 if first else 1, alike, len(pairs), worst)
 

@@ -92,17 +92,6 @@ def handling_of(policy: Policy) -> FaultHandling:
     return FaultHandling(policy.handler, policy.report_spurious)
 
 
-def flushes(policy: Policy, old: int, new: int, *, huge: bool) -> bool:
-    """Return whether the policy's rule flushes for the change; a huge PMD that is flushed inline always counts as
-    flushed.
-    """
-    if not huge:
-        return policy.needs_flush(old, new)
-    if policy.huge_inline:
-        return True
-    return (policy.huge_needs_flush or policy.needs_flush)(old, new)
-
-
 def _rows_of(change: Change, policies: Sequence[LoadedPolicy]) -> list[Row]:
     """Split the contexts of a change into rows, so that the cells within a row are the same."""
     split: dict[tuple[tuple[str, str], ...], list[int]] = {}
@@ -117,7 +106,7 @@ def _rows_of(change: Change, policies: Sequence[LoadedPolicy]) -> list[Row]:
         seen = []
         for loaded, need in zip(policies, needs[-1], strict=True):
             with blamed(loaded):
-                flushed = flushes(loaded.policy, old, new, huge=change.huge)
+                flushed = loaded.policy.flushes(old, new, huge=change.huge)
             seen.append((_verdict(need, flushed=flushed), need.needed))
         linux = need_of(old, new, huge=change.huge, handling=FaultHandling())
         split.setdefault((*seen, ("", linux.needed)), []).append(number)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shootdown.evidence.investigate import Found
+from shootdown.fuzz.base import Decision, Tally
 from shootdown.fuzz.campaign.job import Job, parse_job, read_corpus, write_corpus
 from shootdown.fuzz.campaign.messages import (
     Broken,
@@ -48,6 +49,7 @@ from tests.store_samples import EVIDENCE, MINIMUM
 DB = "findings.db"
 LONG = ("fuzz", "--policy", "v1", "--engine", "loop", "--for", "50s", "--db", DB, "--name", "long")
 ONE = ("--engine", "loop", "--workers", "1")
+TOGGLED = Decision(huge=True, changes="RW-set", flushes=False, old=1, new=3, times=7)
 
 
 class Running:
@@ -323,6 +325,7 @@ def test_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             reference_costs=[4, 5, 6],
             again={"ab": 2},
         ),
+        Progress(tally=Tally(1, [1] * 4, [2] * 4, 3, 4, 5, [TOGGLED])),
         Interesting(b"\x00\xff"),
         Found(MINIMUM, EVIDENCE, b"\x01", 9, 120, complete=True),
         Broken("harness", "It broke.", "text", "trace"),

@@ -62,7 +62,7 @@ def test_known_migrations() -> None:
     store = open_store(":memory:", create=True)
     applied = [migration.name for migration in MIGRATIONS.applied(store.db)]
 
-    assert applied == ["campaigns", "findings", "evidence", "proofs", "comparisons"]
+    assert applied == ["campaigns", "findings", "evidence", "proofs", "comparisons", "bases"]
     assert known_migrations() == {*applied}
 
 

@@ -12,7 +12,7 @@ from shootdown.optimized.policy import Policy
 from shootdown.policy.source import LoadedPolicy, load_policy
 from shootdown.table.cubes import cubes_of, words_of
 from shootdown.table.need import YES
-from shootdown.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row, flushes, table_of
+from shootdown.table.rows import DONE, MISSING, SKIPPED, WASTED, Cell, Row, table_of
 from shootdown.table.text import lines_of
 from shootdown.table.words import need_words
 from tests.test_repository import ROOT
@@ -168,7 +168,7 @@ def test_every_case_is_in_one_row(rows: list[Row]) -> None:
     at = NAMES.index("linux")
     for row in rows:
         cell = row.cells[at]
-        flushed = flushes(linux, cell.old, cell.new, huge=row.huge)
+        flushed = linux.flushes(cell.old, cell.new, huge=row.huge)
         assert flushed == (cell.verdict in (DONE, WASTED)), row.label
 
 

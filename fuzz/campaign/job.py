@@ -14,6 +14,7 @@ class Job:
     `executions`: the worker's share of a limit (0: none).
     `corpus`: the path of a file with one input in hex digits on each line.
     `machine`: a name of machine.registry.
+    `base`: the name or path of the policy that the other is held against, "" for none.
     """
 
     policy: str
@@ -23,6 +24,7 @@ class Job:
     executions: int
     corpus: str
     machine: str = "model"
+    base: str = ""
 
     @property
     def scratch(self) -> Path:

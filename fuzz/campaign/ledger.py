@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Final
 
 from shootdown.evidence.investigate import Found
+from shootdown.fuzz.base import total
 from shootdown.fuzz.campaign.messages import Progress
 from shootdown.fuzz.campaign.plan import Plan, Sighted, Snapshot
 from shootdown.store import (
@@ -67,6 +68,8 @@ class Ledger:
             limits=plan.limits.document(),
             workers=plan.workers,
             started=now(),
+            base=plan.base.name if plan.base else "",
+            base_version=plan.base.version if plan.base else "",
         )
         self._lease = hold_lease(store, campaign.id)
         try:
@@ -215,6 +218,9 @@ class Ledger:
             reference_flushes=totals.reference_flushes,
             workers=self.running,
             replaced=self.replaced,
+            tally=total(progress.tally for progress in self._all() if progress.tally)
+            if self.plan.base
+            else None,
         )
 
     def _all(self) -> Iterable[Progress]:

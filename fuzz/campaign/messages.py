@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from shootdown.evidence.investigate import Found
+from shootdown.fuzz.base import Decision, Tally
 from shootdown.store import Evidence, Minimum
 
 Trouble: TypeAlias = Literal["policy", "not-reproducible", "harness"]
@@ -31,6 +32,7 @@ class Progress:
     `features`: the features that are new since the last message.
     `costs`: flushes, IPIs and invalidated pages.
     `again`: the failures since the last message, counted by the key of the finding of their kind.
+    `tally`: what the base has shown, None without a base.
     """
 
     executions: int = 0
@@ -41,6 +43,7 @@ class Progress:
     costs: Sequence[int] = (0, 0, 0)
     reference_costs: Sequence[int] = (0, 0, 0)
     again: Mapping[str, int] = field(default_factory=dict)
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,10 @@ def decode_message(line: bytes) -> Message:
         if name == Found.__name__:
             fields["minimum"] = Minimum(**fields["minimum"])
             fields["evidence"] = Evidence(**fields["evidence"])
+        elif fields.get("tally"):
+            tally = Tally(**fields["tally"])
+            tally.decisions = [Decision(*decision) for decision in tally.decisions]
+            fields["tally"] = tally
         return _TYPES[name](**fields)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a message: {line[:80]!r}") from error

@@ -122,6 +122,7 @@ class _Parent:
             executions=executions,
             corpus=str(corpus),
             machine=self.plan.machine,
+            base=self.plan.base.spec if self.plan.base else "",
         )
         self.starts += 1
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from shootdown.fuzz.base import Tally
 from shootdown.fuzz.campaign.messages import Broken
 from shootdown.machine.registry import DEFAULT_MACHINE
 from shootdown.policy.source import LoadedPolicy
@@ -38,6 +39,7 @@ class Plan:
     `silence`: a worker that is silent for this many seconds counts as hung.
     `unique`: no campaign of the database may have the name already.
     `machine`: a name of machine.registry.
+    `base`: the policy that the other is held against: only what it allows is a finding.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Plan:
     silence: float = 30.0
     unique: bool = False
     machine: str = DEFAULT_MACHINE
+    base: LoadedPolicy | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +77,7 @@ class Snapshot:
 
     `quiet`: seconds since the last new feature.
     `flushes`, `reference_flushes`: the flushes of all executions.
+    `tally`: what the base has shown, if there is one.
     """
 
     seconds: float = 0.0
@@ -89,6 +93,7 @@ class Snapshot:
     reference_flushes: int = 0
     workers: int = 0
     replaced: int = 0
+    tally: Tally | None = None
 
 
 class View(Protocol):

@@ -106,6 +106,9 @@ def rows(plan: Plan, now: Snapshot) -> list[tuple[str, str, str]]:
     if limits.until_finding:
         until.append("a finding")
     failing = f"{now.failures:,} failing executions" if now.failures else ""
+    if now.tally is not None and plan.base is not None:
+        also = f"{now.tally.shared:,} also illegal under {plan.base.name}"
+        failing = f"{failing}, {also}" if failing else also
     undecided = f"{now.undecided:,} undecided" if now.undecided else ""
     lost = f"{now.replaced} replaced" if now.replaced else ""
     return [

@@ -16,6 +16,7 @@ class Triage:
 
     Of each kind of failure (rule, reason, guilty skip) the 1st, 2nd, 4th, 8th, ... is minimized, and all are counted: a
     frequent bug costs little, and a second bug with the same words can still be found.
+    `base`: as for an Investigation; the session reports what it allows.
     `beat`: called between two runs, so that the parent hears from a worker that minimizes for a long time.
     """
 
@@ -25,12 +26,13 @@ class Triage:
         send: Callable[[Message], None],
         beat: Callable[[], object],
         machine_type: type[Machine] = Machine,
+        base: Policy | None = None,
     ) -> None:
         self.send = send
         self.failures = 0
         self.execution: Callable[[], int] = lambda: 0
         self.again: Counter[str] = Counter()
-        self._investigation = Investigation(policy, beat, machine_type)
+        self._investigation = Investigation(policy, beat, machine_type, base)
         self._kinds: Counter[tuple[str, str, str]] = Counter()
         self._finding_of: dict[tuple[str, str, str], str] = {}
         self._sent: set[str] = set()

@@ -7,6 +7,7 @@ import traceback
 from typing import Final
 
 from shootdown.evidence.investigate import NotReproducible
+from shootdown.fuzz.base import Base
 from shootdown.fuzz.campaign.job import Job, read_corpus
 from shootdown.fuzz.campaign.messages import Broken, Bye, Hello, Message, Progress, encode_message
 from shootdown.fuzz.campaign.orphan import end_orphaned
@@ -57,11 +58,14 @@ class Work:
         """Fuzz up to the limit, or until the parent closes standard input."""
         try:
             loaded = load_policy(self.job.policy)
+            base = load_policy(self.job.base) if self.job.base else None
         except PolicyError as error:
             self.send(Broken("policy", str(error)))
             return
         machine_type = machine_named(self.job.machine)
-        self.triage = Triage(loaded.policy, self.send, self.beat, machine_type)
+        self.triage = Triage(
+            loaded.policy, self.send, self.beat, machine_type, base.policy if base else None
+        )
         self.session = GuardedSession(
             loaded.policy,
             seed=self.job.seed,
@@ -71,6 +75,7 @@ class Work:
             stop=self.stop,
             feedback=ENGINES[self.job.engine].feedback,
             machine_type=machine_type,
+            base=Base(loaded.policy, base.policy, machine_type) if base else None,
         )
         self.triage.execution = lambda: self.session.executions
         self.send(Hello(os.getpid()))
@@ -79,7 +84,7 @@ class Work:
         except BaseException as error:  # noqa: BLE001 - libFuzzer ends with SystemExit; the parent hears of everything
             self.session.raised = error
         self.progress()
-        self.send(self.trouble(loaded) or Bye())
+        self.send(self.trouble(loaded, base) or Bye())
 
     def stop(self) -> bool:
         """Return whether the session is over; called before each execution."""
@@ -117,10 +122,11 @@ class Work:
                 costs=session.costs,
                 reference_costs=session.reference_costs,
                 again=again,
+                tally=session.base.tally() if session.base else None,
             )
         )
 
-    def trouble(self, loaded: LoadedPolicy) -> Broken | None:
+    def trouble(self, *policies: LoadedPolicy | None) -> Broken | None:
         """Return why the work ended early, or None if it did not."""
         error = self.session.raised
         if error is None:
@@ -129,7 +135,8 @@ class Work:
             return Broken("not-reproducible", str(error), error.text)
         scenario = render(self.session.raised_by) if self.session.raised_by else ""
         details = "".join(traceback.format_exception(error))
-        sentence = blame(error, loaded.spec)
+        blamed = (blame(error, loaded.spec) for loaded in policies if loaded)
+        sentence = next(filter(None, blamed), None)
         if sentence:
             return Broken("policy", sentence, scenario, details)
         return Broken("harness", f"{type(error).__name__}: {error}", scenario, details)

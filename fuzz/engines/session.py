@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from shootdown.fuzz.base import Base
 from shootdown.fuzz.engines.demonstrate import AT_REST, accesses_after
 from shootdown.fuzz.features import failure_feature, observe
 from shootdown.fuzz.inputs.draws import Draws
@@ -51,6 +52,8 @@ class Session:
 
     `costs`: the policy's flushes, IPIs and invalidated pages, summed over all executions.
     `reference_costs`: the same for a reference that flushes every CPU at every change of an entry.
+    `base`: a base runs each input as well, and a failure that it does not allow is not reported; an input is reported
+    up to the record that broke the rule, because the base must not fail for what the policy has not executed.
     """
 
     def __init__(
@@ -64,8 +67,11 @@ class Session:
         stop: Callable[[], bool],
         feedback: bool = True,
         machine_type: type[Machine] = Machine,
+        base: Base | None = None,
     ) -> None:
-        self.strategy = policy.make()
+        self.strategy = base.strategy() if base else policy.make()
+        self.policy = policy
+        self.base = base
         self.machine_type = machine_type
         self.seed = seed
         self.records = records
@@ -119,14 +125,23 @@ class Session:
         self.executions += 1
         self._account(outcome)
         if outcome.verdict == ILLEGAL:
-            self.report.failure(data if data is not None else encode(scenario), outcome)
+            self._failed(scenario, data, outcome)
             shown.add(failure_feature(outcome.reason))
-            kept = self.failing.setdefault(outcome.reason, [])
-            if len(kept) < KEPT:
-                kept.append(encode(self._executed(scenario)))
         elif outcome.reason:
             self.undecided += 1
+        elif self.base:
+            self.base.passed(scenario, outcome)
         return outcome
+
+    def _failed(self, scenario: Scenario, data: bytes | None, outcome: Outcome) -> None:
+        if self.base:
+            scenario, data = self._executed(scenario), None
+            if not self.base.allows(scenario, outcome):
+                return
+        self.report.failure(data if data is not None else encode(scenario), outcome)
+        kept = self.failing.setdefault(outcome.reason, [])
+        if len(kept) < KEPT:
+            kept.append(encode(scenario if self.base else self._executed(scenario)))
 
     def _executed(self, scenario: Scenario) -> Scenario:
         """Return the scenario up to the record that broke the rule: later records only dilute the changes."""
@@ -136,7 +151,7 @@ class Session:
             nonlocal applied
             applied += 1
 
-        execute(scenario, self.strategy, applied=count, machine_type=self.machine_type)
+        execute(scenario, self.policy.make(), applied=count, machine_type=self.machine_type)
         return Scenario(scenario.header, scenario.records[: applied + 1])
 
     def vary(self, draws: Draws, data: bytes) -> bytes:

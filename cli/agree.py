@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 import click
 
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import counted, json_option
 from shootdown.cli.output import print_json
+from shootdown.fuzz.base import COSTS
 from shootdown.fuzz.inputs.generate import random_scenario
-from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, IPIS
 from shootdown.policy.source import LoadedPolicy, blamed, load_policy, told_apart
 from shootdown.run.execute import execute
 from shootdown.scenario import Scenario, render
@@ -19,9 +18,6 @@ from shootdown.system.environment import draws
 from shootdown.table.agreement import Agreement, Class, agreement_of
 from shootdown.table.changes import describe
 from shootdown.table.need import WITHOUT_REWALK, YES
-
-COSTS: Final = {"flushes": FLUSHES, "IPIs": IPIS, "full flushes": FULL, "pages": INVALIDATED}
-"""The costs of a run, by their words in the output."""
 
 
 @dataclass

@@ -49,6 +49,19 @@ def test_show(folder: Path) -> None:
     assert text.splitlines()[-1] == f"  shootdown replay {KEY[:16]}"
 
 
+def test_show_names_the_base(folder: Path) -> None:
+    """A finding of a campaign against a base is shown with the base, and replayed under both."""
+    with open_store(folder / DB, create=False) as store:
+        store.db.execute("UPDATE campaigns SET base = 'mine', base_version = 'a dir/mine.py@1'")
+        store.db.conn.commit()
+    text = inside(folder, "findings", "show", KEY).out
+
+    (row,) = [line for line in text.splitlines() if "night" in line]
+    assert row.split()[2] == "mine"
+    assert text.splitlines()[-1] == f"  shootdown replay {KEY[:16]} --against 'a dir/mine.py'"
+    assert document(folder, "findings", "show", KEY)["sightings"][0]["base"] == "mine"
+
+
 def test_show_as_json(folder: Path) -> None:
     """As JSON a finding has its minimum, sightings, trace, replays and the command."""
     shown = document(folder, "findings", "show", KEY)

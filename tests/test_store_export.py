@@ -85,6 +85,7 @@ def test_json_lines(store: Store) -> None:
             {
                 "campaign": CAMPAIGN.id,
                 "name": "night",
+                "base": "",
                 "count": 1,
                 "first_seen": instant(1),
                 "last_seen": instant(1),

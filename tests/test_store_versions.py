@@ -2,14 +2,15 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from shootdown.store import open_store
+from shootdown.store import find_campaign, open_store, start_campaign
 from shootdown.store.errors import StoreDamaged, StoreNewer, StoreOlder
 from shootdown.store.schema import MIGRATIONS
-from tests.store_samples import store_with_finding
+from tests.store_samples import CAMPAIGN, instant, store_with_finding
 
 
 def edit(path: Path, sql: str) -> None:
@@ -66,6 +67,22 @@ def test_older_is_updated(tmp_path: Path) -> None:
 
     assert MIGRATIONS.pending(store.db) == []
     assert store.db.table("replays").exists()
+
+
+def test_campaign_from_before_there_were_bases(tmp_path: Path) -> None:
+    """A campaign of an older store has no base; a newer one of the same store keeps its own."""
+    path = tmp_path / "findings.db"
+    store_with_finding(path).close()
+    for column in ("base", "base_version"):
+        edit(path, f"ALTER TABLE campaigns DROP COLUMN {column}")
+    edit(path, "DELETE FROM _sqlite_migrations WHERE name = 'bases'")
+
+    store = open_store(path, create=False)
+    newer = replace(CAMPAIGN, name="newer", base="mine", base_version="mine.py@1")
+    start_campaign(store, newer)
+
+    assert find_campaign(store, "night").campaign.base == ""
+    assert find_campaign(store, "newer").campaign == replace(newer, started=instant(0))
 
 
 def test_older_for_reading(tmp_path: Path) -> None:

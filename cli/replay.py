@@ -138,9 +138,13 @@ def _beside(run: Run, against: str | None, machine: str) -> Run:
             raise
         click.echo(f"The base of the finding is left out: {error}", err=True)
         return run
+    told = explained(run.told.scenario, base, machine)
+    if base.name == run.told.policy:
+        # Two states of a tree, say, have one name.
+        told = replace(told, policy=words)
     return replace(
         run,
-        base=explained(run.told.scenario, base, machine),
+        base=told,
         replay=f"{run.replay} --against {shlex.quote(words)}",
     )
 

@@ -232,6 +232,19 @@ def test_against_a_base(tmp_path: Path, base: str, code: int) -> None:
     assert (run["base"]["reason"] == run["reason"]) == (base == "v1")
 
 
+def test_a_base_of_the_same_name(tmp_path: Path) -> None:
+    """A base that has the name of the policy is called what the user has typed for it."""
+    (tmp_path / "before").mkdir()
+    for folder, answer in ((".", False), ("before", True)):
+        (tmp_path / folder / "mine.py").write_text(
+            f"def needs_flush(old, new):\n    return {answer}\n"
+        )
+    (tmp_path / "nx.txt").write_text(NX)
+    words = ("replay", "nx.txt", "--policy", "mine.py", "--against", "before/mine.py")
+
+    assert "Against before/mine.py, which is legal" in inside(tmp_path, *words).out
+
+
 def test_an_unknown_base(tmp_path: Path) -> None:
     """A base that is no policy is a sentence."""
     assert complaint(tmp_path, "replay", CORPUS / "good_mprotect_aba.txt", "--against", "nobody")

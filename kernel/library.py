@@ -96,7 +96,6 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "kernel_recorded": (c_int, [c_int]),
     "kernel_unstopped": (c_int, [c_int]),
     "kernel_unstopped_code": (c_ulong, [c_int]),
-    "kernel_unstopped_word": (c_ulong, [c_int]),
     "kernel_unstopped_writes": (c_int, [c_int]),
 }
 
@@ -157,3 +156,16 @@ class Library:
         """Return the condition, the file, the line and the function of the text's warning."""
         condition, file, function = (self.c.kernel_warned(i).decode() for i in range(3))
         return condition, file, self.c.kernel_warned_line(), function
+
+    def unstopped(self) -> list[tuple[int, bool]]:
+        """Return the accesses so far that another CPU's could come before, and that have no stop before them.
+
+        Each is the address of its code in the library, and whether it writes.
+        """
+        found: list[tuple[int, bool]] = []
+        at: int = self.c.kernel_unstopped(0)
+        while at >= 0:
+            code: int = self.c.kernel_unstopped_code(at)
+            found.append((code, bool(self.c.kernel_unstopped_writes(at))))
+            at = self.c.kernel_unstopped(at + 1)
+        return found

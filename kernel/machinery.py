@@ -209,7 +209,7 @@ def _build(
     expanded = run_compiler(["-E", "-nostdinc", *options, "text.c"], folder)
     refuse_code(_SHIM_ATTRIBUTES.sub("", expanded), frozenset(shim))
     for name, more in (("text", _OF_TEXT), ("core", ()), ("accesses", ())):
-        run_compiler([*_OPTIONS, *options, *more, "-c", f"{name}.c", "-o", f"{name}.o"], folder)
+        run_compiler([*_OPTIONS, f"-ffile-prefix-map={folder}=.", *options, *more, "-c", f"{name}.c", "-o", f"{name}.o"], folder)
         if name != "accesses":
             # All that the text changes is in one block, also its own static variables.
             rename = [f"--rename-section={section}=arena" for section in _CHANGING[:-1]]

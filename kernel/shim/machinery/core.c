@@ -34,6 +34,7 @@ struct flow {
 	int active;
 	int cpu;               /* the CPU of the call */
 	int on;                /* the CPU whose code runs: another one while it handles an interrupt */
+	int locks;             /* the locks that it holds */
 	int stop, argument;
 	int function;
 	long arguments[4];
@@ -82,9 +83,22 @@ int kernel_cpu(void)
 {
 	return running ? running->on : 0;
 }
-int kernel_flow(void)
+/* The CPU of the call that runs, and the CPU whose code runs; whether nothing can come in between; whether a lock is
+   held, and interrupts are enabled. */
+int kernel_context(int *on, int *atomic, int *locked, int *interrupts)
 {
-	return running ? running->cpu : -1;
+	if (!running)
+		return -1;
+	*on = running->on;
+	*atomic = !running->active || running->on != running->cpu;
+	*locked = running->locks > 0;
+	*interrupts = !interrupts_off[running->on];
+	return running->cpu;
+}
+/* A batch of tables is one gather's from its allocation to its end. */
+int kernel_is_private(const void *address)
+{
+	return (char *)address >= (char *)table_pages && (char *)address < (char *)(table_pages + TABLE_PAGES);
 }
 void kernel_note(enum note what, unsigned long a, unsigned long b)
 {
@@ -179,10 +193,14 @@ void kernel_lock(spinlock_t *lock)
 	while (lock->held)
 		kernel_spin();
 	lock->held = 1;
+	if (running)
+		running->locks++;
 }
 void kernel_unlock(spinlock_t *lock)
 {
 	lock->held = 0;
+	if (running)
+		running->locks--;
 }
 struct kernel_guard kernel_guard_preempt(void)
 {

@@ -52,12 +52,12 @@ extern char kernel_percpu[NR_CPUS][PERCPU_BYTES];
 #define per_cpu(variable, cpu) (*per_cpu_ptr(&(variable), cpu))
 #define this_cpu_ptr(pointer) __kernel_of(pointer, kernel_cpu())
 #define raw_cpu_ptr(pointer) this_cpu_ptr(pointer)
-/* The two fields that other CPUs read, by their names: the compiler decides. */
+/* The fields that other CPUs read, by their names: the compiler decides. */
 static inline __attribute__((always_inline)) bool kernel_is_shared(const char *name)
 {
 	return !__builtin_strcmp(name, "cpu_tlbstate.loaded_mm") ||
-	       !__builtin_strcmp(name, "cpu_tlbstate_shared.is_lazy") ||
-	       !__builtin_strcmp(name, "cpu_tlbstate.is_lazy");
+	       !__builtin_strcmp(name, "cpu_tlbstate.loaded_mm_asid") ||
+	       !__builtin_strcmp(name, "cpu_tlbstate_shared.is_lazy");
 }
 #define this_cpu_read(variable) \
 	(*({ if (kernel_is_shared(#variable)) kernel_stop_own(); this_cpu_ptr(&(variable)); }))
@@ -66,7 +66,10 @@ void kernel_stop_own(void);
 #define raw_cpu_read(variable) this_cpu_read(variable)
 static inline __attribute__((always_inline)) void kernel_written(const char *name, unsigned long value)
 {
-	kernel_note(__builtin_strcmp(name, "cpu_tlbstate.loaded_mm") ? NOTE_LAZY : NOTE_LOADED, value, 0);
+	if (!__builtin_strcmp(name, "cpu_tlbstate.loaded_mm"))
+		kernel_note(NOTE_LOADED, value, 0);
+	if (!__builtin_strcmp(name, "cpu_tlbstate_shared.is_lazy"))
+		kernel_note(NOTE_LAZY, value, 0);
 }
 #define this_cpu_write(variable, value) do { \
 	__typeof__(variable) _value = (value); \

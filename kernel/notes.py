@@ -63,11 +63,7 @@ def carry_out(w: World, state: KernelState, count: int) -> None:
             if page < PAGES:
                 machine.invlpg(cpu, page)
         elif what == FREE_PAGE:
-            count = FANOUT if state.huge >> a & 1 else 1
-            state.huge &= ~(1 << a)
-            for frame in range(a, a + count):
-                state.gather_pages[cpu].remove(frame)
-                put_page(w, frame)
+            _free_page(w, state, cpu, a)
         elif what == FREE_TABLE:
             mm, index = state.tables.pop(a)
             free_table(w, mm, index, a)
@@ -78,6 +74,15 @@ def carry_out(w: World, state: KernelState, count: int) -> None:
         else:
             _rarer(w, state, what, cpu, a, notes[at + 3])
     library.c.kernel_drained()
+
+
+def _free_page(w: World, state: KernelState, cpu: int, frame: int) -> None:
+    """Free the oldest page of the CPU's gather that begins with the frame: one page may be mapped more than once."""
+    pages = state.gather_pages[cpu]
+    at = [first for first, _ in pages].index(frame)
+    _, count = pages.pop(at)
+    for each in range(frame, frame + count):
+        put_page(w, each)
 
 
 def _load_cr3(w: World, state: KernelState, cpu: int, value: int, flushes: int) -> None:

@@ -21,7 +21,8 @@ class KernelState(X86State):
     `saved`: the state of the text while another world's is in the library; b"" for the state at the boot.
     `broadcasts`: the processor has INVLPGB.
     `tables`: by frame, the space and the index of a page table that a gather is to free.
-    `huge`: the frames that are the first of a huge page in a gather, one bit each.
+    `gather_mm`: for each CPU, the space of its open gather, -1 for none.
+    `gather_pages`: for each CPU, the pages in its gather: the first frame, and the number of frames.
     `stale`: the mirror is older than the text's state.
     """
 
@@ -40,9 +41,8 @@ class KernelState(X86State):
         self.stale: bool = True
         self.broadcasts: bool = known.broadcasts if known else False
         self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
-        self.huge: int = known.huge if known else 0
         self.gather_mm: list[int] = known.gather_mm.copy() if known else [-1] * cpus
-        self.gather_pages: list[list[int]] = (
+        self.gather_pages: list[list[tuple[int, int]]] = (
             [one.copy() for one in known.gather_pages] if known else [[] for _ in range(cpus)]
         )
 
@@ -96,7 +96,8 @@ class KernelState(X86State):
         gather = Gather(mm)
         gather.start, gather.end, freed, _ = facts
         gather.freed_tables = bool(freed)
-        gather.pages = self.gather_pages[cpu].copy()
+        for frame, count in self.gather_pages[cpu]:
+            gather.pages.extend(range(frame, frame + count))
         gather.tables = [(index, frame) for frame, (of, index) in self.tables.items() if of == mm]
         return gather
 

@@ -122,9 +122,7 @@ class KernelFlush(GatherFlush):
 
     def page_removed(self, w: World, cpu: int, frame: int, count: int) -> bool:
         state = entered(w)
-        state.gather_pages[cpu].extend(range(frame, frame + count))
-        if count > 1:
-            state.huge |= 1 << frame
+        state.gather_pages[cpu].append((frame, count))
         return now(w, cpu, PAGE, frame, 0, 0)
 
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:

@@ -167,13 +167,14 @@ def explain(
 
 def _open_operations(told: Explanation, trace: Trace) -> tuple[OpenOperation, ...]:
     running = trace.running[0] if trace.running else -1
+    w = trace.world
     found = []
     for cpu, record in enumerate(trace.operation_of):
-        pending = trace.world.steps[cpu]
+        pending = w.steps[cpu]
         if cpu == running:
             found.append(OpenOperation(cpu, told.operation(record), told.steps[-1].step))
         elif pending:
-            found.append(OpenOperation(cpu, told.operation(record), NAMES[pending[-1][0]]))
+            found.append(OpenOperation(cpu, told.operation(record), w.flush.step_name(w, cpu, pending[-1])))
     return tuple(found)
 
 

@@ -12,7 +12,6 @@ from shootdown.machine.x86 import PF_INSTR, PF_PK, PF_PROT, PF_WRITE
 from shootdown.mm import flags
 from shootdown.mm.fault import fault_enter
 from shootdown.mm.state import FLUSHES, IPIS, State, Step
-from shootdown.mm.step import NAMES
 from shootdown.mm.watch import Watch
 from shootdown.mm.world import World
 from shootdown.optimized.flush_func import flush_ack
@@ -78,6 +77,7 @@ class Trace(Watch):
         self.dropped: list[Fill] = []
         self.missed: list[MissedPause] = []
         self._applied_steps = 0
+        self._step = ""
         self._said: list[Said] = []
         self._entries: Entries = {}
         self._tlb: list[dict[int, int]] = [{} for _ in range(w.cpus)]
@@ -100,6 +100,7 @@ class Trace(Watch):
     def begins(self, cpu: int, current: Step) -> None:
         """Note that the CPU executes the step, and what caused a fault: the run may end in this step."""
         self.running = (cpu, current)
+        self._step = self.world.flush.step_name(self.world, cpu, current)
         if self.operation_of[cpu] < 0:
             self.operation_of[cpu] = self.applied
         if current[0] == fault_enter:
@@ -110,11 +111,15 @@ class Trace(Watch):
         self.running = None
         self._said.clear()
 
+    def decided(self, cpu: int, what: str) -> None:
+        """Record what the kernel's own text has decided."""
+        self.says(what)
+
     def executed(self, w: State, cpu: int, current: Step) -> None:
         """Record what the step changed."""
         if current[0] == flush_ack:
             self.says(f"handled by cpu{current[1]}")
-        self._note(cpu, self.operation_of[cpu], NAMES[current[0]])
+        self._note(cpu, self.operation_of[cpu], self._step)
         self.running = None
         if not w.steps[cpu]:
             self.operation_of[cpu] = -1
@@ -138,8 +143,8 @@ class Trace(Watch):
     def ended(self, violation: Violation | None) -> None:
         """Record the step in which the run ended; if nothing is in flight, record that everything was at rest."""
         if self.running:
-            cpu, current = self.running
-            self._note(cpu, self.operation_of[cpu], NAMES[current[0]])
+            cpu, _ = self.running
+            self._note(cpu, self.operation_of[cpu], self._step)
         elif violation:
             time = len(self.steps) + 1
             self.steps.append(TracedStep(time, max(violation.cpu, 0), -1, "all at rest", ()))
@@ -150,6 +155,8 @@ class Trace(Watch):
         costs = [now - before for now, before in zip(w.costs, self._costs, strict=True)]
         if costs[FLUSHES]:
             said.append(f"flush, {costs[IPIS] or 'no'} IPI{'' if costs[IPIS] == 1 else 's'}")
+        elif costs[IPIS]:
+            said.append(f"{costs[IPIS]} IPI{'' if costs[IPIS] == 1 else 's'}")
         self._said.clear()
         self._costs = w.costs.copy()
         time = len(self.steps) + 1

@@ -95,13 +95,23 @@ def _complaint(printed: str) -> str:
 
 def places_of(library: Path, addresses: Sequence[int]) -> list[tuple[str, str]]:
     """Return the function and the place, as `file:line`, of addresses in a library; [] without addr2line."""
+    return [frames[0] for frames in frames_of(library, addresses)]
+
+
+def frames_of(library: Path, addresses: Sequence[int]) -> list[list[tuple[str, str]]]:
+    """Return for each address the function and the place, and those into which that function is inlined."""
     tool = shutil.which("addr2line")
     if not tool or not addresses:
         return []
-    command = [tool, "-f", "-e", str(library), *map(hex, addresses)]
-    printed = _run(command, library.parent).splitlines()
-    places = [line.partition(" ")[0].removeprefix("./") for line in printed[1::2]]
-    return list(zip(printed[::2], places, strict=True))
+    printed = _run([tool, "-a", "-f", "-i", "-e", str(library), *map(hex, addresses)], library.parent)
+    found: list[list[tuple[str, str]]] = []
+    lines = iter(printed.splitlines())
+    for line in lines:
+        if line.startswith("0x"):
+            found.append([])
+        else:
+            found[-1].append((line, next(lines).partition(" ")[0].removeprefix("./")))
+    return found
 
 
 def refuse_imports(library: Path) -> None:

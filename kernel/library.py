@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
+from shootdown.kernel.places import Places
 from shootdown.kernel.text import KernelError
 
 # The enumerations of kernel/shim/machinery, in their order.
@@ -32,6 +33,8 @@ ACK: Final = STOPS.index("ack")
 GRACE: Final = STOPS.index("grace")
 SPIN: Final = STOPS.index("spin")
 EVERY_STOP: Final = (1 << len(STOPS)) - 1
+WATCHED: Final = 1 << 63
+"""The bit beside the stops for a run that is watched: the text also says what it decides."""
 
 (
     FLUSH_RANGE,
@@ -66,7 +69,9 @@ EVERY_STOP: Final = (1 << len(STOPS)) - 1
     WARNING,
     INSTRUCTION,
     FLUSH,
-) = range(1, 16)
+    LEFT_OUT,
+    UNCHANGED,
+) = range(1, 18)
 _NOTES: Final = 512
 
 _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
@@ -94,6 +99,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "kernel_owner": (c_int, [c_int, c_int]),
     "kernel_behind": (c_int, [c_int, c_int]),
     "kernel_recorded": (c_int, [c_int]),
+    "kernel_stopped_at": (c_ulong, [c_int]),
     "kernel_unstopped": (c_int, [c_int]),
     "kernel_unstopped_code": (c_ulong, [c_int]),
     "kernel_unstopped_writes": (c_int, [c_int]),
@@ -104,11 +110,12 @@ class Library:
     """The machinery of a text for a number of ASIDs, with the one state that is in its memory.
 
     `live`: the object to which that state belongs (kernel.state.KernelState).
+    `places`: the places of its code in the text.
     `notes`: what the text asks the machine for, four numbers for each.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, sources: dict[str, str]) -> None:
+        self.places = Places(path, sources)
         # The calls are short and call nothing back, so the interpreter's lock is not released for them.
         library: Any = ctypes.PyDLL(str(path))
         for name, (result, arguments) in _SIGNATURES.items():

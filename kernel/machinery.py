@@ -174,6 +174,9 @@ _OPTIONS: Final = (
     "-Wno-error=implicit-function-declaration",
 )
 _OF_TEXT: Final = (
+    # The lines of the text are those of its source.
+    "-Og",
+    "-fsanitize-coverage=trace-pc",
     # Each access of the text to memory calls a function of accesses.c before.
     "-fsanitize=thread",
     "--param=tsan-instrument-func-entry-exit=0",

@@ -15,8 +15,10 @@ from shootdown.kernel.library import (
     INVPCID_ONE,
     IPI,
     LAZY_NOTE,
+    LEFT_OUT,
     LOADED,
     TLBSYNC,
+    UNCHANGED,
     WARNING,
     Library,
 )
@@ -121,8 +123,13 @@ def _rarer(w: World, state: KernelState, what: int, cpu: int, a: int, b: int) ->
         state.need_tlbsync &= ~(1 << cpu)
     elif what == INVLPGB:
         _broadcast(w, state, cpu, a, b)
+    elif what in (LEFT_OUT, UNCHANGED):
+        if w.watch:
+            did = "is left out" if what == LEFT_OUT else "has nothing to do"
+            w.watch.decided(cpu, f"cpu{a} {did}: {state.library.places.decided(b)}")
     else:
         assert what == INSTRUCTION, "the notes are those of kernel/shim/machinery/primitives.h"
+        # The processor of the simulation has not done what it should, so nothing that follows is known.
         w.observer.warned(cpu, "an instruction that the simulation does not have")
 
 

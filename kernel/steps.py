@@ -13,6 +13,7 @@ from shootdown.kernel.library import (
     STOPS,
     SWITCH,
     TEMPORARY,
+    WATCHED,
     Library,
 )
 from shootdown.kernel.notes import carry_out
@@ -30,6 +31,11 @@ _STOPS_OF: Final[dict[int, int]] = {EVERY_POINT: EVERY_STOP, 0: 0} | {
 """The stops of the text for a value of State.stops."""
 
 
+def stops_of(w: World) -> int:
+    """Return the stops at which the CPU that runs may be paused."""
+    return _STOPS_OF[w.stops] | WATCHED if w.watch else _STOPS_OF[w.stops]
+
+
 def after(w: World, cpu: int, result: int) -> None:
     """Carry out what a call on the CPU has asked for, and push the step that goes on after its stop.
 
@@ -39,7 +45,7 @@ def after(w: World, cpu: int, result: int) -> None:
     state.stale = True
     stop = result & 0xFF
     if stop != DONE:
-        push(w, cpu, (_GOES_ON[stop], result >> 8 & 0xFF))
+        push(w, cpu, (_CODES[stop], result >> 8 & 0xFF))
     if result >> 16:
         carry_out(w, state, result >> 16)
 
@@ -50,7 +56,7 @@ def call(w: World, cpu: int, s: Step) -> None:
     _, function, a, b, c, d = s
     state: KernelState = w.flush_state
     state.enter()
-    after(w, cpu, state.library.call(cpu, _STOPS_OF[w.stops], function, a, b, c, d))
+    after(w, cpu, state.library.call(cpu, stops_of(w), function, a, b, c, d))
 
 
 @step("switch_mm_irqs_off", "switch")
@@ -60,7 +66,7 @@ def call_switch(w: World, cpu: int, s: Step) -> None:
     state.enter()
     library: Library = state.library
     library.c.kernel_set_table(mm, w.root[mm])
-    after(w, cpu, library.call(cpu, _STOPS_OF[w.stops], SWITCH, mm, 0, 0, 0))
+    after(w, cpu, library.call(cpu, stops_of(w), SWITCH, mm, 0, 0, 0))
 
 
 @step("finish_task_switch", "")
@@ -77,7 +83,7 @@ def _stopped(stop: int) -> Callable[[World, int, Step], bool]:
         if stop == GRACE and any(off for c, off in enumerate(w.irqs_off) if c != cpu):
             return True
         state.enter()
-        result: int = state.library.resume(cpu, _STOPS_OF[w.stops])
+        result: int = state.library.resume(cpu, stops_of(w))
         if stop == SPIN and result & 0xFF == SPIN and not result >> 16:
             # What it waits for has not come: nothing has changed.
             return True
@@ -102,14 +108,15 @@ NAMES_OF_STOPS: Final = {
     "grace": "waits for a grace period",
     "spin": "cpu_relax",
 }
-_GOES_ON: Final[list[Any]] = [
+_CODES: Final[list[Any]] = [
     step(NAMES_OF_STOPS.get(name, ""), name if name in POINT_BITS else "")(_stopped(stop))  # type: ignore[arg-type]
     for stop, name in enumerate(STOPS)
 ]
 """For each stop, the code of the step that goes on after it."""
+GOES_ON: Final = frozenset(_CODES)
 
 
-@step("gather closed", "")
+@step("tlb_finish_mmu done", "")
 def gather_closed(w: World, cpu: int, _s: Step) -> None:
     state: KernelState = w.flush_state
     state.gather_mm[cpu] = -1
@@ -130,4 +137,4 @@ def call_temporary(w: World, cpu: int, s: Step) -> None:
     state: KernelState = w.flush_state
     state.enter()
     push(w, cpu, inside, (call, BACK, 0, 0, 0, 0), (switched,))
-    after(w, cpu, state.library.call(cpu, _STOPS_OF[w.stops], TEMPORARY, 0, 0, 0, 0))
+    after(w, cpu, state.library.call(cpu, stops_of(w), TEMPORARY, 0, 0, 0, 0))

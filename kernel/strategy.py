@@ -1,10 +1,11 @@
 """The flush strategy of a kernel's own text: what the text does not have is as in the optimized model."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
 from shootdown.kernel.library import (
+    BACK,
     BATCH_ADD,
     BATCH_FLUSH,
     EVERY_STOP,
@@ -29,20 +30,30 @@ from shootdown.kernel.steps import (
     call,
     call_switch,
     call_temporary,
+    GOES_ON,
     gather_closed,
     switched,
 )
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.page_cache import drop_rmap
 from shootdown.mm.state import FLUSHES, Step
-from shootdown.mm.step import push
+from shootdown.mm.step import POINTS, push
 from shootdown.mm.text_poke import poking_root
 from shootdown.mm.world import World
 from shootdown.optimized.state import X86State
 from shootdown.optimized.strategy import GatherFlush
 
-_TEMPORARY = 3
-_ALL = -1
+_TEMPORARY: Final = 3
+CALLS: Final = {
+    FLUSH_RANGE: "flush_tlb_mm_range",
+    BATCH_FLUSH: "arch_tlbbatch_flush",
+    FINISH: "tlb_finish_mmu",
+    FLUSH_GATHER: "tlb_flush_mmu",
+    FLUSH_TLBONLY: "tlb_flush_mmu_tlbonly",
+    BACK: "unuse_temporary_mm",
+}
+"""The names of the text's functions that steps call."""
+_ALL: Final = -1
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -56,7 +67,9 @@ class KernelFlush(GatherFlush):
         kind = type(self)
         library = kind.libraries.get(asids)
         if library is None:
-            library = kind.libraries[asids] = Library(kind.machinery.library(asids))
+            library = kind.libraries[asids] = Library(
+                kind.machinery.library(asids), kind.machinery.sources
+            )
         return KernelState(library, cpus, asids, batch)
 
     # Contexts.
@@ -203,6 +216,16 @@ class KernelFlush(GatherFlush):
         recorded: int = state.library.c.kernel_recorded(cpu) if state.gather_mm[cpu] >= 0 else 0
         deferred = bool(state.deferred[cpu]) + 2 * (state.batched[mm] != state.batched_flushed[mm])
         return recorded * 4 + deferred
+
+    def step_name(self, w: World, cpu: int, s: Step) -> str:
+        if s[0] == call:
+            return CALLS[s[1]]
+        name = super().step_name(w, cpu, s)
+        if s[0] in GOES_ON:
+            library = entered(w).library
+            place = library.places.named(library.c.kernel_stopped_at(cpu))
+            return f"cpu{s[1]} is interrupted" if POINTS[s[0]] == "ack" else place or name
+        return name
 
     def behind(self, w: World, mm: int) -> tuple[int, int]:
         state = entered(w)

@@ -292,6 +292,10 @@ class Feedback(Protocol[W_contra]):
         """Return the state variable that the strategy declares for feedback, 0 to 11: its state for the CPU."""
         ...
 
+    def step_name(self, w: W_contra, cpu: int, s: Step) -> str:
+        """Return the name of a step that the CPU is about to make, for people."""
+        ...
+
     def behind(self, w: W_contra, mm: int) -> tuple[int, int]:
         """Return how many flushes of `mm` the most outdated TLB lacks, for feedback: among the CPUs on which `mm` is
         loaded, 0 to 3, and among those that keep its context for later, 0 to 15.

@@ -15,5 +15,8 @@ class Watch:
     def blocked(self) -> None:
         """The step that began could not run, and has changed nothing."""
 
+    def decided(self, cpu: int, what: str) -> None:
+        """A kernel's own text has decided something about a CPU in the step that began, in words."""
+
     def executed(self, w: State, cpu: int, current: Step) -> None:
         """The CPU has executed the step that began."""

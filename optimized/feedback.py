@@ -2,6 +2,8 @@
 
 from mypy_extensions import mypyc_attr
 
+from shootdown.mm.state import Step
+from shootdown.mm.step import NAMES
 from shootdown.mm.world import World
 from shootdown.optimized.huge_pages import HugePageStrategy
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
@@ -32,6 +34,9 @@ class FeedbackStrategy(HugePageStrategy):
         recorded = 0 if gather is None else 2 if gather.end else 1
         deferred = bool(state.deferred[cpu]) + 2 * (state.batched[mm] != state.batched_flushed[mm])
         return recorded * 4 + deferred
+
+    def step_name(self, w: World, cpu: int, s: Step) -> str:
+        return NAMES[s[0]]
 
     def behind(self, w: World, mm: int) -> tuple[int, int]:
         state: X86State = w.flush_state

@@ -13,7 +13,7 @@ from shootdown.mm.frames import free_table, put_page
 from shootdown.mm.mmdrop import mmdrop_gone
 from shootdown.mm.page_cache import remove_rmap
 from shootdown.mm.state import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, Step
-from shootdown.mm.step import push, step
+from shootdown.mm.step import NAMES, push, step
 from shootdown.mm.tables import pmd_of
 from shootdown.mm.text_poke import poking_root
 from shootdown.mm.thp import mkinvalid
@@ -203,6 +203,10 @@ class EagerFlush:
     def variable(self, w: World, cpu: int) -> int:
         del w, cpu
         return 0
+
+    def step_name(self, w: World, cpu: int, s: Step) -> str:
+        del w, cpu
+        return NAMES[s[0]]
 
     def behind(self, w: World, mm: int) -> tuple[int, int]:
         del w, mm

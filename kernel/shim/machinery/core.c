@@ -29,6 +29,9 @@ void *memset(void *to, int byte, size_t count)
 	return start;
 }
 
+#define CODE ((unsigned long)__builtin_return_address(0) - (unsigned long)__ehdr_start - 1)
+extern const char __ehdr_start[];
+
 struct flow {
 	void *stack;           /* the stack pointer while it is stopped */
 	int active;
@@ -36,6 +39,7 @@ struct flow {
 	int on;                /* the CPU whose code runs: another one while it handles an interrupt */
 	int locks;             /* the locks that it holds */
 	int stop, argument;
+	unsigned long code;    /* the place in the text where it has stopped */
 	int function;
 	long arguments[4];
 };
@@ -73,6 +77,7 @@ OUTSIDE static struct flow *running = NULL;
 OUTSIDE static void *simulation = NULL;
 OUTSIDE static unsigned long stops = 0;
 OUTSIDE static int batch_extra = 0;
+OUTSIDE static int watched = 0;
 OUTSIDE int kernel_fresh = 0;
 
 #define tlbstate(cpu) ((struct tlb_state *)(kernel_percpu[cpu] + ((const char *)&cpu_tlbstate - __start_percpu)))
@@ -140,17 +145,38 @@ static void leave(enum stop stop, int argument)
 	flow->argument = argument;
 	kernel_switch(&flow->stack, simulation);
 }
-void kernel_stop(enum stop stop, int argument)
+/* The parts of the text that have run, the last one first. */
+OUTSIDE static unsigned long parts[3] = { 0 };
+__attribute__((no_sanitize_coverage)) void __sanitizer_cov_trace_pc(void)
 {
+	parts[2] = parts[1];
+	parts[1] = parts[0];
+	parts[0] = CODE;
+}
+/* What a function of the text has decided about a CPU, if somebody watches: the last parts say where. */
+static void decided(enum note what, int cpu)
+{
+	if (watched)
+		kernel_note(what, cpu, parts[0] | parts[1] << 21 | parts[2] << 42);
+}
+
+static void stop_at(enum stop stop, int argument, unsigned long code)
+{
+	if (running)
+		running->code = code;
 	/* An interrupt's handler runs to its end: the CPU that it interrupts does nothing else meanwhile. */
 	if (running && stops >> stop & 1 && running->on == running->cpu)
 		leave(stop, argument);
 	kernel_fresh = 1;
 }
+void kernel_stop(enum stop stop, int argument)
+{
+	stop_at(stop, argument, CODE);
+}
 void kernel_stop_once(enum stop stop)
 {
 	if (!kernel_fresh)
-		kernel_stop(stop, 0);
+		stop_at(stop, 0, CODE);
 }
 /* A CPU does not handle an interrupt before it has interrupts enabled. */
 static void wait_for(int cpu)
@@ -170,7 +196,7 @@ static void wait_for_all(void)
 void kernel_stop_own(void)
 {
 	if (!interrupts_off[kernel_cpu()])
-		kernel_stop(STOP_LOADED, 0);
+		stop_at(STOP_LOADED, 0, CODE);
 }
 
 unsigned long kernel_interrupts(unsigned long disabled)
@@ -277,13 +303,13 @@ unsigned long kernel_read_cr3(void)
 }
 void kernel_write_cr3(unsigned long value, unsigned long flushes)
 {
-	kernel_stop(STOP_CR3, 0);
+	stop_at(STOP_CR3, 0, CODE);
 	cr3[kernel_cpu()] = value & ~(1UL << 63);
 	kernel_note(NOTE_CR3, value, flushes);
 }
 void kernel_invalidate(enum note what, unsigned long a, unsigned long b)
 {
-	kernel_stop(STOP_INVALIDATE, what);
+	stop_at(STOP_INVALIDATE, what, CODE);
 	kernel_note(what, a, b);
 }
 
@@ -301,10 +327,14 @@ void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, 
 	set = mask->bits;
 	for (int distance = 1; distance < NR_CPUS; distance++) {
 		int cpu = (self + distance) % NR_CPUS;
-		if (set >> cpu & 1 && (!condition || condition(cpu, info))) {
-			targets |= 1UL << cpu;
-			kernel_note(NOTE_IPI, cpu, 0);
+		if (!(set >> cpu & 1))
+			continue;
+		if (condition && !condition(cpu, info)) {
+			decided(NOTE_LEFT_OUT, cpu);
+			continue;
 		}
+		targets |= 1UL << cpu;
+		kernel_note(NOTE_IPI, cpu, 0);
 	}
 	if (set >> self & 1 && (!condition || condition(self, info))) {
 		kernel_stop(STOP_ACK, self);
@@ -319,7 +349,10 @@ void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, 
 		wait_for(cpu);
 		flow->on = cpu;
 		interrupts_off[cpu] = 1;
+		int before = noted;
 		function(info);
+		if (noted == before)
+			decided(NOTE_UNCHANGED, cpu);
 		interrupts_off[cpu] = 0;
 		flow->on = self;
 	}
@@ -452,6 +485,7 @@ EXPORTED long kernel_resume(int cpu, unsigned long which)
 {
 	running = &flows[cpu];
 	stops = which;
+	watched = which >> 63;
 	kernel_switch(&simulation, running->stack);
 	running = NULL;
 	return result(&flows[cpu]);
@@ -468,6 +502,10 @@ EXPORTED long kernel_call(int cpu, unsigned long which, int function, long a, lo
 	flow->stack = top;
 	kernel_fresh = 0;
 	return kernel_resume(cpu, which);
+}
+EXPORTED unsigned long kernel_stopped_at(int cpu)
+{
+	return flows[cpu].code;
 }
 /* A call that does not stop, in the middle of a step of the memory manager. */
 EXPORTED long kernel_now(int cpu, int function, long a, long b, long c)

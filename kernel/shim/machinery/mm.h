@@ -27,10 +27,10 @@ extern struct mm_struct init_mm;
 struct cpuinfo_x86 { bool smt_active; };
 DECLARE_PER_CPU(struct cpuinfo_x86, cpu_info);
 #define mm_cpumask(mm) (&(mm)->cpu_bitmap)
-static inline void inc_tlb_flush_pending(struct mm_struct *mm) { atomic_inc(&mm->tlb_flush_pending); }
-static inline void dec_tlb_flush_pending(struct mm_struct *mm) { atomic_dec(&mm->tlb_flush_pending); }
-static inline bool mm_tlb_flush_nested(struct mm_struct *mm) { return atomic_read(&mm->tlb_flush_pending) > 1; }
-static inline bool mm_tlb_flush_pending(struct mm_struct *mm) { return atomic_read(&mm->tlb_flush_pending); }
+static __always_inline void inc_tlb_flush_pending(struct mm_struct *mm) { atomic_inc(&mm->tlb_flush_pending); }
+static __always_inline void dec_tlb_flush_pending(struct mm_struct *mm) { atomic_dec(&mm->tlb_flush_pending); }
+static __always_inline bool mm_tlb_flush_nested(struct mm_struct *mm) { return atomic_read(&mm->tlb_flush_pending) > 1; }
+static __always_inline bool mm_tlb_flush_pending(struct mm_struct *mm) { return atomic_read(&mm->tlb_flush_pending); }
 #define mm_lam_cr3_mask(mm) 0UL
 #define mm_untag_mask(mm) 0UL
 void switch_mm(struct mm_struct *before, struct mm_struct *next, struct task_struct *task);

@@ -26,7 +26,7 @@ int kernel_cpu(void);
 enum note {
 	NOTE_CR3 = 1, NOTE_INVLPG, NOTE_INVPCID_ONE, NOTE_INVPCID_ALL, NOTE_INVLPGB, NOTE_TLBSYNC, NOTE_IPI,
 	NOTE_LOADED, NOTE_LAZY, NOTE_INTERRUPTS, NOTE_FREE_PAGE, NOTE_FREE_TABLE, NOTE_WARNING, NOTE_INSTRUCTION,
-	NOTE_FLUSH,
+	NOTE_FLUSH, NOTE_LEFT_OUT, NOTE_UNCHANGED,
 };
 /* What the code asks the machine for; carried out when the code stops next (kernel/notes.py). */
 void kernel_note(enum note what, unsigned long a, unsigned long b);
@@ -53,7 +53,7 @@ extern char kernel_percpu[NR_CPUS][PERCPU_BYTES];
 #define this_cpu_ptr(pointer) __kernel_of(pointer, kernel_cpu())
 #define raw_cpu_ptr(pointer) this_cpu_ptr(pointer)
 /* The fields that other CPUs read, by their names: the compiler decides. */
-static inline __attribute__((always_inline)) bool kernel_is_shared(const char *name)
+static __always_inline bool kernel_is_shared(const char *name)
 {
 	return !__builtin_strcmp(name, "cpu_tlbstate.loaded_mm") ||
 	       !__builtin_strcmp(name, "cpu_tlbstate.loaded_mm_asid") ||
@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) bool kernel_is_shared(const char *n
 void kernel_stop_own(void);
 #define __this_cpu_read(variable) this_cpu_read(variable)
 #define raw_cpu_read(variable) this_cpu_read(variable)
-static inline __attribute__((always_inline)) void kernel_written(const char *name, unsigned long value)
+static __always_inline void kernel_written(const char *name, unsigned long value)
 {
 	if (!__builtin_strcmp(name, "cpu_tlbstate.loaded_mm"))
 		kernel_note(NOTE_LOADED, value, 0);
@@ -124,37 +124,37 @@ typedef struct { s64 counter; } atomic64_t;
 typedef atomic64_t atomic_long_t;
 #define ATOMIC64_INIT(value) { (value) }
 #define ATOMIC_INIT(value) { (value) }
-static inline int atomic_read(const atomic_t *v) { kernel_stop(STOP_PENDING, 0); return v->counter; }
-static inline void atomic_set(atomic_t *v, int value) { kernel_stop(STOP_PENDING, 0); v->counter = value; }
-static inline void atomic_inc(atomic_t *v) { kernel_stop(STOP_PENDING, 0); v->counter++; }
-static inline void atomic_dec(atomic_t *v) { kernel_stop(STOP_PENDING, 0); v->counter--; }
-static inline s64 atomic64_read(const atomic64_t *v) { kernel_stop(STOP_GENERATION, 0); return v->counter; }
-static inline void atomic64_set(atomic64_t *v, s64 value) { kernel_stop(STOP_GENERATION, 0); v->counter = value; }
-static inline void atomic64_inc(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); v->counter++; }
+static __always_inline int atomic_read(const atomic_t *v) { kernel_stop(STOP_PENDING, 0); return v->counter; }
+static __always_inline void atomic_set(atomic_t *v, int value) { kernel_stop(STOP_PENDING, 0); v->counter = value; }
+static __always_inline void atomic_inc(atomic_t *v) { kernel_stop(STOP_PENDING, 0); v->counter++; }
+static __always_inline void atomic_dec(atomic_t *v) { kernel_stop(STOP_PENDING, 0); v->counter--; }
+static __always_inline s64 atomic64_read(const atomic64_t *v) { kernel_stop(STOP_GENERATION, 0); return v->counter; }
+static __always_inline void atomic64_set(atomic64_t *v, s64 value) { kernel_stop(STOP_GENERATION, 0); v->counter = value; }
+static __always_inline void atomic64_inc(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); v->counter++; }
 /* Only generations are of this type: a flush is requested. */
 void kernel_flushes(void);
-static inline s64 atomic64_inc_return(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); kernel_flushes(); return ++v->counter; }
-static inline void __set_bit(long n, unsigned long *bits) { bits[n / 64] |= 1UL << n % 64; }
-static inline void __clear_bit(long n, unsigned long *bits) { bits[n / 64] &= ~(1UL << n % 64); }
-static inline bool test_bit(long n, const unsigned long *bits) { return bits[n / 64] >> n % 64 & 1; }
-static inline bool __test_and_set_bit(long n, unsigned long *bits)
+static __always_inline s64 atomic64_inc_return(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); kernel_flushes(); return ++v->counter; }
+static __always_inline void __set_bit(long n, unsigned long *bits) { bits[n / 64] |= 1UL << n % 64; }
+static __always_inline void __clear_bit(long n, unsigned long *bits) { bits[n / 64] &= ~(1UL << n % 64); }
+static __always_inline bool test_bit(long n, const unsigned long *bits) { return bits[n / 64] >> n % 64 & 1; }
+static __always_inline bool __test_and_set_bit(long n, unsigned long *bits)
 {
 	bool before = test_bit(n, bits);
 	__set_bit(n, bits);
 	return before;
 }
 #define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
-static inline void bitmap_andnot(unsigned long *to, const unsigned long *a, const unsigned long *b, int bits)
+static __always_inline void bitmap_andnot(unsigned long *to, const unsigned long *a, const unsigned long *b, int bits)
 {
 	for (int i = 0; i < BITS_TO_LONGS(bits); i++)
 		to[i] = a[i] & ~b[i];
 }
-static inline void bitmap_clear(unsigned long *to, int start, int bits)
+static __always_inline void bitmap_clear(unsigned long *to, int start, int bits)
 {
 	for (int i = start; i < start + bits; i++)
 		__clear_bit(i, to);
 }
-static inline unsigned long find_next_zero_bit(const unsigned long *bits, unsigned long size, unsigned long at)
+static __always_inline unsigned long find_next_zero_bit(const unsigned long *bits, unsigned long size, unsigned long at)
 {
 	while (at < size && test_bit(at, bits))
 		at++;
@@ -165,26 +165,26 @@ struct cpumask { unsigned long bits; };
 typedef struct cpumask cpumask_t;
 extern struct cpumask kernel_online;
 #define cpu_online_mask (&kernel_online)
-static inline bool cpumask_test_cpu(int cpu, const struct cpumask *m) { kernel_stop(STOP_MASK, 0); return m->bits >> cpu & 1; }
-static inline void cpumask_set_cpu(int cpu, struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits |= 1UL << cpu; }
-static inline void cpumask_clear_cpu(int cpu, struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits &= ~(1UL << cpu); }
-static inline bool cpumask_test_and_set_cpu(int cpu, struct cpumask *m)
+static __always_inline bool cpumask_test_cpu(int cpu, const struct cpumask *m) { kernel_stop(STOP_MASK, 0); return m->bits >> cpu & 1; }
+static __always_inline void cpumask_set_cpu(int cpu, struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits |= 1UL << cpu; }
+static __always_inline void cpumask_clear_cpu(int cpu, struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits &= ~(1UL << cpu); }
+static __always_inline bool cpumask_test_and_set_cpu(int cpu, struct cpumask *m)
 {
 	kernel_stop(STOP_MASK, 0);
 	bool before = m->bits >> cpu & 1;
 	m->bits |= 1UL << cpu;
 	return before;
 }
-static inline bool cpumask_test_and_clear_cpu(int cpu, struct cpumask *m)
+static __always_inline bool cpumask_test_and_clear_cpu(int cpu, struct cpumask *m)
 {
 	kernel_stop(STOP_MASK, 0);
 	bool before = m->bits >> cpu & 1;
 	m->bits &= ~(1UL << cpu);
 	return before;
 }
-static inline void cpumask_clear(struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits = 0; }
-static inline bool cpumask_empty(const struct cpumask *m) { kernel_stop(STOP_MASK, 0); return !m->bits; }
-static inline unsigned int cpumask_weight(const struct cpumask *m)
+static __always_inline void cpumask_clear(struct cpumask *m) { kernel_stop(STOP_MASK, 0); m->bits = 0; }
+static __always_inline bool cpumask_empty(const struct cpumask *m) { kernel_stop(STOP_MASK, 0); return !m->bits; }
+static __always_inline unsigned int cpumask_weight(const struct cpumask *m)
 {
 	kernel_stop(STOP_MASK, 0);
 	unsigned int count = 0;
@@ -192,17 +192,17 @@ static inline unsigned int cpumask_weight(const struct cpumask *m)
 		count++;
 	return count;
 }
-static inline void cpumask_or(struct cpumask *to, const struct cpumask *a, const struct cpumask *b)
+static __always_inline void cpumask_or(struct cpumask *to, const struct cpumask *a, const struct cpumask *b)
 {
 	kernel_stop(STOP_MASK, 0);
 	to->bits = a->bits | b->bits;
 }
-static inline void cpumask_copy(struct cpumask *to, const struct cpumask *from)
+static __always_inline void cpumask_copy(struct cpumask *to, const struct cpumask *from)
 {
 	kernel_stop(STOP_MASK, 0);
 	to->bits = from->bits;
 }
-static inline unsigned int cpumask_any_but(const struct cpumask *m, int cpu)
+static __always_inline unsigned int cpumask_any_but(const struct cpumask *m, int cpu)
 {
 	kernel_stop(STOP_MASK, 0);
 	unsigned long others = m->bits & ~(1UL << cpu);

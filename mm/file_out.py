@@ -25,7 +25,7 @@ def push_file_out(w: World, cpu: int, frame: int) -> None:
     push(w, cpu, (unmap_next, frame), (unmapped, frame))
 
 
-@step("try_to_unmap", "check", takes="frame")
+@step("try_to_unmap", "unmap", takes="frame")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
     _, frame = s
     found = find_mapping(w, frame, migration=False)

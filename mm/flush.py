@@ -288,6 +288,13 @@ class Feedback(Protocol[W_contra]):
         """Return the address space whose translations the CPU uses under the PCID, -1 for none."""
         ...
 
+    def points(self) -> tuple[str, ...]:
+        """Return the points (mm.step.Point) at which a CPU can stop under this strategy, for the inputs of a campaign.
+
+        They include those of the memory manager's own steps (mm.step.points_of_models).
+        """
+        ...
+
     def variable(self, w: W_contra, cpu: int) -> int:
         """Return the state variable that the strategy declares for feedback, 0 to 11: its state for the CPU."""
         ...

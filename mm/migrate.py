@@ -88,7 +88,7 @@ def isolate_and_migrate(w: World, cpu: int, frame: int) -> bool:
     return True
 
 
-@step("try_to_migrate", "check", takes="frame")
+@step("try_to_migrate", "unmap", takes="frame")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
     _, frame = s
     found = find_mapping(w, frame, migration=False)

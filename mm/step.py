@@ -26,11 +26,51 @@ Point = Literal[
     "switch",
     "fault",
     "check",
+    "generation",
+    "cr3",
+    "unmap",
+    "mask",
+    "remote",
+    "loaded",
+    "pending",
+    "invalidate",
+    "irq",
 ]
 """A place in an operation before which a scenario can pause, by the word of the text form. Append, never reorder: the
 position is part of the binary form.
 """
 STEP_POINTS: Final[tuple[str, ...]] = get_args(Point)
+
+MEANINGS: Final[dict[Point, str]] = {
+    "lock": "a lock is taken, of an address space, a region, a page or a page table",
+    "change": "an entry of a page table is changed or taken out, or PKRU is written",
+    "commit": "what was prepared comes into force: the new entry is stored, or a lockless walk keeps its page",
+    "unlock": "a lock is released",
+    "flush": "a flush begins",
+    "ack": "a CPU carries out its part of a flush, or the flush waits for it",
+    "copy": "the content of a page is read, written or copied",
+    "install": "a new entry or a page table is put in its place",
+    "free": "a page or a page table is freed, or a reference to it is dropped",
+    "return": "the operation returns, or its gather is closed",
+    "switch": "a context switch begins, or one of its parts that has no word of its own",
+    "fault": "the page fault handler begins, or handles an entry that is present",
+    "check": "the operation looks at something that decides how it goes on",
+    "generation": "`tlb_gen` of an address space is read, for a comparison",
+    "cr3": "CR3 is written",
+    "unmap": "the entries of a page are searched through the reverse map, to be unmapped",
+    "mask": "a CPU mask is read or changed",
+    "remote": "the data of another CPU is read",
+    "loaded": "`loaded_mm` is written",
+    "pending": "`tlb_flush_pending` is read or changed",
+    "invalidate": "the CPU invalidates entries of its TLB",
+    "irq": "interrupts are enabled or disabled",
+}
+"""What comes right after a pause at each point."""
+if tuple(MEANINGS) != STEP_POINTS:
+    _message = (
+        f"the points are {', '.join(STEP_POINTS)}; those with a meaning are {', '.join(MEANINGS)}"
+    )
+    raise ValueError(_message)
 
 StepFunction = Callable[[World, int, Step], bool | None]
 """A function that executes one step of a CPU; it returns True if the step cannot run yet (a lock is taken, an IPI is
@@ -44,6 +84,8 @@ that is created with these names.
 STEPS: Final[list[StepFunction]] = []
 NAMES: Final[list[str]] = []
 POINTS: Final[list[str]] = []
+_IN_MODELS: Final[set[str]] = set()
+"""The points of the steps that the models in Python make."""
 TAKES: Final[list[tuple[str, ...]]] = []
 """The meaning of the arguments of a step that names a CPU, a frame, an entry, a generation or a table; () for all other
 steps, whose arguments are numbers with the same meaning in every world.
@@ -58,7 +100,7 @@ POINT_BITS: Final = {point: 1 << at for at, point in enumerate(STEP_POINTS)}
 
 
 def step(
-    name: str, point: Point | Literal[""] = "", takes: str = ""
+    name: str, point: Point | Literal[""] = "", takes: str = "", *, in_c: bool = False
 ) -> Callable[[StepFunction], int]:
     """Register a step under the name that a kernel developer knows; the decorated name becomes the step's code.
 
@@ -66,6 +108,7 @@ def step(
     `takes`: a word for each argument, if one is a cpu, a frame, an entry, a generation (of the argument mm), or a table
     (the frame of a page table that no PMD points to any more). It repeats the names of the function, because a compiled
     function does not have them; tests/step_signatures.py compares the two.
+    `in_c`: the step is a place in a kernel's own C, at which only a strategy that runs this C can stop.
     Errors: ValueError, when the module is imported, for a word that is no point.
     """
     if point and point not in STEP_POINTS:
@@ -79,9 +122,16 @@ def step(
         NAMES.append(name)
         POINTS.append(point)
         TAKES.append(tuple(takes.split()))
+        if point and not in_c:
+            _IN_MODELS.add(point)
         return len(STEPS) - 1
 
     return register
+
+
+def points_of_models() -> tuple[str, ...]:
+    """Return the points at which a CPU can stop in steps of the models, in the order of Point."""
+    return tuple(point for point in STEP_POINTS if point in _IN_MODELS)
 
 
 def push(w: World, cpu: int, *steps: Step) -> None:

@@ -28,7 +28,7 @@ def push_swap_out(w: World, cpu: int, frame: int) -> None:
     push(w, cpu, (unmap_next, frame, slot), (unmapped, frame, slot))
 
 
-@step("try_to_unmap", "check", takes="frame slot")
+@step("try_to_unmap", "unmap", takes="frame slot")
 def unmap_next(w: World, cpu: int, s: Step) -> None:
     _, frame, slot = s
     found = find_mapping(w, frame, migration=False)

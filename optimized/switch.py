@@ -33,7 +33,7 @@ def unlazy(w: World, cpu: int, s: Step) -> None:
     w.lazy[cpu] = False
 
 
-@step("switch_mm: compare generations", "switch")
+@step("switch_mm: compare generations", "generation")
 def unlazy_check(w: World, cpu: int, s: Step) -> None:
     _, mm = s
     state: X86State = w.flush_state
@@ -58,7 +58,7 @@ def switch_begin(w: World, cpu: int, s: Step) -> None:
     state.cpumask[mm] |= 1 << cpu
 
 
-@step("choose_new_asid", "switch")
+@step("choose_new_asid", "generation")
 def choose_asid(w: World, cpu: int, s: Step) -> None:
     """Find the context's slot, or take the next one in turn; read the generation that load_cr3 stores.
 
@@ -83,7 +83,7 @@ def choose_asid(w: World, cpu: int, s: Step) -> None:
     push(w, cpu, (load_cr3, mm, asid, int(flush), generation))
 
 
-@step("write CR3", "switch", takes="mm asid flag generation")
+@step("write CR3", "cr3", takes="mm asid flag generation")
 def load_cr3(w: World, cpu: int, s: Step) -> None:
     _, mm, asid, flush, generation = s
     state: X86State = w.flush_state

@@ -5,8 +5,8 @@
             2  machine switches, a bit each
             3  bits 0-2 (address-space identifiers - 1) modulo 6, bits 3-4 batch - 1
     record  0  kind, modulo the number of kinds
-            1  bits 0-2 CPU modulo CPUs, bits 3-7 run
-            2  bits 0-2 page modulo pages, bits 3-5 count - 1, clipped to the last page
+            1  bits 0-2 CPU modulo CPUs, bits 3-7 bits 0-4 of the run
+            2  bits 0-2 page modulo pages, bits 3-5 count - 1, clipped to the last page, bit 6 bit 5 of the run
             3  argument, modulo the number of values that the kind's argument has
 
 Missing header bytes count as 0, an incomplete last record is dropped, other bits are ignored. The width is fixed so
@@ -25,22 +25,27 @@ from shootdown.scenario.kinds import (
     MAX_CPUS,
     MAX_PAGES,
     POINTS,
+    RUNS,
     SWITCHES,
 )
 from shootdown.scenario.record import Header, Record, Scenario
 
 WIDTH: Final = 4
 """Bytes of the header, and of each record."""
+HIGH_RUN: Final = 1 << 6
+"""The highest bit of a record's run, in its third byte: the second one is full."""
 
 _Pairs: TypeAlias = tuple[tuple[int, int], ...]
-# For each first byte of a record: the kind, and then the meaning of each value of the three other bytes.
+# For each first byte of a record: the kind, and then the meaning of each value of the three other bytes; the values of
+# the second one have a ninth bit, which lies in the third.
 _Row: TypeAlias = tuple[int, _Pairs, _Pairs, bytes]
 
 
 @cache
 def _cpu_and_run(cpus: int, *, pausable: bool) -> _Pairs:
-    runs = [run if run < FIRST_POINT + len(POINTS) else 0 for run in range(32)]
-    return tuple((byte % 8 % cpus, runs[byte >> 3] if pausable else 0) for byte in range(256))
+    """Return the CPU and the run of a second byte; the place of the highest bit of the run is above the byte."""
+    runs = [run if run < FIRST_POINT + len(POINTS) else 0 for run in range(RUNS)]
+    return tuple((low % 8 % cpus, runs[low >> 3] if pausable else 0) for low in range(RUNS << 3))
 
 
 @cache
@@ -102,7 +107,7 @@ def decode(data: bytes) -> Scenario:
         data[4::4], data[5::4], data[6::4], data[7::4], strict=False
     ):
         kind, cpu_column, page_column, arguments = rows[first]
-        cpu, run = cpu_column[second]
+        cpu, run = cpu_column[second | (third & HIGH_RUN) << 2]
         page, count = page_column[third]
         append((kind, cpu, run, page, count, arguments[fourth]))
     return Scenario(header, tuple(records))
@@ -117,5 +122,23 @@ def encode(scenario: Scenario) -> bytes:
     (cpus, pages, layout, machine, asids, batch), records = scenario
     data = bytearray((cpus - 1 | pages - 1 << 3, layout, machine, asids - 1 | batch - 1 << 3))
     for kind, cpu, run, page, count, arg in records:
-        data += bytes((kind, cpu | run << 3, page | count - 1 << 3, arg))
+        low, high = run_bits(run)
+        data += bytes((kind, cpu | low, page | count - 1 << 3 | high, arg))
     return bytes(data)
+
+
+def run_bits(run: int) -> tuple[int, int]:
+    """Return the bits of a run in the second and in the third byte of a record."""
+    return run << 3 & 0xFF, run << 1 & HIGH_RUN
+
+
+def run_at(data: bytes | bytearray, at: int) -> int:
+    """Return the run of the record at a position, which may be one that decoding would replace."""
+    return data[at + 1] >> 3 | (data[at + 2] & HIGH_RUN) >> 1
+
+
+def put_run(data: bytearray, at: int, run: int) -> None:
+    """Give the record at a position another run."""
+    low, high = run_bits(run)
+    data[at + 1] = data[at + 1] & 7 | low
+    data[at + 2] = data[at + 2] & ~HIGH_RUN | high

@@ -6,6 +6,7 @@ generator and the mutators read these tables.
 Positions are part of the binary form: append, never reorder.
 """
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from shootdown.machine.geometry import PAGES
@@ -161,13 +162,30 @@ OPERATIONS: Final[tuple[int, ...]] = tuple(each.number for each in DECLARED)
 
 # The run field: 0 runs to completion, 1 to MAX_STEPS pauses after that many steps, and
 # FIRST_POINT + i pauses before the first step of POINTS[i]. Values above these are reserved.
-# The last point is not a step: it pauses where the operation has left a translation stale on another CPU and holds no
-# page-table lock (run/window.py).
+# The point "window" is not a step: it pauses where the operation has left a translation stale on another CPU and holds
+# no page-table lock (run/window.py). Its position is part of the binary form, as those of the points before it are.
 MAX_STEPS: Final = 15
 FIRST_POINT: Final = 16
-POINTS: Final[tuple[str, ...]] = (*STEP_POINTS, "window")
+WINDOW: Final = 29
+_BEFORE_WINDOW: Final = WINDOW - FIRST_POINT
+POINTS: Final[tuple[str, ...]] = (
+    *STEP_POINTS[:_BEFORE_WINDOW],
+    "window",
+    *STEP_POINTS[_BEFORE_WINDOW:],
+)
+RUNS: Final = 64
+"""The number of values that the binary form has for the run field."""
+if FIRST_POINT + len(POINTS) > RUNS:
+    _message = f"there are {len(POINTS)} points, and the binary form has {RUNS - FIRST_POINT} values for them"
+    raise ValueError(_message)
 
-WINDOW: Final = FIRST_POINT + POINTS.index("window")
+
+def pauses_at(points: Collection[str]) -> tuple[int, ...]:
+    """Return the run fields that pause at one of the points at which a strategy can stop, or in a window."""
+    return tuple(
+        run for run, name in enumerate(POINTS, FIRST_POINT) if name in points or run == WINDOW
+    )
+
 
 # The mappings of address space 0 at the start, over all pages and with nothing populated.
 LAYOUTS: Final = ("private", "empty", "shared", "huge", "readonly", "file", "pfnmap")

@@ -16,7 +16,6 @@ from shootdown.machine import entry
 from shootdown.mm.operations import BY_NAME
 from shootdown.optimized.policies import REGISTRY
 from shootdown.scenario import kinds
-from shootdown.scenario.switches import DECLARED
 from shootdown.scenario.verdict import REASONS, UNDECIDED_REASONS
 from tests.test_repository import ROOT, repository_files
 
@@ -323,45 +322,11 @@ def test_readme_has_command_lines() -> None:
     assert "is not one of" in complaint(["findings", "export", "--format", "xml"])
 
 
-def first_words(name: str) -> list[str]:
-    """Return what stands between backticks at the beginning of a table row, for each row of a document."""
-    return re.findall(r"^\| `([^`\n]+)` \|", page(name), re.MULTILINE)
-
-
-def test_every_word_of_scenarios_is_explained() -> None:
-    """The tables of docs/scenarios.md name each layout, switch and record that is not an operation once.
-
-    The text names each point; the operations have a page of their own.
-    """
-    text = page("docs/scenarios.md")
-    words = [word for word in first_words("docs/scenarios.md") if re.fullmatch(r"[a-z_-]+", word)]
-
-    others = {kind.name for kind in kinds.KINDS} - BY_NAME.keys()
-    assert sorted(words) == sorted([*kinds.LAYOUTS, *kinds.SWITCHES, *others])
-    assert [point for point in kinds.POINTS if f"`{point}`" not in text] == []
-    switches = [f"| `{each.name}` | {each.summary} |" for each in DECLARED]
-    assert [row for row in switches if row not in text] == []
-
-
 def test_every_switch_has_its_rule() -> None:
     """docs/linux-tlb.md says how each switch changes the rules of the processor or of the kernel."""
     text = page("docs/linux-tlb.md")
 
     assert [each for each in kinds.SWITCHES if not re.search(f"`(machine )?{each}`", text)] == []
-
-
-def test_every_choice_of_the_hardware_is_explained() -> None:
-    """The row of a record that is not an operation names each argument that the record may have."""
-    cells = dict(rows(page("docs/scenarios.md"), 2))
-    missing = [
-        (kind.name, name)
-        for kind in kinds.KINDS
-        if kind.name not in BY_NAME
-        for name in filter(None, kind.argument.names)
-        if f"`{name}`" not in cells[f"`{kind.name}`"]
-    ]
-
-    assert missing == []
 
 
 def test_every_engine_is_explained() -> None:

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shootdown.fuzz.engines.strategies import scenarios
+from shootdown.mm.step import STEP_POINTS
 from shootdown.scenario import Header, Scenario, decode, encode, kinds
-from shootdown.scenario.binary import WIDTH
+from shootdown.scenario.binary import WIDTH, put_run, run_at, run_bits
 
 BYTES = st.binary(max_size=4 + 12 * 4 + 3)
 
@@ -103,20 +104,67 @@ def test_the_layout_of_the_bytes() -> None:
         (kinds.MPROTECT, 2, until_flush, 1, 3, kinds.PROT_READ | kinds.PROT_EXEC),
         (kinds.MMAP, 0, 3, 0, 2, kinds.PROT_WRITE | kinds.MAP_SHARED << kinds.MAP_SHIFT),
         (kinds.EVICT, 1, 0, 3, 1, 0),
+        (kinds.RUN, 1, kinds.WINDOW, 0, 1, 0),
+        (kinds.MUNMAP, 1, kinds.FIRST_POINT + kinds.POINTS.index("mask"), 2, 2, 0),
     )
 
-    data = bytes.fromhex("1a03051d 03a21105 0518080a 14010300")
+    data = bytes.fromhex("1a03051d 03a21105 0518080a 14010300 12e90000 04094a00")
 
     assert encode(Scenario(header, records)) == data
     assert decode(data) == Scenario(header, records)
 
 
 def test_reserved_pauses_and_ignored_bits_have_no_effect() -> None:
-    """Run values 29 to 31 run to completion, and the bits that no field owns are dropped."""
+    """Run values above the last point run to completion, and the bits that no field owns are dropped."""
+    reserved = range(kinds.FIRST_POINT + len(kinds.POINTS), kinds.RUNS)
     plain = bytes((1, 1, 0, 0)) + bytes((kinds.WRITE, 1, 0, 0))
-    noisy = bytes((0xC1, 1, 0x80, 0xE0)) + bytes((kinds.WRITE, 1 | 30 << 3, 0xC7, 0xFF))
+    assert reserved
+    for run in reserved:
+        low, high = run_bits(run)
+        noisy = bytes((0xC1, 1, 0x80, 0xE0)) + bytes((kinds.WRITE, 1 | low, 0x87 | high, 0xFF))
+        assert decode(noisy) == decode(plain)
 
-    assert decode(noisy) == decode(plain)
+
+def test_every_pause_survives_the_binary_form() -> None:
+    """Each value of the run field is read as it was written, and stands beside the CPU and the pages of its record."""
+    header = Header(cpus=8, pages=8)
+    records = tuple(
+        (kinds.MUNMAP, run % 8, run, 1, 1 + run % 7, 0)
+        for run in range(kinds.FIRST_POINT + len(kinds.POINTS))
+    )
+    data = bytearray(encode(Scenario(header, records)))
+
+    assert decode(bytes(data)).records == records
+    assert [run_at(data, at) for at in range(WIDTH, len(data), WIDTH)] == [r[2] for r in records]
+    for at in range(WIDTH, len(data), WIDTH):
+        put_run(data, at, kinds.WINDOW)
+    assert decode(bytes(data)).records == tuple(
+        (kind, cpu, kinds.WINDOW, page, count, arg) for kind, cpu, _, page, count, arg in records
+    )
+
+
+def test_the_pauses_that_are_stored_keep_their_numbers() -> None:
+    """A point is added after the others: stored scenarios and corpora name a pause by its position."""
+    assert kinds.POINTS[:16] == (
+        "lock",
+        "change",
+        "commit",
+        "unlock",
+        "flush",
+        "ack",
+        "copy",
+        "install",
+        "free",
+        "return",
+        "switch",
+        "fault",
+        "check",
+        "window",
+        "generation",
+        "cr3",
+    )
+    assert sorted(kinds.POINTS) == sorted((*STEP_POINTS, "window"))
+    assert kinds.pauses_at(("window", "lock")) == (kinds.FIRST_POINT, kinds.WINDOW)
 
 
 def test_a_range_ends_at_the_last_page() -> None:
@@ -137,8 +185,8 @@ def test_the_constants_are_the_positions_in_the_table() -> None:
 
 
 def test_the_values_of_the_tables_fit_their_bits() -> None:
-    """Runs fit five bits, switches and arguments a byte; so every value can be written."""
-    assert kinds.FIRST_POINT + len(kinds.POINTS) <= 32
+    """Runs fit six bits, switches and arguments a byte; so every value can be written."""
+    assert kinds.FIRST_POINT + len(kinds.POINTS) <= kinds.RUNS == 64
     assert kinds.MAX_STEPS + 1 == kinds.FIRST_POINT
     assert len(kinds.SWITCHES) <= 8
     assert all(len(kind.argument.names) <= 256 for kind in kinds.KINDS)

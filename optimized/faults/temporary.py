@@ -57,7 +57,7 @@ class RawCr3(GatherFlush):
             w.machine.load_cr3(cpu, poking_root(w), 0, noflush=False)
 
 
-@step("write_cr3(saved)", "switch", takes="frame asid")
+@step("write_cr3(saved)", "cr3", takes="frame asid")
 def write_saved_cr3(w: World, cpu: int, s: Step) -> None:
     _, root, pcid = s
     w.machine.load_cr3(cpu, root, pcid, noflush=False)

@@ -81,7 +81,10 @@ def minimized_under(
     """Return the reason why a scenario fails, and the form to which it is minimized under that reason."""
     reason = reason_of(strategy, scenario)
     return reason, minimize(
-        scenario, lambda each: reason_of(strategy, each) == reason, budget=budget
+        scenario,
+        lambda each: reason_of(strategy, each) == reason,
+        budget=budget,
+        points=strategy.points(),
     )
 
 

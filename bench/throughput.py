@@ -50,6 +50,7 @@ class Silent:
         """Do nothing: the bench keeps no corpus."""
 
 
+RUNS = (*range(kinds.FIRST_POINT), *kinds.pauses_at(POLICY.make().points()))
 HEADER = Header(cpus=2, pages=4, layout=0, machine=0, asids=2, batch=2)
 
 
@@ -105,7 +106,7 @@ def rule_of(kind: int) -> Callable[[Kernel], None]:
     values = HEADER.pages if argument.of_pages else len(argument.names)
     drawn: dict[str, st.SearchStrategy[int]] = {"cpu": st.integers(0, HEADER.cpus - 1)}
     if pausable:
-        drawn["run"] = st.integers(0, kinds.WINDOW)
+        drawn["run"] = st.sampled_from(RUNS)
     if used != "none":
         drawn["page"] = st.integers(0, HEADER.pages - 1)
     if used == "range":

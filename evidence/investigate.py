@@ -83,7 +83,7 @@ class Investigation:
             return self.base is None or self._execute(candidate, self.base).verdict == LEGAL
 
         try:
-            smaller = minimize(scenario, interesting)
+            smaller = minimize(scenario, interesting, points=self.policy.make().points())
         except NotInteresting:
             self._allowed(scenario, 1)
             again = showing(self._execute(scenario, self.policy))

@@ -36,6 +36,6 @@ def reduction_of(scenario: Scenario, policy: Policy, budget: int) -> Reduction |
         shown = execute(candidate, policy.make())
         return (shown.rule, shown.reason) == wanted
 
-    smaller = minimize(scenario, interesting, budget=budget)
+    smaller = minimize(scenario, interesting, budget=budget, points=policy.make().points())
     skip = guilty_skip(execute(smaller.scenario, policy.make()))
     return Reduction(smaller.scenario, *wanted, skip, smaller.runs, smaller.complete)

@@ -18,7 +18,7 @@ So an escape has to earn its place, and has to be a rewrite of any operation, no
 bench.minima` measures both, with two halves of the seeded faults and with mutants of the models.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from shootdown.minimize.cpus import compact_cpus, merge_cpus, reassign_cpus
@@ -51,7 +51,7 @@ from shootdown.minimize.schedule import (
     merge_pauses_anywhere,
     swap_neighbours,
 )
-from shootdown.scenario import Scenario
+from shootdown.scenario import Scenario, kinds
 
 REMOVE: Final[tuple[Pass, ...]] = (
     cut_tail,
@@ -117,12 +117,20 @@ class NotInteresting(Exception):
     """The scenario to minimize does not show what it is minimized for."""
 
 
-def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 400) -> Minimized:
+def minimize(
+    scenario: Scenario,
+    interesting: Interesting,
+    *,
+    budget: int = 400,
+    points: Collection[str] = kinds.POINTS,
+) -> Minimized:
     """Return an interesting scenario that is at least as simple as `scenario`; a complete result minimizes to itself.
 
     `interesting`: the predicate, a pure function. It is called at most `budget` times, and with canonical scenarios
     only. Nothing else keeps a minimization at one bug: the predicate has to fix what tells bugs apart, such as the
     violated rule and the reason.
+    `points`: where the strategy can stop (FlushStrategy.points); a pause at any other point changes nothing, and would
+    take a run.
     Errors: NotInteresting when the predicate rejects `scenario`; ValueError when the budget is below 1.
     """
     if budget < 1:
@@ -131,7 +139,7 @@ def minimize(scenario: Scenario, interesting: Interesting, *, budget: int = 400)
     start = canonical(scenario)
     if not judge(start):
         raise NotInteresting
-    reducer = Reducer(start, judge)
+    reducer = Reducer(start, judge, kinds.pauses_at(points))
     try:
         _changes(reducer, REMOVE)
         while (

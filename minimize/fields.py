@@ -147,12 +147,14 @@ def lower_runs(reducer: Reducer) -> None:
     """Try no pause at all; then, for each record, try each simpler pause until one works."""
     records = reducer.best.records
     reducer.consider(with_records(reducer.best, [revised(record, run=0) for record in records]))
-    _lower_each(reducer, _simpler_runs)
+    runs = [run for run in RUNS_BY_SIMPLICITY if run < kinds.FIRST_POINT or run in reducer.points]
 
+    def simpler(record: Record) -> Iterator[Record]:
+        for run in runs:
+            if RUN_RANK[run] < RUN_RANK[record[RUN]]:
+                yield revised(record, run=run)
 
-def _simpler_runs(record: Record) -> Iterator[Record]:
-    for run in RUNS_BY_SIMPLICITY[: RUN_RANK[record[RUN]]]:
-        yield revised(record, run=run)
+    _lower_each(reducer, simpler)
 
 
 def lower_kinds(reducer: Reducer) -> None:

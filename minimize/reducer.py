@@ -1,6 +1,6 @@
 """The one place where a candidate is judged: within the budget, only once, simpler, interesting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from shootdown.minimize.order import simplicity_key
@@ -47,11 +47,13 @@ class Reducer:
     """Holds the simplest interesting scenario known, `best`, which only `consider` replaces.
 
     `best`: canonical and interesting at any time; its key never rises.
+    `points`: the run fields of the named pauses that a candidate may get.
     """
 
-    def __init__(self, start: Scenario, judge: Judge) -> None:
+    def __init__(self, start: Scenario, judge: Judge, points: Sequence[int]) -> None:
         """Start from a canonical scenario that `judge` calls interesting."""
         self.best = start
+        self.points = points
         self.thorough = False
         """Whether refused exchanges are tried again; False once anything is taken."""
         self._refused: set[Exchange] = set()
@@ -94,7 +96,7 @@ class Reducer:
         The two share budget and memory, but not `best`.
         """
         start = canonical(start)
-        return Reducer(start, self._judge) if self._judge(start) else None
+        return Reducer(start, self._judge, self.points) if self._judge(start) else None
 
 
 def _exchange(before: Record, after: Record) -> Exchange:

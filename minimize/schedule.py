@@ -38,7 +38,7 @@ def merge_pauses_anywhere(reducer: Reducer) -> None:
         before = _resumed_by(reducer.best, at)
         if before is not None:
             best = reducer.best
-            for point in range(kinds.FIRST_POINT, kinds.FIRST_POINT + len(kinds.POINTS)):
+            for point in reducer.points:
                 merged = revised(best.records[before], run=point)
                 if reducer.consider(without(replaced(best, before, merged), {at})):
                     break

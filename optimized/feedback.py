@@ -3,7 +3,7 @@
 from mypy_extensions import mypyc_attr
 
 from shootdown.mm.state import Step
-from shootdown.mm.step import NAMES
+from shootdown.mm.step import NAMES, points_of_models
 from shootdown.mm.world import World
 from shootdown.optimized.huge_pages import HugePageStrategy
 from shootdown.optimized.state import FIRST_GLOBAL, X86State
@@ -25,6 +25,9 @@ class FeedbackStrategy(HugePageStrategy):
             if owner >= 0 and state.global_asid[owner] >= 0 and pcid != state.asid[cpu]
             else owner
         )
+
+    def points(self) -> tuple[str, ...]:
+        return points_of_models()
 
     def variable(self, w: World, cpu: int) -> int:
         """Return whether the CPU's gather has recorded anything, combined with the deferred work."""

@@ -45,6 +45,7 @@ class Shortest:
         self.complete = 0
         self.worlds = 0
         self._huge = scope.huge()
+        self._pauses = kinds.pauses_at(strategy.points())
         self._seen: set[int] = set()
 
     def levels(self) -> Iterator[Scenario | None]:
@@ -133,7 +134,7 @@ class Shortest:
         self, record: Record, path: Path, oracle: Oracle, following: list[Path]
     ) -> None:
         kind, cpu, _, page, count, arg = record
-        for run in range(kinds.FIRST_POINT, kinds.FIRST_POINT + len(kinds.POINTS)):
+        for run in self._pauses:
             w, copy = oracle.fork()
             paused = (kind, cpu, run, page, count, arg)
             try:

@@ -13,7 +13,7 @@ from shootdown.mm.frames import free_table, put_page
 from shootdown.mm.mmdrop import mmdrop_gone
 from shootdown.mm.page_cache import remove_rmap
 from shootdown.mm.state import FLUSHES, INIT_MM, INVALIDATED, IPIS, MMS, POKING_MM, Step
-from shootdown.mm.step import NAMES, push, step
+from shootdown.mm.step import NAMES, points_of_models, push, step
 from shootdown.mm.tables import pmd_of
 from shootdown.mm.text_poke import poking_root
 from shootdown.mm.thp import mkinvalid
@@ -199,6 +199,9 @@ class EagerFlush:
     def tag_owner(self, w: World, cpu: int, pcid: int) -> int:
         del w, cpu
         return pcid if pcid < MMS else -1
+
+    def points(self) -> tuple[str, ...]:
+        return points_of_models()
 
     def variable(self, w: World, cpu: int) -> int:
         del w, cpu

@@ -7,7 +7,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from shootdown.minimize.reducer import Judge, Pass, Reducer
-from shootdown.scenario import Scenario, render_record
+from shootdown.scenario import Scenario, kinds, render_record
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ def reduced(simplify: Pass, start: Scenario, interesting: Callable[[Scenario], b
     """Return what one pass makes of a scenario."""
     judge = Judge(interesting, 1000)
     assert judge(start)
-    reducer = Reducer(start, judge)
+    reducer = Reducer(start, judge, kinds.pauses_at(kinds.POINTS))
     simplify(reducer)
     return reducer.best
 

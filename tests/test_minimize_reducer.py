@@ -4,9 +4,10 @@ import pytest
 
 from shootdown.minimize.deletion import find_integer
 from shootdown.minimize.reducer import Judge, OutOfBudget, Reducer
-from shootdown.scenario import Header, Scenario
+from shootdown.scenario import Header, Scenario, kinds
 from tests.toy_models import story
 
+POINTS = kinds.pauses_at(kinds.POINTS)
 LONG = story("cpu0 read p1\ncpu1 write p1\ncpu2 read p1")
 SHORT = story("cpu1 write p1")
 SHORTER = story("cpu0 read p0")
@@ -20,7 +21,7 @@ def has_record(scenario: Scenario) -> bool:
 def reducer(budget: int = 100) -> tuple[Reducer, Judge]:
     """Return a reducer that starts from LONG, and its judge."""
     judge = Judge(has_record, budget)
-    return Reducer(LONG, judge), judge
+    return Reducer(LONG, judge, POINTS), judge
 
 
 def test_takes_what_is_simpler_and_interesting() -> None:
@@ -89,7 +90,7 @@ def test_refused_exchange_is_asked_again_only_when_thorough() -> None:
     other = story("cpu1 munmap p1 until ack")
     end = story("cpu1 munmap p1")
     judge = Judge(lambda scenario: scenario in (other, end), 100)
-    reducing = Reducer(start, judge)
+    reducing = Reducer(start, judge, POINTS)
     assert not reducing.substitute(1, story("cpu1 munmap p1").records[0])
     assert reducing.consider(other)
 

@@ -11,6 +11,7 @@ from shootdown.fuzz.engines.strategies import scenarios
 from shootdown.fuzz.inputs import mutate
 from shootdown.fuzz.inputs.race_round import OPERATIONS
 from shootdown.fuzz.inputs.races import needs_of
+from shootdown.mm.step import points_of_models
 from shootdown.scenario import Header, Record, Scenario, decode, encode, kinds
 from shootdown.scenario.binary import WIDTH
 
@@ -24,7 +25,7 @@ CHANGES = {change.__name__: change for change in mutate._CHANGES}
 def changed(name: str, scenario: Scenario, seed: int) -> Scenario:
     """Return the scenario after one change, without a limit that matters."""
     records = bytearray(encode(scenario))
-    CHANGES[name](random.Random(seed), records, 1000)
+    CHANGES[name](random.Random(seed), records, mutate.Bounds(1000))
     return decode(bytes(records))
 
 
@@ -81,9 +82,10 @@ def test_a_crossover_invents_nothing(first: Scenario, second: Scenario, seed: in
 @given(data=st.binary(min_size=8, max_size=80), limit=LIMITS, seed=SEEDS)
 def test_every_change_keeps_whole_records(name: str, data: bytes, limit: int, seed: int) -> None:
     """A single change adds at most one record, and none to a full scenario."""
-    records = mutate._whole(data, limit)
+    bounds = mutate.Bounds(limit)
+    records = mutate._whole(data, bounds)
     before = len(records)
-    CHANGES[name](random.Random(seed), records, limit)
+    CHANGES[name](random.Random(seed), records, bounds)
 
     assert len(records) % WIDTH == 0
     assert max(WIDTH, before - WIDTH) <= len(records) <= min(before + WIDTH, WIDTH * (limit + 1))
@@ -160,13 +162,14 @@ def test_a_short_seed_grows_to_the_limit() -> None:
 
 
 def test_mutants_reach_every_kind_and_header() -> None:
-    """From one scenario, every kind, pause and layout turns up, and no broken machine."""
+    """From one scenario, every kind, pause of the models and layout turns up, and no broken machine."""
     draws = random.Random(5)
     drawn = [decode(mutate.mutate(draws, b"\1\0\4\0\0\0\0\0", 8)) for _ in range(12_000)]
 
     assert set(range(len(kinds.KINDS))) == {r[0] for s in drawn for r in s.records}
-    assert set(range(kinds.FIRST_POINT + len(kinds.POINTS))) == {
-        r[2] for s in drawn for r in s.records
+    assert {r[2] for s in drawn for r in s.records} == {
+        *range(kinds.FIRST_POINT),
+        *kinds.pauses_at(points_of_models()),
     }
     assert set(range(len(kinds.LAYOUTS))) == {s.header.layout for s in drawn}
     assert {s.header.machine for s in drawn} == {0, 1, 2, 3, 8, 9, 32, 64}

@@ -87,7 +87,10 @@ class Campaign:
         shown: Disagreement | None = first
         if again:
             scenario = minimize(
-                scenario, lambda one: self._disagrees(one, first.what) is not None, budget=BUDGET
+                scenario,
+                lambda one: self._disagrees(one, first.what) is not None,
+                budget=BUDGET,
+                points=self.strategy.points(),
             ).scenario
             shown = self._disagrees(scenario, first.what)
         shown = shown or first

@@ -97,7 +97,9 @@ def _fuzz(session: Session, target: Callable[[bytes], None], *, by_record: bool 
     size = 4 * (session.records + 1)
     rng = Random(session.seed)
     with tempfile.TemporaryDirectory(prefix="shootdown-") as folder:
-        first = [encode(random_scenario(rng, session.records)) for _ in range(FIRST)]
+        first = [
+            encode(random_scenario(rng, session.records, session.pauses)) for _ in range(FIRST)
+        ]
         for i, data in enumerate([*session.corpus, *(first if by_record else ())]):
             (Path(folder) / f"seed{i:05}").write_bytes(data[:size])
         options = [f"-max_len={size}", f"-seed={session.seed % 2**31 + 1}", *_QUIET]

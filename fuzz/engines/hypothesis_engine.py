@@ -26,7 +26,7 @@ def fuzz_hypothesis(session: Session) -> None:
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    @given(scenarios(max_records=session.records))
+    @given(scenarios(session.records, session.pauses))
     def draw(scenario: Scenario) -> None:
         session.run_scenario(scenario, encode(scenario))
 

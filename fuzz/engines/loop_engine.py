@@ -27,7 +27,7 @@ def fuzz_loop(session: Session) -> None:
     for data in session.corpus:
         attempt(data)
     for _ in range(FIRST):
-        attempt(encode(random_scenario(rng, session.records)))
+        attempt(encode(random_scenario(rng, session.records, session.pauses)))
 
     def pick() -> bytes:
         if rng.random() < 0.5:

@@ -12,4 +12,4 @@ def fuzz_random(session: Session) -> None:
         session.run(data)
     rng = Random(session.seed)
     while True:
-        session.run_scenario(random_scenario(rng, session.records))
+        session.run_scenario(random_scenario(rng, session.records, session.pauses))

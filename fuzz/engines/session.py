@@ -9,6 +9,7 @@ from shootdown.fuzz.engines.demonstrate import AT_REST, accesses_after
 from shootdown.fuzz.features import failure_feature, observe
 from shootdown.fuzz.inputs.draws import Draws
 from shootdown.fuzz.inputs.mutate import crossover, mutate, retype, vary
+from shootdown.fuzz.inputs.pauses import Pauses
 from shootdown.machine.x86 import Machine
 from shootdown.mm.state import FLUSHES, INVALIDATED, IPIS
 from shootdown.optimized.policy import Policy
@@ -50,6 +51,7 @@ class Report(Protocol):
 class Session:
     """Executes inputs and counts; raises Finished as soon as `stop` says so.
 
+    `pauses`: where the inputs that an engine makes may pause.
     `costs`: the policy's flushes, IPIs and invalidated pages, summed over all executions.
     `reference_costs`: the same for a reference that flushes every CPU at every change of an entry.
     `base`: a base runs each input as well, and a failure that it does not allow is not reported; an input is reported
@@ -72,6 +74,7 @@ class Session:
         self.strategy = base.strategy() if base else policy.make()
         self.policy = policy
         self.base = base
+        self.pauses = Pauses(self.strategy.points())
         self.machine_type = machine_type
         self.seed = seed
         self.records = records
@@ -170,10 +173,10 @@ class Session:
         if self.failing and draws.random() < NEAR_FAILURE:
             change = retype if draws.random() < 0.5 else mutate
             kept = self.failing[draws.choice(list(self.failing))]
-            return change(draws, draws.choice(kept), self.records)
+            return change(draws, draws.choice(kept), self.records, self.pauses)
         if self.newest and draws.random() < NEAR_NEWEST:
             data = draws.choice(self.newest)
-        return vary(draws, data, self.records)
+        return vary(draws, data, self.records, self.pauses)
 
     def cross(self, draws: Draws, first: bytes, second: bytes) -> bytes:
         """Return an input to run after two kept ones: now and then made from both, otherwise as `vary` of the first.
@@ -182,7 +185,7 @@ class Session:
         others (bench/origins.py).
         """
         if draws.random() < CROSSED:
-            return crossover(draws, first, second, self.records)
+            return crossover(draws, first, second, self.records, self.pauses)
         return self.vary(draws, first)
 
     def _account(self, outcome: Outcome) -> None:

@@ -11,13 +11,14 @@ from itertools import accumulate
 from typing import Final
 
 from shootdown.fuzz.inputs.draws import Draws
+from shootdown.fuzz.inputs.pauses import OF_MODELS, Pauses
 from shootdown.fuzz.inputs.race_round import OPERATIONS
 from shootdown.fuzz.inputs.races import race_scenario
-from shootdown.fuzz.inputs.schedule import CUTS, lockstep, pct, programs, random_interleaving
+from shootdown.fuzz.inputs.schedule import lockstep, pct, programs, random_interleaving
 from shootdown.fuzz.inputs.themes import DRAWN
 from shootdown.mm.operations import OPERATIONS as DECLARED
 from shootdown.scenario import kinds
-from shootdown.scenario.binary import WIDTH, decode, encode
+from shootdown.scenario.binary import WIDTH, decode, encode, run_bits
 from shootdown.scenario.record import Header, Scenario
 from shootdown.scenario.switches import DRAWN as DRAWN_MACHINES
 
@@ -71,9 +72,6 @@ _CROWDED: Final = 0.5
 _RACING: Final = (1, 2, 2, 2, 2, 3, 3, 3, 4, 6)
 """How many kinds of operation the rounds of one scenario use; repetitions are the weights."""
 
-# Run fields of a record that is drawn alone: half run to completion.
-_RUNS: Final = (*(0,) * len(CUTS), *CUTS)
-
 
 def random_header(draws: Draws) -> Header:
     """Return a header of a real machine, in most cases with 2 or 3 CPUs."""
@@ -87,12 +85,13 @@ def random_header(draws: Draws) -> Header:
     )
 
 
-def random_record(draws: Draws) -> bytes:
+def random_record(draws: Draws, pauses: Pauses = OF_MODELS) -> bytes:
     """Return the bytes of one record that is drawn alone, pauses and runs included."""
     kind, cpu, span, arg = draws.randbytes(WIDTH)
     # One record in eight continues an operation: more than a third of the others pause.
     kind = kinds.RUN if draws.random() < 0.125 else _KIND_OF_BYTE[kind]
-    return bytes((kind, cpu & 7 | draws.choice(_RUNS) << 3, _RANGE_OF_BYTE[span], arg))
+    low, high = run_bits(draws.choice(pauses.alone))
+    return bytes((kind, cpu & 7 | low, _RANGE_OF_BYTE[span] | high, arg))
 
 
 def _swarm(draws: Draws) -> bytes:
@@ -111,7 +110,7 @@ def _swarm(draws: Draws) -> bytes:
     return bytes(table)
 
 
-def random_scenario(draws: Draws, records: int = 32) -> Scenario:
+def random_scenario(draws: Draws, records: int = 32, pauses: Pauses = OF_MODELS) -> Scenario:
     """Return a canonical scenario with that many records: rounds that race, or programs in one of three interleavings.
 
     A longer schedule is cut off at the end, so an operation may stay in flight.
@@ -125,16 +124,16 @@ def random_scenario(draws: Draws, records: int = 32) -> Scenario:
             if draws.random() < _CROWDED:
                 header = header._replace(cpus=max(header.cpus, theme.cpus))
         kept = draws.sample(among, min(draws.choice(_RACING), len(among)))
-        return race_scenario(draws, header, kept, records)
+        return race_scenario(draws, header, kept, records, pauses)
     body = bytearray(draws.randbytes(WIDTH * records))
     body[0::4] = body[0::4].translate(_KIND_OF_BYTE).translate(_swarm(draws))
     body[2::4] = body[2::4].translate(_RANGE_OF_BYTE)
     todo = programs(decode(encode(Scenario(header, ())) + body))
     mode = draws.random()
     if mode < 0.6:
-        schedule = random_interleaving(draws, todo)
+        schedule = random_interleaving(draws, todo, pauses)
     elif mode < 0.9:
-        schedule = pct(draws, todo, draws.choice(_DEPTHS))
+        schedule = pct(draws, todo, draws.choice(_DEPTHS), pauses)
     else:
         schedule = lockstep(todo)
     return Scenario(header, schedule[:records])

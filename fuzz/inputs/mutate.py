@@ -2,19 +2,20 @@
 
 A byte mutator of libFuzzer that inserts or deletes one byte shifts all later records; these changes
 keep the width of a record, so that what made a scenario interesting mostly stays. Every result has
-the header of a real machine, whole records, and at most `max_records` of them. Results need not
-be canonical: bytes that a record ignores may matter again after a change.
+the header of a real machine, whole records, at most `max_records` of them, and pauses only where the
+strategy under test can stop. Results need not be canonical: bytes that a record ignores may matter
+again after a change.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from shootdown.fuzz.inputs.draws import Draws
 from shootdown.fuzz.inputs.generate import random_header, random_record, random_scenario
+from shootdown.fuzz.inputs.pauses import OF_MODELS, Pauses
 from shootdown.fuzz.inputs.race_round import ALL_PAGES, ELSEWHERE, OPERATIONS
 from shootdown.fuzz.inputs.races import needs_of, race_scenario
-from shootdown.fuzz.inputs.schedule import CUTS
-from shootdown.scenario.binary import WIDTH, decode, encode
+from shootdown.scenario.binary import WIDTH, decode, encode, put_run
 from shootdown.scenario.kinds import EXEC, FILL, KINDS, MREMAP, READ, RUN, WRITE
 from shootdown.scenario.record import Scenario
 from shootdown.scenario.switches import UNREAL
@@ -29,24 +30,33 @@ _NEAR: Final = 4
 _ACCESSES: Final = (READ, WRITE, WRITE, EXEC, FILL)
 _TRIES: Final = 4
 
-Change = Callable[[Draws, bytearray, int], None]
-"""A function that makes one change, in place, to a header and at least one record. It also gets the record limit, and
-may exceed it: `mutate` cuts off the excess.
+
+class Bounds(NamedTuple):
+    """What a result may be: its limit of records, and its pauses."""
+
+    max_records: int
+    pauses: Pauses = OF_MODELS
+
+
+Change = Callable[[Draws, bytearray, Bounds], None]
+"""A function that makes one change, in place, to a header and at least one record. It may exceed the bounds: `mutate`
+cuts off the excess, and replaces other pauses.
 """
 
 
-def mutate(draws: Draws, data: bytes, max_records: int) -> bytes:
+def mutate(draws: Draws, data: bytes, max_records: int, pauses: Pauses = OF_MODELS) -> bytes:
     """Return the scenario after one to four changes, each of a kind drawn by weight."""
-    records = _whole(data, max_records)
+    bounds = Bounds(max_records, pauses)
+    records = _whole(data, bounds)
     for _ in range(draws.randrange(1, _MAX_CHANGES + 1)):
         if len(records) == WIDTH:
-            records += random_record(draws)
+            records += random_record(draws, pauses)
         else:
-            draws.choice(_CHANGES)(draws, records, max_records)
-    return bytes(_whole(records, max_records))
+            draws.choice(_CHANGES)(draws, records, bounds)
+    return bytes(_whole(records, bounds))
 
 
-def vary(draws: Draws, data: bytes, max_records: int) -> bytes:
+def vary(draws: Draws, data: bytes, max_records: int, pauses: Pauses = OF_MODELS) -> bytes:
     """Return a scenario that is fresh, most of the time, or has rounds like those of `data`, or is near `data`.
 
     zap-range-unflushed is shown by 1,041 of 100,000 fresh inputs, by 669 of as many redrawn ones and by 139 changed
@@ -54,39 +64,43 @@ def vary(draws: Draws, data: bytes, max_records: int) -> bytes:
     changes kept inputs is slower than one that keeps nothing.
     """
     if draws.random() < _FRESH:
-        return encode(random_scenario(draws, max_records))
+        return encode(random_scenario(draws, max_records, pauses))
     if draws.random() < _REDRAWN:
-        return redraw(draws, data, max_records)
-    return mutate(draws, data, max_records)
+        return redraw(draws, data, max_records, pauses)
+    return mutate(draws, data, max_records, pauses)
 
 
-def redraw(draws: Draws, data: bytes, max_records: int) -> bytes:
+def redraw(draws: Draws, data: bytes, max_records: int, pauses: Pauses = OF_MODELS) -> bytes:
     """Return rounds of the same kinds of operation under the same header, drawn anew.
 
     In most cases the combination of the kinds led to something new, and a change of a detail breaks the race.
     """
-    scenario = decode(bytes(_whole(data, max_records)))
+    scenario = decode(bytes(_whole(data, Bounds(max_records, pauses))))
     kinds = sorted({record[0] for record in scenario.records}.intersection(OPERATIONS))
     if not kinds:
-        return mutate(draws, data, max_records)
+        return mutate(draws, data, max_records, pauses)
     kept = draws.sample(kinds, min(len(kinds), _AT_ONCE))
-    return encode(race_scenario(draws, scenario.header, kept, max_records))
+    return encode(race_scenario(draws, scenario.header, kept, max_records, pauses))
 
 
-def retype(draws: Draws, data: bytes, max_records: int) -> bytes:
+def retype(draws: Draws, data: bytes, max_records: int, pauses: Pauses = OF_MODELS) -> bytes:
     """Return the scenario with one operation replaced by another, and with what the new one needs before it.
 
     One cause breaks several rules: which one depends on what the misled operation does.
     """
-    records = _whole(data, max_records)
+    bounds = Bounds(max_records, pauses)
+    records = _whole(data, bounds)
     if len(records) > WIDTH:
-        _other_operation(draws, records, max_records)
-    return bytes(_whole(records, max_records))
+        _other_operation(draws, records, bounds)
+    return bytes(_whole(records, bounds))
 
 
-def crossover(draws: Draws, first: bytes, second: bytes, max_records: int) -> bytes:
+def crossover(
+    draws: Draws, first: bytes, second: bytes, max_records: int, pauses: Pauses = OF_MODELS
+) -> bytes:
     """Return the first scenario with a block of the second: as its tail, inserted, or as a replacement."""
-    records, other = _whole(first, max_records), _whole(second, max_records)
+    bounds = Bounds(max_records, pauses)
+    records, other = _whole(first, bounds), _whole(second, bounds)
     start, end = _block(draws, other)
     at = _boundary(draws, records)
     form = draws.randrange(0, 3)
@@ -98,14 +112,15 @@ def crossover(draws: Draws, first: bytes, second: bytes, max_records: int) -> by
         records[at : at + end - start] = other[start:end]
     if draws.random() < 0.25:
         records[:WIDTH] = other[:WIDTH]
-    return bytes(_whole(records, max_records))
+    return bytes(_whole(records, bounds))
 
 
-def _whole(data: bytes | bytearray, max_records: int) -> bytearray:
-    """Return a copy that keeps the promises of this module about width, length and switches."""
-    records = bytearray(data[: WIDTH * (max_records + 1)].ljust(WIDTH, b"\0"))
+def _whole(data: bytes | bytearray, bounds: Bounds) -> bytearray:
+    """Return a copy that keeps the promises of this module about width, length, switches and pauses."""
+    records = bytearray(data[: WIDTH * (bounds.max_records + 1)].ljust(WIDTH, b"\0"))
     del records[len(records) // WIDTH * WIDTH :]
     records[2] &= ~UNREAL & 0xFF
+    bounds.pauses.fit(records)
     return records
 
 
@@ -125,54 +140,54 @@ def _block(draws: Draws, records: bytearray) -> tuple[int, int]:
     return (first, second) if first <= second else (second, first)
 
 
-def _replace_byte(draws: Draws, records: bytearray, _: int) -> None:
+def _replace_byte(draws: Draws, records: bytearray, _: Bounds) -> None:
     """Replace one field of one record: its kind, its CPU and run, its pages, or its argument."""
     at = _any_record(draws, records) + draws.randrange(0, WIDTH)
     records[at] = draws.randrange(0, 256)
 
 
-def _take_field(draws: Draws, records: bytearray, _: int) -> None:
+def _take_field(draws: Draws, records: bytearray, _: Bounds) -> None:
     """Give one record a field of another one, so that the two meet on it."""
     field = draws.randrange(0, WIDTH)
     records[_any_record(draws, records) + field] = records[_any_record(draws, records) + field]
 
 
-def _replace_record(draws: Draws, records: bytearray, _: int) -> None:
+def _replace_record(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     at = _any_record(draws, records)
-    records[at : at + WIDTH] = random_record(draws)
+    records[at : at + WIDTH] = random_record(draws, bounds.pauses)
 
 
-def _insert(draws: Draws, records: bytearray, max_records: int) -> None:
-    _make_room(draws, records, max_records)
+def _insert(draws: Draws, records: bytearray, bounds: Bounds) -> None:
+    _make_room(draws, records, bounds)
     at = _boundary(draws, records)
-    records[at:at] = random_record(draws)
+    records[at:at] = random_record(draws, bounds.pauses)
 
 
-def _delete(draws: Draws, records: bytearray, _: int) -> None:
+def _delete(draws: Draws, records: bytearray, _: Bounds) -> None:
     at = _any_record(draws, records)
     del records[at : at + WIDTH]
 
 
-def _duplicate(draws: Draws, records: bytearray, max_records: int) -> None:
+def _duplicate(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     at = _any_record(draws, records)
     copy = records[at : at + WIDTH]
-    _make_room(draws, records, max_records)
+    _make_room(draws, records, bounds)
     at = _boundary(draws, records)
     records[at:at] = copy
 
 
-def _make_room(draws: Draws, records: bytearray, max_records: int) -> None:
+def _make_room(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     # In a full scenario any record may be removed; if only the last were cut off, the end would never change.
-    if len(records) // WIDTH > max_records:
-        _delete(draws, records, max_records)
+    if len(records) // WIDTH > bounds.max_records:
+        _delete(draws, records, bounds)
 
 
-def _swap_neighbours(draws: Draws, records: bytearray, _: int) -> None:
+def _swap_neighbours(draws: Draws, records: bytearray, _: Bounds) -> None:
     at = _any_record(draws, records)
     records[at : at + 2 * WIDTH] = records[at + WIDTH : at + 2 * WIDTH] + records[at : at + WIDTH]
 
 
-def _move_block(draws: Draws, records: bytearray, _: int) -> None:
+def _move_block(draws: Draws, records: bytearray, _: Bounds) -> None:
     start, end = _block(draws, records)
     block = records[start:end]
     del records[start:end]
@@ -180,19 +195,19 @@ def _move_block(draws: Draws, records: bytearray, _: int) -> None:
     records[at:at] = block
 
 
-def _add_companion(draws: Draws, records: bytearray, max_records: int) -> None:
+def _add_companion(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     """Add, after one record, an access to its pages from another CPU: the meeting that a race needs."""
     at = _any_record(draws, records)
     cpus = (records[0] & 7) + 1
     cpu = (records[at + 1] + draws.randrange(0, cpus)) % 8 % cpus
     access = draws.choice(_ACCESSES)
     companion = bytes((access, cpu, records[at + 2] & 7, 0))
-    _make_room(draws, records, max_records)
+    _make_room(draws, records, bounds)
     at = min(at + WIDTH * draws.randrange(1, _NEAR), len(records))
     records[at:at] = companion
 
 
-def _meet(draws: Draws, records: bytearray, max_records: int) -> None:
+def _meet(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     """Pause one operation, and begin one on another CPU, mostly on its pages: the shape of the historical races.
 
     An mremap is met at the place to which it moves its pages.
@@ -205,12 +220,12 @@ def _meet(draws: Draws, records: bytearray, max_records: int) -> None:
     else:
         moves = records[at] % len(KINDS) == MREMAP
         page = records[at + 3] % pages if moves else records[at + 2] & 7
-    records[at + 1] = records[at + 1] & 7 | draws.choice(CUTS) << 3
-    other = bytearray(random_record(draws))
+    put_run(records, at, draws.choice(bounds.pauses.cuts))
+    other = bytearray(random_record(draws, bounds.pauses))
     other[0] = draws.choice(OPERATIONS)
     other[1] = (records[at + 1] + draws.randrange(1, max(cpus, 2))) % 8 % cpus | other[1] & ~7
     other[2] = other[2] & ~7 | page
-    _make_room(draws, records, max_records)
+    _make_room(draws, records, bounds)
     at = min(at + WIDTH, len(records))
     records[at:at] = other
 
@@ -225,34 +240,34 @@ def _any_operation(draws: Draws, records: bytearray) -> int:
     return at
 
 
-def _other_operation(draws: Draws, records: bytearray, max_records: int) -> None:
+def _other_operation(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     """Turn one operation into another at the same place, with the same pauses."""
     at = _any_operation(draws, records)
     kind = draws.choice(OPERATIONS)
     records[at], records[at + 3] = kind, draws.randrange(0, 256)
     for needed in needs_of(kind):
         need = bytes((needed, records[at + 1] & 7, ALL_PAGES, 0))
-        _make_room(draws, records, max_records)
+        _make_room(draws, records, bounds)
         records[WIDTH:WIDTH] = need
 
 
-def _cut_operation(draws: Draws, records: bytearray, max_records: int) -> None:
+def _cut_operation(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     """Pause one operation, and let it go on a few records later."""
     at = _any_record(draws, records)
     cpu = records[at + 1] & 7
-    records[at + 1] = cpu | draws.choice(CUTS) << 3
-    _make_room(draws, records, max_records)
+    put_run(records, at, draws.choice(bounds.pauses.cuts))
+    _make_room(draws, records, bounds)
     at = min(at + WIDTH * draws.randrange(2, 2 * _NEAR), len(records))
     records[at:at] = bytes((RUN, cpu, 0, 0))
 
 
-def _retarget_page(draws: Draws, records: bytearray, _: int) -> None:
+def _retarget_page(draws: Draws, records: bytearray, _: Bounds) -> None:
     """Let all records on one page name another page."""
     pages = (records[0] >> 3 & 7) + 1
     _retarget(records, 2, pages, draws.randrange(0, pages), draws.randrange(0, pages))
 
 
-def _retarget_cpu(draws: Draws, records: bytearray, _: int) -> None:
+def _retarget_cpu(draws: Draws, records: bytearray, _: Bounds) -> None:
     """Move all records of one CPU to another."""
     cpus = (records[0] & 7) + 1
     _retarget(records, 1, cpus, draws.randrange(0, cpus), draws.randrange(0, cpus))
@@ -264,14 +279,13 @@ def _retarget(records: bytearray, field: int, modulus: int, old: int, new: int) 
             records[at] = records[at] & ~7 | new
 
 
-def _change_run(draws: Draws, records: bytearray, _: int) -> None:
+def _change_run(draws: Draws, records: bytearray, bounds: Bounds) -> None:
     """Let one record pause somewhere else, or not at all."""
-    at = _any_record(draws, records) + 1
-    run = draws.choice(CUTS) if draws.random() < 0.7 else 0
-    records[at] = records[at] & 7 | run << 3
+    at = _any_record(draws, records)
+    put_run(records, at, draws.choice(bounds.pauses.cuts) if draws.random() < 0.7 else 0)
 
 
-def _change_header(draws: Draws, records: bytearray, _: int) -> None:
+def _change_header(draws: Draws, records: bytearray, _: Bounds) -> None:
     """Change one byte of the header: sizes, layout, machine, or identifiers and batch."""
     at = draws.randrange(0, WIDTH)
     records[at] = encode(Scenario(random_header(draws), ()))[at]

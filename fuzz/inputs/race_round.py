@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from shootdown.fuzz.inputs.draws import Draws
-from shootdown.fuzz.inputs.schedule import CUTS, FAULT_CUTS
+from shootdown.fuzz.inputs.pauses import Pauses
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.declaration import Lock
 from shootdown.mm.operations import BY_NUMBER
 from shootdown.scenario import kinds
+from shootdown.scenario.binary import run_bits
 from shootdown.scenario.kinds import (
     COLLAPSE,
     COPY,
@@ -121,9 +122,15 @@ class Round:
     """
 
     def __init__(
-        self, draws: Draws, header: Header, operations: Sequence[int], body: bytearray
+        self,
+        draws: Draws,
+        header: Header,
+        operations: Sequence[int],
+        body: bytearray,
+        pauses: Pauses,
     ) -> None:
         self.draws = draws
+        self.pauses = pauses
         self.header = header
         self.operations = operations
         self.body = body
@@ -157,7 +164,8 @@ class Round:
             self._put(repair, self._any_cpu(), self.page, _READ_WRITE)
 
     def _put(self, kind: int, cpu: int, pages: int = 0, arg: int = 0, run: int = 0) -> None:
-        self.body += bytes((kind, cpu | run << 3, pages, arg))
+        low, high = run_bits(run)
+        self.body += bytes((kind, cpu | low, pages | high, arg))
 
     def _any_cpu(self) -> int:
         return self.draws.randrange(0, self.header.cpus)
@@ -218,7 +226,7 @@ class Round:
             self._put(LAZY, self.first)
         if kind in FAULTS_BEHIND and draws.random() < FAULTS_BEHIND[kind]:
             return self._open_fault(kind)
-        cut, arg = draws.choice(CUTS), self._argument(kind)
+        cut, arg = draws.choice(self.pauses.cuts), self._argument(kind)
         self._put(kind, self.first, self._span(self.page), arg, cut)
         if kind == MREMAP and draws.random() < MEET_AT_DESTINATION:
             self.meeting = arg % self.header.pages
@@ -231,7 +239,7 @@ class Round:
         """
         draws = self.draws
         self._put(kind, self._any_cpu(), self._span(self.page), self._argument(kind))
-        cut = draws.choice(FAULT_CUTS)
+        cut = draws.choice(self.pauses.fault_cuts)
         self._put(draws.choice(_FAULTS), self.first, self.page, 0, cut)
         if draws.random() < 0.5:
             self._put(draws.choice(_FAULTS), self._witness(), self.page)
@@ -250,14 +258,15 @@ class Round:
                 # A merge checks whether an entry looks clean and read-only, as two calls leave it before they flush.
                 self._come(KSM, third, 0)
             elif draws.random() < THIRD_FAULTS:
-                self._put(draws.choice(_FAULTS), third, self.page, 0, draws.choice(FAULT_CUTS))
+                cut = draws.choice(self.pauses.fault_cuts)
+                self._put(draws.choice(_FAULTS), third, self.page, 0, cut)
             else:
                 self._come(draws.choice(partners), third, 0)
             return third
         cpu = self.first
         for turn in range(draws.randrange(1, 3)):
             cpu = self.others[turn % len(self.others)]
-            run = (0, draws.choice(CUTS), cut)[self.second]
+            run = (0, draws.choice(self.pauses.cuts), cut)[self.second]
             self._come(draws.choice(partners), cpu, run)
         return cpu
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from shootdown.fuzz.inputs.draws import Draws
+from shootdown.fuzz.inputs.pauses import OF_MODELS, Pauses
 from shootdown.fuzz.inputs.race_round import ALL_PAGES, Round
 from shootdown.machine.geometry import FANOUT
 from shootdown.mm.operations import BY_NAME, BY_NUMBER
@@ -35,7 +36,11 @@ HUGE_HINTS: Final = 0.5
 
 
 def race_scenario(
-    draws: Draws, header: Header, operations: Sequence[int], records: int
+    draws: Draws,
+    header: Header,
+    operations: Sequence[int],
+    records: int,
+    pauses: Pauses = OF_MODELS,
 ) -> Scenario:
     """Return a canonical scenario with that many records: rounds whose operations are of the given kinds.
 
@@ -57,7 +62,7 @@ def race_scenario(
             cpu = (first + distance) % header.cpus
             body += bytes((draws.choice((SWITCH, LAZY)), cpu, 0, 1))
     while len(body) < WIDTH * records:
-        Round(draws, header, operations, body).append()
+        Round(draws, header, operations, body, pauses).append()
     return decode(encode(Scenario(header, ())) + body[: WIDTH * records])
 
 

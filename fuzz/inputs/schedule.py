@@ -10,35 +10,13 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from shootdown.fuzz.inputs.draws import Draws
-from shootdown.scenario.kinds import EXEC, FIRST_POINT, KINDS, MAX_STEPS, POINTS, RUN
+from shootdown.fuzz.inputs.pauses import OF_MODELS, Pauses
+from shootdown.scenario.kinds import EXEC, KINDS, RUN
 from shootdown.scenario.record import Record, Scenario
 
 Program: TypeAlias = tuple[Record, ...]
 
 _PAUSABLE: Final = tuple(kind.pausable for kind in KINDS)
-
-# Where a pause falls: both steps and named points, with more weight on the start and the end of a window (the change is
-# visible and the flush is not done) than on the way in and out.
-_WINDOW: Final = tuple(
-    FIRST_POINT + POINTS.index(name)
-    for name in ("commit", "unlock", "flush", "ack", "window", "window", "window")
-)
-CUTS: Final = (
-    *range(1, MAX_STEPS + 1),
-    *range(1, MAX_STEPS // 2),
-    *range(FIRST_POINT, FIRST_POINT + len(POINTS)),
-    *_WINDOW * 3,
-)
-"""Run fields that pause; repetitions are the weights."""
-FAULT_CUTS: Final = (
-    *range(1, MAX_STEPS + 1),
-    *(1, 2, 3, 4) * 3,
-    *(
-        FIRST_POINT + POINTS.index(name)
-        for name in ("lock", "check", "change", "copy", "install", "unlock", "window")
-    ),
-)
-"""The same for an access that faults, whose windows are different."""
 
 
 def programs(scenario: Scenario) -> tuple[Program, ...]:
@@ -58,7 +36,9 @@ def lockstep(programs: Sequence[Program]) -> tuple[Record, ...]:
     )
 
 
-def random_interleaving(draws: Draws, programs: Sequence[Program]) -> tuple[Record, ...]:
+def random_interleaving(
+    draws: Draws, programs: Sequence[Program], pauses: Pauses = OF_MODELS
+) -> tuple[Record, ...]:
     """Draw the next CPU anew before each record, and pause about a third of the operations.
 
     Every schedule that the cuts can express has a chance, but the chance of a particular one falls exponentially with
@@ -70,13 +50,14 @@ def random_interleaving(draws: Draws, programs: Sequence[Program]) -> tuple[Reco
     live = [cpu for cpu, program in enumerate(programs) if program]
     # A scaled random() replaces choice(), which costs four times as much.
     random = draws.random
+    cuts = pauses.cuts
     while live:
         cpu = live[int(random() * len(live))]
         program, at = programs[cpu], position[cpu]
         # Hardware events have no steps, so they also happen in the middle of an operation.
         hardware = at < len(program) and not _PAUSABLE[program[at][0]]
         if in_flight[cpu] and not (hardware and random() < 0.5):
-            run = CUTS[int(random() * len(CUTS))] if random() < 0.4 else 0
+            run = cuts[int(random() * len(cuts))] if random() < 0.4 else 0
             records.append(_go_on(cpu, run))
             in_flight[cpu] = run != 0
         else:
@@ -87,14 +68,16 @@ def random_interleaving(draws: Draws, programs: Sequence[Program]) -> tuple[Reco
             if hardware or random() >= share:
                 records.append(operation)
             else:
-                records.append(_paused(operation, CUTS[int(random() * len(CUTS))]))
+                records.append(_paused(operation, cuts[int(random() * len(cuts))]))
                 in_flight[cpu] = True
         if position[cpu] == len(program) and not in_flight[cpu]:
             live.remove(cpu)
     return tuple(records)
 
 
-def pct(draws: Draws, programs: Sequence[Program], depth: int) -> tuple[Record, ...]:
+def pct(
+    draws: Draws, programs: Sequence[Program], depth: int, pauses: Pauses = OF_MODELS
+) -> tuple[Record, ...]:
     """Let the CPU with the highest priority that has work run; priorities change at most depth - 1 times.
 
     Probabilistic concurrency testing: S. Burckhardt, P. Kothari, M. Musuvathi, S. Nagarakatte, "A
@@ -124,7 +107,7 @@ def pct(draws: Draws, programs: Sequence[Program], depth: int) -> tuple[Record, 
         cut = 0
         if priority is not None:
             priorities[cpu] = priority
-            cut = draws.choice(CUTS)
+            cut = draws.choice(pauses.cuts)
         if in_flight[cpu]:
             records.append(_go_on(cpu, cut))
             in_flight[cpu] = cut != 0

@@ -15,6 +15,7 @@ from shootdown.scenario import (
     encode,
     kinds,
     render,
+    render_record,
 )
 from shootdown.scenario.corpus import load, texts
 from shootdown.scenario.switches import DECLARED, Switch
@@ -147,6 +148,22 @@ def test_good_scenarios_cover_the_vocabulary() -> None:
     mappings = {record[5] >> kinds.MAP_SHIFT for record in records if record[0] == kinds.MMAP}
     assert mappings == set(range(len(MAP_TYPES)))
     assert {header.layout for header in headers} == set(range(len(kinds.LAYOUTS)))
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_no_story_pauses_by_number(name: str) -> None:
+    """Each pause of a story is at a named point.
+
+    A number of steps is the same place only as long as the model divides the operation into the same steps, and it is
+    no place at all in a kernel's own C; a point is the same place in both.
+    """
+    counted = [
+        render_record(record)
+        for record in CORPUS[name].scenario.records
+        if 0 < record[2] < kinds.FIRST_POINT
+    ]
+
+    assert counted == []
 
 
 def shown(scenario: Scenario, policy: str) -> list[object]:

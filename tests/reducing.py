@@ -41,10 +41,6 @@ LONGER = {"issued-early": _LACKS}
 """Faults for which an input ends longer than the shortest counterexample, and why."""
 MORE_FORMS = {"issued-early": _LACKS}
 """Faults whose inputs end in more forms than they should, and why."""
-OTHER_FORMS = {
-    "merge-pending-unseen": "the runs are used up before the small pages of a huge one are told apart",
-}
-"""Faults for which an input ends in another form if it starts from another header, and why."""
 
 
 def lacking_some(

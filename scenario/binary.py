@@ -122,8 +122,10 @@ def encode(scenario: Scenario) -> bytes:
     (cpus, pages, layout, machine, asids, batch), records = scenario
     data = bytearray((cpus - 1 | pages - 1 << 3, layout, machine, asids - 1 | batch - 1 << 3))
     for kind, cpu, run, page, count, arg in records:
-        low, high = run_bits(run)
-        data += bytes((kind, cpu | low, page | count - 1 << 3 | high, arg))
+        # As run_bits says; with a call for each record it takes a fifth longer.
+        data += bytes(
+            (kind, cpu | run << 3 & 0xFF, page | count - 1 << 3 | run << 1 & HIGH_RUN, arg)
+        )
     return bytes(data)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Collection
 from typing import Final
 
 from shootdown.optimized.policies import REGISTRY
-from shootdown.scenario.binary import WIDTH, put_run, run_at
+from shootdown.scenario.binary import HIGH_RUN, WIDTH, put_run, run_at
 from shootdown.scenario.kinds import FIRST_POINT, MAX_STEPS, POINTS, RUNS, pauses_at
 
 _WINDOW: Final = ("commit", "unlock", "flush", "ack", "window", "window", "window")
 _FAULT: Final = ("lock", "check", "change", "copy", "install", "unlock", "window")
+_WITHOUT_HIGH_RUN: Final = bytes(third for third in range(256) if not third & HIGH_RUN)
 
 
 class Pauses:
@@ -39,9 +40,16 @@ class Pauses:
         self._instead = tuple(
             run if run in possible else possible[run % len(possible)] for run in range(RUNS)
         )
+        self._plain = bytes(second for second in range(256) if second >> 3 in possible)
 
     def fit(self, records: bytearray) -> None:
         """Give every record of a binary form that pauses elsewhere another pause, or none."""
+        # Most inputs have nothing to replace, and two translations take a seventh of the time of a look at each record.
+        if not (
+            records[WIDTH + 1 :: WIDTH].translate(None, self._plain)
+            or records[WIDTH + 2 :: WIDTH].translate(None, _WITHOUT_HIGH_RUN)
+        ):
+            return
         for at in range(WIDTH, len(records), WIDTH):
             run = run_at(records, at)
             if self._instead[run] != run:

@@ -18,7 +18,6 @@ from shootdown.machine.x86 import Machine
 from shootdown.mm import flags
 from shootdown.mm.observer import KEY_SHIFT
 from shootdown.mm.state import FLUSHES, INVALIDATED, IPIS
-from shootdown.mm.step import NAMES
 from shootdown.optimized.policy import Policy
 from shootdown.reference.version import INCARNATION, SEEN, key_of, seen
 from shootdown.run.execute import Outcome
@@ -174,7 +173,9 @@ def _open_operations(told: Explanation, trace: Trace) -> tuple[OpenOperation, ..
         if cpu == running:
             found.append(OpenOperation(cpu, told.operation(record), told.steps[-1].step))
         elif pending:
-            found.append(OpenOperation(cpu, told.operation(record), w.flush.step_name(w, cpu, pending[-1])))
+            found.append(
+                OpenOperation(cpu, told.operation(record), w.flush.step_name(w, cpu, pending[-1]))
+            )
     return tuple(found)
 
 

@@ -113,6 +113,7 @@ class Trace(Watch):
 
     def decided(self, cpu: int, what: str) -> None:
         """Record what the kernel's own text has decided."""
+        del cpu
         self.says(what)
 
     def executed(self, w: State, cpu: int, current: Step) -> None:

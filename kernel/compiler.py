@@ -103,7 +103,9 @@ def frames_of(library: Path, addresses: Sequence[int]) -> list[list[tuple[str, s
     tool = shutil.which("addr2line")
     if not tool or not addresses:
         return []
-    printed = _run([tool, "-a", "-f", "-i", "-e", str(library), *map(hex, addresses)], library.parent)
+    printed = _run(
+        [tool, "-a", "-f", "-i", "-e", str(library), *map(hex, addresses)], library.parent
+    )
     found: list[list[tuple[str, str]]] = []
     lines = iter(printed.splitlines())
     for line in lines:

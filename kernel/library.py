@@ -3,15 +3,14 @@
 import ctypes
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_ulong
 from pathlib import Path
-from typing import Any, Final
-
-from mypy_extensions import mypyc_attr
+from typing import Any, Final, Literal
 
 from shootdown.kernel.places import Places
 from shootdown.kernel.text import KernelError
+from shootdown.mm.step import Point
 
 # The enumerations of kernel/shim/machinery, in their order.
-STOPS: Final = (
+STOPS: Final[tuple[Point | Literal[""], ...]] = (
     "",
     "generation",
     "flush",
@@ -24,14 +23,14 @@ STOPS: Final = (
     "pending",
     "free",
     "shared",
-    "grace",
-    "spin",
+    "wait",
+    "wait",
 )
 """The stops of the text, each by the point of a scenario that pauses there."""
 DONE: Final = 0
 ACK: Final = STOPS.index("ack")
-GRACE: Final = STOPS.index("grace")
-SPIN: Final = STOPS.index("spin")
+GRACE: Final = STOPS.index("wait")
+SPIN: Final = GRACE + 1
 EVERY_STOP: Final = (1 << len(STOPS)) - 1
 WATCHED: Final = 1 << 63
 """The bit beside the stops for a run that is watched: the text also says what it decides."""
@@ -147,7 +146,11 @@ class Library:
     def save(self) -> bytes:
         """Return the state in the library's memory."""
         count = self.c.kernel_save(self._saved_at)
-        return self._saved.raw[:count] if count == len(self._saved) else ctypes.string_at(self._saved_at, count)
+        return (
+            self._saved.raw[:count]
+            if count == len(self._saved)
+            else ctypes.string_at(self._saved_at, count)
+        )
 
     def load(self, state: bytes) -> None:
         """Replace the state in the library's memory."""

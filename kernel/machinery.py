@@ -13,7 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from shootdown.kernel.compiler import cached, compiler_version, refuse_imports, run_compiler, run_tool
+from shootdown.kernel.compiler import (
+    cached,
+    compiler_version,
+    refuse_imports,
+    run_compiler,
+    run_tool,
+)
 from shootdown.kernel.directives import refuse_code, without_comments, without_reads
 from shootdown.kernel.rule import options_of
 from shootdown.kernel.text import MAKEFILE, KernelError, Text, release_of
@@ -101,12 +107,14 @@ CHANGES: Final = (
 class Machinery:
     """The machinery of a text.
 
-    `library`: compiles it for a number of ASIDs, or takes it from the cache.
+    `library`: compiles it for a number of ASIDs, or takes it from the cache; if it is watched, in a form that knows the
+    lines of its decisions.
+    `sources`: its files.
     `release`: the kernel's, from its Makefile, or else a word for the place of the text.
     `digest`: equal for equal text, configuration, shim and compiler.
     """
 
-    library: Callable[[int], Path]
+    library: Callable[[int, bool], Path]
     release: str
     digest: str
     sources: dict[str, str]
@@ -146,13 +154,16 @@ def machinery_of(text: Text, *, debug_vm: bool = False) -> Machinery:
     }
 
     @cache
-    def library(asids: int) -> Path:
+    def library(asids: int, watched: bool) -> Path:  # noqa: FBT001 - a Callable has no keywords
         def make(folder: Path) -> None:
-            _build(folder, found, shim, asids=asids, debug_vm=debug_vm)
+            of_text = _WATCHED if watched else ()
+            _build(folder, found, shim, of_text, asids=asids, debug_vm=debug_vm)
 
-        return cached({**key, "asids": str(asids)}, "machinery.so", make)
+        form = {"asids": str(asids), "watched": str(watched)}
+        return cached({**key, **form}, "machinery.so", make)
 
-    return Machinery(library, release, library(2).parent.name, found)
+    digest = library(2, False).parent.name  # noqa: FBT003 - a Callable has no keywords
+    return Machinery(library, release, digest, found)
 
 
 _OPTIONS: Final = (
@@ -174,13 +185,12 @@ _OPTIONS: Final = (
     "-Wno-error=implicit-function-declaration",
 )
 _OF_TEXT: Final = (
-    # The lines of the text are those of its source.
-    "-Og",
-    "-fsanitize-coverage=trace-pc",
     # Each access of the text to memory calls a function of accesses.c before.
     "-fsanitize=thread",
     "--param=tsan-instrument-func-entry-exit=0",
 )
+_WATCHED: Final = ("-O0", "-fsanitize-coverage=trace-pc")
+"""The parts of the text are those of its source, and each says that it runs."""
 _SHIM_ATTRIBUTES: Final = re.compile(
     r'__attribute__\(\((?:section\("percpu"\)|cleanup\(kernel_guard_end\))\)\)'
 )
@@ -188,7 +198,13 @@ _SHIM_ATTRIBUTES: Final = re.compile(
 
 
 def _build(
-    folder: Path, found: dict[str, str], shim: dict[str, str], *, asids: int, debug_vm: bool
+    folder: Path,
+    found: dict[str, str],
+    shim: dict[str, str],
+    of_text: tuple[str, ...],
+    *,
+    asids: int,
+    debug_vm: bool,
 ) -> None:
     splicer = _Splicer(found)
     for name in ("text.h", "primitives.h"):
@@ -211,21 +227,30 @@ def _build(
     ]
     expanded = run_compiler(["-E", "-nostdinc", *options, "text.c"], folder)
     refuse_code(_SHIM_ATTRIBUTES.sub("", expanded), frozenset(shim))
-    for name, more in (("text", _OF_TEXT), ("core", ()), ("accesses", ())):
-        run_compiler([*_OPTIONS, f"-ffile-prefix-map={folder}=.", *options, *more, "-c", f"{name}.c", "-o", f"{name}.o"], folder)
+    for name, more in (("text", (*_OF_TEXT, *of_text)), ("core", ()), ("accesses", ())):
+        run_compiler(
+            [
+                *_OPTIONS,
+                f"-ffile-prefix-map={folder}=.",
+                *options,
+                *more,
+                "-c",
+                f"{name}.c",
+                "-o",
+                f"{name}.o",
+            ],
+            folder,
+        )
         if name != "accesses":
             # All that the text changes is in one block, also its own static variables.
             rename = [f"--rename-section={section}=arena" for section in _CHANGING[:-1]]
             rename.append("--rename-section=.bss=arena,alloc,load,data,contents")
             run_tool("objcopy", [*rename, f"{name}.o"], folder)
-    run_compiler(
-        ["-shared", "-nostdlib", "-g1", "-Wl,-z,defs", "-Wl,-z,noexecstack", "-o", "machinery.so"]
-        + ["text.o", "core.o", "accesses.o"],
-        folder,
-    )
+    run_compiler([*_LINKED, "-o", "machinery.so", "text.o", "core.o", "accesses.o"], folder)
     refuse_imports(folder / "machinery.so")
 
 
+_LINKED: Final = ("-shared", "-nostdlib", "-g1", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 _CHANGING: Final = (".data", ".data.rel", ".data.rel.local", ".data..read_mostly", ".bss")
 """The sections with variables."""
 
@@ -333,9 +358,8 @@ def _instruction(inside: str) -> str:
     squeezed = re.sub(r"\s", "", template)
     if squeezed == "invlpg(%0)" and len(operands) == 1:
         return f"kernel_asm_invlpg({operands[0]}){lines}"
-    if squeezed == ".byte0x0f,0x01,0xfe" or template.strip().startswith("invlpgb"):
-        if len(operands) == 3:
-            return f"kernel_asm_invlpgb({', '.join(operands)}){lines}"
+    if squeezed in (".byte0x0f,0x01,0xfe", "invlpgb") and len(operands) == 3:
+        return f"kernel_asm_invlpgb({', '.join(operands)}){lines}"
     if squeezed in (".byte0x0f,0x01,0xff", "tlbsync"):
         return f"kernel_asm_tlbsync(){lines}"
     return f'kernel_asm_unknown("{template}"){lines}'

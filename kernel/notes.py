@@ -20,7 +20,6 @@ from shootdown.kernel.library import (
     TLBSYNC,
     UNCHANGED,
     WARNING,
-    Library,
 )
 from shootdown.kernel.state import KernelState
 from shootdown.machine.geometry import FANOUT, PAGES

@@ -11,10 +11,6 @@ _PART: Final = (1 << 21) - 1
 """The bits of an address in a note about a decision (kernel/shim/machinery/core.c)."""
 
 
-_NEAR: Final = 12
-"""The lines between a condition and the return that it decides about, with the comment in between."""
-
-
 class Places:
     """The places of one library.
 
@@ -48,15 +44,14 @@ class Places:
         """Return the place of the decision after which the parts of a note about it have run, as `named` does."""
         parts = [packed >> 21 * i & _PART for i in range(3)]
         places = [place for place in self.of([part for part in parts if part]) if place[1]]
-        if len(places) > 1 and places[0][0] == places[1][0] and self._is_common_end(*places[:2]):
+        # The compiler gives the common end of several returns one line.
+        if (
+            len(places) > 1
+            and places[0][0] == places[1][0]
+            and "return" in self._line(places[1][1])
+        ):
             places.pop(0)
         return self._shown(*places[0]) if places else ""
-
-    def _is_common_end(self, last: tuple[str, str], before: tuple[str, str]) -> bool:
-        """Return whether the last part is the end of a function, to which the compiler gives the line of any return."""
-        line = self._line(last[1]).strip()
-        distance = int(last[1].rpartition(":")[2]) - int(before[1].rpartition(":")[2])
-        return line == "}" or (line.startswith("return") and not 0 <= distance <= _NEAR)
 
     def _is_text(self, place: str) -> bool:
         return place.rpartition(":")[0] in self._lines

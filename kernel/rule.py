@@ -202,7 +202,8 @@ def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug
     expanded = run_compiler(["-E", "-nostdinc", *options_of(debug_vm=debug_vm), "rule.c"], folder)
     refuse_code(expanded, frozenset({"rule.h", "bits.h", "driver"}))
     run_compiler(
-        [*_OPTIONS, *options_of(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
+        [*_OPTIONS, *options_of(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"],
+        folder,
     )
     refuse_imports(folder / "rule.so")
     ask_apart(folder / "rule.so", ["shootdown_pte", *(["shootdown_huge_pmd"] if pmd else [])])

@@ -110,6 +110,7 @@ class KernelState(X86State):
         return pcid if pcid < FIRST_GLOBAL else pcid - FIRST_GLOBAL + self.asids
 
     def count_open(self, mm: int) -> int:
+        """Return tlb_flush_pending of the address space."""
         self.enter()
         count: int = self.library.c.kernel_pending(mm)
         return count

@@ -20,8 +20,8 @@ from shootdown.kernel.notes import carry_out
 from shootdown.kernel.state import KernelState
 from shootdown.mm.mmdrop import mmdrop_gone
 from shootdown.mm.state import Step
-from shootdown.mm.step import POINT_BITS, push, step
 from shootdown.mm.step import EVERY_STOP as EVERY_POINT
+from shootdown.mm.step import MEANINGS, POINT_BITS, push, step
 from shootdown.mm.world import World
 
 _STOPS_OF: Final[dict[int, int]] = {EVERY_POINT: EVERY_STOP, 0: 0} | {
@@ -50,7 +50,7 @@ def after(w: World, cpu: int, result: int) -> None:
         carry_out(w, state, result >> 16)
 
 
-@step("call into the text")
+@step("call into the text", in_c=True)
 def call(w: World, cpu: int, s: Step) -> None:
     """Begin a call of a function on the CPU."""
     _, function, a, b, c, d = s
@@ -59,7 +59,7 @@ def call(w: World, cpu: int, s: Step) -> None:
     after(w, cpu, state.library.call(cpu, stops_of(w), function, a, b, c, d))
 
 
-@step("switch_mm_irqs_off", "switch")
+@step("switch_mm_irqs_off", "switch", in_c=True)
 def call_switch(w: World, cpu: int, s: Step) -> None:
     _, mm = s
     state: KernelState = w.flush_state
@@ -69,7 +69,7 @@ def call_switch(w: World, cpu: int, s: Step) -> None:
     after(w, cpu, library.call(cpu, stops_of(w), SWITCH, mm, 0, 0, 0))
 
 
-@step("finish_task_switch", "")
+@step("finish_task_switch", in_c=True)
 def switched(w: World, cpu: int, _s: Step) -> None:
     mmdrop_gone(w, cpu)
 
@@ -93,36 +93,21 @@ def _stopped(stop: int) -> Callable[[World, int, Step], bool]:
     return goes_on
 
 
-NAMES_OF_STOPS: Final = {
-    "generation": "reads a generation",
-    "flush": "raises the generation",
-    "mask": "reads or changes a CPU mask",
-    "remote": "reads another CPU's data",
-    "loaded": "loaded_mm, is_lazy",
-    "cr3": "writes CR3",
-    "ack": "a CPU handles the interrupt",
-    "invalidate": "invalidates",
-    "pending": "tlb_flush_pending",
-    "free": "frees",
-    "shared": "reads or writes what spaces share",
-    "grace": "waits for a grace period",
-    "spin": "cpu_relax",
-}
 _CODES: Final[list[Any]] = [
-    step(NAMES_OF_STOPS.get(name, ""), name if name in POINT_BITS else "")(_stopped(stop))  # type: ignore[arg-type]
-    for stop, name in enumerate(STOPS)
+    step(MEANINGS[point].replace("`", "") if point else "", point, in_c=True)(_stopped(stop))
+    for stop, point in enumerate(STOPS)
 ]
 """For each stop, the code of the step that goes on after it."""
 GOES_ON: Final = frozenset(_CODES)
 
 
-@step("tlb_finish_mmu done", "")
+@step("tlb_finish_mmu done", in_c=True)
 def gather_closed(w: World, cpu: int, _s: Step) -> None:
     state: KernelState = w.flush_state
     state.gather_mm[cpu] = -1
 
 
-@step("flush_tlb_batched_pending done", "check")
+@step("flush_tlb_batched_pending done", "check", in_c=True)
 def batched_done(w: World, _cpu: int, s: Step) -> None:
     """Record what was flushed: the work that was pending before the flush, not work that came later."""
     _, mm, batched = s
@@ -130,7 +115,7 @@ def batched_done(w: World, _cpu: int, s: Step) -> None:
     state.batched_flushed[mm] = max(state.batched_flushed[mm], batched)
 
 
-@step("use_temporary_mm", "switch")
+@step("use_temporary_mm", "switch", in_c=True)
 def call_temporary(w: World, cpu: int, s: Step) -> None:
     """Enter the temporary address space, with interrupts disabled until the way back is over."""
     inside = s[1:]

@@ -8,7 +8,6 @@ from shootdown.kernel.library import (
     BACK,
     BATCH_ADD,
     BATCH_FLUSH,
-    EVERY_STOP,
     FINISH,
     FLUSH_GATHER,
     FLUSH_RANGE,
@@ -18,6 +17,7 @@ from shootdown.kernel.library import (
     PAGE,
     RECORD,
     RECORD_TABLE,
+    STOPS,
     SWITCH,
     TABLE,
     Library,
@@ -26,18 +26,18 @@ from shootdown.kernel.machinery import Machinery
 from shootdown.kernel.notes import carry_out
 from shootdown.kernel.state import KernelState
 from shootdown.kernel.steps import (
+    GOES_ON,
     batched_done,
     call,
     call_switch,
     call_temporary,
-    GOES_ON,
     gather_closed,
     switched,
 )
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.mm.page_cache import drop_rmap
 from shootdown.mm.state import FLUSHES, Step
-from shootdown.mm.step import POINTS, push
+from shootdown.mm.step import POINTS, STEP_POINTS, points_of_models, push
 from shootdown.mm.text_poke import poking_root
 from shootdown.mm.world import World
 from shootdown.optimized.state import X86State
@@ -61,15 +61,16 @@ class KernelFlush(GatherFlush):
     """The strategy mm.flush.FlushStrategy; a subclass of it has the text."""
 
     machinery: ClassVar[Machinery]
-    libraries: ClassVar[dict[int, Library]]
+    libraries: ClassVar[dict[tuple[int, bool], Library]]
+    is_watched: bool = False
 
     def new_state(self, cpus: int, asids: int, batch: int) -> X86State:
         kind = type(self)
-        library = kind.libraries.get(asids)
+        form = (asids, self.is_watched)
+        library = kind.libraries.get(form)
         if library is None:
-            library = kind.libraries[asids] = Library(
-                kind.machinery.library(asids), kind.machinery.sources
-            )
+            path = kind.machinery.library(*form)
+            library = kind.libraries[form] = Library(path, kind.machinery.sources)
         return KernelState(library, cpus, asids, batch)
 
     # Contexts.
@@ -176,7 +177,11 @@ class KernelFlush(GatherFlush):
             for mm, first, count, freed in ranges:
                 start, end, any_freed = hull.get(mm, (first, first + count, 0))
                 hull[mm] = (min(start, first), max(end, first + count), any_freed | freed)
-            push(w, cpu, *[range_flush(mm, at, end - at, freed) for mm, (at, end, freed) in hull.items()])
+            push(
+                w,
+                cpu,
+                *[range_flush(mm, at, end - at, freed) for mm, (at, end, freed) in hull.items()],
+            )
             state.deferred[cpu] = []
         if state.library.c.kernel_batched(cpu):
             w.costs[FLUSHES] += 1
@@ -216,6 +221,24 @@ class KernelFlush(GatherFlush):
         recorded: int = state.library.c.kernel_recorded(cpu) if state.gather_mm[cpu] >= 0 else 0
         deferred = bool(state.deferred[cpu]) + 2 * (state.batched[mm] != state.batched_flushed[mm])
         return recorded * 4 + deferred
+
+    def watched(self) -> "KernelFlush":
+        """Return this strategy with the text in the form that knows the lines of its decisions."""
+        other = type(self)(
+            self.needs_flush,
+            self.huge_needs_flush,
+            inline=self.inline,
+            handler=self.handler,
+            report_spurious=self.report_spurious,
+            soft_dirty_check=self.soft_dirty_check,
+        )
+        other.is_watched = True
+        return other
+
+    def points(self) -> tuple[str, ...]:
+        """Return the points of the models, and those of the text."""
+        models = points_of_models()
+        return tuple(point for point in STEP_POINTS if point in models or point in STOPS)
 
     def step_name(self, w: World, cpu: int, s: Step) -> str:
         if s[0] == call:

@@ -299,6 +299,10 @@ class Feedback(Protocol[W_contra]):
         """Return the state variable that the strategy declares for feedback, 0 to 11: its state for the CPU."""
         ...
 
+    def watched(self) -> "FlushStrategy[W_contra]":
+        """Return a strategy that makes the same runs, for a run that is watched: it may know more of what it does."""
+        ...
+
     def step_name(self, w: W_contra, cpu: int, s: Step) -> str:
         """Return the name of a step that the CPU is about to make, for people."""
         ...

@@ -34,7 +34,8 @@ Point = Literal[
     "loaded",
     "pending",
     "invalidate",
-    "irq",
+    "shared",
+    "wait",
 ]
 """A place in an operation before which a scenario can pause, by the word of the text form. Append, never reorder: the
 position is part of the binary form.
@@ -60,10 +61,11 @@ MEANINGS: Final[dict[Point, str]] = {
     "unmap": "the entries of a page are searched through the reverse map, to be unmapped",
     "mask": "a CPU mask is read or changed",
     "remote": "the data of another CPU is read",
-    "loaded": "`loaded_mm` is written",
+    "loaded": "`loaded_mm` or `is_lazy` is written, or read with interrupts enabled",
     "pending": "`tlb_flush_pending` is read or changed",
     "invalidate": "the CPU invalidates entries of its TLB",
-    "irq": "interrupts are enabled or disabled",
+    "shared": "other data of an address space is read or written",
+    "wait": "the CPU waits for other CPUs: for a grace period, or in a loop",
 }
 """What comes right after a pause at each point."""
 if tuple(MEANINGS) != STEP_POINTS:

@@ -207,6 +207,9 @@ class EagerFlush:
         del w, cpu
         return 0
 
+    def watched(self) -> "EagerFlush":
+        return self
+
     def step_name(self, w: World, cpu: int, s: Step) -> str:
         del w, cpu
         return NAMES[s[0]]

@@ -124,6 +124,8 @@ def execute(
     `oracle_type`, `watch`, `applied`: for reports; they do not change the run.
     `machine_type`: the processor that the scenario runs on.
     """
+    if watch:
+        strategy = strategy.watched()
     w, oracle = boot(scenario.header, strategy, oracle_type, machine_type)
     if watch:
         w.watch = watch

@@ -24,7 +24,7 @@ from tests.step_sources import sources
 COUNTED = frozenset(range(kinds.FIRST_POINT))
 """No pause, and the pauses after a number of steps."""
 SHARED = ("lock", "flush")
-ONLY_IN_C = ("mask", "irq")
+ONLY_IN_C = ("mask", "shared")
 IN_PROCESS = sorted(name for name, engine in ENGINES.items() if engine.in_process)
 BYTES = st.binary(max_size=WIDTH * 12)
 
@@ -148,7 +148,7 @@ def test_a_policy_stops_at_the_points_of_the_models(policy: str) -> None:
 
 def test_only_a_kernels_own_c_has_places_inside_a_flush() -> None:
     """No step of the models pauses before a CPU mask, another CPU's data or the interrupt flag."""
-    only = {"mask", "remote", "loaded", "pending", "invalidate", "irq"}
+    only = {"mask", "remote", "loaded", "pending", "invalidate", "shared"}
 
     assert {*STEP_POINTS} - {*points_of_models()} == only
 
@@ -156,9 +156,9 @@ def test_only_a_kernels_own_c_has_places_inside_a_flush() -> None:
 def test_a_step_in_c_adds_no_point_to_the_models() -> None:
     """A strategy that runs a kernel's C registers its steps, and campaigns of Python policies never draw them."""
     before = points_of_models()
-    step("a place in C", "irq", in_c=True)(lambda _w, _cpu, _s: None)
+    step("a place in C", "shared", in_c=True)(lambda _w, _cpu, _s: None)
     try:
-        assert (NAMES[-1], POINTS[-1]) == ("a place in C", "irq")
+        assert (NAMES[-1], POINTS[-1]) == ("a place in C", "shared")
         assert points_of_models() == before
     finally:
         for registered in (STEPS, NAMES, POINTS, TAKES):

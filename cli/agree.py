@@ -1,16 +1,19 @@
 """`shootdown agree`: the differences between two policies in decisions, costs and verdicts."""
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import click
 
+from shootdown.cli.chosen import chosen_policy
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import counted, json_option
-from shootdown.cli.output import print_json
+from shootdown.cli.output import WIDTH, print_json
 from shootdown.fuzz.base import COSTS
 from shootdown.fuzz.inputs.generate import random_scenario
-from shootdown.policy.source import LoadedPolicy, blamed, load_policy, told_apart
+from shootdown.policy.source import LoadedPolicy, blamed, told_apart
 from shootdown.run.execute import execute
 from shootdown.scenario import Scenario, render
 from shootdown.scenario.verdict import ILLEGAL
@@ -61,14 +64,16 @@ def command(one: str, other: str, *, number: int, seed: int, as_json: bool) -> i
 
     The exit code is 1 if they differ.
     """
-    loaded = told_apart([load_policy(one), load_policy(other)])
+    loaded = told_apart([chosen_policy(one), chosen_policy(other)])
     with blamed(loaded[0]), blamed(loaded[1]):
         agreement = agreement_of(loaded[0].policy, loaded[1].policy)
         compared = _run(loaded, number, seed)
     if as_json:
         print_json(_document(loaded, agreement, compared))
     else:
-        click.echo("\n".join(_lines(loaded, agreement, compared)))
+        click.echo(
+            "\n".join(chain.from_iterable(map(_wrapped, _lines(loaded, agreement, compared))))
+        )
     same = not agreement.differ and not compared.verdicts_differ and not compared.costs_differ
     return OK if same else ILLEGAL_FOUND
 
@@ -118,6 +123,22 @@ def _lines(loaded: list[LoadedPolicy], agreement: Agreement, compared: Compared)
         yield ""
         yield f"The first that differs, seed {seed}: {names[0]} {words[0]}, {names[1]} {words[1]}."
         yield from (f"  {line}".rstrip() for line in render(scenario).splitlines())
+
+
+def _wrapped(line: str) -> list[str]:
+    """Return a line, and those that go on with it where it is too long: names may be paths."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return (
+        textwrap.wrap(
+            line,
+            WIDTH,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        if len(line) > WIDTH
+        else [line]
+    )
 
 
 def _class_lines(names: list[str], each: Class) -> Iterator[str]:

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from shootdown import form
+from shootdown.cli.chosen import chosen_policy, told
 from shootdown.cli.closing import closing, summary
 from shootdown.cli.exit_codes import HARNESS_FAILED, ILLEGAL_FOUND, OK, UNUSABLE
 from shootdown.cli.options import Duration, chosen_machine, db_option, json_option, machine_option
@@ -103,7 +104,7 @@ def command(
     seeds = () if no_seeds else seed_corpus(exclude_seed)
     left: list[bytes] = []
     unique = True
-    base = None if against is None else load_policy(against)
+    base = None if against is None else chosen_policy(against)
     # All of this comes before the database is made: a mistyped policy must not leave one behind.
     if resume is not None:
         with open_store(db, create=False) as store:
@@ -115,12 +116,12 @@ def command(
         unique = name not in (None, recorded.name)
         name = name or recorded.name
         loaded = (
-            policy_of_finding(recorded.policy, recorded.policy_version)
+            told(policy_of_finding(recorded.policy, recorded.policy_version))
             if policy is None
-            else load_policy(policy)
+            else chosen_policy(policy)
         )
     elif policy is not None:
-        loaded = load_policy(policy)
+        loaded = chosen_policy(policy)
     else:
         raise click.UsageError(
             "Missing option '--policy'; `shootdown policies` lists what there is."

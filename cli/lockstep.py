@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import click
 
+from shootdown.cli.chosen import chosen_policy
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import counted, json_option
 from shootdown.cli.output import print_json
 from shootdown.fuzz.inputs.generate import random_scenario
-from shootdown.policy.source import blamed, load_policy
+from shootdown.policy.source import blamed
 from shootdown.run.lockstep import Difference, compare, in_lockstep, reference_for, words_of
 from shootdown.scenario import Scenario, render
 from shootdown.scenario.source import read_scenario
@@ -36,7 +37,7 @@ def command(file: str | None, *, number: int | None, policy: str, seed: int, as_
     Both must show the same, and it must be what the calls allow by their arguments.
     The exit code is 1 at the first scenario that breaks this.
     """
-    loaded = load_policy(policy)
+    loaded = chosen_policy(policy)
     reference = reference_for(loaded.policy)
     tried = 0
     for scenario, target in _scenarios(file, number, seed):

@@ -2,11 +2,12 @@
 
 import click
 
+from shootdown.cli.chosen import chosen_policy
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import json_option
 from shootdown.cli.output import print_json
 from shootdown.evidence.reduction import reduction_of
-from shootdown.policy.source import blamed, load_policy
+from shootdown.policy.source import blamed
 from shootdown.scenario import Expectation, encode, render
 from shootdown.scenario.source import read_scenario
 
@@ -26,7 +27,7 @@ def command(file: str, *, policy: str, budget: int, as_json: bool) -> int:
     FILE is a scenario as text, or the binary input of a fuzzer.
     """
     scenario = read_scenario(file).scenario
-    loaded = load_policy(policy)
+    loaded = chosen_policy(policy)
     with blamed(loaded):
         smaller = reduction_of(scenario, loaded.policy, budget)
     if smaller is None:

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 import click
 
+from shootdown.cli.chosen import chosen_policy
 from shootdown.cli.options import json_option
 from shootdown.cli.output import WIDTH, print_json, print_table
 from shootdown.mm.fault_handler import FETCHES
@@ -26,7 +27,7 @@ def command(name: str | None, *, as_json: bool) -> None:
     NAME is a policy, or the path of a Python file that defines one.
     """
     if name is not None:
-        policy = load_policy(name).policy
+        policy = chosen_policy(name).policy
         if as_json:
             print_json(document(policy))
         else:

@@ -10,12 +10,13 @@ from pathlib import Path
 import click
 
 from shootdown import form
+from shootdown.cli.chosen import chosen_policy
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK, UNDECIDED
 from shootdown.cli.options import Duration, Size, db_option, json_option, replay_command
 from shootdown.cli.output import WIDTH, print_json
 from shootdown.cli.settle import settle
 from shootdown.evidence.investigate import NotReproducible
-from shootdown.policy.source import blamed, load_policy
+from shootdown.policy.source import blamed
 from shootdown.prove import checkpoint as files
 from shootdown.prove.counterexample import operations_in
 from shootdown.prove.driver import Prover, State
@@ -136,7 +137,7 @@ def command(
     this scope", or a counterexample with the fewest operations that are possible, or undecided at a limit. The exit
     code is 0, 1 or 4.
     """
-    loaded = load_policy(policy)
+    loaded = chosen_policy(policy)
     header = header_of(
         cpus=cpus, pages=pages, layout=layout, machine=machine, asids=asids, batch=batch
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from shootdown.cli.chosen import chosen_policy, told
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.finding_page import base_of
 from shootdown.cli.options import (
@@ -25,7 +26,6 @@ from shootdown.policy.source import (
     LoadedPolicy,
     PolicyError,
     blamed,
-    load_policy,
     policy_of_finding,
 )
 from shootdown.scenario import Expectation, Scenario, corpus, decode
@@ -132,7 +132,7 @@ def _beside(run: Run, against: str | None, machine: str) -> Run:
     if not words and against is None:
         return run
     try:
-        base = load_policy(words)
+        base = chosen_policy(words)
     except PolicyError as error:
         if against is not None:
             raise
@@ -170,7 +170,7 @@ def _replay_file(target: str, policy: str | None, machine: str) -> list[Run]:
         )
     runs = []
     for name in policies:
-        loaded = load_policy(name)
+        loaded = chosen_policy(name)
         runs.append(
             Run(
                 explained(parsed.scenario, loaded, machine),
@@ -207,7 +207,7 @@ def _rerun(
 ) -> tuple[Run, Replay]:
     finding = find_finding(store, target)
     minimum = finding.minimum
-    loaded = load_policy(policy) if policy is not None else recorded_policy(store, finding)
+    loaded = chosen_policy(policy) if policy is not None else recorded_policy(store, finding)
     told = explained(decode(minimum.scenario), loaded, machine)
     expected = Expectation(minimum.policy, minimum.rule, minimum.reason)
     run = Run(
@@ -241,7 +241,7 @@ def recorded_policy(store: Store, finding: StoredFinding) -> LoadedPolicy:
     """
     last = list_sightings(store, finding.key)[-1]
     campaign = find_campaign(store, last.campaign).campaign
-    return policy_of_finding(finding.minimum.policy, campaign.policy_version)
+    return told(policy_of_finding(finding.minimum.policy, campaign.policy_version))
 
 
 def _on(machine: str) -> str:

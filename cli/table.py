@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import click
 
+from shootdown.cli.chosen import chosen_policy
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK
 from shootdown.cli.options import json_option
 from shootdown.cli.output import WIDTH, output, print_json
 from shootdown.optimized.policies import RULES
-from shootdown.policy.source import load_policy, told_apart
+from shootdown.policy.source import told_apart
 from shootdown.table.document import document_of
 from shootdown.table.page import page_of
 from shootdown.table.rows import MISSING, table_of
@@ -44,7 +45,7 @@ def command(specs: Sequence[str], *, against: str | None, html: str | None, as_j
     if html is not None and as_json:
         raise click.UsageError("Give either --html or --json.")
     chosen = specs or [rule.name for rule in RULES]
-    policies = [load_policy(spec) for spec in dict.fromkeys([*chosen, *filter(None, [against])])]
+    policies = [chosen_policy(spec) for spec in dict.fromkeys([*chosen, *filter(None, [against])])]
     policies = told_apart(policies)
     rows = table_of(policies)
     if against is not None:

@@ -1,13 +1,13 @@
 """A first call of a rule, in a process of its own: one that traps or does not return must not take this one along."""
 
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from shootdown.kernel.text import KernelError
+from shootdown.kernel.limited import TimedOut, run_limited
+from shootdown.kernel.text import KernelError, printable
 
 _SECONDS: Final = 10
 """A rule answers in a fraction of a microsecond, and is asked some ten thousand times here."""
@@ -33,16 +33,19 @@ def ask_apart(library: Path, symbols: Sequence[str]) -> None:
     """
     command = [sys.executable, "-I", "-c", _PROGRAM, str(library), *symbols]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise KernelError(f"The rule does not return for {_asked(error.stderr)}.") from None
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise KernelError(f"The rule ends with {name} for {_asked(done.stderr)}.")
+        done = run_limited(command, library.parent, _SECONDS)
+    except TimedOut as error:
+        raise KernelError(f"The rule does not return for {_asked(error.err)}.") from None
+    if done.code < 0:
+        name = signal.Signals(-done.code).name
+        raise KernelError(f"The rule ends with {name} for {_asked(done.err)}.")
+    if done.code:
+        raise KernelError(f"What gcc has made does not load: {printable(_last(done.err))}.")
 
 
-def _asked(printed: bytes | None) -> str:
-    *_, last = (printed or b"").decode().splitlines() or ["its first entries"]
-    return last.replace(" ", " -> ")
+def _asked(printed: str) -> str:
+    return (_last(printed) or "its first entries").replace(" ", " -> ")
+
+
+def _last(printed: str) -> str:
+    return printed.strip().rpartition("\n")[2]

@@ -1,22 +1,33 @@
 """The C compiler of the machine, which runs in its own folder, and a cache of its results."""
 
-import hashlib
-import os
 import re
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from shootdown.kernel.text import KernelError
+from shootdown.kernel.cache import cached, digest_of
+from shootdown.kernel.limited import LARGEST_OUTPUT, MEMORY, SECONDS, TimedOut, run_limited
+from shootdown.kernel.text import KernelError, printable
 
-_SECONDS: Final = 60
-"""The time limit: a rule compiles in a tenth of a second, mm/mmu_gather.c in one; longer texts are no kernel's."""
+__all__ = [
+    "cached",
+    "compiler",
+    "compiler_version",
+    "digest_of",
+    "places_of",
+    "refuse_imports",
+    "run_compiler",
+]
+
 _ERROR: Final = re.compile(r"^(.*?):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
 _EXPANSION: Final = re.compile(r"^(.*?):(\d+):(?:\d+:)? note: in expansion of macro", re.MULTILINE)
+_LONGEST: Final = 160
+"""The limit in characters for what gcc says in a complaint: it repeats names of the text."""
+_KILLED: Final = re.compile(
+    r"terminated program|out of memory|virtual memory exhausted|File too large|^$"
+)
 _UNDEFINED: Final = re.compile(r"undefined (?:reference to|symbol:) [`']?(\w+)")
 
 
@@ -57,27 +68,15 @@ def run_tool(name: str, arguments: list[str], folder: Path) -> str:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    # No environment variable of the user may add a path or an option.
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": str(folder)}
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise KernelError(f"gcc has not finished after {_SECONDS} s.") from None
+        done = run_limited(command, folder)
+    except TimedOut:
+        raise KernelError(f"gcc has not finished after {SECONDS} s.") from None
     except OSError as error:
         raise KernelError(f"gcc cannot run: {error.strerror}.") from None
-    if done.returncode:
-        raise KernelError(_complaint(done.stderr))
-    return done.stdout
+    if done.code:
+        raise KernelError(_complaint(done.err))
+    return done.out
 
 
 def _complaint(printed: str) -> str:
@@ -86,11 +85,18 @@ def _complaint(printed: str) -> str:
         # An error in a macro of the shim is reported at the place in the tree where the macro is expanded.
         outer = _EXPANSION.findall(printed[error.end() :].partition("error:")[0])
         file, line = outer[-1] if outer else (error[1], error[2])
-        return f"{file}:{line}: {error[3]}."
+        return f"{printable(file)}:{line}: {_short(error[3])}."
     missing = _UNDEFINED.search(printed)
     if missing:
-        return f"The text uses {missing[1]}, which is defined nowhere in it."
-    return f"gcc fails: {printed.strip().partition(chr(10))[0] or 'it says nothing'}."
+        return f"The text uses {_short(missing[1])}, which is defined nowhere in it."
+    if _KILLED.search(printed):
+        return f"gcc needs more than {SECONDS} s, {MEMORY >> 30} GiB of memory or {LARGEST_OUTPUT >> 20} MiB of a file."
+    return f"gcc fails: {_short(printed.strip().partition(chr(10))[0])}."
+
+
+def _short(words: str) -> str:
+    shown = printable(words)
+    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + " ..."
 
 
 def places_of(library: Path, addresses: Sequence[int]) -> list[tuple[str, str]]:
@@ -112,7 +118,7 @@ def frames_of(library: Path, addresses: Sequence[int]) -> list[list[tuple[str, s
         if line.startswith("0x"):
             found.append([])
         else:
-            found[-1].append((line, next(lines).partition(" ")[0].removeprefix("./")))
+            found[-1].append((line, next(lines).partition(" (discriminator")[0].removeprefix("./")))
     return found
 
 
@@ -127,48 +133,3 @@ def refuse_imports(library: Path) -> None:
     names = [line.split()[-1] for line in printed.splitlines() if line.strip()]
     if names:
         raise KernelError(f"The text uses {names[0]}, which is defined nowhere in it.")
-
-
-def cached(key: Mapping[str, str], name: str, make: Callable[[Path], None]) -> Path:
-    """Return the path of a file that `make` has put into a folder, now or in an earlier run with an equal key.
-
-    A build is complete or absent, even after an interruption, and any number of processes may need the same one.
-    Errors: KernelError, of `make`, and when the folder cannot be written.
-    """
-    digest = digest_of(key)
-    try:
-        root = _root()
-        folder = root / digest
-        if not (folder / name).exists():
-            with tempfile.TemporaryDirectory(dir=root, prefix="unfinished-") as unfinished:
-                build = Path(unfinished, digest)
-                build.mkdir()
-                make(build)
-                try:
-                    build.rename(folder)
-                except OSError:
-                    # Another process was faster, and its build is the same.
-                    if not (folder / name).exists():
-                        raise
-    except OSError as error:
-        where = error.filename or "the cache"
-        raise KernelError(f"{where} cannot be written: {error.strerror}.") from None
-    return folder / name
-
-
-def digest_of(key: Mapping[str, str]) -> str:
-    """Return 16 hexadecimal digits that are equal only for equal keys."""
-    digest = hashlib.sha256()
-    for name, content in sorted(key.items()):
-        for part in (name, content):
-            encoded = part.encode()
-            digest.update(len(encoded).to_bytes(8, "little") + encoded)
-    return digest.hexdigest()[:16]
-
-
-def _root() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
-    root = base / "shootdown" / "kernel"
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return root

@@ -9,11 +9,12 @@ from typing import Final
 
 from shootdown.kernel.text import KernelError
 
-_SPLICE: Final = re.compile(r"\\[ \t]*\n")
+# What does not end, ends with its line or with the text, as in gcc, so that each text is gone through once.
 _TOKENS: Final = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""", re.DOTALL
+    r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"\\\n]|\\[^\n])*"?|'(?:[^'\\\n]|\\[^\n])*'?""", re.DOTALL
 )
-_STRING: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+# A quotation mark in a character constant begins no string.
+_LITERAL: Final = re.compile(r"""("|')(?:(?!\1)[^\\\n]|\\[^\n])*\1?""")
 _READS: Final = re.compile(
     r"^[ \t]*(?:#|%:|\?\?=)[ \t]*(?:include|include_next|import|embed|pragma|ident|line|\d)\b.*$",
     re.MULTILINE,
@@ -54,10 +55,8 @@ def without_comments(content: str, name: str) -> str:
     """Return a file's text as harmless does, with the directives that read other files."""
     # A compiler takes a backslash, blanks and the end of a line for a continuation, and a carriage return for a blank.
     content = content.translate(dict.fromkeys(map(ord, "\r\f\v"), " "))
-    content = re.sub(r"(?:[^\n]*\\[ \t]*\n)+[^\n]*", lambda m: _joined(m[0]), content)
-    content = _TOKENS.sub(_without_comment, content)
-    if "/*" in _TOKENS.sub("", content):
-        raise KernelError(f"{name}: a comment does not end.")
+    content = _joined(content.split("\n"))
+    content = _TOKENS.sub(lambda token: _without_comment(token, name), content)
     if _RAW.search(content):
         raise KernelError(f"{name} has a raw string, which no kernel has.")
     asks = _ASKS.search(content)
@@ -73,7 +72,7 @@ def refuse_code(expanded: str, trusted: frozenset[str]) -> None:
     together.
     """
     file, line = "", 0
-    for text in expanded.splitlines():
+    for text in expanded.split("\n"):
         marker = _MARKER.match(text)
         if marker:
             file, line = marker[2], int(marker[1]) - 1
@@ -81,7 +80,7 @@ def refuse_code(expanded: str, trusted: frozenset[str]) -> None:
         line += 1
         if file in trusted:
             continue
-        found = _forbidden(_STRING.sub('""', text))
+        found = _forbidden(_LITERAL.sub('""', text))
         if found:
             raise KernelError(f"{file}:{line}: a need-flush rule has no use for {found}.")
 
@@ -92,9 +91,10 @@ def _forbidden(text: str) -> str:
     if refused:
         return refused[1] or "the address of a label"
     for attribute in _ATTRIBUTE.finditer(text):
-        words = re.findall(r"[A-Za-z_]\w*", text[attribute.end() :].partition("))")[0])
+        end = text.find("))", attribute.end())
+        words = re.findall(r"[A-Za-z_]\w*", text[attribute.end() : end if end >= 0 else None])
         strange = [word for word in words if word.strip("_") not in _ATTRIBUTES]
-        if strange or "))" not in text[attribute.end() :]:
+        if strange or end < 0:
             return f"the attribute {strange[0]}" if strange else "an attribute of several lines"
     for builtin in _BUILTIN.finditer(text):
         if not _BUILTINS.fullmatch(builtin[1]):
@@ -102,10 +102,28 @@ def _forbidden(text: str) -> str:
     return ""
 
 
-def _joined(lines: str) -> str:
-    return _SPLICE.sub("", lines) + "\n" * len(_SPLICE.findall(lines))
+def _joined(lines: list[str]) -> str:
+    """Return lines with each continued one in its first, and empty lines after it."""
+    joined: list[str] = []
+    parts: list[str] = []
+    for line in lines:
+        before = line.rstrip(" \t")
+        if before.endswith("\\"):
+            parts.append(before[:-1])
+        elif parts:
+            joined += ["".join([*parts, line]), *[""] * len(parts)]
+            parts = []
+        else:
+            joined.append(line)
+    if parts:
+        joined += ["".join(parts), *[""] * (len(parts) - 1)]
+    return "\n".join(joined)
 
 
-def _without_comment(token: re.Match[str]) -> str:
+def _without_comment(token: re.Match[str], name: str) -> str:
     text = token[0]
-    return text if text[0] in "\"'" else " " + "\n" * text.count("\n")
+    if text[0] != "/":
+        return text
+    if text.startswith("/*") and (len(text) < 4 or not text.endswith("*/")):
+        raise KernelError(f"{name}: a comment does not end.")
+    return " " + "\n" * text.count("\n")

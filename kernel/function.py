@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from shootdown.kernel.compiler import places_of
-from shootdown.kernel.text import RULE_HEADER, KernelError
+from shootdown.kernel.decision import deciding_line
+from shootdown.kernel.text import KernelError
 
 BLOCKS: Final = 256
 """The number of recorded parts of a function, in the order of their execution."""
@@ -41,17 +42,30 @@ TRACED: Final = (
 class Function:
     """A function of the text that is called with two entries.
 
-    `header`: the file that has the rule.
+    `places`: the functions of the text that take part, with their places.
+    `header`, `content`: the name and the text, without comments, of the file that has the rule.
     `traced`: builds the same function again, in a form that records its execution.
     """
 
     def __init__(
-        self, path: Path, symbol: str, name: str, header: str, traced: Callable[[], Path]
+        self,
+        path: Path,
+        symbol: str,
+        name: str,
+        places: dict[str, str],
+        header: str,
+        content: str,
+        traced: Callable[[], Path],
     ) -> None:
         self.__name__ = name
+        with_it = [f"{other} ({place})" for other, place in places.items() if other != name]
+        self.__doc__ = f"The C of {places[name]}" + (
+            f", with {', '.join(with_it)}." if with_it else "."
+        )
         self._symbol = symbol
         self._call = _function(ctypes.CDLL(str(path)), symbol)
-        self._lines = header.splitlines()
+        self._header = header
+        self._lines = content.split("\n")
         self._traced = traced
 
     def __call__(self, old: int, new: int) -> bool:
@@ -70,23 +84,15 @@ class Function:
         _function(library, self._symbol)(old, new)
         count = min(ctypes.c_uint.in_dll(library, "shootdown_blocks").value, BLOCKS)
         blocks = (ctypes.c_uint64 * BLOCKS).in_dll(library, "shootdown_block")
-        places = [
-            (function, place)
+        # The functions with which the rule reads an entry are in other files.
+        prefix = f"{self._header}:"
+        executed = [
+            (function, int(place.removeprefix(prefix)))
             for function, place in places_of(path, blocks[:count])
-            if place.startswith(RULE_HEADER)
+            if place.startswith(prefix)
         ]
-        # The functions with which the rule reads an entry are in other files. The last entered function of the rule
-        # itself decides; the code after it only returns its answer.
-        entered = list(dict.fromkeys(function for function, _ in places))
-        last = [place for name, place in places if name == entered[-1]]
-        # gcc gives the common end of several returns the line of the last one.
-        if len(last) > 1 and "return" in self._line(last[-2]):
-            last.pop()
-        return last[-1] if last else ""
-
-    def _line(self, place: str) -> str:
-        number = place.rpartition(":")[2]
-        return self._lines[int(number) - 1] if number.isdecimal() else ""
+        line = deciding_line(executed, self._lines)
+        return f"{prefix}{line}" if line else ""
 
 
 def _function(library: ctypes.CDLL, symbol: str) -> Callable[[int, int], bool]:

@@ -6,7 +6,7 @@ at all in a program (CHANGES), and instructions become calls (_instruction).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from shootdown.kernel.compiler import (
 )
 from shootdown.kernel.directives import refuse_code, without_comments, without_reads
 from shootdown.kernel.rule import options_of
-from shootdown.kernel.text import MAKEFILE, KernelError, Text, release_of
+from shootdown.kernel.text import MAKEFILE, KernelError, Text, release_of, shown
 
 FLUSHING: Final = "arch/x86/mm/tlb.c"
 GATHERING: Final = "mm/mmu_gather.c"
@@ -129,10 +129,11 @@ def _paths_of(include: str) -> tuple[str, ...]:
     return f"include/{include}", f"include/uapi/{include}"
 
 
-def machinery_of(text: Text, *, debug_vm: bool = False) -> Machinery:
+def machinery_of(text: Text, options: Collection[str] = ()) -> Machinery:
     """Return the machinery of a text.
 
-    `debug_vm`: as a kernel that is built with CONFIG_DEBUG_VM, whose assertions are outcomes of a run.
+    `options`: the options that are set beside those of kernel/rule.py and CONFIGURATION; with DEBUG_VM more assertions
+    of the text are outcomes of a run.
     Errors: KernelError, when the text has no machinery, or one that does not compile.
     """
     names = [path for include in WANTED for path in _paths_of(include)]
@@ -140,7 +141,7 @@ def machinery_of(text: Text, *, debug_vm: bool = False) -> Machinery:
     release = release_of(found.pop(MAKEFILE, "")) or text.word
     for name in (FLUSHING, GATHERING):
         if name not in found:
-            raise KernelError(f"{text.word} has no {name}, where flushes are made.")
+            raise KernelError(f"{shown(text.path)} has no {name}, where flushes are made.")
     shim = {
         name: files("shootdown.kernel").joinpath("shim", "machinery", name).read_text()
         for name in ("text.h", "primitives.h", "mm.h", "core.c", "accesses.c")
@@ -148,7 +149,7 @@ def machinery_of(text: Text, *, debug_vm: bool = False) -> Machinery:
     key = {
         **found,
         **shim,
-        "debug_vm": str(debug_vm),
+        "options": " ".join(sorted(options)),
         "compiler": compiler_version(),
         **{file.name: file.read_text() for file in Path(__file__).parent.glob("*.py")},
     }
@@ -157,7 +158,7 @@ def machinery_of(text: Text, *, debug_vm: bool = False) -> Machinery:
     def library(asids: int, watched: bool) -> Path:  # noqa: FBT001 - a Callable has no keywords
         def make(folder: Path) -> None:
             of_text = _WATCHED if watched else ()
-            _build(folder, found, shim, of_text, asids=asids, debug_vm=debug_vm)
+            _build(folder, found, shim, of_text, [*options, *CONFIGURATION], asids)
 
         form = {"asids": str(asids), "watched": str(watched)}
         return cached({**key, **form}, "machinery.so", make)
@@ -202,9 +203,8 @@ def _build(
     found: dict[str, str],
     shim: dict[str, str],
     of_text: tuple[str, ...],
-    *,
+    chosen: Collection[str],
     asids: int,
-    debug_vm: bool,
 ) -> None:
     splicer = _Splicer(found)
     for name in ("text.h", "primitives.h"):
@@ -221,7 +221,7 @@ def _build(
     (folder / "core.c").write_text(headers + '#line 1 "core.c"\n' + shim["core.c"])
     (folder / "accesses.c").write_text(shim["accesses.c"])
     options = [
-        *options_of(debug_vm=debug_vm, more=CONFIGURATION),
+        *options_of(chosen),
         f"-DSHOOTDOWN_ASIDS={asids}",
         *_probed(found),
     ]

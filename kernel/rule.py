@@ -5,18 +5,35 @@ then in the tree's headers, and, for a single file, in kernel/shim/bits.h.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from shootdown.kernel.apart import ask_apart
-from shootdown.kernel.compiler import cached, compiler_version, refuse_imports, run_compiler
+from shootdown.kernel.compiler import (
+    cached,
+    compiler_version,
+    digest_of,
+    refuse_imports,
+    run_compiler,
+)
+from shootdown.kernel.conditions import asked_options
 from shootdown.kernel.directives import harmless, refuse_code
 from shootdown.kernel.function import TRACE, TRACED, Function
+from shootdown.kernel.hunk import GAP
 from shootdown.kernel.items import Item, items_in
-from shootdown.kernel.text import MAKEFILE, RULE_HEADER, KernelError, Text, release_of
+from shootdown.kernel.text import (
+    MAKEFILE,
+    RULE_HEADER,
+    RULES,
+    KernelError,
+    Text,
+    printable,
+    release_of,
+    shown,
+)
 
 HEADERS: Final = (
     "include/uapi/linux/const.h",
@@ -62,7 +79,9 @@ CONFIGURATION: Final = (
     "X86_USER_SHADOW_STACK",
     "PGTABLE_HAS_HUGE_LEAVES",
 )
-"""The options of a kernel's configuration that are set; all others are not, for example paravirtualization."""
+"""The options of a kernel's configuration that are always set; others only on request, for example DEBUG_VM."""
+KNOWN_OFF: Final = frozenset({"DEBUG_VM", "DYNAMIC_PHYSICAL_MASK", "PARAVIRT_XXL", "X86_PAE"})
+"""The options that the rules of all releases ask for and that are off, as docs/kernel.md says."""
 _VALUES: Final = {
     "PGTABLE_LEVELS": "5",
     "PAGE_SHIFT": "12",
@@ -70,9 +89,11 @@ _VALUES: Final = {
     "PHYSICAL_ALIGN": "0x200000",
 }
 
-PTE_RULES: Final = ("pte_needs_flush", "pte_may_need_flush")
 PMD_RULES: Final = ("huge_pmd_needs_flush", "huge_pmd_may_need_flush")
-"""The names of the rule in kernels and patches, for an entry of 4 KiB and for a huge PMD."""
+"""The names of the rule for a huge PMD, in kernels and in patches."""
+_SHIM: Final = {"<shim/rule.h>": "rule.h", "<shim/bits.h>": "bits.h"}
+"""The files of shim/, by names that no file of a text has."""
+_DRIVEN: Final = "<driver>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +104,8 @@ class Rule:
     `huge_needs_flush`: the same for a huge PMD, None if the text has no rule for it.
     `places`: for each function of the text that takes part, its file and line there.
     `release`: the kernel's, from its Makefile, or else a word for the place of the text.
-    `digest`: equal for equal text, configuration, shim and compiler.
+    `digest`: equal only for rules whose text is equal, with all the definitions that take part and the options.
+    `off`: the options of the configuration that the text of the rule asks for and that are not set, in their order.
     """
 
     needs_flush: Function
@@ -91,34 +113,51 @@ class Rule:
     places: dict[str, str]
     release: str
     digest: str
+    off: tuple[str, ...]
 
 
-def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
+def rule_of(text: Text, options: Collection[str] = ()) -> Rule:
     """Return the rule of a text, compiled by gcc or taken from the cache.
 
-    `debug_vm`: decide as a kernel that is built with CONFIG_DEBUG_VM, in which a bit that is in no list needs a flush.
+    `options`: options of the configuration that are set, beside CONFIGURATION; with DEBUG_VM a bit that is in no list
+    needs a flush.
     Errors: KernelError, when the text has no rule, or one that does not compile, or that could do more than decide.
     """
     found = text.read([MAKEFILE, *HEADERS])
-    release = release_of(found.pop(MAKEFILE, "")) or text.word
+    release = printable(release_of(found.pop(MAKEFILE, ""))[:_LONGEST]) or text.word
     if RULE_HEADER not in found:
-        raise KernelError(f"{text.word} has no {RULE_HEADER}, where the need-flush rule of x86 is.")
-    sources = {name: harmless(content, name) for name, content in found.items()}
+        raise KernelError(
+            f"{shown(text.path)} has no {RULE_HEADER}, where the need-flush rule of x86 is."
+        )
+    sources = {
+        text.called(name): harmless(found[name], text.called(name))
+        for name in HEADERS
+        if name in found
+    }
     shim = {
-        name: harmless(files("shootdown.kernel").joinpath("shim", name).read_text(), name)
-        for name in ("rule.h", "bits.h")
+        name: harmless(files("shootdown.kernel").joinpath("shim", file).read_text(), name)
+        for name, file in _SHIM.items()
     }
     key = {
-        **sources,
+        **{f"text {name}": content for name, content in sources.items()},
         **shim,
-        "debug_vm": str(debug_vm),
+        "options": " ".join(sorted(options)),
         "compiler": compiler_version(),
         # All that cuts, checks and compiles it: what an older check has let pass is not taken from the cache.
         **{file.name: file.read_text() for file in Path(__file__).parent.glob("*.py")},
     }
+    header = text.called(RULE_HEADER)
 
     def make(folder: Path) -> None:
-        _build(folder, sources, shim, debug_vm=debug_vm)
+        try:
+            _build(folder, sources, shim, header, options)
+        except KernelError as error:
+            if GAP not in str(error):
+                raise
+            raise KernelError(
+                f"{str(error).partition(': ')[0]}: the patch does not show all of what begins here: "
+                "git diff --function-context does."
+            ) from None
 
     def trace() -> Path:
         return cached({**key, "traced": "yes"}, "traced.so", make_traced)
@@ -127,29 +166,31 @@ def rule_of(text: Text, *, debug_vm: bool = False) -> Rule:
         unit = (library.parent / "rule.c").read_text() + TRACE
         (folder / "traced.c").write_text(unit)
         run_compiler(
-            [*_OPTIONS, *options_of(debug_vm=debug_vm), f"-ffile-prefix-map={folder}=.", *TRACED],
-            folder,
+            [*_OPTIONS, *options_of(options), f"-ffile-prefix-map={folder}=.", *TRACED], folder
         )
 
     library = cached(key, "rule.so", make)
-    header = sources[RULE_HEADER]
-    huge = None
-    try:
-        made = json.loads((library.parent / "rule.json").read_text())
-        if made["pmd"]:
-            huge = Function(library, "shootdown_huge_pmd", made["pmd"], header, trace)
-        return Rule(
-            Function(library, "shootdown_pte", made["pte"], header, trace),
-            huge,
-            made["places"],
-            release,
-            library.parent.name,
-        )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        message = f"{library.parent} cannot be loaded ({type(error).__name__}); delete it."
-        raise KernelError(message) from None
+    made = json.loads((library.parent / "rule.json").read_text())
+    places = made["places"]
+
+    def function(symbol: str, name: str) -> Function:
+        try:
+            return Function(library, symbol, name, places, header, sources[header], trace)
+        except OSError as error:
+            raise KernelError(f"{library} cannot be loaded: {printable(str(error))}.") from None
+
+    return Rule(
+        function("shootdown_pte", made["pte"]),
+        function("shootdown_huge_pmd", made["pmd"]) if made["pmd"] else None,
+        places,
+        release,
+        made["digest"],
+        tuple(made["off"]),
+    )
 
 
+_LONGEST: Final = 30
+"""The limit in characters for a release."""
 _DRIVER: Final = """
 __attribute__((visibility("default"))) _Bool {symbol}(unsigned long old, unsigned long new)
 {{
@@ -170,77 +211,100 @@ _OPTIONS: Final = (
 )
 
 
-def _build(folder: Path, sources: dict[str, str], shim: dict[str, str], *, debug_vm: bool) -> None:
+def _build(
+    folder: Path,
+    sources: dict[str, str],
+    shim: dict[str, str],
+    header: str,
+    options: Collection[str],
+) -> None:
+    rule_h, bits_h = _SHIM
     ours = {
         name
-        for item in _preprocessed(folder, {"rule.h": shim["rule.h"]}, debug_vm=debug_vm)
+        for item in _preprocessed(folder, {rule_h: shim[rule_h]}, options)
         for name in item.names
     }
-    tree = _preprocessed(
-        folder, {name: sources[name] for name in HEADERS if name in sources}, debug_vm=debug_vm
-    )
-    bits = _preprocessed(folder, {"bits.h": shim["bits.h"]}, debug_vm=debug_vm)
+    tree = _preprocessed(folder, sources, options)
+    bits = _preprocessed(folder, {bits_h: shim[bits_h]}, options)
     defined: dict[str, list[Item]] = {}
-    names = {name for item in tree for name in item.names}
+    names = {name for item in tree for name in item.names if not item.ends}
     for item in (*(item for item in bits if not names.intersection(item.names)), *tree):
         for name in item.names:
-            if name not in ours:
+            if name not in ours and not item.ends:
                 defined.setdefault(name, []).append(item)
-    pte = next((name for name in PTE_RULES if name in defined), "")
+    pte = next((name for name in RULES if name in defined), "")
     pmd = next((name for name in PMD_RULES if name in defined), "")
     if not pte:
-        raise KernelError(f"{RULE_HEADER} has none of the functions {' and '.join(PTE_RULES)}.")
+        raise KernelError(f"{header} has none of the functions {' and '.join(RULES)}.")
     needed = _needed(defined, [pte, *filter(None, [pmd])], [*bits, *tree])
-    unit = ['#line 1 "rule.h"\n' + shim["rule.h"]]
+    unit = [f'#line 1 "{rule_h}"\n' + shim[rule_h]]
     unit += [f'#line {item.line} "{item.file}"\n{item.text}' for item in needed]
     unit.append(
-        '#line 1 "driver"\n' + _DRIVER.format(symbol="shootdown_pte", function=pte, type="pte_t")
+        f'#line 1 "{_DRIVEN}"\n'
+        + _DRIVER.format(symbol="shootdown_pte", function=pte, type="pte_t")
     )
     if pmd:
         unit.append(_DRIVER.format(symbol="shootdown_huge_pmd", function=pmd, type="pmd_t"))
     (folder / "rule.c").write_text("".join(unit))
-    expanded = run_compiler(["-E", "-nostdinc", *options_of(debug_vm=debug_vm), "rule.c"], folder)
-    refuse_code(expanded, frozenset({"rule.h", "bits.h", "driver"}))
-    run_compiler(
-        [*_OPTIONS, *options_of(debug_vm=debug_vm), "-Wl,-z,defs", "-o", "rule.so", "rule.c"],
-        folder,
-    )
+    expanded = run_compiler(["-E", "-nostdinc", *options_of(options), "rule.c"], folder)
+    refuse_code(expanded, frozenset({rule_h, bits_h, _DRIVEN}))
+    run_compiler([*_OPTIONS, *options_of(options), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder)
     refuse_imports(folder / "rule.so")
     ask_apart(folder / "rule.so", ["shootdown_pte", *(["shootdown_huge_pmd"] if pmd else [])])
+    # The release is not part of it, nor are the lines: it is equal for equal rules at other places.
+    digest = digest_of(
+        {
+            "text": "".join(item.text for item in needed),
+            "options": " ".join(sorted(set(options) - set(CONFIGURATION))),
+        }
+    )
     places = {
         item.names[0]: f"{item.file}:{item.line}"
         for item in needed
-        if item.file != "bits.h"
+        if item.file != bits_h
+        and not item.ends
         and (item.names[0] in (pte, pmd) or (not item.macro and "(" in item.text.partition("{")[0]))
     }
-    (folder / "rule.json").write_text(json.dumps({"pte": pte, "pmd": pmd, "places": places}))
+    asked = {
+        name
+        for file, content in sources.items()
+        for name in asked_options(
+            content, [(item.line, item.last) for item in needed if item.file == file]
+        )
+    }
+    off = sorted(asked - set(options) - set(CONFIGURATION) - set(_VALUES))
+    made = {"pte": pte, "pmd": pmd, "places": places, "digest": digest, "off": off}
+    (folder / "rule.json").write_text(json.dumps(made))
 
 
-def options_of(*, debug_vm: bool, more: Iterable[str] = ()) -> list[str]:
+def options_of(options: Collection[str]) -> list[str]:
     """Return the compiler's options for the configuration, with more of its options set."""
-    chosen = [*CONFIGURATION, *more, *(["DEBUG_VM"] if debug_vm else [])]
+    chosen = dict.fromkeys([*CONFIGURATION, *sorted(options)])
     values = [f"-DCONFIG_{name}={value}" for name, value in _VALUES.items()]
     return [
         "-D__KERNEL__",
         "-DBITS_PER_LONG=64",
-        *(f"-DCONFIG_{name}=1" for name in chosen),
+        *(f"-DCONFIG_{name}=1" for name in chosen if name not in _VALUES),
         *values,
     ]
 
 
-def _preprocessed(folder: Path, sources: dict[str, str], *, debug_vm: bool) -> list[Item]:
+def _preprocessed(folder: Path, sources: dict[str, str], options: Collection[str]) -> list[Item]:
     """Return the items of files, one after the other, with the conditions decided by the configuration."""
     unit = "".join(f'#line 1 "{name}"\n{content}\n' for name, content in sources.items())
     (folder / "unit.c").write_text(unit)
     printed = run_compiler(
-        ["-E", "-fdirectives-only", "-nostdinc", *options_of(debug_vm=debug_vm), "unit.c"], folder
+        ["-E", "-fdirectives-only", "-nostdinc", *options_of(options), "unit.c"], folder
     )
     (folder / "unit.c").unlink()
     return [item for item in items_in(printed) if item.file in sources]
 
 
 def _needed(defined: dict[str, list[Item]], wanted: list[str], order: Iterable[Item]) -> list[Item]:
-    """Return the items that the wanted names use, also indirectly, in the order of the text."""
+    """Return the items that the wanted names use, also indirectly, in the order of the text.
+
+    A macro whose meaning ends in the text is followed by its #undef.
+    """
     taken: set[Item] = set()
     seen: set[str] = set()
     names = list(wanted)
@@ -253,4 +317,5 @@ def _needed(defined: dict[str, list[Item]], wanted: list[str], order: Iterable[I
             if item not in taken:
                 taken.add(item)
                 names.extend(item.uses())
-    return [item for item in order if item in taken]
+    macros = {item.names[0] for item in taken if item.macro}
+    return [item for item in order if item in taken or (item.ends and item.names[0] in macros)]

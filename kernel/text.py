@@ -12,16 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from shootdown.kernel.patch import PatchError, is_patch, new_sides
 from shootdown.system.user_error import UserError
 
 RULE_HEADER: Final = "arch/x86/include/asm/tlbflush.h"
 """The file with the need-flush rule in every kernel since 5.19."""
+RULES: Final = ("pte_needs_flush", "pte_may_need_flush")
+"""The names of the rule for an entry of 4 KiB, in kernels and in patches."""
 MAKEFILE: Final = "Makefile"
 """The file with the release."""
 LARGEST_FILE: Final = 4 << 20
 """The limit in bytes; the largest file that is read here has a twentieth of it (mm/memory.c of 7.3)."""
 LARGEST_ARCHIVE: Final = 4 << 30
 """The limit in bytes for an unpacked archive; a kernel has 1.6 GiB."""
+LARGEST_COPIES: Final = 64 << 20
+"""The limit in characters for the wanted files of an archive, with those of the same names in other folders."""
 
 
 class KernelError(UserError):
@@ -31,11 +36,17 @@ class KernelError(UserError):
 class Text(Protocol):
     """The text that a path of the user names."""
 
+    path: Path
+    """The path, as the user has typed it."""
     word: str
     """The name of the text, as one word."""
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
         """Return the existing ones of the files, by their names in a tree."""
+        ...
+
+    def called(self, name: str) -> str:
+        """Return what messages call the file of that name, after it has been read: one line of printable ASCII."""
         ...
 
 
@@ -62,7 +73,12 @@ def text_at(path: Path) -> Text:
 
 def shown(path: Path) -> str:
     """Return a path on one line."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(path))
+    return printable(str(path))
+
+
+def printable(words: str) -> str:
+    """Return words of a text that is not trusted, on one line."""
+    return "".join(sign if sign.isprintable() else "?" for sign in words)
 
 
 class Tree:
@@ -80,6 +96,10 @@ class Tree:
             if content is not None:
                 found[name] = content
         return found
+
+    def called(self, name: str) -> str:
+        """Return the name in the tree."""
+        return name
 
     def _content(self, name: str) -> str | None:
         """Return the content of a file, None if it does not exist.
@@ -116,30 +136,51 @@ class Archive:
         self.word = _word(path.name.partition(".tar")[0])
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
-        """Read members of the archive, which are in one folder or in none, in one pass."""
-        wanted = set(names)
-        found: dict[str, str] = {}
-        seen = 0
+        """Read members of the archive, which are in one folder or in none, in one pass.
+
+        A tree has folders with copies of its own headers. The folder that has most of the files is the tree.
+        """
+        folders: dict[str, dict[str, str | None]] = {}
+        seen = kept = 0
         try:
             with tarfile.open(self.path, "r|*") as archive:
                 for member in archive:
                     seen += member.size
                     if seen > LARGEST_ARCHIVE:
                         raise KernelError(f"{shown(self.path)} unpacks to more than 4 GiB.")
-                    name = member.name.removeprefix("./")
-                    inner = name if name in wanted else name.partition("/")[2]
-                    if inner not in wanted or inner in found:
-                        continue
-                    where = f"{shown(self.path)}: {member.name}"
-                    file = archive.extractfile(member) if member.isreg() else None
-                    if file is None:
-                        raise KernelError(f"{where} is no regular file.")
-                    found[inner] = _decoded(file.read(LARGEST_FILE + 1), where)
-                    if len(found) == len(wanted):
+                    for folder, name in _places(member.name):
+                        if name not in names or name in folders.get(folder, ()):
+                            continue
+                        file = archive.extractfile(member) if member.isreg() else None
+                        where = f"{shown(self.path)}: {printable(member.name)}"
+                        content = _decoded(file.read(LARGEST_FILE + 1), where) if file else None
+                        kept += len(content or "")
+                        if kept > LARGEST_COPIES:
+                            raise KernelError(f"{shown(self.path)} has too many copies of {name}.")
+                        folders.setdefault(folder, {})[name] = content
+                        break
+                    if any(len(found) == len(set(names)) for found in folders.values()):
                         break
         except (OSError, EOFError, tarfile.TarError, ValueError) as error:
             raise KernelError(f"{shown(self.path)} cannot be unpacked: {_reason(error)}.") from None
+        found: dict[str, str] = {}
+        tree = max(folders.values(), key=len, default={})
+        for name, content in tree.items():
+            if content is None:
+                raise KernelError(f"{shown(self.path)}: {name} is no regular file.")
+            found[name] = content
         return found
+
+    def called(self, name: str) -> str:
+        """Return the name in the tree."""
+        return name
+
+
+def _places(member: str) -> list[tuple[str, str]]:
+    """Return the folder in an archive that may be the tree, and the name in this tree: in the archive's root or not."""
+    name = member.removeprefix("./")
+    folder, _, inner = name.partition("/")
+    return [("", name), *([(folder, inner)] if folder not in ("", "..") else [])]
 
 
 class File:
@@ -148,43 +189,59 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.word = _word(path.stem)
+        self._called = path.name
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
-        """Read the file in the place of the header that has the rule in a tree."""
+        """Read the file in the place of the header that has the rule in a tree; and of a patch the tree's headers too.
+
+        Of a patch, the file that has the rule is the header itself, the only file, or the one that defines the rule.
+        """
         if RULE_HEADER not in names:
             return {}
         try:
             with self.path.open("rb") as file:
-                content = _decoded(file.read(LARGEST_FILE + 1), str(self.path))
+                content = _decoded(file.read(LARGEST_FILE + 1), shown(self.path))
         except OSError as error:
             raise KernelError(f"{shown(self.path)} cannot be read: {_reason(error)}.") from None
-        return {RULE_HEADER: _new_side(content)}
+        if not is_patch(content):
+            return {RULE_HEADER: content}
+        try:
+            sides = new_sides(content)
+        except PatchError as error:
+            raise KernelError(f"{shown(self.path)} {error}.") from None
+        # Before the name there is a folder, in patches that git has not made.
+        inside = {
+            inner: name
+            for name in sides
+            for inner in (name, name.partition("/")[2])
+            if inner in names
+        }
+        if RULE_HEADER in inside:
+            self._called = RULE_HEADER
+            return {inner: sides[name] for inner, name in inside.items()}
+        ruling = [name for name, side in sides.items() if len(sides) == 1 or _RULING.search(side)]
+        if not ruling:
+            raise KernelError(
+                f"{shown(self.path)} does not show {' or '.join(RULES)}, from the first line to the last: "
+                "git diff --function-context does."
+            )
+        self._called = ruling[0] or self.path.name
+        found = {inner: sides[name] for inner, name in inside.items() if name != ruling[0]}
+        return {**found, RULE_HEADER: sides[ruling[0]]}
+
+    def called(self, name: str) -> str:
+        """Return the name of the file, or the one in the patch."""
+        return (
+            re.sub(r"[^\w./+ -]", "?", self._called, flags=re.ASCII)
+            if name == RULE_HEADER
+            else name
+        )
 
 
-GAP: Final = "lines_that_the_patch_does_not_show"
-"""What stands for the lines between two hunks of a patch: a function that has it is not all there."""
-_HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
-
-
-def _new_side(content: str) -> str:
-    """Return the new side of a patch, each line at its number in the file; the content itself if it is no patch."""
-    lines = content.splitlines()
-    if not any(map(_HUNK.match, lines)):
-        return content
-    new: list[str] = []
-    inside = False
-    for line in lines:
-        hunk = _HUNK.match(line)
-        if hunk:
-            inside = True
-            gap = min(int(hunk[1]) - 1 - len(new), LARGEST_FILE)
-            # A declaration of nothing between functions; inside of one it is what the compiler complains about.
-            new += [f"{GAP};", *[""] * (gap - 1)] if gap > 0 else []
-        elif line.startswith(("diff ", "--- ", "+++ ", "index ")):
-            inside = False
-        elif inside and line[:1] in ("+", " ", ""):
-            new.append(line[1:])
-    return "\n".join(new) + "\n"
+_RULING: Final = re.compile(
+    rf"^(?:[A-Za-z_][^;={{}}\n]*\b)?(?:{'|'.join(RULES)})\s*\(", re.MULTILINE
+)
+"""The first line of a definition of the rule, or of its declaration."""
 
 
 def release_of(makefile: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
 
-from shootdown.kernel.policy import is_kernel_text, kernel_policy
+from shootdown.kernel.policy import NAME_PREFIX, RULE_PREFIX, is_kernel_text, kernel_policy
 from shootdown.kernel.text import KernelError
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import NeedFlush, Policy
@@ -35,11 +35,13 @@ class LoadedPolicy:
 
     `spec`: the words that the user types for it, "" for a policy that only this process has.
     `version`: distinguishes two states of its source, "" for a policy that only this process has.
+    `remark`: a sentence that its user should read once, "" for none.
     """
 
     policy: Policy
     spec: str
     version: str
+    remark: str = ""
 
     @property
     def name(self) -> str:
@@ -65,6 +67,10 @@ def load_policy(spec: str) -> LoadedPolicy:
     for point in entry_points(group=GROUP):
         if point.name == spec:
             return _from_entry_point(point)
+    if spec.startswith(NAME_PREFIX):
+        raise PolicyError(
+            f"{spec} is the rule of a kernel's text: give its place with --policy {RULE_PREFIX}PATH."
+        )
     names = policy_names()
     close = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
@@ -102,14 +108,25 @@ def is_path(spec: str) -> bool:
 
 
 def told_apart(policies: Sequence[LoadedPolicy]) -> list[LoadedPolicy]:
-    """Return the policies, those of one name by what the user has typed for them: two states of a tree, say."""
+    """Return the policies, those of one name by what the user has typed for them: two trees of one text, say."""
     names = [loaded.name for loaded in policies]
+    specs = [loaded.spec for loaded in policies if names.count(loaded.name) > 1]
     return [
-        replace(loaded, policy=replace(loaded.policy, name=loaded.spec))
+        replace(loaded, policy=replace(loaded.policy, name=_shortened(loaded.spec, specs)))
         if names.count(loaded.name) > 1
         else loaded
         for loaded in policies
     ]
+
+
+def _shortened(spec: str, specs: Sequence[str]) -> str:
+    """Return the last parts of a long path, as many as no other of the paths ends with."""
+    parts = spec.split("/")
+    for count in range(1, len(parts)):
+        end = "/".join(parts[-count:])
+        if sum(f"/{other}".endswith(f"/{end}") for other in specs) <= specs.count(spec):
+            return min(f".../{end}", spec, key=len)
+    return spec
 
 
 def policy_names() -> list[str]:
@@ -120,16 +137,21 @@ def policy_names() -> list[str]:
 def policy_of_finding(name: str, recorded: str) -> LoadedPolicy:
     """Return the policy with which a finding was recorded; a policy from a file is loaded from the same path.
 
-    `recorded`: the version that its campaign stored.
+    `recorded`: the version that its campaign stored. If the file or the text is another one now, the policy's remark
+    says so.
     Errors: PolicyError.
     """
     spec = spec_of_finding(name, recorded)
     if spec == name:
         return load_policy(name)
     try:
-        return load_policy(spec)
+        loaded = load_policy(spec)
     except PolicyError as error:
         raise PolicyError(f"{error} Give the policy {name} with --policy.") from error
+    if loaded.version == recorded:
+        return loaded
+    changed = f"{spec} has changed since this was recorded."
+    return replace(loaded, remark=f"{changed} {loaded.remark}".rstrip())
 
 
 def spec_of_finding(name: str, recorded: str) -> str:
@@ -193,10 +215,11 @@ def _from_file(spec: str) -> LoadedPolicy:
 
 def _from_kernel(spec: str) -> LoadedPolicy:
     try:
-        policy, whole, digest = kernel_policy(spec)
+        made = kernel_policy(spec)
     except KernelError as error:
         raise PolicyError(str(error)) from error
-    return LoadedPolicy(_as_policy(policy, spec, policy.name, None), whole, f"{whole}@{digest}")
+    policy = _as_policy(made.policy, spec, made.policy.name, None)
+    return LoadedPolicy(policy, made.spec, f"{made.spec}@{made.digest}", made.remark)
 
 
 def _with_its_own_name(policy: Policy, where: str) -> Policy:

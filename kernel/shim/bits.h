@@ -2,7 +2,18 @@
  * Entries of x86-64, for a file that has the rule's functions and not the tree around them. A tree's own definitions
  * stand in their place. Bits by SDM vol. 3A tables 4-15 to 4-20; the software bits as Linux uses them since 6.1.
  */
+#define _AC(number, suffix) number##suffix
+#define _AT(type, value) ((type)(value))
+#define UL(number) (_AC(number, UL))
+#define ULL(number) (_AC(number, ULL))
+#define _UL(number) (_AC(number, UL))
+#define _ULL(number) (_AC(number, ULL))
+#define _BITUL(bit) (1UL << (bit))
+#define _BITULL(bit) (1ULL << (bit))
+#define BIT(bit) (1UL << (bit))
+#define BIT_ULL(bit) (1ULL << (bit))
 #define PAGE_SHIFT 12
+#define PAGE_SIZE (1UL << PAGE_SHIFT)
 #define PMD_SHIFT 21
 #define PAGE_MASK (~((1UL << PAGE_SHIFT) - 1))
 #define PMD_MASK (~((1UL << PMD_SHIFT) - 1))

@@ -37,6 +37,15 @@ typedef unsigned long uintptr_t;
 #define __must_check
 #define __maybe_unused
 #define __force
+#define __packed __attribute__((packed))
+#define __aligned(bytes) __attribute__((aligned(bytes)))
+#define __used
+#define __nonnull(...)
+#define __printf(...)
+#define __no_sanitize(...)
+#define __no_sanitize_undefined
+#define __no_kcsan
+#define noinline_for_stack noinline
 #define likely(x) (x)
 #define unlikely(x) (x)
 #define READ_ONCE(x) (x)

@@ -29,8 +29,7 @@ def shown_whole(lines: list[str]) -> tuple[list[str], int]:
     """Return as many lines, with the definitions that the hunk shows from their beginning to their end, and the number
     of conditions that do not end in them.
 
-    A definition whose end is not shown ends with GAP. A condition whose #if is not shown counts as true, unless the
-    hunk shows an alternative to it: then neither part is kept.
+    A definition whose end is not shown ends with GAP. A condition whose #if is not shown counts as true.
     """
     kept = _without_comments("\n".join(lines)).split("\n")
     unended = _balance(kept, _directives(kept))
@@ -65,20 +64,20 @@ def _directives(lines: list[str]) -> dict[int, tuple[int, str]]:
 
 
 def _balance(lines: list[str], directives: dict[int, tuple[int, str]]) -> int:
-    depth, alternative = 0, False
+    """Empty the alternatives to parts whose #if is not shown; return the number of conditions that are open then."""
+    depth, alternative = 0, -1
     for at, (end, name) in directives.items():
         if name in ("if", "ifdef", "ifndef"):
             depth += 1
         elif depth and name == "endif":
             depth -= 1
-        elif not depth and name in ("else", "elif", "elifdef", "elifndef"):
-            alternative = True
+        elif not depth and name.startswith("el") and alternative < 0:
+            alternative = at
         elif not depth and name == "endif":
-            # Which of the two parts counts is not known, so that none is taken.
-            _empty(lines, 0 if alternative else at, end)
-            alternative = False
-    if alternative:
-        _empty(lines, 0, len(lines))
+            _empty(lines, alternative if alternative >= 0 else at, end)
+            alternative = -1
+    if alternative >= 0:
+        _empty(lines, alternative, len(lines))
         return 0
     return depth
 

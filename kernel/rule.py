@@ -5,6 +5,7 @@ then in the tree's headers, and, for a single file, in kernel/shim/bits.h.
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -152,12 +153,13 @@ def rule_of(text: Text, options: Collection[str] = ()) -> Rule:
         try:
             _build(folder, sources, shim, header, options)
         except KernelError as error:
-            if GAP not in str(error):
+            sentence = str(error)
+            if GAP in sentence:
+                place = sentence.partition(": ")[0]
+                sentence = f"{place}: the patch does not show all of what is defined here."
+            elif not _ABSENT.search(sentence):
                 raise
-            raise KernelError(
-                f"{str(error).partition(': ')[0]}: the patch does not show all of what begins here: "
-                "git diff --function-context does."
-            ) from None
+            raise KernelError(f"{sentence} {text.advice}".rstrip()) from None
 
     def trace() -> Path:
         return cached({**key, "traced": "yes"}, "traced.so", make_traced)
@@ -189,6 +191,10 @@ def rule_of(text: Text, options: Collection[str] = ()) -> Rule:
     )
 
 
+_ABSENT: Final = re.compile(
+    "has none of|undeclared|implicit declaration|unknown type|defined nowhere"
+)
+"""What is said of a text that lacks something."""
 _LONGEST: Final = 30
 """The limit in characters for a release."""
 _DRIVER: Final = """
@@ -236,7 +242,7 @@ def _build(
     pmd = next((name for name in PMD_RULES if name in defined), "")
     if not pte:
         raise KernelError(f"{header} has none of the functions {' and '.join(RULES)}.")
-    needed = _needed(defined, [pte, *filter(None, [pmd])], [*bits, *tree])
+    needed = _needed(defined, [pte, *filter(None, [pmd])], _ordered(bits, tree, defined))
     unit = [f'#line 1 "{rule_h}"\n' + shim[rule_h]]
     unit += [f'#line {item.line} "{item.file}"\n{item.text}' for item in needed]
     unit.append(
@@ -298,6 +304,29 @@ def _preprocessed(folder: Path, sources: dict[str, str], options: Collection[str
     )
     (folder / "unit.c").unlink()
     return [item for item in items_in(printed) if item.file in sources]
+
+
+def _ordered(bits: list[Item], tree: list[Item], defined: dict[str, list[Item]]) -> list[Item]:
+    """Return the items of the text in their order, and each of bits.h as soon as what it uses has been defined.
+
+    A text with some of an entry's bits may define what functions of bits.h use.
+    """
+    positions = {id(item): at for at, item in enumerate(tree)}
+    last: dict[int, int] = {}
+    for item in bits:
+        seen = {id(item)}
+        waiting = [item]
+        last[id(item)] = -1
+        while waiting:
+            for name in waiting.pop().uses():
+                for used in defined.get(name, ()):
+                    if id(used) not in seen:
+                        seen.add(id(used))
+                        waiting.append(used)
+                        last[id(item)] = max(last[id(item)], positions.get(id(used), -1))
+    # The sort keeps the order of those with one place, and each list's own.
+    places = [*enumerate(tree), *((last[id(item)], item) for item in bits)]
+    return [item for _, item in sorted(places, key=lambda place: place[0])]
 
 
 def _needed(defined: dict[str, list[Item]], wanted: list[str], order: Iterable[Item]) -> list[Item]:

@@ -40,6 +40,8 @@ class Text(Protocol):
     """The path, as the user has typed it."""
     word: str
     """The name of the text, as one word."""
+    advice: str
+    """After it has been read: a sentence for a reader who misses something in it, "" for none."""
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
         """Return the existing ones of the files, by their names in a tree."""
@@ -83,6 +85,8 @@ def printable(words: str) -> str:
 
 class Tree:
     """A folder that is a kernel tree, or has the needed files of a kernel tree."""
+
+    advice = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,6 +134,8 @@ class Tree:
 
 class Archive:
     """An archive of a kernel tree, in the form of kernel.org and of Debian's linux-source packages."""
+
+    advice = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -189,6 +195,7 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.word = _word(path.stem)
+        self.advice = ""
         self._called = path.name
 
     def read(self, names: Sequence[str]) -> dict[str, str]:
@@ -205,6 +212,7 @@ class File:
             raise KernelError(f"{shown(self.path)} cannot be read: {_reason(error)}.") from None
         if not is_patch(content):
             return {RULE_HEADER: content}
+        self.advice = "A patch that is made with git diff -U2000 has all of its files."
         try:
             sides = new_sides(content)
         except PatchError as error:
@@ -222,8 +230,7 @@ class File:
         ruling = [name for name, side in sides.items() if len(sides) == 1 or _RULING.search(side)]
         if not ruling:
             raise KernelError(
-                f"{shown(self.path)} does not show {' or '.join(RULES)}, from the first line to the last: "
-                "git diff --function-context does."
+                f"{shown(self.path)} has none of the functions {' and '.join(RULES)}. {self.advice}"
             )
         self._called = ruling[0] or self.path.name
         found = {inner: sides[name] for inner, name in inside.items() if name != ruling[0]}

@@ -118,7 +118,8 @@ def frames_of(library: Path, addresses: Sequence[int]) -> list[list[tuple[str, s
         if line.startswith("0x"):
             found.append([])
         else:
-            found[-1].append((line, next(lines).partition(" (discriminator")[0].removeprefix("./")))
+            place = next(lines).partition(" (discriminator")[0]
+            found[-1].append((line, re.sub(r"^(\./)+", "", place)))
     return found
 
 

@@ -58,9 +58,9 @@ class Function:
         traced: Callable[[], Path],
     ) -> None:
         self.__name__ = name
-        with_it = [f"{other} ({place})" for other, place in places.items() if other != name]
+        others = ", ".join(other for other in places if other != name)
         self.__doc__ = f"The C of {places[name]}" + (
-            f", with {', '.join(with_it)}." if with_it else "."
+            f", compiled with {others}." if others else "."
         )
         self._symbol = symbol
         self._call = _function(ctypes.CDLL(str(path)), symbol)

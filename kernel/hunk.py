@@ -19,6 +19,8 @@ _LITERAL: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|\'(?:[^\'\\]|\\.)*\'?')
 _DIRECTIVE: Final = re.compile(r"\s*#\s*(\w*)")
 _BRACKET: Final = re.compile(r"[{}()\[\]]")
 _CLOSING: Final = {"{": ";}", "(": ")", "[": "]"}
+_BEGINNING: Final = re.compile(r"[A-Za-z_]")
+"""The beginning of a line that is the first one of a definition: other lines are indented."""
 _STATEMENT: Final = re.compile(
     r"\w+\s*:|(?:case|default|else|return|goto|break|continue|if|for|while|do|switch)\b"
 )
@@ -95,9 +97,14 @@ def _cut(lines: list[str], directives: dict[int, tuple[int, str]]) -> None:
             at = end
             continue
         plain = _LITERAL.sub('""', lines[at])
+        begins = _BEGINNING.match(plain) and not _STATEMENT.match(plain)
+        if begins and outside and start >= 0 and not stack:
+            # The rest of a macro has no end of its own.
+            _empty_code(lines, start, at, directives)
+            start = -1
         if start < 0 and plain.strip():
             start = at
-            outside = not re.match(r"[A-Za-z_]", plain) or bool(_STATEMENT.match(plain))
+            outside = not begins
             head, body, function = "", False, False
         if start >= 0 and not body:
             before, body_begins, _ = plain.partition("{")

@@ -16,7 +16,7 @@ _DEFINE: Final = re.compile(r"\s*#\s*define\s+(\w+)")
 _UNDEF: Final = re.compile(r"\s*#\s*undef\s+(\w+)")
 # An open literal ends with its line, so that each text is gone through once.
 _LITERAL: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"?|\'(?:[^\'\\\n]|\\.)*\'?')
-_TOKEN: Final = re.compile(r"[A-Za-z_]\w*|[^\s\w]")
+_TOKEN: Final = re.compile(r"\w+|[^\s\w]")
 _OPENING: Final = {"{": "}", "(": ")", "[": "]"}
 
 

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
@@ -16,11 +17,17 @@ MEMORY: Final = 4 << 30
 LARGEST_OUTPUT: Final = 64 << 20
 """The limit in bytes for each file that is written, and for what is printed."""
 # The limits hold for the compiler's own children too. A shell sets them, because Python code may not run between fork
-# and exec in a process with threads; POSIX counts a file in blocks of 512 bytes.
-# A limit that is lower already stays, and is no error.
-_START: Final = (
-    '{ ulimit -t "$1"; ulimit -v "$2"; ulimit -f "$3"; } 2>/dev/null; shift 3; exec "$@"'
-)
+# and exec in a process with threads; POSIX counts a file in blocks of 512 bytes. A limit that is lower already stays.
+# The shell's other child reads a pipe that has no writer as soon as this process has ended, however it ends, and kills
+# the group: the compiler's children know nothing of this process.
+_START: Final = """
+{ ulimit -t "$1"; ulimit -v "$2"; ulimit -f "$3"; } 2>/dev/null
+shift 3
+exec 3<&0 </dev/null
+{ read -r never <&3; kill -KILL 0; } &
+exec 3<&-
+exec "$@"
+"""
 
 
 class Ended(NamedTuple):
@@ -42,21 +49,20 @@ class TimedOut(Exception):
 def run_limited(command: Sequence[str], folder: Path, seconds: int = SECONDS) -> Ended:
     """Run a program in a folder, with limits and without the user's environment, and wait for its end.
 
-    If this process is killed, the program ends at the latest after `seconds` of processor time.
+    If this process is killed, the program and its children are killed too.
     Errors: TimedOut; OSError, when there is no shell.
     """
     # No environment variable of the user may add a path or an option.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": str(folder)}
     limits = [str(seconds + 1), str(MEMORY >> 10), str(LARGEST_OUTPUT >> 9)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, _lifeline() as alive:
         with subprocess.Popen(
             ["/bin/sh", "-c", _START, "sh", *limits, *command],
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=alive,
             stdout=out,
             stderr=err,
-            # The children of gcc end with it.
             start_new_session=True,
         ) as process:
             try:
@@ -67,6 +73,17 @@ def run_limited(command: Sequence[str], folder: Path, seconds: int = SECONDS) ->
                 if process.returncode is None:
                     os.killpg(process.pid, signal.SIGKILL)
         return Ended(process.returncode, _printed(out), _printed(err))
+
+
+@contextmanager
+def _lifeline() -> Iterator[int]:
+    """Give the end of a pipe whose other end is open until the block ends, or this process."""
+    read, write = os.pipe()
+    try:
+        yield read
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def _printed(file: IO[bytes]) -> str:

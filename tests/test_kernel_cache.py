@@ -88,6 +88,32 @@ def test_a_wait_that_ends_takes_all_children_along(tmp_path: Path) -> None:
     wait_until(lambda: group_is_gone(int(late.value.err)))
 
 
+WAIT = """
+import sys
+from pathlib import Path
+from shootdown.kernel.limited import run_limited
+
+run_limited(["/bin/sh", "-c", "echo $$ > pid; (while :; do :; done)"], Path(sys.argv[1]))
+"""
+
+
+def test_a_program_ends_with_the_process_that_waits(tmp_path: Path) -> None:
+    """After SIGKILL of the process that waits for a compiler nothing of the compiler runs on, children neither."""
+    written = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", WAIT, str(tmp_path)]) as process:
+        wait_until(lambda: written.exists() and bool(written.read_text()))
+        process.kill()
+
+    wait_until(lambda: group_is_gone(int(written.read_text())))
+
+
+def test_nothing_is_left_after_a_program(tmp_path: Path) -> None:
+    """A program that has ended leaves no process, not even one that it has started and not waited for."""
+    ended = run_limited(["/bin/sh", "-c", "sleep 60 & echo $$"], tmp_path)
+
+    wait_until(lambda: group_is_gone(int(ended.out)))
+
+
 def test_processor_time_is_limited(tmp_path: Path) -> None:
     """A program that nobody waits for any longer ends by itself: the limit is the system's."""
     begun = time.process_time_ns()

@@ -104,7 +104,7 @@ def kernel_policy(spec: str) -> KernelPolicy:
 
 
 _SHORT: Final = 6
-"""The number of digits of the digest in a name: among a thousand texts, two have the same ones with odds of 1 to 30."""
+"""The number of digits of the digest in a name; the version of a campaign has all of them."""
 
 
 def _split(words: str) -> tuple[str, tuple[str, ...]]:

@@ -153,13 +153,7 @@ def rule_of(text: Text, options: Collection[str] = ()) -> Rule:
         try:
             _build(folder, sources, shim, header, options)
         except KernelError as error:
-            sentence = str(error)
-            if GAP in sentence:
-                place = sentence.partition(": ")[0]
-                sentence = f"{place}: the patch does not show all of what is defined here."
-            elif not _ABSENT.search(sentence):
-                raise
-            raise KernelError(f"{sentence} {text.advice}".rstrip()) from None
+            raise KernelError(_explained(str(error), header, text.advice)) from None
 
     def trace() -> Path:
         return cached({**key, "traced": "yes"}, "traced.so", make_traced)
@@ -189,6 +183,16 @@ def rule_of(text: Text, options: Collection[str] = ()) -> Rule:
         made["digest"],
         tuple(made["off"]),
     )
+
+
+def _explained(sentence: str, header: str, advice: str) -> str:
+    """Return what went wrong in words about the user's text, and the advice if something is missing in it."""
+    place, _, said = sentence.partition(": ")
+    if GAP in sentence:
+        return f"{place}: the patch does not show all of what is defined here. {advice}"
+    if place.startswith(_DRIVEN):
+        return f"{header}: the rule is no function of two entries: {said}"
+    return f"{sentence} {advice}".rstrip() if _ABSENT.search(sentence) else sentence
 
 
 _ABSENT: Final = re.compile(

@@ -68,7 +68,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "extern int elsewhere(unsigned long entry);\n" + replaced(BODY, "\treturn elsewhere(old);"),
         "elsewhere",
     ),
-    "another number of arguments": (replaced("(pte_t old, pte_t new)", "(pte_t old)"), ""),
+    "another number of arguments": (
+        RULE.replace("pte_pfn(new)", "0")
+        .replace("pte_flags(new)", "0")
+        .replace(", pte_t new)", ")"),
+        "the rule is no function of two entries",
+    ),
     "another kind of argument": (replaced("pte_t old, pte_t new", "int *old, int *new"), ""),
     "a syntax error": (replaced(BODY, "\treturn (old ^^ new);"), "expected"),
     "a wrong type": (replaced("unsigned long old", "struct page old"), ""),

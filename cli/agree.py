@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import chain
 
 import click
 

@@ -258,7 +258,9 @@ def _build(
     (folder / "rule.c").write_text("".join(unit))
     expanded = run_compiler(["-E", "-nostdinc", *options_of(options), "rule.c"], folder)
     refuse_code(expanded, frozenset({rule_h, bits_h, _DRIVEN}))
-    run_compiler([*_OPTIONS, *options_of(options), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder)
+    run_compiler(
+        [*_OPTIONS, *options_of(options), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
+    )
     refuse_imports(folder / "rule.so")
     ask_apart(folder / "rule.so", ["shootdown_pte", *(["shootdown_huge_pmd"] if pmd else [])])
     # The release is not part of it, nor are the lines: it is equal for equal rules at other places.

@@ -12,6 +12,7 @@ from shootdown import form
 from shootdown.cli.chosen import chosen_policy, told
 from shootdown.cli.closing import closing, summary
 from shootdown.cli.exit_codes import HARNESS_FAILED, ILLEGAL_FOUND, OK, UNUSABLE
+from shootdown.cli.kernel_text import introduce
 from shootdown.cli.options import Duration, chosen_machine, db_option, json_option, machine_option
 from shootdown.cli.output import print_json
 from shootdown.cli.settle import settle
@@ -126,6 +127,7 @@ def command(
         raise click.UsageError(
             "Missing option '--policy'; `shootdown policies` lists what there is."
         )
+    introduce(loaded)
     with open_store(db, create=True) as store:
         settle(store)
         taken = {stored.campaign.name for stored in list_campaigns(store)}

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 import click
 
 from shootdown.cli.chosen import chosen_policy
+from shootdown.cli.kernel_text import text_document, text_lines
 from shootdown.cli.options import json_option
 from shootdown.cli.output import WIDTH, print_json, print_table
 from shootdown.mm.fault_handler import FETCHES
@@ -72,6 +73,7 @@ def document(policy: Policy) -> dict[str, object]:
         "huge_inline": policy.huge_inline,
         "handler": policy.handler,
         "strategy": policy.strategy.__name__,
+        "text": text_document(policy),
         "fault": None
         if fault is None
         else {
@@ -111,6 +113,9 @@ def page(policy: Policy, spec: str) -> list[str]:
         lines.append("mprotect makes pages writable whose first store clear_refs waits for.")
     if policy.report_spurious:
         lines.append("The fault handler delivers protection faults that it finds healed.")
+    text = text_lines(policy)
+    if text:
+        lines += ["", *text]
     lines += ["", "Test it:", f"  shootdown fuzz --policy {shlex.quote(spec)} --for 60s"]
     return lines
 

@@ -12,6 +12,7 @@ import click
 from shootdown import form
 from shootdown.cli.chosen import chosen_policy
 from shootdown.cli.exit_codes import ILLEGAL_FOUND, OK, UNDECIDED
+from shootdown.cli.kernel_text import introduce
 from shootdown.cli.options import Duration, Size, db_option, json_option, replay_command
 from shootdown.cli.output import WIDTH, print_json
 from shootdown.cli.settle import settle
@@ -138,6 +139,7 @@ def command(
     code is 0, 1 or 4.
     """
     loaded = chosen_policy(policy)
+    introduce(loaded)
     header = header_of(
         cpus=cpus, pages=pages, layout=layout, machine=machine, asids=asids, batch=batch
     )

@@ -235,6 +235,19 @@ class KernelFlush(GatherFlush):
         other.is_watched = True
         return other
 
+    def unstopped(self) -> tuple[tuple[str, str, bool], ...]:
+        """Return the accesses of the runs so far, to what CPUs share, that have no stop before them: the function, the
+        place as `file:line`, and whether it writes.
+        """
+        found: set[tuple[str, str, bool]] = set()
+        for library in type(self).libraries.values():
+            accesses = library.unstopped()
+            places = library.places.of([code for code, _ in accesses])
+            found.update(
+                (*place, writes) for place, (_, writes) in zip(places, accesses, strict=True)
+            )
+        return tuple(sorted(found))
+
     def points(self) -> tuple[str, ...]:
         """Return the points of the models, and those of the text."""
         models = points_of_models()

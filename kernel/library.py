@@ -3,6 +3,7 @@
 import ctypes
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_ulong
 from pathlib import Path
+from struct import Struct
 from typing import Any, Final, Literal
 
 from shootdown.kernel.places import Places
@@ -73,6 +74,9 @@ WATCHED: Final = 1 << 63
 ) = range(1, 18)
 _NOTES: Final = 512
 
+_NUMBERS: Final = [Struct(f"<{4 * count}Q") for count in range(_NOTES + 1)]
+"""For a number of notes, how they are in memory."""
+
 _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "kernel_call": (c_long, [c_int, c_ulong, c_int, c_long, c_long, c_long, c_long]),
     "kernel_resume": (c_long, [c_int, c_ulong]),
@@ -84,10 +88,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "kernel_tick": (None, []),
     "kernel_pending": (c_int, [c_int]),
     "kernel_batched": (c_int, [c_int]),
-    "kernel_loaded": (c_long, [c_int]),
-    "kernel_space_with": (c_long, [c_ulong]),
     "kernel_notes": (c_ulong, []),
-    "kernel_drained": (None, []),
     "kernel_warned": (c_char_p, [c_int]),
     "kernel_warned_line": (c_int, []),
     "kernel_save": (c_size_t, [c_ulong]),
@@ -110,7 +111,6 @@ class Library:
 
     `live`: the object to which that state belongs (kernel.state.KernelState).
     `places`: the places of its code in the text.
-    `notes`: what the text asks the machine for, four numbers for each.
     """
 
     def __init__(self, path: Path, sources: dict[str, str]) -> None:
@@ -127,7 +127,7 @@ class Library:
         self.c: Any = library
         self.live: Any = None
         address = library.kernel_notes()
-        self.notes: Any = (c_ulong * (4 * _NOTES)).from_address(address)
+        self._notes: Any = (c_ulong * (4 * _NOTES)).from_address(address)
         self._saved = ctypes.create_string_buffer(library.kernel_largest())
         self._facts = (c_long * 512)()
         self._facts_at = ctypes.addressof(self._facts)
@@ -142,6 +142,11 @@ class Library:
         if wrong:
             what = "per-CPU data" if wrong == 1 else "variables"
             raise KernelError(f"The text has more {what} than the simulation has room for.")
+
+    def notes(self, count: int) -> tuple[int, ...]:
+        """Return the first `count` of what the text asks the machine for, four numbers for each."""
+        numbers: tuple[int, ...] = _NUMBERS[count].unpack_from(self._notes)
+        return numbers
 
     def save(self) -> bytes:
         """Return the state in the library's memory."""

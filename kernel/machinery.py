@@ -7,6 +7,7 @@ at all in a program (CHANGES), and instructions become calls (_instruction).
 
 import re
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -227,32 +228,32 @@ def _build(
     ]
     expanded = run_compiler(["-E", "-nostdinc", *options, "text.c"], folder)
     refuse_code(_SHIM_ATTRIBUTES.sub("", expanded), frozenset(shim))
-    for name, more in (("text", (*_OF_TEXT, *of_text)), ("core", ()), ("accesses", ())):
-        run_compiler(
-            [
-                *_OPTIONS,
-                f"-ffile-prefix-map={folder}=.",
-                *options,
-                *more,
-                "-c",
-                f"{name}.c",
-                "-o",
-                f"{name}.o",
-            ],
-            folder,
-        )
-        if name != "accesses":
-            # All that the text changes is in one block, also its own static variables.
-            rename = [f"--rename-section={section}=arena" for section in _CHANGING[:-1]]
-            rename.append("--rename-section=.bss=arena,alloc,load,data,contents")
-            run_tool("objcopy", [*rename, f"{name}.o"], folder)
-    run_compiler([*_LINKED, "-o", "machinery.so", "text.o", "core.o", "accesses.o"], folder)
+
+    def compiled(part: tuple[str, tuple[str, ...]]) -> str:
+        name, more = part
+        prefix = f"-ffile-prefix-map={folder}=."
+        made = ["-c", f"{name}.c", "-o", f"{name}.o"]
+        run_compiler([*_OPTIONS, prefix, *options, *more, *made], folder)
+        # All that the text changes is in one block, also its own static variables.
+        run_tool("objcopy", [*_TO_ARENA, f"{name}.o"], folder)
+        return f"{name}.o"
+
+    parts = (("text", (*_OF_TEXT, *of_text)), ("core", ()), ("accesses", ()))
+    with ThreadPoolExecutor() as pool:
+        objects = list(pool.map(compiled, parts))
+    run_compiler([*_LINKED, "-o", "machinery.so", *objects], folder)
     refuse_imports(folder / "machinery.so")
 
 
 _LINKED: Final = ("-shared", "-nostdlib", "-g1", "-Wl,-z,defs", "-Wl,-z,noexecstack")
-_CHANGING: Final = (".data", ".data.rel", ".data.rel.local", ".data..read_mostly", ".bss")
-"""The sections with variables."""
+_TO_ARENA: Final = (
+    *(
+        f"--rename-section={section}=arena"
+        for section in (".data", ".data.rel", ".data.rel.local", ".data..read_mostly")
+    ),
+    "--rename-section=.bss=arena,alloc,load,data,contents",
+)
+"""What puts every section with variables into one."""
 
 
 def _probed(found: dict[str, str]) -> list[str]:

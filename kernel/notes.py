@@ -25,12 +25,13 @@ from shootdown.kernel.state import KernelState
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.machine.x86 import NO_ROOT
 from shootdown.mm.frames import free_table, put_page
-from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, IPIS
+from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, IPIS, MMS
 from shootdown.mm.world import World
 
 _NO_FLUSH: Final = 1 << 63
 _INIT_TABLE: Final = 0x3FF
 _ALL: Final = (1 << 64) - 1
+_NEGATIVE: Final = 1 << 63
 # The bits of RAX of INVLPGB (APM vol. 3).
 _BY_ADDRESS: Final = 1
 _BY_PCID: Final = 2
@@ -39,7 +40,7 @@ _BY_PCID: Final = 2
 def carry_out(w: World, state: KernelState, count: int) -> None:
     """Carry out the first `count` notes in their order."""
     library = state.library
-    notes: list[int] = library.notes[: 4 * count]
+    notes: tuple[int, ...] = library.notes(count)
     machine = w.machine
     costs = w.costs
     for at in range(0, 4 * count, 4):
@@ -47,13 +48,13 @@ def carry_out(w: World, state: KernelState, count: int) -> None:
         cpu = notes[at + 1]
         a = notes[at + 2]
         if what == CR3:
-            _load_cr3(w, state, cpu, a, flushes=notes[at + 3])
+            _load_cr3(w, state, cpu, a, notes[at + 3])
         elif what == IPI:
             costs[IPIS] += 1
         elif what == INTERRUPTS:
             w.irqs_off[cpu] = bool(a)
         elif what == LOADED:
-            w.loaded_mm[cpu] = library.c.kernel_loaded(cpu)
+            w.loaded_mm[cpu] = a if a < _NEGATIVE else a - (1 << 64)
         elif what == LAZY_NOTE:
             w.lazy[cpu] = bool(a)
         elif what == FLUSH:
@@ -69,12 +70,10 @@ def carry_out(w: World, state: KernelState, count: int) -> None:
             mm, index = state.tables.pop(a)
             free_table(w, mm, index, a)
         elif what == WARNING:
-            library.c.kernel_drained()
             condition, file, line, function = library.warned()
             w.observer.warned(cpu, f"{function}, {file}:{line}: {condition}")
         else:
             _rarer(w, state, what, cpu, a, notes[at + 3])
-    library.c.kernel_drained()
 
 
 def _free_page(w: World, state: KernelState, cpu: int, frame: int) -> None:
@@ -86,11 +85,13 @@ def _free_page(w: World, state: KernelState, cpu: int, frame: int) -> None:
         put_page(w, each)
 
 
-def _load_cr3(w: World, state: KernelState, cpu: int, value: int, flushes: int) -> None:
+def _load_cr3(w: World, state: KernelState, cpu: int, value: int, how: int) -> None:
     """Load a value into CR3.
 
-    `flushes`: the text writes the value that CR3 has, for its effect on the TLB (native_flush_tlb_local).
+    `how`: its lowest bit says that the text writes the value that CR3 has, for its effect on the TLB
+    (native_flush_tlb_local); above it is the number of the space with this table plus 1, 0 for none.
     """
+    flushes = how & 1
     table = value >> 12 & 0xFFFF
     root = NO_ROOT if table == _INIT_TABLE else table - 1
     noflush = bool(value & _NO_FLUSH)
@@ -101,10 +102,9 @@ def _load_cr3(w: World, state: KernelState, cpu: int, value: int, flushes: int) 
     elif not noflush and root != NO_ROOT:
         w.costs[FULL] += 1
     w.machine.load_cr3(cpu, root, pcid, noflush=noflush)
-    if root != NO_ROOT and not flushes:
-        mm: int = state.library.c.kernel_space_with(root)
-        if 0 <= mm < len(w.root):
-            w.observer.table_loaded(cpu, mm, root)
+    mm = (how >> 1) - 1
+    if not flushes and 0 <= mm < MMS:
+        w.observer.table_loaded(cpu, mm, root)
 
 
 def _rarer(w: World, state: KernelState, what: int, cpu: int, a: int, b: int) -> None:

@@ -21,6 +21,7 @@ class KernelState(X86State):
     `saved`: the state of the text while another world's is in the library; b"" for the state at the boot.
     `broadcasts`: the processor has INVLPGB.
     `tables`: by frame, the space and the index of a page table that a gather is to free.
+    `unmapping`: the CPUs whose task may have unmaps in its batch, one bit each.
     `gather_mm`: for each CPU, the space of its open gather, -1 for none.
     `gather_pages`: for each CPU, the pages in its gather: the first frame, and the number of frames.
     `stale`: the mirror is older than the text's state.
@@ -41,6 +42,7 @@ class KernelState(X86State):
         self.stale: bool = True
         self.broadcasts: bool = known.broadcasts if known else False
         self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
+        self.unmapping: int = known.unmapping if known else 0
         self.gather_mm: list[int] = known.gather_mm.copy() if known else [-1] * cpus
         self.gather_pages: list[list[tuple[int, int]]] = (
             [one.copy() for one in known.gather_pages] if known else [[] for _ in range(cpus)]

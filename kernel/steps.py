@@ -14,7 +14,6 @@ from shootdown.kernel.library import (
     SWITCH,
     TEMPORARY,
     WATCHED,
-    Library,
 )
 from shootdown.kernel.notes import carry_out
 from shootdown.kernel.state import KernelState
@@ -64,9 +63,7 @@ def call_switch(w: World, cpu: int, s: Step) -> None:
     _, mm = s
     state: KernelState = w.flush_state
     state.enter()
-    library: Library = state.library
-    library.c.kernel_set_table(mm, w.root[mm])
-    after(w, cpu, library.call(cpu, stops_of(w), SWITCH, mm, 0, 0, 0))
+    after(w, cpu, state.library.call(cpu, stops_of(w), SWITCH, mm, w.root[mm], 0, 0))
 
 
 @step("finish_task_switch", in_c=True)

@@ -81,8 +81,7 @@ class KernelFlush(GatherFlush):
         if not cpu:
             state.broadcasts = w.machine.has_invlpgb
         state.enter()
-        library.c.kernel_set_table(mm, w.root[mm])
-        result: int = library.call(cpu, 0, SWITCH, mm, 0, 0, 0)
+        result: int = library.call(cpu, 0, SWITCH, mm, w.root[mm], 0, 0)
         carry_out(w, state, result >> 16)
         state.stale = True
         w.lazy[cpu] = False
@@ -167,6 +166,7 @@ class KernelFlush(GatherFlush):
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
         state = entered(w)
         state.batched[mm] += 1
+        state.unmapping |= 1 << cpu
         now(w, cpu, BATCH_ADD, mm, page << 12, 0)
 
     def due(self, w: World, cpu: int, point: int) -> None:
@@ -183,7 +183,8 @@ class KernelFlush(GatherFlush):
                 *[range_flush(mm, at, end - at, freed) for mm, (at, end, freed) in hull.items()],
             )
             state.deferred[cpu] = []
-        if state.library.c.kernel_batched(cpu):
+        if state.unmapping >> cpu & 1 and state.library.c.kernel_batched(cpu):
+            state.unmapping &= ~(1 << cpu)
             w.costs[FLUSHES] += 1
             push(w, cpu, (call, BATCH_FLUSH, 0, 0, 0, 0))
 

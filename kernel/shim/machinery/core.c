@@ -84,6 +84,32 @@ OUTSIDE int kernel_fresh = 0;
 #define tlbstate_shared(cpu) \
 	((struct tlb_state_shared *)(kernel_percpu[cpu] + ((const char *)&cpu_tlbstate_shared - __start_percpu)))
 
+static struct mm_struct *space(long number)
+{
+	return number >= 0 ? &spaces[space_of[number]] : &init_mm;
+}
+/* The number of a space that a CPU has loaded, as mm/state.py counts: INIT_MM, SWITCHING, GONE_MM, POKING_MM. */
+static long number_of(struct mm_struct *mm)
+{
+	if (mm == &init_mm)
+		return -1;
+	if (mm == LOADED_MM_SWITCHING)
+		return -2;
+	if (mm->number == TEMPORARY)
+		return -4;
+	return space(mm->number) == mm ? mm->number : -3;
+}
+/* The space whose top-level table is `root`, the living one if there are two; -1 for none. */
+static long space_with(unsigned long root)
+{
+	long found = -1;
+	for (int i = 0; i < SPACES; i++)
+		if (spaces[i].context.ctx_id && (unsigned long)spaces[i].pgd == (root + 1) << 12 &&
+		    (found < 0 || space(spaces[i].number) == &spaces[i]))
+			found = spaces[i].number;
+	return found;
+}
+
 int kernel_cpu(void)
 {
 	return running ? running->on : 0;
@@ -107,6 +133,8 @@ int kernel_is_private(const void *address)
 }
 void kernel_note(enum note what, unsigned long a, unsigned long b)
 {
+	if (what == NOTE_LOADED)
+		a = number_of((struct mm_struct *)a);
 	if (noted < NOTES) {
 		notes[noted].what = what;
 		notes[noted].cpu = kernel_cpu();
@@ -305,7 +333,7 @@ void kernel_write_cr3(unsigned long value, unsigned long flushes)
 {
 	stop_at(STOP_CR3, 0, CODE);
 	cr3[kernel_cpu()] = value & ~(1UL << 63);
-	kernel_note(NOTE_CR3, value, flushes);
+	kernel_note(NOTE_CR3, value, flushes | (space_with((value >> 12 & 0xffff) - 1) + 1) << 1);
 }
 void kernel_invalidate(enum note what, unsigned long a, unsigned long b)
 {
@@ -399,10 +427,6 @@ void kernel_free_pages(void **pages, int count)
 	}
 }
 
-static struct mm_struct *space(long number)
-{
-	return number >= 0 ? &spaces[space_of[number]] : &init_mm;
-}
 static void enter_temporary(int cpu)
 {
 	struct mm_struct *temporary = space(TEMPORARY);
@@ -447,6 +471,7 @@ static void flow_main(void)
 		flush_tlb_mm_range(mm, a[1], a[2], PAGE_SHIFT, a[3]);
 		break;
 	case CALL_SWITCH:
+		mm->pgd = (pgd_t *)((a[1] + 1) << 12);
 		kernel_interrupts(1);
 		switch_mm_irqs_off(NULL, mm, &kernel_task);
 		kernel_interrupts(0);
@@ -483,6 +508,7 @@ static long result(struct flow *flow)
 /* Go on with the CPU's call until the next of the stops; return the stop, its argument and the number of notes. */
 EXPORTED long kernel_resume(int cpu, unsigned long which)
 {
+	noted = 0;
 	running = &flows[cpu];
 	stops = which;
 	watched = which >> 63;
@@ -513,6 +539,7 @@ EXPORTED long kernel_now(int cpu, int function, long a, long b, long c)
 	struct flow flow = { .cpu = cpu, .on = cpu };
 	struct mmu_gather *gather = &gathers[cpu];
 	long answer = 0;
+	noted = 0;
 	running = &flow;
 	stops = 0;
 	switch (function) {
@@ -610,39 +637,9 @@ EXPORTED int kernel_batched(int cpu)
 	return batches[cpu].cpumask.bits != 0;
 #endif
 }
-/* The number of a space that a CPU has loaded, as mm/state.py counts: INIT_MM, SWITCHING, GONE_MM, POKING_MM. */
-static long number_of(struct mm_struct *mm)
-{
-	if (mm == &init_mm)
-		return -1;
-	if (mm == LOADED_MM_SWITCHING)
-		return -2;
-	if (mm->number == TEMPORARY)
-		return -4;
-	return space(mm->number) == mm ? mm->number : -3;
-}
-EXPORTED long kernel_loaded(int cpu)
-{
-	return number_of(tlbstate(cpu)->loaded_mm);
-}
-/* The space whose top-level table is `root`, the living one if there are two; -1 for none. */
-EXPORTED long kernel_space_with(unsigned long root)
-{
-	long found = -1;
-	for (int i = 0; i < SPACES; i++)
-		if (spaces[i].context.ctx_id && (unsigned long)spaces[i].pgd == (root + 1) << 12 &&
-		    (found < 0 || space(spaces[i].number) == &spaces[i]))
-			found = spaces[i].number;
-	return found;
-}
-
 EXPORTED const void *kernel_notes(void)
 {
 	return notes;
-}
-EXPORTED void kernel_drained(void)
-{
-	noted = 0;
 }
 EXPORTED const char *kernel_warned(int what)
 {

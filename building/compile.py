@@ -41,7 +41,6 @@ HOT: Final = (
     "optimized/state.py",
     "optimized/strategy.py",
     "optimized/switch.py",
-    "kernel/library.py",
     "kernel/notes.py",
     "kernel/state.py",
     "kernel/steps.py",

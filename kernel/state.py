@@ -7,7 +7,7 @@ tlb_flush_batched, which the text does not have, are kept there.
 
 from mypy_extensions import mypyc_attr
 
-from shootdown.kernel.library import Library
+from shootdown.kernel.library import Library, Part
 from shootdown.mm.state import MMS
 from shootdown.optimized.shootdown import CEILING
 from shootdown.optimized.state import FIRST_GLOBAL, Gather, X86State
@@ -18,7 +18,7 @@ class KernelState(X86State):
     """The state of the text for one world.
 
     `library`: the text's library.
-    `saved`: the state of the text while another world's is in the library; b"" for the state at the boot.
+    `part`: its part in the library, which waits there while another world's is in it.
     `broadcasts`: the processor has INVLPGB.
     `tables`: by frame, the space and the index of a page table that a gather is to free.
     `unmapping`: the CPUs whose task may have unmaps in its batch, one bit each.
@@ -38,7 +38,7 @@ class KernelState(X86State):
         super().__init__(cpus, asids, batch, known)
         self.library = library
         self.cpus = cpus
-        self.saved: bytes = b""
+        self.part = Part()
         self.stale: bool = True
         self.broadcasts: bool = known.broadcasts if known else False
         self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
@@ -52,18 +52,16 @@ class KernelState(X86State):
         """Return an equal state, whose part in the library waits as bytes."""
         self.enter()
         other = KernelState(self.library, self.cpus, self.asids, self.batch, self)
-        other.saved = self.library.save()
+        other.part.saved = self.library.save()
         return other
 
     def enter(self) -> None:
         """Make the library's state this one."""
         library = self.library
-        if library.live is not self:
-            if library.live is not None:
-                library.live.saved = library.save()
-            library.live = self
-            if self.saved:
-                library.load(self.saved)
+        if library.live is not self.part:
+            library.make_live(self.part)
+            if self.part.saved:
+                library.load(self.part.saved)
             else:
                 library.boot(self.cpus, broadcasts=self.broadcasts, ceiling=CEILING)
 

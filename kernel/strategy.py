@@ -81,11 +81,11 @@ class KernelFlush(GatherFlush):
         if not cpu:
             state.broadcasts = w.machine.has_invlpgb
         state.enter()
-        result: int = library.call(cpu, 0, SWITCH, mm, w.root[mm], 0, 0)
-        carry_out(w, state, result >> 16)
+        library.call(cpu, 0, SWITCH, mm, w.root[mm], 0, 0)
+        # What it asks for needs no look: an address space is loaded that has never been loaded.
+        w.machine.load_cr3(cpu, w.root[mm], library.c.kernel_asid(cpu), noflush=True)
+        w.loaded_mm[cpu] = mm
         state.stale = True
-        w.lazy[cpu] = False
-        w.costs[:] = [0] * len(w.costs)
 
     def enter_lazy(self, w: World, cpu: int) -> None:
         now(w, cpu, LAZY, 0, 0, 0)
@@ -114,14 +114,11 @@ class KernelFlush(GatherFlush):
         state.stale = True
 
     def quiesce(self, w: World) -> None:
-        state = mirrored(w)
-        for cpu in range(w.cpus):
-            for slot, mm in enumerate(state.ctx_mm[cpu]):
-                current = slot == state.asid[cpu] and w.loaded_mm[cpu] == mm and not w.lazy[cpu]
-                if mm >= 0 and not current and state.ctx_gen[cpu][slot] < state.tlb_gen[mm]:
-                    w.machine.invpcid_context(cpu, slot)
-                    state.library.c.kernel_catch_up(cpu, slot)
-        state.stale = True
+        state = entered(w)
+        count: int = state.library.c.kernel_quiesce(w.cpus)
+        if count:
+            carry_out(w, state, count)
+            state.stale = True
 
     # Gathers.
 

@@ -637,6 +637,10 @@ EXPORTED int kernel_batched(int cpu)
 	return batches[cpu].cpumask.bits != 0;
 #endif
 }
+EXPORTED int kernel_asid(int cpu)
+{
+	return tlbstate(cpu)->loaded_mm_asid;
+}
 EXPORTED const void *kernel_notes(void)
 {
 	return notes;
@@ -852,10 +856,22 @@ EXPORTED int kernel_recorded(int cpu)
 {
 	return gathers[cpu].end ? 2 : 1;
 }
-/* Let a space's slot on a CPU count as up to date, after the simulation has flushed it (Contexts.quiesce). */
-EXPORTED void kernel_catch_up(int cpu, int slot)
+/* Bring every slot that waits for a later switch up to date: nothing that is out of date may be used after that. */
+EXPORTED int kernel_quiesce(int cpus)
 {
-	long owner = slot_owner(cpu, slot);
-	if (owner >= 0)
-		tlbstate(cpu)->ctxs[slot].tlb_gen = space(owner)->context.tlb_gen.counter;
+	noted = 0;
+	running = NULL;
+	for (int cpu = 0; cpu < cpus; cpu++)
+		for (int slot = 0; slot < TLB_NR_DYN_ASIDS; slot++) {
+			struct tlb_state *state = tlbstate(cpu);
+			long owner = slot_owner(cpu, slot);
+			bool in_use = owner >= 0 && slot == state->loaded_mm_asid &&
+				       state->loaded_mm == space(owner) && !tlbstate_shared(cpu)->is_lazy;
+			if (owner < 0 || in_use || state->ctxs[slot].tlb_gen >= space(owner)->context.tlb_gen.counter)
+				continue;
+			kernel_note(NOTE_INVPCID_ONE, slot + 1, ~0UL);
+			notes[noted - 1].cpu = cpu;
+			state->ctxs[slot].tlb_gen = space(owner)->context.tlb_gen.counter;
+		}
+	return noted;
 }

@@ -2,6 +2,7 @@
 
 import click
 
+from shootdown.cli.kernel_text import let_stand
 from shootdown.policy.source import LoadedPolicy, load_policy
 
 
@@ -19,4 +20,5 @@ def told(loaded: LoadedPolicy) -> LoadedPolicy:
     if loaded.remark and loaded.remark not in remarks:
         remarks.add(loaded.remark)
         click.echo(loaded.remark, err=True)
+    let_stand(loaded)
     return loaded

@@ -1,18 +1,24 @@
 """What the user is told about a kernel's own text before it is tested."""
 
 import textwrap
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 import click
 
 from shootdown.cli.output import WIDTH
-from shootdown.kernel.known_texts import Likeness, likeness_of
+from shootdown.kernel.cache import cached
+from shootdown.kernel.known_texts import Likeness, is_known, likeness_of
 from shootdown.kernel.machinery import CHANGES
 from shootdown.kernel.strategy import KernelFlush
+from shootdown.kernel.text import KernelError
 from shootdown.optimized.policy import Policy
-from shootdown.policy.source import LoadedPolicy
+from shootdown.policy.source import LoadedPolicy, PolicyError
 from shootdown.run.held import MODEL, Held, held
+from shootdown.scenario import corpus
 
+_STANDS: Final = "stands"
 _SHOWN: Final = 5
 """The number of stories and accesses that are named before a campaign."""
 
@@ -23,10 +29,10 @@ def introduce(loaded: LoadedPolicy) -> None:
     if not issubclass(strategy, KernelFlush):
         return
     like = likeness_of(strategy.machinery.sources)
-    if not like.hunks and like.release:
+    if is_known(strategy.machinery.sources):
         click.echo(f"known text: {like.release}", err=True)
         return
-    found = held(loaded.policy.make())
+    found = _held(loaded.spec)
     lines = [f"unknown text: {_compared(like)}, {_agreeing(found)}"]
     lines += [
         f"  {name}: {theirs} on the models, {ours} here"
@@ -44,13 +50,13 @@ def introduce(loaded: LoadedPolicy) -> None:
     click.echo("\n".join(lines), err=True)
 
 
-def text_lines(policy: Policy) -> list[str]:
+def text_lines(policy: Policy, spec: str) -> list[str]:
     """Return all that is known of the text of a policy, as lines; none for another policy."""
     if not issubclass(policy.strategy, KernelFlush):
         return []
-    found = held(policy.make())
+    found = _held(spec)
     like = likeness_of(policy.strategy.machinery.sources)
-    word = "unknown" if like.hunks or not like.release else "known"
+    word = "known" if is_known(policy.strategy.machinery.sources) else "unknown"
     lines = [f"Its text is {word}: {_compared(like)}, {_agreeing(found)}."]
     lines += [
         f"  {name}: {theirs} on the models, {ours} here" for name, theirs, ours in found.differ
@@ -66,14 +72,14 @@ def text_lines(policy: Policy) -> list[str]:
     return lines
 
 
-def text_document(policy: Policy) -> dict[str, object] | None:
+def text_document(policy: Policy, spec: str) -> dict[str, object] | None:
     """Return the same as JSON values, None for another policy."""
     if not issubclass(policy.strategy, KernelFlush):
         return None
-    found = held(policy.make())
+    found = _held(spec)
     like = likeness_of(policy.strategy.machinery.sources)
     return {
-        "known": bool(like.release) and not like.hunks,
+        "known": is_known(policy.strategy.machinery.sources),
         "nearest": like.release,
         "hunks": like.hunks,
         "files": list(like.files),
@@ -86,6 +92,33 @@ def text_document(policy: Policy) -> dict[str, object] | None:
             for function, place, writes in found.unstopped
         ],
     }
+
+
+def let_stand(loaded: LoadedPolicy) -> None:
+    """Raise PolicyError if a policy runs a text that ends the process or does not return, in the stories.
+
+    An unknown text is tried once, and the cache remembers it.
+    """
+    strategy = loaded.policy.strategy
+    if not issubclass(strategy, KernelFlush) or is_known(strategy.machinery.sources):
+        return
+
+    def stand(folder: Path) -> None:
+        _held(loaded.spec)
+        (folder / _STANDS).write_text("yes\n")
+
+    try:
+        cached({"machinery": strategy.machinery.digest, **corpus.texts()}, _STANDS, stand)
+    except KernelError as error:
+        raise PolicyError(str(error)) from None
+
+
+@cache
+def _held(spec: str) -> Held:
+    try:
+        return held(spec)
+    except KernelError as error:
+        raise PolicyError(str(error)) from None
 
 
 def _compared(like: Likeness) -> str:

@@ -30,14 +30,14 @@ def command(name: str | None, *, as_json: bool) -> None:
     if name is not None:
         policy = chosen_policy(name).policy
         if as_json:
-            print_json(document(policy))
+            print_json(document(policy, name))
         else:
             click.echo("\n".join(page(policy, name)))
         return
     installed = [load_policy(point.name).policy for point in entry_points(group=GROUP)]
     rules = [*RULES, *ELSEWHERE, *installed]
     if as_json:
-        print_json([document(policy) for policy in (*rules, *FAULTS)])
+        print_json([document(policy, policy.name) for policy in (*rules, *FAULTS)])
         return
     print_table(
         ("policy", "handler", "what it does", "source"),
@@ -61,8 +61,11 @@ def command(name: str | None, *, as_json: bool) -> None:
     )
 
 
-def document(policy: Policy) -> dict[str, object]:
-    """Return a policy as JSON values; `fault` is null unless it is a seeded fault."""
+def document(policy: Policy, spec: str) -> dict[str, object]:
+    """Return a policy, which the words name, as JSON values.
+
+    `fault` is null unless it is a seeded fault, and `text` unless it runs a kernel's own.
+    """
     fault = policy.fault
     return {
         "name": policy.name,
@@ -73,7 +76,7 @@ def document(policy: Policy) -> dict[str, object]:
         "huge_inline": policy.huge_inline,
         "handler": policy.handler,
         "strategy": policy.strategy.__name__,
-        "text": text_document(policy),
+        "text": text_document(policy, spec),
         "fault": None
         if fault is None
         else {
@@ -113,7 +116,7 @@ def page(policy: Policy, spec: str) -> list[str]:
         lines.append("mprotect makes pages writable whose first store clear_refs waits for.")
     if policy.report_spurious:
         lines.append("The fault handler delivers protection faults that it finds healed.")
-    text = text_lines(policy)
+    text = text_lines(policy, spec)
     if text:
         lines += ["", *text]
     lines += ["", "Test it:", f"  shootdown fuzz --policy {shlex.quote(spec)} --for 60s"]

@@ -113,10 +113,14 @@ def _locked(folder: Path, how: int = 0) -> Iterator[None]:
         os.close(handle)
 
 
-def _root() -> Path:
+def cache_home() -> Path:
+    """Return the folder for caches: $XDG_CACHE_HOME, or else ~/.cache."""
     given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
-    root = base / "shootdown" / "kernel"
+    return Path(given) if given.startswith("/") else Path.home() / ".cache"
+
+
+def _root() -> Path:
+    root = cache_home() / "shootdown" / "kernel"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.statvfs(root).f_flag & os.ST_NOEXEC:
         raise KernelError(

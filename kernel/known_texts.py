@@ -49,6 +49,12 @@ def likeness_of(sources: dict[str, str]) -> Likeness:
     return best
 
 
+def is_known(sources: dict[str, str]) -> bool:
+    """Return whether a text is one of the known texts."""
+    like = likeness_of(sources)
+    return bool(like.release) and not like.hunks
+
+
 def lines_of(content: str, name: str) -> list[bytes]:
     """Return a number for each line that has more than comments and blanks."""
     lines = (" ".join(line.split()) for line in without_comments(content, name).split("\n"))

@@ -21,6 +21,7 @@ ROOMS: Final = (
     "contract",
     "reference",
     "optimized",
+    "kernel",
     "scenario",
     "run",
     "fuzz",

@@ -79,6 +79,7 @@ class Explanation:
     about no page.
     `operations`: `operations[i]` is record i of the scenario without CPU and pause.
     `missed_pauses`: the records that were to pause and did not.
+    `decided`: the last decision of a kernel's own text about the CPU that breaks the rule, or its failed assertion.
     `skipped_at`: the line of the rule that has decided about the skipped change, of a rule that can tell.
     """
 
@@ -95,6 +96,7 @@ class Explanation:
     missed_pauses: tuple[MissedPause, ...] = ()
     page: str = ""
     access: str = ""
+    decided: str = ""
     skipped_change: str = ""
     skipped_at: str = ""
     history: tuple[Version, ...] = ()
@@ -150,9 +152,13 @@ def explain(
     told = replace(told, open_operations=_open_operations(told, trace))
     if told.rule == "cost":
         return told
+    if violation.where:
+        return replace(told, decided=violation.where)
     _, old, new = outcome.oracle.skips[violation.slot]
+    time, decided = trace.decisions.get(violation.cpu, (0, ""))
     return replace(
         told,
+        decided=f"{decided} (step {time})" if decided else "",
         page=flags.place(*divmod(violation.slot, PAGES)),
         access=_ACCESS_NAMES.get(violation.kind, ""),
         skipped_change=f"{flags.describe_entry(old)} -> {flags.describe_entry(new)}"

@@ -104,6 +104,7 @@ def _headline(told: Explanation, title: str) -> list[str]:
         f"{head}: illegal, {told.rule} {told.reason}",
         *_wrap(f"{where}: {told.meaning}{subject}."),
         *_wrap(f"Rule {told.rule}: {RULES[told.rule]}"),
+        *(_wrap(f"The text: {told.decided}.") if told.decided else ()),
     ]
 
 

@@ -63,6 +63,7 @@ class Trace(Watch):
     `operation_of`: for each CPU, the position in the scenario of its operation in flight, -1 for none.
     `applied`: the position of the record that is being applied.
     `authors`: `authors[slot]` has, for each version, the time and the operation of its commit.
+    `decisions`: for each CPU, the time and the words of the last decision of a kernel's own text about it.
     `missed`: the pauses that the scenario asks for and the run has not made.
     """
 
@@ -78,6 +79,7 @@ class Trace(Watch):
         self.missed: list[MissedPause] = []
         self._applied_steps = 0
         self._step = ""
+        self.decisions: dict[int, tuple[int, str]] = {}
         self._said: list[Said] = []
         self._entries: Entries = {}
         self._tlb: list[dict[int, int]] = [{} for _ in range(w.cpus)]
@@ -112,8 +114,8 @@ class Trace(Watch):
         self._said.clear()
 
     def decided(self, cpu: int, what: str) -> None:
-        """Record what the kernel's own text has decided."""
-        del cpu
+        """Record what the kernel's own text has decided about a CPU."""
+        self.decisions[cpu] = (len(self.steps) + 1, what)
         self.says(what)
 
     def executed(self, w: State, cpu: int, current: Step) -> None:

@@ -125,7 +125,7 @@ def _rarer(w: World, state: KernelState, what: int, cpu: int, a: int, b: int) ->
     elif what in (LEFT_OUT, UNCHANGED):
         if w.watch:
             did = "is left out" if what == LEFT_OUT else "has nothing to do"
-            w.watch.decided(cpu, f"cpu{a} {did}: {state.library.places.decided(b)}")
+            w.watch.decided(a, f"cpu{a} {did}: {state.library.places.decided(b)}")
     else:
         assert what == INSTRUCTION, "the notes are those of kernel/shim/machinery/primitives.h"
         # The processor of the simulation has not done what it should, so nothing that follows is known.

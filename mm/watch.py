@@ -16,7 +16,7 @@ class Watch:
         """The step that began could not run, and has changed nothing."""
 
     def decided(self, cpu: int, what: str) -> None:
-        """A kernel's own text has decided something about a CPU in the step that began, in words."""
+        """A kernel's own text has decided something about the CPU in the step that began, in words."""
 
     def executed(self, w: State, cpu: int, current: Step) -> None:
         """The CPU has executed the step that began."""

@@ -115,7 +115,7 @@ def trace_run(
     """Run a scenario as run.execute does, and return its outcome together with what it did."""
     outcome = execute(
         scenario,
-        strategy,
+        strategy.watched(),
         oracle_type=TracingOracle,
         machine_type=machine_type,
         applied=lambda oracle, record: _trace_of(oracle).record_applied(record),

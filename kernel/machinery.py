@@ -121,7 +121,7 @@ class Machinery:
     sources: dict[str, str]
 
 
-def _paths_of(include: str) -> tuple[str, ...]:
+def paths_of(include: str) -> tuple[str, ...]:
     """Return the files that an #include may name, the first of which is taken."""
     if include.startswith("asm/"):
         return f"arch/x86/include/{include}", f"arch/x86/include/uapi/{include}"
@@ -137,7 +137,7 @@ def machinery_of(text: Text, options: Collection[str] = ()) -> Machinery:
     of the text are outcomes of a run.
     Errors: KernelError, when the text has no machinery, or one that does not compile.
     """
-    names = [path for include in WANTED for path in _paths_of(include)]
+    names = [path for include in WANTED for path in paths_of(include)]
     found = text.read([MAKEFILE, FLUSHING, GATHERING, *names])
     release = release_of(found.pop(MAKEFILE, "")) or text.word
     for name in (FLUSHING, GATHERING):
@@ -303,7 +303,7 @@ class _Splicer:
 
     def header(self, include: str) -> None:
         """Add a header, unless it has been added; a header that the tree does not have is empty."""
-        path = next((path for path in _paths_of(include) if path in self._found), "")
+        path = next((path for path in paths_of(include) if path in self._found), "")
         if path and path not in self._taken:
             self._taken.add(path)
             self._add(path, include)

@@ -1,0 +1,37 @@
+"""Private copies of the files of a kernel tree that are compiled, with edits."""
+
+import re
+from pathlib import Path
+
+from shootdown.kernel.machinery import FLUSHING, GATHERING, WANTED, paths_of
+from shootdown.kernel.rule import HEADERS
+from shootdown.kernel.text import MAKEFILE
+
+Edit = tuple[str, str, str]
+"""A file, a pattern and its replacement."""
+
+
+def edited(tree: Path, folder: Path, *edits: Edit) -> Path:
+    """Copy the files that are read from a tree into a folder, with each edit made once; return the folder.
+
+    Errors: AssertionError, when a pattern does not match exactly once: the edit is not the one that the test means.
+    """
+    paths = {
+        MAKEFILE,
+        FLUSHING,
+        GATHERING,
+        *HEADERS,
+        *(path for name in WANTED for path in paths_of(name)),
+    }
+    for name in sorted(paths):
+        source = tree / name
+        if source.exists():
+            content = source.read_text(encoding="utf-8", errors="replace")
+            for file, pattern, replacement in edits:
+                if file == name:
+                    content, count = re.subn(pattern, replacement, content)
+                    assert count == 1, f"{pattern} matches {count} times in {name}"
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content, encoding="utf-8")
+    return folder

@@ -108,7 +108,7 @@ def let_stand(loaded: LoadedPolicy) -> None:
         (folder / _STANDS).write_text("yes\n")
 
     try:
-        cached({"machinery": strategy.machinery.digest, **corpus.texts()}, _STANDS, stand)
+        cached({"machinery": strategy.machinery.build, **corpus.texts()}, _STANDS, stand)
     except KernelError as error:
         raise PolicyError(str(error)) from None
 

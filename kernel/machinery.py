@@ -17,11 +17,13 @@ from typing import Final
 from shootdown.kernel.compiler import (
     cached,
     compiler_version,
+    digest_of,
     refuse_imports,
     run_compiler,
     run_tool,
 )
 from shootdown.kernel.directives import refuse_code, without_comments, without_reads
+from shootdown.kernel.known_texts import rendered
 from shootdown.kernel.rule import options_of
 from shootdown.kernel.text import MAKEFILE, KernelError, Text, release_of, shown
 
@@ -112,12 +114,14 @@ class Machinery:
     lines of its decisions.
     `sources`: its files.
     `release`: the kernel's, from its Makefile, or else a word for the place of the text.
-    `digest`: equal for equal text, configuration, shim and compiler.
+    `digest`: equal for texts that differ in comments and blanks only, with equal options.
+    `build`: equal for equal text, options, shim and compiler.
     """
 
     library: Callable[[int, bool], Path]
     release: str
     digest: str
+    build: str
     sources: dict[str, str]
 
 
@@ -164,8 +168,9 @@ def machinery_of(text: Text, options: Collection[str] = ()) -> Machinery:
         form = {"asids": str(asids), "watched": str(watched)}
         return cached({**key, **form}, "machinery.so", make)
 
-    digest = library(2, False).parent.name  # noqa: FBT003 - a Callable has no keywords
-    return Machinery(library, release, digest, found)
+    digest = digest_of({"text": rendered(found), "options": " ".join(sorted(options))})
+    build = library(2, False).parent.name  # noqa: FBT003 - a Callable has no keywords
+    return Machinery(library, release, digest, build, found)
 
 
 _OPTIONS: Final = (

@@ -8,9 +8,9 @@ from typing import Final
 
 from shootdown.kernel.compiler import digest_of
 from shootdown.kernel.machinery import machinery_of
-from shootdown.kernel.rule import KNOWN_OFF, rule_of
+from shootdown.kernel.rule import KNOWN_OFF, Rule, rule_of
 from shootdown.kernel.strategy import KernelFlush
-from shootdown.kernel.text import KernelError, shown, text_at
+from shootdown.kernel.text import File, KernelError, shown, text_at
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import Policy
 
@@ -20,6 +20,8 @@ RULE_PREFIX: Final = "c-rule:"
 """The words before the path for a policy with the text's rule, and the model's gather and delivery."""
 NAME_PREFIX: Final = "c-rule-"
 """The beginning of the name of such a policy."""
+MACHINERY_PREFIX: Final = "c-"
+"""The beginning of the name of a policy with the text's machinery."""
 DEBUG_VM: Final = "debug-vm"
 """The word after the path for CONFIG_DEBUG_VM."""
 _OPTION: Final = re.compile(r"CONFIG_([A-Z0-9_]+)", re.ASCII)
@@ -67,40 +69,56 @@ def kernel_policy(spec: str) -> KernelPolicy:
         raise KernelError(f"{shown(Path(path))} names the home of an unknown user.") from None
     text = text_at(typed)
     rule = rule_of(text, options)
+    machinery = (
+        machinery_of(text, options) if prefix == PREFIX and not isinstance(text, File) else None
+    )
+    suffixes = [DEBUG_VM if name == "DEBUG_VM" else f"CONFIG_{name}" for name in options]
+    whole = ",".join([f"{prefix}{typed.absolute()}", *suffixes])
+    digest = rule.digest
+    policy = replace(_of_rule(rule), name=_name(NAME_PREFIX, rule.release, digest, suffixes))
+    remarks = _remarks(rule, spec)
+    if machinery:
+        digest = digest_of({"rule": rule.digest, "machinery": machinery.digest})
+        policy = replace(
+            policy,
+            name=_name(MACHINERY_PREFIX, rule.release, digest, suffixes),
+            summary=f"{policy.summary}; with its gather and its flushes, in their own C",
+            strategy=type("KernelFlush", (KernelFlush,), {"machinery": machinery, "libraries": {}}),
+        )
+    elif prefix == PREFIX:
+        # A C file or a patch has a rule and no machinery.
+        remarks.append(f"{shown(typed)} has a rule alone; the gather and the flushes are of linux.")
+    return KernelPolicy(policy, whole, digest, " ".join(remarks))
+
+
+def _of_rule(rule: Rule) -> Policy:
     function = rule.needs_flush.__name__
     linux = REGISTRY["linux"]
     without = (
         "" if rule.huge_needs_flush else "; for a huge PMD, of which it says nothing, that of linux"
     )
-    suffixes = [DEBUG_VM if name == "DEBUG_VM" else f"CONFIG_{name}" for name in options]
     off = [f"CONFIG_{name}" for name in rule.off]
     asked = f"; it asks for {', '.join(off)}, off here" if off else ""
-    policy = replace(
+    return replace(
         linux,
-        name="+".join([f"{NAME_PREFIX}{rule.release}-{rule.digest[:_SHORT]}", *suffixes]),
         needs_flush=rule.needs_flush,
         huge_needs_flush=rule.huge_needs_flush or linux.huge_needs_flush,
         summary=f"the need-flush rule of {rule.release}, in its own C{without}{asked}",
         source=f"{function}, {rule.places[function]}",
     )
+
+
+def _remarks(rule: Rule, spec: str) -> list[str]:
     unknown = [f"CONFIG_{name}" for name in rule.off if name not in KNOWN_OFF]
-    remark = (
+    if not unknown:
+        return []
+    return [
         f"The rule asks for {', '.join(unknown)}, off here; {shown(Path(spec))},{unknown[0]} sets one."
-        if unknown
-        else ""
-    )
-    whole = ",".join([f"{prefix}{typed.absolute()}", *suffixes])
-    if prefix == RULE_PREFIX:
-        return KernelPolicy(policy, whole, rule.digest, remark)
-    machinery = machinery_of(text, options)
-    digest = digest_of({"rule": rule.digest, "machinery": machinery.digest})
-    policy = replace(
-        policy,
-        name="+".join([f"c-{rule.release}-{digest[:_SHORT]}", *suffixes]),
-        summary=f"the need-flush rule, the gather and the flushes of {rule.release}, in their own C{without}{asked}",
-        strategy=type("KernelFlush", (KernelFlush,), {"machinery": machinery, "libraries": {}}),
-    )
-    return KernelPolicy(policy, whole, digest, remark)
+    ]
+
+
+def _name(prefix: str, release: str, digest: str, suffixes: list[str]) -> str:
+    return "+".join([f"{prefix}{release}-{digest[:_SHORT]}", *suffixes])
 
 
 _SHORT: Final = 6

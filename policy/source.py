@@ -14,7 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
 
-from shootdown.kernel.policy import NAME_PREFIX, RULE_PREFIX, is_kernel_text, kernel_policy
+from shootdown.kernel.policy import (
+    MACHINERY_PREFIX,
+    NAME_PREFIX,
+    PREFIX,
+    RULE_PREFIX,
+    is_kernel_text,
+    kernel_policy,
+)
 from shootdown.kernel.text import KernelError
 from shootdown.optimized.policies import REGISTRY
 from shootdown.optimized.policy import NeedFlush, Policy
@@ -67,9 +74,12 @@ def load_policy(spec: str) -> LoadedPolicy:
     for point in entry_points(group=GROUP):
         if point.name == spec:
             return _from_entry_point(point)
-    if spec.startswith(NAME_PREFIX):
+    if spec.startswith((NAME_PREFIX, MACHINERY_PREFIX)):
+        what, prefix = (
+            ("the rule of ", RULE_PREFIX) if spec.startswith(NAME_PREFIX) else ("", PREFIX)
+        )
         raise PolicyError(
-            f"{spec} is the rule of a kernel's text: give its place with --policy {RULE_PREFIX}PATH."
+            f"{spec} is {what}a kernel's text: give its place with --policy {prefix}PATH."
         )
     names = policy_names()
     close = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)

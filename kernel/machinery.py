@@ -110,15 +110,14 @@ CHANGES: Final = (
 class Machinery:
     """The machinery of a text.
 
-    `library`: compiles it for a number of ASIDs, or takes it from the cache; if it is watched, in a form that knows the
-    lines of its decisions.
+    `library`: compiles it for a number of ASIDs in one of the forms of FORMS, or takes it from the cache.
     `sources`: its files.
     `release`: the kernel's, from its Makefile, or else a word for the place of the text.
     `digest`: equal for texts that differ in comments and blanks only, with equal options.
     `build`: equal for equal text, options, shim and compiler.
     """
 
-    library: Callable[[int, bool], Path]
+    library: Callable[[int, str], Path]
     release: str
     digest: str
     build: str
@@ -160,16 +159,14 @@ def machinery_of(text: Text, options: Collection[str] = ()) -> Machinery:
     }
 
     @cache
-    def library(asids: int, watched: bool) -> Path:  # noqa: FBT001 - a Callable has no keywords
+    def library(asids: int, form: str) -> Path:
         def make(folder: Path) -> None:
-            of_text = _WATCHED if watched else ()
-            _build(folder, found, shim, of_text, [*options, *CONFIGURATION], asids)
+            _build(folder, found, shim, FORMS[form], [*options, *CONFIGURATION], asids)
 
-        form = {"asids": str(asids), "watched": str(watched)}
-        return cached({**key, **form}, "machinery.so", make)
+        return cached({**key, "asids": str(asids), "form": form}, "machinery.so", make)
 
     digest = digest_of({"text": rendered(found), "options": " ".join(sorted(options))})
-    build = library(2, False).parent.name  # noqa: FBT003 - a Callable has no keywords
+    build = library(2, PLAIN).parent.name
     return Machinery(library, release, digest, build, found)
 
 
@@ -191,13 +188,19 @@ _OPTIONS: Final = (
     # The headers have functions that nothing here calls, the rule among them, and these call what is not compiled here.
     "-Wno-error=implicit-function-declaration",
 )
-_OF_TEXT: Final = (
+PLAIN: Final = "plain"
+REPORTED: Final = "reported"
+WATCHED: Final = "watched"
+FORMS: Final = {
+    PLAIN: (),
     # Each access of the text to memory calls a function of accesses.c before.
-    "-fsanitize=thread",
-    "--param=tsan-instrument-func-entry-exit=0",
-)
-_WATCHED: Final = ("-O0", "-fsanitize-coverage=trace-pc")
-"""The parts of the text are those of its source, and each says that it runs."""
+    REPORTED: ("-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"),
+    # The parts of the text are those of its source, and each says that it runs.
+    WATCHED: ("-O0", "-fsanitize-coverage=trace-pc"),
+}
+"""The forms of a library, which all make the same runs, with the compiler's options for the text: for campaigns and
+proofs; for the search for accesses without a stop; for runs that a person looks at.
+"""
 _SHIM_ATTRIBUTES: Final = re.compile(
     r'__attribute__\(\((?:section\("percpu"\)|cleanup\(kernel_guard_end\))\)\)'
 )
@@ -243,7 +246,7 @@ def _build(
         run_tool("objcopy", [*_TO_ARENA, f"{name}.o"], folder)
         return f"{name}.o"
 
-    parts = (("text", (*_OF_TEXT, *of_text)), ("core", ()), ("accesses", ()))
+    parts = (("text", of_text), ("core", ()), ("accesses", ()))
     with ThreadPoolExecutor() as pool:
         objects = list(pool.map(compiled, parts))
     run_compiler([*_LINKED, "-o", "machinery.so", *objects], folder)

@@ -22,7 +22,7 @@ from shootdown.kernel.library import (
     TABLE,
     Library,
 )
-from shootdown.kernel.machinery import Machinery
+from shootdown.kernel.machinery import PLAIN, WATCHED, Machinery
 from shootdown.kernel.notes import carry_out
 from shootdown.kernel.state import KernelState
 from shootdown.kernel.steps import (
@@ -61,12 +61,12 @@ class KernelFlush(GatherFlush):
     """The strategy mm.flush.FlushStrategy; a subclass of it has the text."""
 
     machinery: ClassVar[Machinery]
-    libraries: ClassVar[dict[tuple[int, bool], Library]]
-    is_watched: bool = False
+    libraries: ClassVar[dict[tuple[int, str], Library]]
+    form: str = PLAIN
 
     def new_state(self, cpus: int, asids: int, batch: int) -> X86State:
         kind = type(self)
-        form = (asids, self.is_watched)
+        form = (asids, self.form)
         library = kind.libraries.get(form)
         if library is None:
             path = kind.machinery.library(*form)
@@ -221,7 +221,10 @@ class KernelFlush(GatherFlush):
         return recorded * 4 + deferred
 
     def watched(self) -> "KernelFlush":
-        """Return this strategy with the text in the form that knows the lines of its decisions."""
+        return self.in_form(WATCHED)
+
+    def in_form(self, form: str) -> "KernelFlush":
+        """Return this strategy with the libraries of another form (kernel.machinery.FORMS)."""
         other = type(self)(
             self.needs_flush,
             self.huge_needs_flush,
@@ -230,12 +233,12 @@ class KernelFlush(GatherFlush):
             report_spurious=self.report_spurious,
             soft_dirty_check=self.soft_dirty_check,
         )
-        other.is_watched = True
+        other.form = form
         return other
 
     def unstopped(self) -> tuple[tuple[str, str, bool], ...]:
-        """Return the accesses of the runs so far, to what CPUs share, that have no stop before them: the function, the
-        place as `file:line`, and whether it writes.
+        """Return the accesses of the runs in the form REPORTED, to what CPUs share, that have no stop before them:
+        the function, the place as `file:line`, and whether it writes.
         """
         found: set[tuple[str, str, bool]] = set()
         for library in type(self).libraries.values():

@@ -13,6 +13,7 @@ from typing import Final
 import shootdown
 from shootdown.kernel.cache import cache_home
 from shootdown.kernel.limited import TimedOut, run_limited
+from shootdown.kernel.machinery import REPORTED
 from shootdown.kernel.strategy import KernelFlush
 from shootdown.kernel.text import KernelError, printable
 from shootdown.optimized.policies import REGISTRY
@@ -74,6 +75,8 @@ def held(spec: str) -> Held:
 def answer(spec: str) -> None:
     """Print what `held` returns as JSON, and the name of each story to standard error before it runs."""
     text, model = load_policy(spec).policy.make(), REGISTRY[MODEL].make()
+    if isinstance(text, KernelFlush):
+        text = text.in_form(REPORTED)
     stories = corpus.load()
     differ: list[tuple[str, str, str]] = []
     for name, parsed in stories.items():

@@ -201,10 +201,9 @@ void kernel_stop(enum stop stop, int argument)
 {
 	stop_at(stop, argument, CODE);
 }
-void kernel_stop_once(enum stop stop)
+void kernel_stop_shared(void)
 {
-	if (!kernel_fresh)
-		stop_at(stop, 0, CODE);
+	stop_at(STOP_SHARED, 0, CODE);
 }
 /* A CPU does not handle an interrupt before it has interrupts enabled. */
 static void wait_for(int cpu)

@@ -19,8 +19,7 @@ enum stop {
 	STOP_SPIN,       /* the CPU waits for another one (cpu_relax) */
 };
 void kernel_stop(enum stop stop, int argument);
-/* A stop unless there has been one since the last access to what other CPUs can see. */
-void kernel_stop_once(enum stop stop);
+void kernel_stop_shared(void);
 int kernel_cpu(void);
 
 enum note {
@@ -109,10 +108,10 @@ bool kernel_interrupts_disabled(void);
 #define irqs_disabled() kernel_interrupts_disabled()
 
 /* Plain data that the text marks as shared. */
-#define READ_ONCE(x) (*({ kernel_stop_once(STOP_SHARED); (const volatile __typeof__(x) *)&(x); }))
+#define READ_ONCE(x) (*({ kernel_stop_shared(); (const volatile __typeof__(x) *)&(x); }))
 #define WRITE_ONCE(x, value) do { \
 	__typeof__(x) _new = (value); \
-	kernel_stop_once(STOP_SHARED); \
+	kernel_stop_shared(); \
 	*(volatile __typeof__(x) *)&(x) = _new; \
 } while (0)
 #define smp_load_acquire(pointer) READ_ONCE(*(pointer))

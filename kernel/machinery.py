@@ -133,6 +133,15 @@ def paths_of(include: str) -> tuple[str, ...]:
     return f"include/{include}", f"include/uapi/{include}"
 
 
+FILES: Final = (
+    MAKEFILE,
+    FLUSHING,
+    GATHERING,
+    *(path for include in WANTED for path in paths_of(include)),
+)
+"""The files that are read, as far as a tree has them."""
+
+
 def machinery_of(text: Text, options: Collection[str] = ()) -> Machinery:
     """Return the machinery of a text.
 
@@ -140,8 +149,7 @@ def machinery_of(text: Text, options: Collection[str] = ()) -> Machinery:
     of the text are outcomes of a run.
     Errors: KernelError, when the text has no machinery, or one that does not compile.
     """
-    names = [path for include in WANTED for path in paths_of(include)]
-    found = text.read([MAKEFILE, FLUSHING, GATHERING, *names])
+    found = text.read(FILES)
     release = release_of(found.pop(MAKEFILE, "")) or text.word
     for name in (FLUSHING, GATHERING):
         if name not in found:

@@ -41,7 +41,7 @@ from shootdown.scenario.verdict import RULES as MEANINGS
 RULES: Final = tuple(MEANINGS)
 """What an expectation may name: the rules of the oracle, and the counter of wasted work."""
 
-_FIRST_LINE: Final = "shootdown-scenario 1"
+FIRST_LINE: Final = "shootdown-scenario 1"
 
 
 class ScenarioError(ValueError):
@@ -135,7 +135,7 @@ def render(
     header, records = scenario
     story = [line for comment in comments for line in comment.splitlines() or [""]]
     lines = [f"# {line}".rstrip() for line in story]
-    lines.append(_FIRST_LINE)
+    lines.append(FIRST_LINE)
     lines.append(f"cpus {header.cpus}")
     lines.append(f"pages {header.pages}")
     lines.append(f"layout {LAYOUTS[header.layout]}")
@@ -187,7 +187,7 @@ def parse(text: str) -> ParsedScenario:
         else:
             line.field(fields)
     if not started:
-        raise ScenarioError(number, f"{_FIRST_LINE!r} as the first line", "the text ends")
+        raise ScenarioError(number, f"{FIRST_LINE!r} as the first line", "the text ends")
     if header is None:
         header = _header(fields, number, "the text ends")
     return ParsedScenario(Scenario(header, tuple(records)), tuple(story), tuple(expectations))
@@ -237,7 +237,7 @@ class _Line:
             raise self.fail(expected)
 
     def first(self) -> None:
-        self.take({_FIRST_LINE: 0}, f"{_FIRST_LINE!r} as the first line", words=2)
+        self.take({FIRST_LINE: 0}, f"{FIRST_LINE!r} as the first line", words=2)
         self.end()
 
     def field(self, fields: dict[str, int]) -> None:

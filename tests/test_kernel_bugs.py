@@ -1,0 +1,96 @@
+"""Bugs put back into a kernel's text (bench/kernel_bugs): each shows on its own scenario, which is legal without it."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from bench.kernel_bugs.__main__ import chosen
+from bench.kernel_bugs.bug import Bug, BugError, Edit, files_of, write_copy
+from bench.kernel_bugs.catalogue import CATALOGUE
+from shootdown.kernel.machinery import FLUSHING, machinery_of
+from shootdown.kernel.strategy import KernelFlush
+from shootdown.kernel.text import text_at
+from shootdown.optimized.policies import REGISTRY
+from shootdown.optimized.policy import Policy
+from shootdown.run.execute import execute
+from shootdown.scenario.verdict import ILLEGAL, LEGAL
+from tests.trees import FOUND, WITHOUT
+
+LINUX = REGISTRY["linux"]
+PAIRS = [
+    pytest.param(tree, bug, id=f"{tree.name}-{bug.name}")
+    for tree in FOUND
+    for bug in CATALOGUE.values()
+    if bug.is_in(files_of(text_at(tree)))
+] or [pytest.param(Path(), next(iter(CATALOGUE.values())), id="none", marks=WITHOUT)]
+"""A parameter for each bug of each tree, or one that is skipped with the reason."""
+
+
+def policy_at(tree: Path) -> Policy:
+    """Return the policy with the machinery of a tree, and the rule of the newest model."""
+    machinery = machinery_of(text_at(tree))
+    strategy = type("KernelFlush", (KernelFlush,), {"machinery": machinery, "libraries": {}})
+    return replace(LINUX, strategy=strategy)
+
+
+unmodified = cache(policy_at)
+
+
+@pytest.mark.parametrize(("tree", "bug"), PAIRS)
+def test_a_bug_shows_on_its_scenario(tree: Path, bug: Bug, tmp_path: Path) -> None:
+    """A text with the bug is illegal for the stated reason, and the text as it is is legal on the same scenario."""
+    copy = write_copy(bug.put_into(files_of(text_at(tree))), tmp_path)
+    scenario = bug.shown_by()
+    broken = execute(scenario, policy_at(copy).make())
+    whole = execute(scenario, unmodified(tree).make())
+    assert (broken.verdict, broken.reason) == (ILLEGAL, bug.reason)
+    assert (whole.verdict, whole.reason) == (LEGAL, "")
+
+
+@pytest.mark.parametrize("content", ["", "wait(cpu); wait(cpu);"])
+def test_code_that_is_not_there_once_is_an_error(content: str) -> None:
+    """A pattern that a text does not have, or has twice, is refused with the bug's name: no run is without its bug."""
+    edit = Edit(FLUSHING, r"wait\(cpu\);", "")
+    bug = Bug("unwaited", "own", "no wait", "stale-grant", (edit,), "")
+    with pytest.raises(BugError, match=r"^unwaited: .*tlb\.c has .* [02] times"):
+        bug.put_into({FLUSHING: content})
+
+
+def test_the_rest_of_a_text_stays_as_it_is() -> None:
+    """Putting a bug into a text changes what its pattern matches, and nothing else."""
+    edit = Edit(FLUSHING, r"wait\(cpu\);", "")
+    bug = Bug("unwaited", "own", "no wait", "stale-grant", (edit,), "")
+    files = {FLUSHING: "send(cpu); wait(cpu); done();", "Makefile": "VERSION = 6"}
+    assert bug.put_into(files) == {**files, FLUSHING: "send(cpu);  done();"}
+
+
+def test_a_reason_is_one_of_the_closed_list() -> None:
+    """A bug with another reason could never be found, so it is no bug."""
+    with pytest.raises(ValueError, match="unwaited: stale is no reason"):
+        Bug("unwaited", "own", "no wait", "stale", (), "")
+
+
+def makefile(version: int, level: int) -> dict[str, str]:
+    """Return the files of a text that has only a release."""
+    return {"Makefile": f"VERSION = {version}\nPATCHLEVEL = {level}\n"}
+
+
+def test_a_bug_is_put_only_into_texts_that_can_have_it() -> None:
+    """A text from before broadcast flushes has none of their bugs, and asking for one by name is refused."""
+    names = {bug.name for bug in chosen([], makefile(6, 12), held_out=True)}
+    newer = {bug.name for bug in chosen([], makefile(7, 3), held_out=True)}
+    assert "broadcast-unwaited" in newer - names
+    with pytest.raises(BugError, match="cannot have broadcast-unwaited"):
+        chosen(["broadcast-unwaited"], makefile(6, 12), held_out=True)
+
+
+def test_bugs_that_are_held_out_run_only_when_asked_for() -> None:
+    """Without the word and without its name, no bug that is held out is among those that run; at least three are."""
+    files = makefile(7, 3)
+    every = set(chosen([], files, held_out=True))
+    kept = every - set(chosen([], files, held_out=False))
+    assert kept == {bug for bug in every if bug.held_out}
+    assert len(kept) >= 3
+    assert all(chosen([bug.name], files, held_out=False) == [bug] for bug in kept)

@@ -77,7 +77,7 @@ def runs(
 def hunt(tree: Path, name: str, seed: int, limit: float, cache: Path) -> Run:
     """Carry out one run in its own process, whose compiled C is kept in a folder.
 
-    Errors: BugError, with the last line that the process has written, when it fails.
+    A process that fails, for example in an execution that does not end, is a run with "failed", its last line.
     """
     command = [sys.executable, "-m", "bench.kernel_bugs.one", str(tree), name, str(seed)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
@@ -85,8 +85,9 @@ def hunt(tree: Path, name: str, seed: int, limit: float, cache: Path) -> Run:
         [*command, f"--limit={limit}"], capture_output=True, text=True, check=False, env=environment
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise BugError(f"{name}: the campaign failed: {last}.")
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        failed = f"exit code {done.returncode}: {last}"
+        return {"bug": name, "seed": seed, "limit": limit, "found": False, "failed": failed}
     result: Run = json.loads(done.stdout)
     return result
 
@@ -105,13 +106,19 @@ def table(found: Sequence[Run]) -> str:
 
 
 def _row(bug: Bug, mine: Sequence[Run]) -> str:
+    failed = [run for run in mine if "failed" in run]
+    if failed:
+        what = f"the campaign failed ({len(failed)} of {len(mine)})"
+        return f"| {bug.name} | {bug.rule} | {bug.reason} | {what} | - | - | - | - |"
     came = [run for run in mine if run["found"]]
     reasons = ", ".join(sorted({str(run["reason"]) for run in came})) or "-"
     records = ", ".join(sorted({str(run["records"]) for run in came})) or "-"
     shown = f"{reasons} ({len(came)} of {len(mine)})"
     medians = f"{median_told(mine, 'executions', 0)} | {median_told(mine, 'seconds', 2)}"
     stories = mine[0]["stories"]
-    return f"| {bug.name} | {bug.rule} | {bug.reason} | {shown} | {medians} | {records} | {stories} |"
+    return (
+        f"| {bug.name} | {bug.rule} | {bug.reason} | {shown} | {medians} | {records} | {stories} |"
+    )
 
 
 def main() -> int:
@@ -120,7 +127,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--tree", type=Path, help="a kernel tree; the newest of .trees/ if not given")
+    parser.add_argument(
+        "--tree", type=Path, help="a kernel tree; the newest of .trees/ if not given"
+    )
     parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds of one run")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--held-out", action="store_true", help="run those too that are held out")

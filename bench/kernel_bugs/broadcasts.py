@@ -16,7 +16,9 @@ BUGS: Final = (
         mechanism="a flush returns while its broadcast is under way",
         reason="stale-grant",
         edits=(
-            Edit(FLUSHING, r"(finish_asid_transition\(info\);\s+/\*[^/]*\*/\s+)__tlbsync\(\);", r"\1"),
+            Edit(
+                FLUSHING, r"(finish_asid_transition\(info\);\s+/\*[^/]*\*/\s+)__tlbsync\(\);", r"\1"
+            ),
         ),
         scenario="""
 cpus 2
@@ -84,7 +86,7 @@ cpu0 switch mm1
 cpu2 switch mm1
 cpu0 write p0
 cpu0 mprotect p0 r until ack
-cpu1 switch mm1 for 7
+cpu1 switch mm1 until cr3
 cpu0 run
 cpu0 switch mm1
 cpu2 switch mm1

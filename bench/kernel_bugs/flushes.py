@@ -11,9 +11,7 @@ BUGS: Final = (
         origin="fea4e317f9e7, CVE-2025-37964",
         mechanism="a CPU in the middle of a switch gets no interrupt, and has compared generations before",
         reason="stale-grant",
-        edits=(
-            Edit(FLUSHING, r"if \(loaded_mm == LOADED_MM_SWITCHING\)\s+return true;", ""),
-        ),
+        edits=(Edit(FLUSHING, r"if \(loaded_mm == LOADED_MM_SWITCHING\)\s+return true;", ""),),
         scenario="""
 cpus 2
 pages 1
@@ -23,7 +21,7 @@ asids 2
 cpu0 fork
 cpu1 write p0
 cpu1 switch mm1
-cpu1 switch mm0 for 6
+cpu1 switch mm0 until cr3
 cpu0 mprotect p0 r
 cpu1 run
 cpu1 write p0
@@ -69,9 +67,7 @@ cpu0 munmap p0
         origin="own",
         mechanism="a lazy CPU that is interrupted stays in the address space, with what it has cached of its tables",
         reason="freed-table-still-cached",
-        edits=(
-            Edit(FLUSHING, r"switch_mm_irqs_off\(NULL, &init_mm, NULL\);(?=\s+return;)", ""),
-        ),
+        edits=(Edit(FLUSHING, r"switch_mm_irqs_off\(NULL, &init_mm, NULL\);(?=\s+return;)", ""),),
         scenario="""
 cpus 2
 pages 1
@@ -137,7 +133,9 @@ cpu2 write p1
         reason="stale-grant",
         edits=(
             Edit(
-                FLUSHING, r"while \(addr < f->end\)", "while (addr + (1UL << f->stride_shift) < f->end)"
+                FLUSHING,
+                r"while \(addr < f->end\)",
+                "while (addr + (1UL << f->stride_shift) < f->end)",
             ),
         ),
         scenario="""
@@ -172,8 +170,8 @@ asids 2
 cpu0 uffd_register p0-p1
 cpu0 write p0
 cpu0 write p1
-cpu0 uffd_wp p0 until ack
-cpu0 run for 2
+cpu0 uffd_wp p0 until invalidate
+cpu0 run until generation
 cpu1 uffd_wp p1
 cpu0 run
 cpu0 write p1

@@ -9,7 +9,9 @@ inputs: the corpus seeds it, except for the stories on which the bug shows anyth
 import argparse
 import json
 import os
+import resource
 import time
+from typing import Final
 
 from bench.kernel_bugs.catalogue import CATALOGUE
 from shootdown.evidence.investigate import Investigation
@@ -22,8 +24,11 @@ from shootdown.run.execute import Outcome, execute
 from shootdown.scenario import decode
 from shootdown.scenario.verdict import ILLEGAL
 
-RECORDS = 32
+RECORDS: Final = 32
 """The length of a scenario, as in a campaign that is not given another."""
+
+MINIMIZATION: Final = 60
+"""The limit in CPU seconds for what follows the campaign, and for an execution in it that does not end."""
 
 
 class Failures:
@@ -98,6 +103,9 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds")
     options = parser.parse_args()
+    # An execution that never ends is beyond the reach of `stop`.
+    most = int(options.limit + MINIMIZATION)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, most))
     # What others print must not come between.
     real = os.dup(1)
     os.dup2(2, 1)

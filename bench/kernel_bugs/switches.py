@@ -6,9 +6,7 @@ from bench.kernel_bugs.bug import Bug, Edit
 from shootdown.kernel.machinery import FLUSHING
 
 _GENERATION_READ: Final = r"next_tlb_gen = atomic64_read\(&next->context\.tlb_gen\);"
-_MASK_SET: Final = (
-    r"if \(next != &init_mm[^;]*?\)\s+cpumask_set_cpu\(cpu, mm_cpumask\(next\)\);(?:\s+else\s+smp_mb\(\);)?"
-)
+_MASK_SET: Final = r"if \(next != &init_mm[^;]*?\)\s+cpumask_set_cpu\(cpu, mm_cpumask\(next\)\);(?:\s+else\s+smp_mb\(\);)?"
 
 BUGS: Final = (
     Bug(
@@ -135,7 +133,7 @@ asids 2
 
 cpu1 write p0
 cpu1 lazy
-cpu1 switch mm0 for 3
+cpu1 switch mm0 until loaded
 cpu0 mprotect p0 r
 cpu1 run
 cpu1 write p0
@@ -159,7 +157,8 @@ asids 2
 cpu0 fork
 cpu1 write p0
 cpu1 switch mm1
-cpu1 switch mm0 for 5
+cpu1 switch mm0 until generation
+cpu1 run until mask
 cpu0 mprotect p0 r
 cpu1 run
 cpu1 write p0
@@ -187,7 +186,8 @@ asids 2
 cpu0 fork
 cpu0 switch mm1
 cpu0 write p0
-cpu1 switch mm1 for 5
+cpu1 switch mm1 until cr3
+cpu1 run until mask
 cpu1 fill p0
 cpu0 mprotect p0 r
 cpu1 run

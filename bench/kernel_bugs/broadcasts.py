@@ -70,7 +70,7 @@ cpu1 read p0
         edits=(
             Edit(
                 FLUSHING,
-                r"while \(READ_ONCE\(per_cpu\(cpu_tlbstate\.loaded_mm, cpu\)\) == LOADED_MM_SWITCHING\)\s+cpu_relax\(\);",
+                r"while \([^\n]*loaded_mm, cpu\)\) == LOADED_MM_SWITCHING\)\s+cpu_relax\(\);",
                 "",
             ),
         ),

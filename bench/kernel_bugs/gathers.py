@@ -36,7 +36,7 @@ cpu2 read p0
         edits=(
             Edit(
                 GATHERING,
-                r"(tlb_flush_mmu\(tlb\);\s+#ifndef CONFIG_MMU_GATHER_NO_GATHER\s+tlb_batch_list_free\(tlb\);\s+#endif\s+)"
+                r"(tlb_flush_mmu\(tlb\);\s+#ifndef \w+\s+tlb_batch_list_free\(tlb\);\s+#endif\s+)"
                 r"(dec_tlb_flush_pending\(tlb->mm\);)",
                 r"\2 \1",
             ),

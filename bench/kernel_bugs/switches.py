@@ -6,7 +6,10 @@ from bench.kernel_bugs.bug import Bug, Edit
 from shootdown.kernel.machinery import FLUSHING
 
 _GENERATION_READ: Final = r"next_tlb_gen = atomic64_read\(&next->context\.tlb_gen\);"
-_MASK_SET: Final = r"if \(next != &init_mm[^;]*?\)\s+cpumask_set_cpu\(cpu, mm_cpumask\(next\)\);(?:\s+else\s+smp_mb\(\);)?"
+_MASK_SET: Final = (
+    r"if \(next != &init_mm[^;]*?\)\s+cpumask_set_cpu\(cpu, mm_cpumask\(next\)\);"
+    r"(?:\s+else\s+smp_mb\(\);)?"
+)
 
 BUGS: Final = (
     Bug(
@@ -145,8 +148,8 @@ cpu1 write p0
         mechanism="a switch reads the generation before the CPU is in the mask: a flush in between misses both",
         reason="stale-grant",
         edits=(Edit(FLUSHING, rf"({_MASK_SET})(\s+)({_GENERATION_READ})", r"\3\2\1"),),
-        # Later texts clear a CPU's bit only for a flush, which outdates what the CPU has cached of the address space: its
-        # next switch flushes whatever the order.
+        # Later texts clear a CPU's bit only at a flush, after which the CPU's next switch to the address space flushes,
+        # whatever the order.
         before=(6, 14),
         scenario="""
 cpus 2

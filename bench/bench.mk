@@ -41,6 +41,10 @@ bench-mutants: venv ## what random inputs show of 240 automatic changes of the m
 	@$(BIN)/python -m bench.mutants check
 	@$(BIN)/python -m bench.mutants report
 
+.PHONY: bench-kernel-bugs
+bench-kernel-bugs: compile ## whether a campaign finds each bug that is put back into a kernel's own text: minutes (needs a tree)
+	@$(BIN)/python -m bench.kernel_bugs --out bench/results/kernel-bugs.jsonl
+
 .PHONY: bench-qemu
 bench-qemu: venv ## ten million events and whole scenarios beside QEMU's MMU, and whether broken rules are found: a quarter of an hour
 	@$(BIN)/python -m bench.conform_qemu

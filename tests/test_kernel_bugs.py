@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.kernel_bugs.__main__ import chosen
+from bench.kernel_bugs.__main__ import chosen, main, table
 from bench.kernel_bugs.bug import Bug, BugError, Edit, files_of, write_copy
 from bench.kernel_bugs.catalogue import CATALOGUE
+from bench.runs import Run
 from shootdown.kernel.machinery import FLUSHING, machinery_of
 from shootdown.kernel.strategy import KernelFlush
 from shootdown.kernel.text import text_at
@@ -105,3 +106,25 @@ def test_bugs_that_are_held_out_run_only_when_asked_for() -> None:
     assert kept == {bug for bug in every if bug.held_out}
     assert len(kept) >= 3
     assert all(chosen([bug.name], files, held_out=False) == [bug] for bug in kept)
+
+
+def test_the_command_without_a_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a tree there is nothing to put a bug into: one sentence, and the exit code of bad input."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["kernel_bugs"])
+    assert main() == 2
+    assert capsys.readouterr() == (
+        "",
+        "There is no kernel tree: `make trees` gets some, or --tree names one.\n",
+    )
+
+
+def test_a_campaign_that_fails_is_told_from_one_that_finds_nothing() -> None:
+    """A run whose process has died says nothing about the bug, and the table says so instead of a limit."""
+    run: Run = {"bug": "nested-unflushed", "seed": 1, "limit": 60.0, "found": False, "stories": 0}
+    quiet = table([{**run, "total_executions": 9000}]).splitlines()[-1]
+    dead = table([{**run, "failed": "exit code -24: "}]).splitlines()[-1]
+    assert quiet.endswith("| - (0 of 1) | > 9,000 | > 60 | - | 0 |")
+    assert dead.endswith("| the campaign failed (1 of 1) | - | - | - | - |")

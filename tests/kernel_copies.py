@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from shootdown.kernel.machinery import FLUSHING, GATHERING, WANTED, paths_of
+from shootdown.kernel.machinery import FILES
 from shootdown.kernel.rule import HEADERS
-from shootdown.kernel.text import MAKEFILE
 
 Edit = tuple[str, str, str]
 """A file, a pattern and its replacement."""
@@ -16,14 +15,7 @@ def edited(tree: Path, folder: Path, *edits: Edit) -> Path:
 
     Errors: AssertionError, when a pattern does not match exactly once: the edit is not the one that the test means.
     """
-    paths = {
-        MAKEFILE,
-        FLUSHING,
-        GATHERING,
-        *HEADERS,
-        *(path for name in WANTED for path in paths_of(name)),
-    }
-    for name in sorted(paths):
+    for name in sorted({*FILES, *HEADERS}):
         source = tree / name
         if source.exists():
             content = source.read_text(encoding="utf-8", errors="replace")

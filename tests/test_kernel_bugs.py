@@ -126,5 +126,5 @@ def test_a_campaign_that_fails_is_told_from_one_that_finds_nothing() -> None:
     run: Run = {"bug": "nested-unflushed", "seed": 1, "limit": 60.0, "found": False, "stories": 0}
     quiet = table([{**run, "total_executions": 9000}]).splitlines()[-1]
     dead = table([{**run, "failed": "exit code -24: "}]).splitlines()[-1]
-    assert quiet.endswith("| - (0 of 1) | > 9,000 | > 60 | - | 0 |")
-    assert dead.endswith("| the campaign failed (1 of 1) | - | - | - | - |")
+    assert quiet.endswith("| - (0 of 1) | > 9,000 | > 60 | > 9,000 | - | 0 |")
+    assert dead.endswith("| the campaign failed (1 of 1) | - | - | - | - | - |")

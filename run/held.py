@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import shootdown
+from shootdown import form
 from shootdown.kernel.cache import cache_home
 from shootdown.kernel.limited import TimedOut, run_limited
 from shootdown.kernel.machinery import REPORTED
@@ -53,7 +53,7 @@ def held(spec: str) -> Held:
 
     Errors: KernelError, when the text ends the process or does not return, with the story.
     """
-    root = str(Path(shootdown.__file__).parent.parent)
+    root = str(Path(form.__file__).parent.parent)
     command = [sys.executable, "-I", "-c", _PROGRAM, root, str(cache_home()), spec]
     try:
         done = run_limited(command, Path(root), _SECONDS)

@@ -113,6 +113,10 @@ class Trace(Watch):
         self.running = None
         self._said.clear()
 
+    def said(self, what: str) -> None:
+        """Record it among what the step has changed."""
+        self.says(what)
+
     def decided(self, cpu: int, what: str) -> None:
         """Record what the kernel's own text has decided about a CPU."""
         self.decisions[cpu] = (len(self.steps) + 1, what)

@@ -25,9 +25,25 @@ from shootdown.kernel.state import KernelState
 from shootdown.machine.geometry import FANOUT, PAGES
 from shootdown.machine.x86 import NO_ROOT
 from shootdown.mm.frames import free_table, put_page
-from shootdown.mm.state import FLUSHES, FULL, INVALIDATED, IPIS, MMS
+from shootdown.mm.state import (
+    FLUSHES,
+    FULL,
+    GONE_MM,
+    INIT_MM,
+    INVALIDATED,
+    IPIS,
+    MMS,
+    POKING_MM,
+    SWITCHING,
+)
 from shootdown.mm.world import World
 
+_LOADED: Final = {
+    INIT_MM: "init_mm",
+    SWITCHING: "LOADED_MM_SWITCHING",
+    GONE_MM: "a dead mm",
+    POKING_MM: "the temporary mm",
+}
 _NO_FLUSH: Final = 1 << 63
 _INIT_TABLE: Final = 0x3FF
 _ALL: Final = (1 << 64) - 1
@@ -55,10 +71,16 @@ def carry_out(w: World, state: KernelState, count: int) -> None:
             w.irqs_off[cpu] = bool(a)
         elif what == LOADED:
             w.loaded_mm[cpu] = a if a < _NEGATIVE else a - (1 << 64)
+            if w.watch:
+                w.watch.said(f"loaded_mm of cpu{cpu}: {_LOADED.get(w.loaded_mm[cpu]) or f"mm{a}"}")
         elif what == LAZY_NOTE:
             w.lazy[cpu] = bool(a)
+            if w.watch:
+                w.watch.said(f"cpu{cpu} {'enters' if a else 'leaves'} lazy mode")
         elif what == FLUSH:
             costs[FLUSHES] += 1
+            if w.watch:
+                w.watch.said(f"generation {notes[at + 3]} of mm{a}")
         elif what == INVLPG:
             costs[INVALIDATED] += 1
             page = a >> 12
@@ -102,6 +124,9 @@ def _load_cr3(w: World, state: KernelState, cpu: int, value: int, how: int) -> N
     elif not noflush and root != NO_ROOT:
         w.costs[FULL] += 1
     w.machine.load_cr3(cpu, root, pcid, noflush=noflush)
+    if w.watch:
+        where = f"mm{(how >> 1) - 1}" if root != NO_ROOT else "init_mm"
+        w.watch.said(f"CR3 of cpu{cpu}: {where}, ASID {pcid}, {'no ' if noflush else ''}flush")
     mm = (how >> 1) - 1
     if not flushes and 0 <= mm < MMS:
         w.observer.table_loaded(cpu, mm, root)
@@ -124,8 +149,11 @@ def _rarer(w: World, state: KernelState, what: int, cpu: int, a: int, b: int) ->
         _broadcast(w, state, cpu, a, b)
     elif what in (LEFT_OUT, UNCHANGED):
         if w.watch:
+            target, generations = a & 0xFF, a >> 8
             did = "is left out" if what == LEFT_OUT else "has nothing to do"
-            w.watch.decided(a, f"cpu{a} {did}: {state.library.places.decided(b)}")
+            if generations:
+                did += f" (flush of generation {generations & 0xFFFF}, it has {generations >> 16 & 0xFFFF})"
+            w.watch.decided(target, f"cpu{target} {did}: {state.library.places.decided(b)}")
     else:
         assert what == INSTRUCTION, "the notes are those of kernel/shim/machinery/primitives.h"
         # The processor of the simulation has not done what it should, so nothing that follows is known.

@@ -261,7 +261,10 @@ class KernelFlush(GatherFlush):
         if s[0] in GOES_ON:
             library = entered(w).library
             place = library.places.named(library.c.kernel_stopped_at(cpu))
-            return f"cpu{s[1]} is interrupted" if POINTS[s[0]] == "ack" else place or name
+            point = POINTS[s[0]]
+            if point == "ack":
+                return f"cpu{s[1]} is interrupted"
+            return f"{place} ({f'cpu{s[1]}' if point == 'remote' else point})" if place else name
         return name
 
     def behind(self, w: World, mm: int) -> tuple[int, int]:

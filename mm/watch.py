@@ -15,6 +15,9 @@ class Watch:
     def blocked(self) -> None:
         """The step that began could not run, and has changed nothing."""
 
+    def said(self, what: str) -> None:
+        """The step that began has done something of which the state of the world shows nothing, in words."""
+
     def decided(self, cpu: int, what: str) -> None:
         """A kernel's own text has decided something about the CPU in the step that began, in words."""
 

@@ -183,10 +183,17 @@ __attribute__((no_sanitize_coverage)) void __sanitizer_cov_trace_pc(void)
 	parts[0] = CODE;
 }
 /* What a function of the text has decided about a CPU, if somebody watches: the last parts say where. */
-static void decided(enum note what, int cpu)
+static void decided(enum note what, int cpu, unsigned long generations)
 {
 	if (watched)
-		kernel_note(what, cpu, parts[0] | parts[1] << 21 | parts[2] << 42);
+		kernel_note(what, cpu | generations << 8, parts[0] | parts[1] << 21 | parts[2] << 42);
+}
+/* The generation of a flush, and that of the CPU's context. */
+static unsigned long generations(const struct flush_tlb_info *info, int cpu)
+{
+	struct tlb_state *state = tlbstate(cpu);
+	u64 local = state->loaded_mm_asid < TLB_NR_DYN_ASIDS ? state->ctxs[state->loaded_mm_asid].tlb_gen : 0;
+	return info ? (info->new_tlb_gen & 0xffff) | (local & 0xffff) << 16 | 1UL << 32 : 0;
 }
 
 static void stop_at(enum stop stop, int argument, unsigned long code)
@@ -312,10 +319,11 @@ void kernel_spin(void)
 		running->waits = 1;
 	}
 }
-void kernel_flushes(void)
+void kernel_flushes(const atomic64_t *generation)
 {
+	struct mm_struct *mm = container_of(generation, struct mm_struct, context.tlb_gen);
 	if (running && running->active)
-		kernel_note(NOTE_FLUSH, 0, 0);
+		kernel_note(NOTE_FLUSH, mm->number, generation->counter + 1);
 }
 
 bool kernel_has(enum kernel_feature feature)
@@ -371,7 +379,7 @@ void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, 
 		if (!(set >> cpu & 1))
 			continue;
 		if (condition && !condition(cpu, info)) {
-			decided(NOTE_LEFT_OUT, cpu);
+			decided(NOTE_LEFT_OUT, cpu, 0);
 			continue;
 		}
 		targets |= 1UL << cpu;
@@ -393,7 +401,7 @@ void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, 
 		int before = noted;
 		function(info);
 		if (noted == before)
-			decided(NOTE_UNCHANGED, cpu);
+			decided(NOTE_UNCHANGED, cpu, generations(info, cpu));
 		interrupts_off[cpu] = 0;
 		flow->on = self;
 	}

@@ -131,8 +131,8 @@ static __always_inline s64 atomic64_read(const atomic64_t *v) { kernel_stop(STOP
 static __always_inline void atomic64_set(atomic64_t *v, s64 value) { kernel_stop(STOP_GENERATION, 0); v->counter = value; }
 static __always_inline void atomic64_inc(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); v->counter++; }
 /* Only generations are of this type: a flush is requested. */
-void kernel_flushes(void);
-static __always_inline s64 atomic64_inc_return(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); kernel_flushes(); return ++v->counter; }
+void kernel_flushes(const atomic64_t *generation);
+static __always_inline s64 atomic64_inc_return(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); kernel_flushes(v); return ++v->counter; }
 static __always_inline void __set_bit(long n, unsigned long *bits) { bits[n / 64] |= 1UL << n % 64; }
 static __always_inline void __clear_bit(long n, unsigned long *bits) { bits[n / 64] &= ~(1UL << n % 64); }
 static __always_inline bool test_bit(long n, const unsigned long *bits) { return bits[n / 64] >> n % 64 & 1; }

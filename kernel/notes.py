@@ -72,7 +72,8 @@ def carry_out(w: World, state: KernelState, count: int) -> None:
         elif what == LOADED:
             w.loaded_mm[cpu] = a if a < _NEGATIVE else a - (1 << 64)
             if w.watch:
-                w.watch.said(f"loaded_mm of cpu{cpu}: {_LOADED.get(w.loaded_mm[cpu]) or f"mm{a}"}")
+                loaded = _LOADED.get(w.loaded_mm[cpu], f"mm{a}")
+                w.watch.said(f"loaded_mm of cpu{cpu}: {loaded}")
         elif what == LAZY_NOTE:
             w.lazy[cpu] = bool(a)
             if w.watch:

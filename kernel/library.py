@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Callable
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_ulong
+from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final, Literal
@@ -75,6 +76,7 @@ WATCHED: Final = 1 << 63
     UNCHANGED,
 ) = range(1, 18)
 _NOTES: Final = 512
+_LOWEST: Final = (1 << 31) - 1
 
 _NUMBERS: Final = [Struct(f"<{4 * count}Q") for count in range(_NOTES + 1)]
 """For a number of notes, how they are in memory."""
@@ -95,6 +97,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "kernel_warned_line": (c_int, []),
     "kernel_save": (c_size_t, [c_ulong]),
     "kernel_load": (None, [c_char_p]),
+    "kernel_words": (c_size_t, [c_ulong]),
     "kernel_largest": (c_size_t, []),
     "kernel_facts": (c_int, [c_ulong, c_int]),
     "kernel_asid": (c_int, [c_int]),
@@ -110,14 +113,20 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
 
 
 class Part:
-    """The part of a state that is in a library, or waits as bytes: b"" for the state at the boot.
+    """The part of a state that is in a library, or waits as bytes.
 
     The library knows the part that is in it only as long as a world has it: campaigns make a world for each input, and
     to save the last one's each time is a third of the cost of a boot.
+
+    `saved`: what it was when it was saved last; b"" for the state at the boot.
+    `newer`: the library has a newer state.
+    `digest`: of the state; () if it is not known.
     """
 
     def __init__(self) -> None:
         self.saved = b""
+        self.newer = False
+        self.digest: tuple[int, ...] = ()
 
 
 def _nobody() -> Part | None:
@@ -145,7 +154,11 @@ class Library:
         self._live: Callable[[], Part | None] = _nobody
         address = library.kernel_notes()
         self._notes: Any = (c_ulong * (4 * _NOTES)).from_address(address)
-        self._saved = ctypes.create_string_buffer(library.kernel_largest())
+        largest: int = library.kernel_largest()
+        self._saved = ctypes.create_string_buffer(largest)
+        # For each word its place beside it, and the numbers of words.
+        self._words = ctypes.create_string_buffer(2 * largest + 1024)
+        self._words_at = ctypes.addressof(self._words)
         self._facts = (c_long * 512)()
         self._facts_at = ctypes.addressof(self._facts)
         self._saved_at = ctypes.addressof(self._saved)
@@ -158,8 +171,9 @@ class Library:
     def make_live(self, part: "Part") -> None:
         """Let what is in the library wait, if a world still has it; from here on the library is this part's."""
         before = self._live()
-        if before is not None:
+        if before is not None and before.newer:
             before.saved = self.save()
+            before.newer = False
         self._live = ref(part)
 
     def boot(self, cpus: int, *, broadcasts: bool, ceiling: int) -> None:
@@ -189,6 +203,22 @@ class Library:
     def load(self, state: bytes) -> None:
         """Replace the state in the library's memory."""
         self.c.kernel_load(state)
+
+    def digest(self) -> tuple[int, ...]:
+        """Return numbers below 2**31, equal for equal states in any process, and for no others.
+
+        They are 124 bits of a hash of all that the future of the text depends on (kernel_words in
+        kernel/shim/machinery/core.c).
+        """
+        count: int = self.c.kernel_words(self._words_at)
+        words = ctypes.string_at(self._words_at, 8 * count)
+        number = int.from_bytes(blake2b(words, digest_size=16).digest(), "little")
+        return (
+            number & _LOWEST,
+            number >> 31 & _LOWEST,
+            number >> 62 & _LOWEST,
+            number >> 93 & _LOWEST,
+        )
 
     def facts(self, cpus: int) -> list[int]:
         """Return the facts of the state (kernel_facts in kernel/shim/machinery/core.c)."""

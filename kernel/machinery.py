@@ -261,7 +261,14 @@ def _build(
     refuse_imports(folder / "machinery.so")
 
 
-_LINKED: Final = ("-shared", "-nostdlib", "-g1", "-Wl,-z,defs", "-Wl,-z,noexecstack")
+_LINKED: Final = (
+    "-shared",
+    "-nostdlib",
+    "-g1",
+    "-Wl,-z,defs",
+    "-Wl,-z,noexecstack",
+    "-Wl,-z,max-page-size=0x10000",
+)
 _TO_ARENA: Final = (
     *(
         f"--rename-section={section}=arena"

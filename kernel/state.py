@@ -3,14 +3,50 @@
 What the text keeps is in the memory of its library, which has one state at a time: the state of another world waits as
 bytes. The fields of X86State are a mirror, filled when something looks at them; the deferred ranges and the halves of
 tlb_flush_batched, which the text does not have, are kept there.
+
+A proof cannot know what a text does with its variables: it may add some, count, or compare a generation with a number.
+So a key has all of the text's memory as it is, and nothing that the text may have a copy of gets another name: no CPU,
+no frame, no generation.
 """
+
+from collections.abc import Iterable
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
 from shootdown.kernel.library import Library, Part
+from shootdown.mm.flush import Walk
 from shootdown.mm.state import MMS
 from shootdown.optimized.shootdown import CEILING
 from shootdown.optimized.state import FIRST_GLOBAL, Gather, X86State
+
+_NOT_IN_KEY: Final = frozenset(
+    {
+        "library",
+        "part",
+        "stale",
+        "is_shared",
+        "cpus",
+        "asids",
+        "batch",
+        "broadcasts",
+        # The mirror.
+        "tlb_gen",
+        "cpumask",
+        "pending",
+        "unmap_mask",
+        "asid",
+        "next_asid",
+        "ctx_mm",
+        "ctx_gen",
+        "gathers",
+        "global_asid",
+        "transition",
+    }
+)
+"""The fields that a key does not have, because it has all that is in the library, or because no run changes them."""
+_IN_KEY: Final[list[str]] = []
+"""All other fields."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -18,7 +54,8 @@ class KernelState(X86State):
     """The state of the text for one world.
 
     `library`: the text's library.
-    `part`: its part in the library, which waits there while another world's is in it.
+    `part`: its part in the library, or the bytes that wait while another world's is in it.
+    `is_shared`: a copy may have the same part, which has been equal since.
     `broadcasts`: the processor has INVLPGB.
     `tables`: by frame, the space and the index of a page table that a gather is to free.
     `unmapping`: the CPUs whose task may have unmaps in its batch, one bit each.
@@ -26,6 +63,8 @@ class KernelState(X86State):
     `gather_pages`: for each CPU, the pages in its gather: the first frame, and the number of frames.
     `stale`: the mirror is older than the text's state.
     """
+
+    opaque: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -38,8 +77,9 @@ class KernelState(X86State):
         super().__init__(cpus, asids, batch, known)
         self.library = library
         self.cpus = cpus
-        self.part = Part()
-        self.stale: bool = True
+        self.part: Part = known.part if known else Part()
+        self.is_shared: bool = known is not None
+        self.stale: bool = known.stale if known else True
         self.broadcasts: bool = known.broadcasts if known else False
         self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
         self.unmapping: int = known.unmapping if known else 0
@@ -49,11 +89,45 @@ class KernelState(X86State):
         )
 
     def copy(self) -> "KernelState":
-        """Return an equal state, whose part in the library waits as bytes."""
+        """Return an equal state, which shares the part in the library until one of the two changes it."""
+        self.is_shared = True
+        return KernelState(self.library, self.cpus, self.asids, self.batch, self)
+
+    def key(self) -> tuple[object, ...]:
+        """Return a hashable value, equal for equal states, also in another process."""
+        return self._digest(), tuple(self._numbers())
+
+    def write(self, walk: Walk, cpus: int) -> None:
+        """Write all of the state, without a new name for anything."""
+        del cpus
+        walk.write(*self._digest(), *self._numbers())
+
+    def _digest(self) -> tuple[int, ...]:
+        part = self.part
+        if not part.digest:
+            self.enter()
+            part.digest = self.library.digest()
+        return part.digest
+
+    def _numbers(self) -> list[int]:
+        """Return the fields that are in a key, each with the same numbers for equal values only."""
+        if not _IN_KEY:
+            _IN_KEY.extend([name for name in self.fields() if name not in _NOT_IN_KEY])
+        numbers: list[int] = []
+        for name in _IN_KEY:
+            _add(getattr(self, name), numbers)
+        return numbers
+
+    def change(self) -> None:
+        """Make the library's state this one, which is about to change."""
         self.enter()
-        other = KernelState(self.library, self.cpus, self.asids, self.batch, self)
-        other.part.saved = self.library.save()
-        return other
+        if self.is_shared:
+            self.is_shared = False
+            # The library's state is that of both parts; a copy that still has the old one finds it saved.
+            self.part = Part()
+            self.library.make_live(self.part)
+        self.part.newer = self.stale = True
+        self.part.digest = ()
 
     def enter(self) -> None:
         """Make the library's state this one."""
@@ -114,3 +188,16 @@ class KernelState(X86State):
         self.enter()
         count: int = self.library.c.kernel_pending(mm)
         return count
+
+
+def _add(value: object, numbers: list[int]) -> None:
+    """Append a number, or the length and the elements of a list, a tuple or a dictionary."""
+    if isinstance(value, int):
+        numbers.append(value)
+        return
+    elements: Iterable[object] = value.items() if isinstance(value, dict) else value  # type: ignore[assignment]
+    at = len(numbers)
+    numbers.append(0)
+    for element in elements:
+        _add(element, numbers)
+        numbers[at] += 1

@@ -41,7 +41,6 @@ def after(w: World, cpu: int, result: int) -> None:
     `result`: what kernel_resume returns.
     """
     state: KernelState = w.flush_state
-    state.stale = True
     stop = result & 0xFF
     if stop != DONE:
         push(w, cpu, (_CODES[stop], result >> 8 & 0xFF))
@@ -54,7 +53,7 @@ def call(w: World, cpu: int, s: Step) -> None:
     """Begin a call of a function on the CPU."""
     _, function, a, b, c, d = s
     state: KernelState = w.flush_state
-    state.enter()
+    state.change()
     after(w, cpu, state.library.call(cpu, stops_of(w), function, a, b, c, d))
 
 
@@ -62,7 +61,7 @@ def call(w: World, cpu: int, s: Step) -> None:
 def call_switch(w: World, cpu: int, s: Step) -> None:
     _, mm = s
     state: KernelState = w.flush_state
-    state.enter()
+    state.change()
     after(w, cpu, state.library.call(cpu, stops_of(w), SWITCH, mm, w.root[mm], 0, 0))
 
 
@@ -79,10 +78,11 @@ def _stopped(stop: int) -> Callable[[World, int, Step], bool]:
             return True
         if stop == GRACE and any(off for c, off in enumerate(w.irqs_off) if c != cpu):
             return True
-        state.enter()
+        before = state.key() if stop == SPIN else ()
+        state.change()
         result: int = state.library.resume(cpu, stops_of(w))
-        if stop == SPIN and result & 0xFF == SPIN and not result >> 16:
-            # What it waits for has not come: nothing has changed.
+        if stop == SPIN and result == SPIN and state.key() == before:
+            # What it waits for has not come. A text that counts how often it has looked has gone on.
             return True
         after(w, cpu, result)
         return False
@@ -117,6 +117,6 @@ def call_temporary(w: World, cpu: int, s: Step) -> None:
     """Enter the temporary address space, with interrupts disabled until the way back is over."""
     inside = s[1:]
     state: KernelState = w.flush_state
-    state.enter()
+    state.change()
     push(w, cpu, inside, (call, BACK, 0, 0, 0, 0), (switched,))
     after(w, cpu, state.library.call(cpu, stops_of(w), TEMPORARY, 0, 0, 0, 0))

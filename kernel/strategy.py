@@ -80,50 +80,45 @@ class KernelFlush(GatherFlush):
         library = state.library
         if not cpu:
             state.broadcasts = w.machine.has_invlpgb
-        state.enter()
+        state.change()
         library.call(cpu, 0, SWITCH, mm, w.root[mm], 0, 0)
         # What it asks for needs no look: an address space is loaded that has never been loaded.
         w.machine.load_cr3(cpu, w.root[mm], library.c.kernel_asid(cpu), noflush=True)
         w.loaded_mm[cpu] = mm
-        state.stale = True
 
     def enter_lazy(self, w: World, cpu: int) -> None:
         now(w, cpu, LAZY, 0, 0, 0)
 
     def set_interrupts(self, w: World, cpu: int, *, disabled: bool) -> None:
         w.irqs_off[cpu] = disabled
-        entered(w).library.c.kernel_set_interrupts(cpu, int(disabled))
+        changing(w).library.c.kernel_set_interrupts(cpu, int(disabled))
 
     def switch_mm(self, w: World, cpu: int, mm: int) -> None:
         push(w, cpu, (call_switch, mm), (switched,))
 
     def in_temporary_mm(self, w: World, cpu: int, inside: Step) -> None:
-        state = entered(w)
+        state = changing(w)
         state.library.c.kernel_set_table(_TEMPORARY, poking_root(w))
         push(w, cpu, (call_temporary, *inside))
 
     def tick(self, w: World, cpu: int) -> None:
-        state = entered(w)
-        state.library.c.kernel_tick()
-        state.stale = True
+        changing(w).library.c.kernel_tick()
 
     def mm_freed(self, w: World, mm: int) -> None:
-        state = entered(w)
+        state = changing(w)
         state.library.c.kernel_new_space(mm)
         state.batched[mm] = state.batched_flushed[mm] = 0
-        state.stale = True
 
     def quiesce(self, w: World) -> None:
-        state = entered(w)
+        state = changing(w)
         count: int = state.library.c.kernel_quiesce(w.cpus)
         if count:
             carry_out(w, state, count)
-            state.stale = True
 
     # Gathers.
 
     def gather_begin(self, w: World, cpu: int, mm: int) -> None:
-        state = entered(w)
+        state: KernelState = w.flush_state
         state.gather_mm[cpu] = mm
         now(w, cpu, GATHER, mm, state.batch, 0)
 
@@ -131,7 +126,7 @@ class KernelFlush(GatherFlush):
         now(w, cpu, RECORD, first << 12, count << 12, 0)
 
     def page_removed(self, w: World, cpu: int, frame: int, count: int) -> bool:
-        state = entered(w)
+        state: KernelState = w.flush_state
         state.gather_pages[cpu].append((frame, count))
         return now(w, cpu, PAGE, frame, 0, 0)
 
@@ -150,7 +145,7 @@ class KernelFlush(GatherFlush):
     # Page tables.
 
     def table_removed(self, w: World, cpu: int, mm: int, index: int, frame: int) -> None:
-        state = entered(w)
+        state: KernelState = w.flush_state
         state.tables[frame] = (mm, index)
         now(w, cpu, RECORD_TABLE, index * FANOUT << 12, 1 << 12, 0)
         now(w, cpu, TABLE, frame, 0, 0)
@@ -161,7 +156,7 @@ class KernelFlush(GatherFlush):
     # Deferral.
 
     def defer_unmap(self, w: World, cpu: int, mm: int, page: int) -> None:
-        state = entered(w)
+        state: KernelState = w.flush_state
         state.batched[mm] += 1
         state.unmapping |= 1 << cpu
         now(w, cpu, BATCH_ADD, mm, page << 12, 0)
@@ -289,18 +284,17 @@ def entered(w: World) -> KernelState:
     return state
 
 
-def mirrored(w: World) -> KernelState:
-    """Return the state of a world, with the mirror filled."""
+def changing(w: World) -> KernelState:
+    """Return the state of a world, which is in the library from here on, and about to change."""
     state: KernelState = w.flush_state
-    state.mirror()
+    state.change()
     return state
 
 
 def now(w: World, cpu: int, function: int, a: int, b: int, c: int) -> bool:
     """Call a function that does not stop, and return its answer."""
     state: KernelState = w.flush_state
-    state.enter()
-    state.stale = True
+    state.change()
     result: int = state.library.now(cpu, function, a, b, c)
     if result >> 16:
         carry_out(w, state, result >> 16)

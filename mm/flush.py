@@ -7,7 +7,7 @@ A strategy object has no state: its state is in `world.flush_state`, so that a w
 A method that takes time pushes steps before the rest of the CPU's steps.
 """
 
-from typing import Final, Protocol, TypeVar
+from typing import ClassVar, Final, Protocol, TypeVar
 
 from shootdown.mm.fault_handler import FaultHandler
 from shootdown.mm.state import State, Step
@@ -62,6 +62,11 @@ class FlushState(Protocol):
 
     A strategy with its own state extends optimized.state.X86State: it sets fields in `__init__`, extends `write`, and
     returns an object from `new_state`. optimized/latr.py is an example.
+    """
+
+    opaque: ClassVar[bool]
+    """In a proof only the state itself knows what it is: the walk reads none of its fields, `write` writes all of it,
+    and CPUs and frames, which it may contain anywhere, keep their numbers.
     """
 
     def write(self, walk: Walk, cpus: int) -> None:

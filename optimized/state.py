@@ -1,6 +1,6 @@
 """The mutable part of the optimized model, plain data in the world: gathers, deferred flushes, generations, ASIDs."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -83,6 +83,8 @@ class X86State(Plain):
     `deferred`: its deferred ranges.
     `need_tlbsync`: a bit if it has issued a broadcast for which it has not waited yet.
     """
+
+    opaque: ClassVar[bool] = False
 
     def __init__(self, cpus: int, asids: int, batch: int, known: "X86State | None" = None) -> None:
         """Begin with nothing loaded and no gather open, or continue from `known`."""

@@ -7,6 +7,9 @@ time, versions that no access may show any more, the age of a dead incarnation. 
 address spaces: an operation goes through a range upwards and fork takes the lowest free space, so exchanging two of
 them gives another world. The same holds for swap slots, because the lowest free slot is taken.
 
+The state of a strategy that is opaque, such as the memory of a kernel's own text, may depend on any number: then frames
+and CPUs keep theirs, and the state writes itself as it is.
+
 A frame can be renamed because the allocator knows no frame by its number (mm.frames). With huge pages the allocator
 knows blocks by number, so frames keep their numbers.
 """
@@ -23,7 +26,7 @@ from shootdown.prove.alive import explaining
 from shootdown.prove.packing import CPU, ENTRY, FRAME, GENERATION, MM, TABLE, arguments_of, packed
 from shootdown.prove.promises import Promises
 from shootdown.prove.rotation import FIRST, starts_of
-from shootdown.prove.sparse import Sparse
+from shootdown.prove.sparse import Sparse, state_of
 from shootdown.prove.widths import (
     ACCESS,
     ASID,
@@ -65,7 +68,7 @@ class Canonical(Sparse):
         # Frames of page tables that only their operation still names, one bit each.
         self.unhooked = 0
         self._alive: dict[int, list[tuple[int, int]]] = {}
-        state: X86State = w.flush_state
+        state = state_of(w)
         cpus = w.cpus
         for distance in range(cpus):
             self._cpu(w, state, (first + distance) % cpus)
@@ -79,7 +82,7 @@ class Canonical(Sparse):
             self.huge_zero(w)
         if w.i_mmap or w.driver or w.i_mmap_lock:
             self.driver(w)
-        if state.last_global >= FIRST_GLOBAL:
+        if state.last_global >= FIRST_GLOBAL or any(w.machine.issued):
             self.broadcasts(w, state)
         self.own_state(w, state)
         if w.swap_map or w.swap_cache:
@@ -363,7 +366,10 @@ def key_of(
     Renaming does not change the hash.
     `names`, `rename_cpus`: whether everything except CPUs, and whether CPUs, may be renamed.
     `huge`: huge pages are possible, so frames keep their numbers.
+    CPUs and frames keep their numbers as well if the state of the strategy is opaque (mm.flush.FlushState).
     """
+    if w.flush_state.opaque:
+        rename_cpus, huge = False, True
     if oracle.contract.waiting:
         oracle.contract.start_waiting()
     starts = starts_of(w) if rename_cpus else FIRST

@@ -1,14 +1,23 @@
 """The part of the key for what few worlds have: the file, swap, broadcasts, PKRU, postponed work."""
 
+from typing import Final
+
 from shootdown.machine.geometry import PAGES
 from shootdown.mm.state import MMS
 from shootdown.mm.world import World
 from shootdown.optimized.state import X86State
 from shootdown.prove.names import Names
 from shootdown.run.oracle import Oracle
+from shootdown.scenario.kinds import MAX_CPUS
 
+_EMPTY: Final = [X86State(cpus, 1, 1) for cpus in range(MAX_CPUS + 1)]
 _HUGE_ZERO, _DRIVER, _PKEYS, _FILE, _BROADCASTS, _TRIM_DUE, _OWN, _SWAP = range(-108, -100)
 """Marks that no other part of a key uses."""
+
+
+def state_of(w: World) -> X86State:
+    """Return the state of the strategy; for one that is opaque, a state in which nothing is pending."""
+    return _EMPTY[w.cpus] if w.flush_state.opaque else w.flush_state
 
 
 class Sparse(Names):
@@ -27,8 +36,7 @@ class Sparse(Names):
         self.first = first
         self.oracle = oracle
         self.out: list[int] = []
-        state: X86State = w.flush_state
-        self.newest = state.tlb_gen
+        self.newest = state_of(w).tlb_gen
         # The place in the key of what was postponed to an epoch.
         self.epochs: dict[int, int] = {}
 
@@ -100,13 +108,11 @@ class Sparse(Names):
             out += (_TRIM_DUE, state.trim_due)
         out.append(_OWN)
         before = len(out)
-        state.write(self, w.cpus)
+        w.flush_state.write(self, w.cpus)
         if len(out) == before:
             out.pop()
         if self.epochs.keys() != self.oracle.promised.keys():
-            message = (
-                f"{type(state).__name__}.write leaves out what is postponed to the end of an epoch"
-            )
+            message = f"{type(w.flush_state).__name__}.write leaves out what is postponed to the end of an epoch"
             raise ValueError(message)
 
     def swap(self, w: World, oracle: Oracle) -> None:

@@ -3,6 +3,8 @@
 No window is ever open, nothing is batched, deferred or skipped, and a context switch keeps nothing.
 """
 
+from typing import ClassVar
+
 from shootdown.machine.entry import PRESENT
 from shootdown.machine.geometry import FANOUT, frame_of
 from shootdown.machine.plain import Plain
@@ -22,6 +24,8 @@ from shootdown.mm.world import World
 
 class EagerState(Plain):
     """The pages and tables of each CPU's gather, which are flushed already and freed at the gather's end."""
+
+    opaque: ClassVar[bool] = False
 
     def __init__(self, cpus: int) -> None:
         self.pages: list[list[int]] = [[] for _ in range(cpus)]

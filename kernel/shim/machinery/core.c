@@ -7,6 +7,7 @@
 #define EXPORTED __attribute__((visibility("default")))
 #define STATE __attribute__((section("arena")))
 #define STACK_BYTES 16384
+#define CLEARED_BYTES 2048 /* several times what the calls of today's texts use */
 #define SPACES 16  /* mm_structs; a dead one is used again when no CPU has it loaded */
 #define NUMBERS 4  /* address spaces that have a number: three of processes, and the temporary one */
 #define TEMPORARY 3
@@ -80,6 +81,8 @@ OUTSIDE static unsigned long stops = 0;
 OUTSIDE static int batch_extra = 0;
 OUTSIDE static int watched = 0;
 OUTSIDE int kernel_fresh = 0;
+/* The block as the linker gives it. */
+OUTSIDE static char fresh[16384] = { 0 };
 
 #define tlbstate(cpu) ((struct tlb_state *)(kernel_percpu[cpu] + ((const char *)&cpu_tlbstate - __start_percpu)))
 #define tlbstate_shared(cpu) \
@@ -173,6 +176,7 @@ static void leave(enum stop stop, int argument)
 	flow->stop = stop;
 	flow->argument = argument;
 	kernel_switch(&flow->stack, simulation);
+	kernel_fresh = 1;
 }
 /* The parts of the text that have run, the last one first. */
 OUTSIDE static unsigned long parts[3] = { 0 };
@@ -313,7 +317,6 @@ void kernel_guard_end(struct kernel_guard *guard)
 /* A spinning CPU lets others run; what it waits for may need them. */
 void kernel_spin(void)
 {
-	kernel_fresh = 1;
 	if (running) {
 		leave(STOP_SPIN, 0);
 		running->waits = 1;
@@ -430,8 +433,10 @@ void *kernel_page(void)
 		}
 	return NULL;
 }
+/* What was in a page that is free is no state. */
 void kernel_put_page(void *page)
 {
+	memset(page, 0, sizeof(struct table_page));
 	pages_taken &= ~(1u << ((struct table_page *)page - table_pages));
 }
 void kernel_free_table(void *table)
@@ -472,6 +477,7 @@ static void leave_temporary(int cpu)
 #else
 	switch_mm_irqs_off(NULL, before_temporary[cpu], current);
 #endif
+	before_temporary[cpu] = NULL;
 	/* Its entry is cleared and flushed before it is used again. */
 	space(TEMPORARY)->context.tlb_gen.counter++;
 }
@@ -502,6 +508,8 @@ static void flow_main(void)
 		break;
 	case CALL_FINISH:
 		tlb_finish_mmu(&gathers[cpu]);
+		/* It was a variable of the caller. */
+		memset(&gathers[cpu], 0, sizeof(gathers[cpu]));
 		break;
 	case CALL_FLUSH_GATHER:
 		tlb_flush_mmu(&gathers[cpu]);
@@ -518,7 +526,7 @@ static void flow_main(void)
 		kernel_interrupts(0);
 		break;
 	}
-	flow->active = 0;
+	*flow = (struct flow){ 0 };
 	leave(STOP_DONE, 0);
 	__builtin_unreachable();
 }
@@ -526,16 +534,28 @@ static long result(struct flow *flow)
 {
 	return flow->stop | (long)flow->argument << 8 | (long)noted << 16;
 }
-/* Go on with the CPU's call until the next of the stops; return the stop, its argument and the number of notes. */
+/*
+ * Go on with the CPU's call until the next of the stops; return the stop, its argument and the number of notes.
+ *
+ * What other calls and other worlds have left on the unused part of the stack is cleared: functions leave gaps in their
+ * frames, and equal states must have equal stacks (kernel_words).
+ */
 EXPORTED long kernel_resume(int cpu, unsigned long which)
 {
+	struct flow *flow = &flows[cpu];
+	char *top = flow->stack;
+	size_t room = top - stacks[cpu];
+	size_t cleared = room < CLEARED_BYTES ? room : CLEARED_BYTES;
+	memset(top - cleared, 0, cleared);
 	noted = 0;
-	running = &flows[cpu];
+	running = flow;
 	stops = which;
 	watched = which >> 63;
-	kernel_switch(&simulation, running->stack);
+	kernel_switch(&simulation, top);
 	running = NULL;
-	return result(&flows[cpu]);
+	if (!flow->active)
+		flow->stack = NULL;
+	return result(flow);
 }
 /* Begin a call on a CPU, and run it as kernel_resume does. */
 EXPORTED long kernel_call(int cpu, unsigned long which, int function, long a, long b, long c, long d)
@@ -545,7 +565,8 @@ EXPORTED long kernel_call(int cpu, unsigned long which, int function, long a, lo
 	*flow = (struct flow){ .active = 1, .cpu = cpu, .on = cpu, .function = function, .arguments = { a, b, c, d } };
 	*--top = 0;
 	*--top = (void *)flow_main;
-	top -= 6;
+	for (int i = 0; i < 6; i++) /* the registers that kernel_switch takes from here */
+		*--top = 0;
 	flow->stack = top;
 	kernel_fresh = 0;
 	return kernel_resume(cpu, which);
@@ -705,7 +726,6 @@ EXPORTED int kernel_boot(int cpus, int with_broadcasts, unsigned long ceiling)
 	extern atomic64_t last_mm_ctx_id;
 	extern unsigned long tlb_single_page_flush_ceiling;
 	OUTSIDE static int booted = 0;
-	OUTSIDE static char fresh[16384] = { 0 };
 	size_t bytes = __stop_arena - __start_arena;
 	if (__stop_percpu - __start_percpu > PERCPU_BYTES)
 		return 1;
@@ -778,6 +798,51 @@ EXPORTED void kernel_load(const char *from)
 		memcpy(to, from + all, bytes);
 		all += bytes;
 	}
+}
+/*
+ * All that the future of the text depends on, as words, for the key of a world in a proof: two states give the same
+ * words only if they are equal. Addresses in the library, which are other ones in each process, are written relative to
+ * it. A number of two or four bytes may be in a place that had an address before, of which the rest is left; so the
+ * library is aligned to 64 KiB (kernel/machinery.py), and what is left of an address is written in the same way.
+ *
+ * `out`: for each word of the block that is not as the linker gives it its place and its kind, and its content; then
+ * for each call that is not over the used part of its stack, in the same way, after the number of its words.
+ */
+extern const char __ehdr_start[], _end[] __attribute__((visibility("hidden")));
+enum kind { NUMBER, ADDRESS, BELOW_HALF_AN_ADDRESS };
+static unsigned long *put_word(unsigned long *out, unsigned long place, unsigned long content)
+{
+	unsigned long first = (unsigned long)__ehdr_start;
+	enum kind kind = NUMBER;
+	if (content - first < (_end - __ehdr_start + 0xffffUL & ~0xffffUL)) {
+		kind = ADDRESS;
+		content -= first;
+	} else if (content >> 32 == first >> 32) {
+		kind = BELOW_HALF_AN_ADDRESS;
+		content &= 0xffffffff;
+	}
+	*out++ = place << 2 | kind;
+	*out++ = content;
+	return out;
+}
+EXPORTED size_t kernel_words(unsigned long *out)
+{
+	const unsigned long *from = (const unsigned long *)__start_arena, *base = (const unsigned long *)fresh;
+	size_t all = __stop_arena - __start_arena, count = all / sizeof(*from), bytes;
+	unsigned long *at = out, rest = 0;
+	for (size_t i = 0; i < count; i++)
+		if (from[i] != base[i])
+			at = put_word(at, i, from[i]);
+	memcpy(&rest, from + count, all % sizeof(*from));
+	at = put_word(at, count, rest);
+	for (int cpu = 0; cpu < NR_CPUS; cpu++) {
+		from = (const unsigned long *)used_stack(cpu, &bytes);
+		count = bytes / sizeof(*from);
+		*at++ = count;
+		for (size_t i = 0; i < count; i++)
+			at = put_word(at, i, from[i]);
+	}
+	return at - out;
 }
 EXPORTED size_t kernel_largest(void)
 {

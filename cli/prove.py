@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -30,6 +31,11 @@ from shootdown.scenario.switches import names_of
 from shootdown.scenario.verdict import RULES, meaning_of
 from shootdown.store import open_store
 from shootdown.system.refusal import Refusal
+
+_OPAQUE: Final = (
+    "Worlds that differ in numbers of CPUs, frames or generations count as different, because the C of this policy may"
+    " depend on any of them."
+)
 
 
 @click.command("prove")
@@ -156,6 +162,9 @@ def command(
     with open_store(db, create=True) as store, blamed(loaded):
         settle(store)
         write(_wrapped(f"{loaded.name}: {scope.words()}."))
+        strategy = loaded.policy.make()
+        if strategy.new_state(cpus, asids, batch).opaque:
+            write(_wrapped(_OPAQUE))
         if form.advice():
             write(_wrapped(form.advice()))
         if state is not None:
@@ -164,7 +173,7 @@ def command(
             )
         prover = Prover(
             scope,
-            loaded.policy.make(),
+            strategy,
             workers=workers or os.cpu_count() or 1,
             seconds=seconds,
             memory=memory,

@@ -1,6 +1,7 @@
 """Searches that begin in the middle, and what the hardware can make of the worlds that they meet."""
 
 from functools import partial
+from hashlib import blake2b
 from unittest.mock import patch
 
 from shootdown.mm.world import FlushStrategy, World
@@ -12,7 +13,7 @@ from shootdown.prove.search import ALL, Node, Reductions, Search
 from shootdown.prove.visited import Visited
 from shootdown.run.execute import apply, boot
 from shootdown.run.oracle import Oracle
-from shootdown.scenario import Record, Scenario, kinds, parse
+from shootdown.scenario import Header, Record, Scenario, kinds, parse
 
 Worlds = list[tuple[World, Oracle]]
 SLOTS = 1 << 16
@@ -83,6 +84,32 @@ def goes_on(
     finally:
         visited.close()
     return search
+
+
+def exact(w: World, oracle: Oracle, **_renaming: bool) -> int:
+    """Return a key that renames nothing and leaves nothing out of the world and its history."""
+    digest = blake2b(repr((w.key(), oracle.key())).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
+
+
+def rested(
+    header: Header,
+    words: str,
+    ops: int,
+    *,
+    strategy: FlushStrategy | None = None,
+    reductions: Reductions = ALL,
+) -> Worlds:
+    """Return the worlds at rest that a search meets, under linux if no other strategy is given."""
+    scope = Scope(header, ops, (words,), operations(words))
+    visited = Visited(1 << 16)
+    strategy = strategy or REGISTRY["linux"].make()
+    searched = Meets(scope, strategy, visited, reductions=reductions)
+    paths = searched.begin()
+    for _ in range(ops):
+        paths = searched.expand(paths)
+    visited.close()
+    return searched.rest
 
 
 def with_speculation(worlds: Worlds) -> set[int]:

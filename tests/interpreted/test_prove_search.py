@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
 from unittest.mock import patch
 
 import pytest
@@ -18,7 +17,7 @@ from shootdown.prove.visited import Visited
 from shootdown.run.oracle import Oracle
 from shootdown.scenario import Header, kinds
 from shootdown.scenario.verdict import REASONS
-from tests.proving import Meets, Worlds, operations, with_speculation
+from tests.proving import exact, operations, rested, with_speculation
 
 
 @dataclass(frozen=True)
@@ -114,24 +113,6 @@ def test_seeded_faults(policy: str, words: str, cpus: int, fewest: int) -> None:
 
     assert reduced.verdict == plain.verdict == (fault.rule, fewest)
     assert reduced.transitions < plain.transitions
-
-
-def exact(w: World, oracle: Oracle, **_renaming: bool) -> int:
-    """Return a key that renames nothing and leaves nothing out of the world and its history."""
-    digest = blake2b(repr((w.key(), oracle.key())).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1
-
-
-def rested(header: Header, words: str, ops: int, *, reductions: Reductions = ALL) -> Worlds:
-    """Return the worlds at rest that a search under linux meets."""
-    scope = Scope(header, ops, (words,), operations(words))
-    visited = Visited(1 << 16)
-    searched = Meets(scope, REGISTRY["linux"].make(), visited, reductions=reductions)
-    paths = searched.begin()
-    for _ in range(ops):
-        paths = searched.expand(paths)
-    visited.close()
-    return searched.rest
 
 
 @pytest.mark.parametrize(

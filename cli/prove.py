@@ -18,6 +18,7 @@ from shootdown.cli.options import Duration, Size, db_option, json_option, replay
 from shootdown.cli.output import WIDTH, print_json
 from shootdown.cli.settle import settle
 from shootdown.evidence.investigate import NotReproducible
+from shootdown.kernel.strategy import KernelFlush
 from shootdown.policy.source import blamed
 from shootdown.prove import checkpoint as files
 from shootdown.prove.counterexample import operations_in
@@ -152,6 +153,10 @@ def command(
     scope = scope_of(header, ops, [name.strip() for name in operations.split(",")])
     bound = _bound(scope, rule)
     identity = {"policy": loaded.name, "version": loaded.version} | bound
+    text = loaded.policy.strategy
+    if issubclass(text, KernelFlush):
+        # Paths and keys depend on how the text was compiled.
+        identity["build"] = text.machinery.build
     state, keys = _stored(checkpoint, identity)
     stream = sys.stderr if as_json else sys.stdout
 
@@ -162,8 +167,7 @@ def command(
     with open_store(db, create=True) as store, blamed(loaded):
         settle(store)
         write(_wrapped(f"{loaded.name}: {scope.words()}."))
-        strategy = loaded.policy.make()
-        if strategy.new_state(cpus, asids, batch).opaque:
+        if issubclass(text, KernelFlush):
             write(_wrapped(_OPAQUE))
         if form.advice():
             write(_wrapped(form.advice()))
@@ -173,7 +177,7 @@ def command(
             )
         prover = Prover(
             scope,
-            strategy,
+            loaded.policy.make(),
             workers=workers or os.cpu_count() or 1,
             seconds=seconds,
             memory=memory,

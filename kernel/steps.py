@@ -8,6 +8,7 @@ from shootdown.kernel.library import (
     BACK,
     DONE,
     EVERY_STOP,
+    FLUSH_RANGE,
     GRACE,
     SPIN,
     STOPS,
@@ -17,6 +18,7 @@ from shootdown.kernel.library import (
 )
 from shootdown.kernel.notes import carry_out
 from shootdown.kernel.state import KernelState
+from shootdown.machine.geometry import PAGES
 from shootdown.mm.mmdrop import mmdrop_gone
 from shootdown.mm.state import Step
 from shootdown.mm.step import EVERY_STOP as EVERY_POINT
@@ -50,11 +52,21 @@ def after(w: World, cpu: int, result: int) -> None:
 
 @step("call into the text", in_c=True)
 def call(w: World, cpu: int, s: Step) -> None:
-    """Begin a call of a function on the CPU."""
-    _, function, a, b, c, d = s
+    """Begin a call of a function that takes the CPU's gather or batch, or nothing."""
+    _, function = s
     state: KernelState = w.flush_state
     state.change()
-    after(w, cpu, state.library.call(cpu, stops_of(w), function, a, b, c, d))
+    after(w, cpu, state.library.call(cpu, stops_of(w), function, 0, 0, 0, 0))
+
+
+@step("flush_tlb_mm_range", in_c=True)
+def call_flush(w: World, cpu: int, s: Step) -> None:
+    """Begin a flush of `count` pages; PAGES of them are everything (TLB_FLUSH_ALL)."""
+    _, mm, first, count, freed = s
+    state: KernelState = w.flush_state
+    state.change()
+    start, end = (0, -1) if count >= PAGES else (first << 12, first + count << 12)
+    after(w, cpu, state.library.call(cpu, stops_of(w), FLUSH_RANGE, mm, start, end, freed))
 
 
 @step("switch_mm_irqs_off", "switch", in_c=True)
@@ -118,5 +130,5 @@ def call_temporary(w: World, cpu: int, s: Step) -> None:
     inside = s[1:]
     state: KernelState = w.flush_state
     state.change()
-    push(w, cpu, inside, (call, BACK, 0, 0, 0, 0), (switched,))
+    push(w, cpu, inside, (call, BACK), (switched,))
     after(w, cpu, state.library.call(cpu, stops_of(w), TEMPORARY, 0, 0, 0, 0))

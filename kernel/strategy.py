@@ -10,7 +10,6 @@ from shootdown.kernel.library import (
     BATCH_FLUSH,
     FINISH,
     FLUSH_GATHER,
-    FLUSH_RANGE,
     FLUSH_TLBONLY,
     GATHER,
     LAZY,
@@ -29,6 +28,7 @@ from shootdown.kernel.steps import (
     GOES_ON,
     batched_done,
     call,
+    call_flush,
     call_switch,
     call_temporary,
     gather_closed,
@@ -40,12 +40,12 @@ from shootdown.mm.state import FLUSHES, Step
 from shootdown.mm.step import POINTS, STEP_POINTS, points_of_models, push
 from shootdown.mm.text_poke import poking_root
 from shootdown.mm.world import World
+from shootdown.optimized.deferral import merged
 from shootdown.optimized.state import X86State
 from shootdown.optimized.strategy import GatherFlush
 
 _TEMPORARY: Final = 3
 CALLS: Final = {
-    FLUSH_RANGE: "flush_tlb_mm_range",
     BATCH_FLUSH: "arch_tlbbatch_flush",
     FINISH: "tlb_finish_mmu",
     FLUSH_GATHER: "tlb_flush_mmu",
@@ -53,7 +53,6 @@ CALLS: Final = {
     BACK: "unuse_temporary_mm",
 }
 """The names of the text's functions that steps call."""
-_ALL: Final = -1
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -131,16 +130,16 @@ class KernelFlush(GatherFlush):
         return now(w, cpu, PAGE, frame, 0, 0)
 
     def dirty_folio_unmapped(self, w: World, cpu: int, mm: int, page: int) -> None:
-        push(w, cpu, (call, FLUSH_TLBONLY, mm, 0, 0, 0), (drop_rmap, mm, page))
+        push(w, cpu, (call, FLUSH_TLBONLY), (drop_rmap, mm, page))
 
     def pfn_vma_unmapped(self, w: World, cpu: int) -> None:
-        push(w, cpu, (call, FLUSH_TLBONLY, 0, 0, 0, 0))
+        push(w, cpu, (call, FLUSH_TLBONLY))
 
     def gather_flush(self, w: World, cpu: int) -> None:
-        push(w, cpu, (call, FLUSH_GATHER, 0, 0, 0, 0))
+        push(w, cpu, (call, FLUSH_GATHER))
 
     def gather_finish(self, w: World, cpu: int) -> None:
-        push(w, cpu, (call, FINISH, 0, 0, 0, 0), (gather_closed,))
+        push(w, cpu, (call, FINISH), (gather_closed,))
 
     # Page tables.
 
@@ -165,26 +164,25 @@ class KernelFlush(GatherFlush):
         state = entered(w)
         ranges = state.deferred[cpu]
         if ranges:
-            hull: dict[int, tuple[int, int, int]] = {}
-            for mm, first, count, freed in ranges:
-                start, end, any_freed = hull.get(mm, (first, first + count, 0))
-                hull[mm] = (min(start, first), max(end, first + count), any_freed | freed)
             push(
                 w,
                 cpu,
-                *[range_flush(mm, at, end - at, freed) for mm, (at, end, freed) in hull.items()],
+                *[
+                    (call_flush, mm, first, count, freed)
+                    for mm, first, count, freed in merged(ranges)
+                ],
             )
             state.deferred[cpu] = []
         if state.unmapping >> cpu & 1 and state.library.c.kernel_batched(cpu):
             state.unmapping &= ~(1 << cpu)
             w.costs[FLUSHES] += 1
-            push(w, cpu, (call, BATCH_FLUSH, 0, 0, 0, 0))
+            push(w, cpu, (call, BATCH_FLUSH))
 
     def flush_batched_pending(self, w: World, cpu: int, mm: int) -> None:
         state: KernelState = w.flush_state
         batched = state.batched[mm]
         if batched != state.batched_flushed[mm]:
-            push(w, cpu, range_flush(mm, 0, PAGES, 1), (batched_done, mm, batched))
+            push(w, cpu, (call_flush, mm, 0, PAGES, 1), (batched_done, mm, batched))
 
     def flush_pending(self, w: World, mm: int) -> bool:
         state: KernelState = w.flush_state
@@ -199,7 +197,7 @@ class KernelFlush(GatherFlush):
     # Immediate flushes.
 
     def flush_range(self, w: World, cpu: int, mm: int, first: int, count: int) -> None:
-        push(w, cpu, range_flush(mm, first, count, int(count > 1)))
+        push(w, cpu, (call_flush, mm, first, count, int(count > 1)))
 
     # Feedback.
 
@@ -268,13 +266,6 @@ class KernelFlush(GatherFlush):
         if both < 0:
             return min(state.need_tlbsync.bit_count(), 3), 0
         return both & 3, both >> 2
-
-
-def range_flush(mm: int, first: int, count: int, freed: int) -> Step:
-    """Return the call of flush_tlb_mm_range for pages; PAGES of them are everything."""
-    if count >= PAGES:
-        return (call, FLUSH_RANGE, mm, 0, _ALL, freed)
-    return (call, FLUSH_RANGE, mm, first << 12, first + count << 12, freed)
 
 
 def entered(w: World) -> KernelState:

@@ -52,7 +52,14 @@ class DeferralStrategy(ImmediateStrategy):
         state: X86State = w.flush_state
         ranges = state.deferred[cpu]
         if ranges:
-            push(w, cpu, *merged(ranges))
+            push(
+                w,
+                cpu,
+                *[
+                    (flush_send, mm, first, count, freed)
+                    for mm, first, count, freed in merged(ranges)
+                ],
+            )
             state.deferred[cpu] = []
         if state.unmap_mask[cpu] or state.need_tlbsync:
             push(w, cpu, *self.unmap_flush(w, cpu))
@@ -88,8 +95,9 @@ class DeferralStrategy(ImmediateStrategy):
         """Do nothing: the operation that unmapped the addresses has flushed."""
 
 
-def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
-    """Return one flush for each address space, over the hull of its ranges.
+def merged(ranges: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Return one range for each address space, the hull of its ranges: the space, the first page, the number of pages,
+    and whether page tables may have been freed.
 
     Since 3ef938c35035 flush_tlb_range and flush_tlb_mm say that page tables may have been freed, and so reach lazy
     CPUs; flush_tlb_page and the batched unmap do not.
@@ -98,7 +106,7 @@ def merged(ranges: list[tuple[int, int, int, int]]) -> list[Step]:
     for mm, first, count, freed in ranges:
         start, end, any_freed = hull.get(mm, (first, first + count, 0))
         hull[mm] = (min(start, first), max(end, first + count), any_freed | freed)
-    return [(flush_send, mm, start, end - start, freed) for mm, (start, end, freed) in hull.items()]
+    return [(mm, start, end - start, freed) for mm, (start, end, freed) in hull.items()]
 
 
 @step("flush_tlb_batched_pending done", "check")

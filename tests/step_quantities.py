@@ -21,6 +21,7 @@ NAMES: Final[dict[str, str]] = {
     "entry": "entry pte pmd old",
     "flag": "freed freed_tables flush asked",
     "frame": "frame root cr3",
+    "function": "function back batch_flush finish flush_gather flush_tlbonly",
     "generation": "generation",
     "index": "index",
     "key": "key",

@@ -32,6 +32,7 @@ STOPS: Final[tuple[Point | Literal[""], ...]] = (
 )
 """The stops of the text, each by the point of a scenario that pauses there."""
 DONE: Final = 0
+REMOTE: Final = STOPS.index("remote")
 ACK: Final = STOPS.index("ack")
 GRACE: Final = STOPS.index("wait")
 SPIN: Final = GRACE + 1

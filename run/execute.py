@@ -216,6 +216,8 @@ def finish(w: World, cpu: int) -> None:
     """Let the CPU finish its operation; while it is blocked, the next CPU that can go on makes a step."""
     while not run_steps(w, cpu, STEP_LIMIT):
         _unblock(w, cpu)
+        if w.executed > STEP_LIMIT:
+            raise StepLimitError
     if w.executed > STEP_LIMIT:
         raise StepLimitError
 

@@ -211,8 +211,8 @@ def test_a_mistyped_text_is_parsed_or_refused(scenario: Scenario, seed: int) -> 
             ),
         ),
         (
-            PLAIN + "expect v1 C8 x",
-            "line 5: expected 'legal' or a rule (C1, C2, C3, C4, C5, C6, C7, cost), but found 'C8'",
+            PLAIN + "expect v1 C9 x",
+            "line 5: expected 'legal' or a rule (C1, C2, C3, C4, C5, C6, C7, C8, cost), but found 'C9'",
         ),
         (
             PLAIN + "expect v1 C1",

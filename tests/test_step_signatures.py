@@ -202,6 +202,8 @@ def test_a_mistyped_registration_is_noticed(path: str) -> None:
             points[each] = repr(f"{ast.literal_eval(each)}s")
             having["points"].add(function.name)
         for keyword in decorator.keywords:
+            if keyword.arg != "takes":
+                continue
             words[keyword.value] = repr(ast.literal_eval(keyword.value).rpartition(" ")[0])
             having["words"].add(function.name)
 

@@ -39,7 +39,6 @@ struct flow {
 	int cpu;               /* the CPU of the call */
 	int on;                /* the CPU whose code runs: another one while it handles an interrupt */
 	int locks;             /* the locks that it holds */
-	int waits;             /* it has called cpu_relax and not looked yet whether that was enough */
 	int stop, argument;
 	unsigned long code;    /* the place in the text where it has stopped */
 	int function;
@@ -204,15 +203,6 @@ static void stop_at(enum stop stop, int argument, unsigned long code)
 {
 	if (running)
 		running->code = code;
-	/*
-	 * The look after a cpu_relax is part of the waiting. A stop before it would be progress each time: a CPU that
-	 * is blocked lets the first other CPU step that makes progress, which would be the waiting one for ever.
-	 */
-	if (running && running->waits) {
-		running->waits = 0;
-		kernel_fresh = 1;
-		return;
-	}
 	/* An interrupt's handler runs to its end: the CPU that it interrupts does nothing else meanwhile. */
 	if (running && stops >> stop & 1 && running->on == running->cpu)
 		leave(stop, argument);
@@ -267,10 +257,8 @@ void kernel_lock(spinlock_t *lock)
 	while (lock->held)
 		kernel_spin();
 	lock->held = 1;
-	if (running) {
+	if (running)
 		running->locks++;
-		running->waits = 0;
-	}
 }
 void kernel_unlock(spinlock_t *lock)
 {
@@ -317,10 +305,8 @@ void kernel_guard_end(struct kernel_guard *guard)
 /* A spinning CPU lets others run; what it waits for may need them. */
 void kernel_spin(void)
 {
-	if (running) {
+	if (running)
 		leave(STOP_SPIN, 0);
-		running->waits = 1;
-	}
 }
 void kernel_flushes(const atomic64_t *generation)
 {

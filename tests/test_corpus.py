@@ -116,8 +116,10 @@ def test_seeded_fault_has_a_bad_scenario(policy: str) -> None:
 
 
 def test_every_rule_is_broken_somewhere() -> None:
-    """For each of C1 to C7 and for the cost counter there is a bad_* scenario."""
-    assert {rule for rule, _ in REASONS.values()} == {
+    """For each of C1 to C7 and for the cost counter there is a bad_* scenario; C8 is about the assertions of a kernel's
+    own text, which no model has.
+    """
+    assert {rule for rule, _ in REASONS.values()} - {"C8"} == {
         rule for parsed in BAD.values() for _, rule in illegal(parsed)
     }
 

@@ -58,7 +58,7 @@ class Compared:
 def command(one: str, other: str, *, number: int, seed: int, as_json: bool) -> int:
     """Compare two policies: their rules over all changes of the flags, and their runs of random scenarios.
 
-    A and B are policies: names, Python files, or c-rule:PATH for the rule in a kernel's own C. Every class of changes
+    A and B are policies: names, Python files, or c:PATH for a kernel's own C. Every class of changes
     about which the rules differ is printed with an example, and with the answer of `shootdown table` to the question
     whether the flush that one of them leaves out is needed.
 

@@ -28,6 +28,7 @@ _LONGEST: Final = 160
 _KILLED: Final = re.compile(
     r"terminated program|out of memory|virtual memory exhausted|File too large|^$"
 )
+_TWICE: Final = re.compile(r"multiple definition of [`']?(\w+)")
 _UNDEFINED: Final = re.compile(r"undefined (?:reference to|symbol:) [`']?(\w+)")
 
 
@@ -89,6 +90,9 @@ def _complaint(printed: str) -> str:
     missing = _UNDEFINED.search(printed)
     if missing:
         return f"The text uses {_short(missing[1])}, which is defined nowhere in it."
+    twice = _TWICE.search(printed)
+    if twice:
+        return f"{_short(twice[1])} is defined twice, by the text and by what stands for the kernel around it."
     if _KILLED.search(printed):
         return f"gcc needs more than {SECONDS} s, {MEMORY >> 30} GiB of memory or {LARGEST_OUTPUT >> 20} MiB of a file."
     return f"gcc fails: {_short(printed.strip().partition(chr(10))[0])}."

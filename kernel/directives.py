@@ -5,6 +5,7 @@ lines do not change.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from shootdown.kernel.text import KernelError
@@ -22,14 +23,20 @@ _READS: Final = re.compile(
 _ASKS: Final = re.compile(r"\b(?:__has_(?:include(?:_next)?|embed)|_Pragma)\b")
 _RAW: Final = re.compile(r'\b(?:u8?|U|L)?R"')
 _REFUSED: Final = re.compile(
-    r"\b(asm|__asm|__asm__|_Pragma|__thread|_Thread_local|__label__|__auto_type)\b|(&&)(?=\s*[A-Za-z_]\w*\s*[;,}])"
+    r"\b(asm|__asm|__asm__|_Pragma|__thread|_Thread_local|__label__|__auto_type)\b|\bgoto\s*\*"
 )
-_ATTRIBUTE: Final = re.compile(r"\b__attribute(?:__)?\b|\[\[")
+_DIRECTIVE: Final = re.compile(r"^[ \t]*#[ \t]*(\w+)", re.MULTILINE)
+_ATTRIBUTE: Final = re.compile(r"\b__attribute(?:__)?\b|(?:\[|<:)\s*(?=\[|<:)")
+_BRACKET: Final = re.compile(r"[()\[\]]|<:|:>")
 _ATTRIBUTES: Final = frozenset(
     {"always_inline", "noinline", "gnu_inline", "unused", "used", "const", "pure", "cold", "hot"}
     | {"error", "warning", "warn_unused_result", "nonnull", "aligned", "packed", "fallthrough"}
 )
 """Attributes that change nothing but how good the code is, or what the compiler says of it."""
+_OF_THE_SHIM: Final = re.compile(
+    r'__attribute__\(\((?:section\("percpu"\)|cleanup\(kernel_guard_end\))\)\)'
+)
+"""What macros of kernel/shim/machinery put into the text's lines."""
 _BUILTIN: Final = re.compile(r"\b__(?:builtin|sync|atomic)_(\w+)")
 _BUILTINS: Final = re.compile(
     r"expect|constant_p|types_compatible_p|choose_expr|offsetof|unreachable"
@@ -61,45 +68,59 @@ def without_comments(content: str, name: str) -> str:
         raise KernelError(f"{name} has a raw string, which no kernel has.")
     asks = _ASKS.search(content)
     if asks:
-        raise KernelError(f"{name}: a need-flush rule has no use for {asks[0]}.")
+        raise KernelError(f"{name}: a text that runs here has no use for {asks[0]}.")
     return content
 
 
 def refuse_code(expanded: str, trusted: frozenset[str]) -> None:
-    """Raise KernelError for preprocessed text that could do more than compute: a need-flush rule has no use for it.
+    """Raise KernelError for preprocessed text that could do more than compute: a kernel's text has no use for it here.
 
     `trusted`: the files that are not looked at. Names are looked for after macros are expanded, which can put them
-    together.
+    together; and over the ends of lines, which mean nothing in C.
     """
     file, line = "", 0
+    places: list[tuple[str, int]] = []
+    lines: list[str] = []
     for text in expanded.split("\n"):
         marker = _MARKER.match(text)
         if marker:
             file, line = marker[2], int(marker[1]) - 1
             continue
         line += 1
-        if file in trusted:
-            continue
-        found = _forbidden(_LITERAL.sub('""', text))
-        if found:
-            raise KernelError(f"{file}:{line}: a need-flush rule has no use for {found}.")
+        if file not in trusted:
+            places.append((file, line))
+            lines.append(_LITERAL.sub('""', _OF_THE_SHIM.sub(" ", text)))
+    whole = "\n".join(lines)
+    for at, found in _forbidden(whole):
+        file, line = places[whole.count("\n", 0, at)]
+        raise KernelError(f"{file}:{line}: a text that runs here has no use for {found}.")
 
 
-def _forbidden(text: str) -> str:
-    """Return what a line has that is not allowed, "" for nothing."""
-    refused = _REFUSED.search(text)
-    if refused:
-        return refused[1] or "the address of a label"
+def _forbidden(text: str) -> Iterator[tuple[int, str]]:
+    """Yield what a text has that is not allowed, and where."""
+    for refused in _REFUSED.finditer(text):
+        yield refused.start(), refused[1] or "a computed goto"
+    # What is left of _Pragma is a directive again.
+    for directive in _DIRECTIVE.finditer(text):
+        yield directive.start(), f"#{directive[1]}"
     for attribute in _ATTRIBUTE.finditer(text):
-        end = text.find("))", attribute.end())
-        words = re.findall(r"[A-Za-z_]\w*", text[attribute.end() : end if end >= 0 else None])
+        words = re.findall(r"[A-Za-z_]\w*", _enclosed(text, attribute.end()))
         strange = [word for word in words if word.strip("_") not in _ATTRIBUTES]
-        if strange or end < 0:
-            return f"the attribute {strange[0]}" if strange else "an attribute of several lines"
+        if strange:
+            yield attribute.start(), f"the attribute {strange[0]}"
     for builtin in _BUILTIN.finditer(text):
         if not _BUILTINS.fullmatch(builtin[1]):
-            return builtin[0]
-    return ""
+            yield builtin.start(), builtin[0]
+
+
+def _enclosed(text: str, start: int) -> str:
+    """Return what follows a place up to the end of its brackets, which open at the place or are open there."""
+    depth = 0
+    for bracket in _BRACKET.finditer(text, start):
+        depth += 1 if bracket[0] in ("(", "[", "<:") else -1
+        if depth <= 0:
+            return text[start : bracket.end()]
+    return text[start:]
 
 
 def _joined(lines: list[str]) -> str:

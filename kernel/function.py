@@ -11,8 +11,10 @@ from shootdown.kernel.text import KernelError
 
 BLOCKS: Final = 256
 """The number of recorded parts of a function, in the order of their execution."""
+TRACE_NAME: Final = "<trace>"
+"""The name of TRACE among the files of a text, which has none of that name."""
 TRACE: Final = f"""
-#line 1 "trace"
+#line 1 "{TRACE_NAME}"
 extern const char __ehdr_start[];
 __attribute__((visibility("default"))) unsigned long shootdown_block[{BLOCKS}];
 __attribute__((visibility("default"))) unsigned int shootdown_blocks;
@@ -32,9 +34,6 @@ TRACED: Final = (
     "-g",
     "-fsanitize-coverage=trace-pc",
     "-DSHOOTDOWN_TRACED",
-    "-o",
-    "traced.so",
-    "traced.c",
 )
 """The options of the compiler for a function that records its execution, after TRACE has been added to its text."""
 

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from shootdown.kernel.checked import checked
 from shootdown.kernel.compiler import (
     cached,
     compiler_version,
@@ -22,7 +23,7 @@ from shootdown.kernel.compiler import (
     run_compiler,
     run_tool,
 )
-from shootdown.kernel.directives import refuse_code, without_comments, without_reads
+from shootdown.kernel.directives import without_comments, without_reads
 from shootdown.kernel.known_texts import rendered
 from shootdown.kernel.rule import options_of
 from shootdown.kernel.text import MAKEFILE, KernelError, Text, release_of, shown
@@ -209,10 +210,6 @@ FORMS: Final = {
 """The forms of a library, which all make the same runs, with the compiler's options for the text: for campaigns and
 proofs; for the search for accesses without a stop; for runs that a person looks at.
 """
-_SHIM_ATTRIBUTES: Final = re.compile(
-    r'__attribute__\(\((?:section\("percpu"\)|cleanup\(kernel_guard_end\))\)\)'
-)
-"""What macros of the shim put into the text's lines."""
 
 
 def _build(
@@ -220,7 +217,7 @@ def _build(
     found: dict[str, str],
     shim: dict[str, str],
     of_text: tuple[str, ...],
-    chosen: Collection[str],
+    configuration: Collection[str],
     asids: int,
 ) -> None:
     splicer = _Splicer(found)
@@ -238,18 +235,17 @@ def _build(
     (folder / "core.c").write_text(headers + '#line 1 "core.c"\n' + shim["core.c"])
     (folder / "accesses.c").write_text(shim["accesses.c"])
     options = [
-        *options_of(chosen),
+        *options_of(configuration),
         f"-DSHOOTDOWN_ASIDS={asids}",
         *_probed(found),
     ]
-    expanded = run_compiler(["-E", "-nostdinc", *options, "text.c"], folder)
-    refuse_code(_SHIM_ATTRIBUTES.sub("", expanded), frozenset(shim))
 
     def compiled(part: tuple[str, tuple[str, ...]]) -> str:
         name, more = part
         prefix = f"-ffile-prefix-map={folder}=."
-        made = ["-c", f"{name}.c", "-o", f"{name}.o"]
-        run_compiler([*_OPTIONS, prefix, *options, *more, *made], folder)
+        chosen = [*_OPTIONS, prefix, *options, *more]
+        unit = checked(f"{name}.c", chosen, folder, frozenset(shim))
+        run_compiler([*chosen, "-c", unit, "-o", f"{name}.o"], folder)
         # All that the text changes is in one block, also its own static variables.
         run_tool("objcopy", [*_TO_ARENA, f"{name}.o"], folder)
         return f"{name}.o"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown.kernel.apart import ask_apart
+from shootdown.kernel.checked import checked
 from shootdown.kernel.compiler import (
     cached,
     compiler_version,
@@ -21,8 +22,8 @@ from shootdown.kernel.compiler import (
     run_compiler,
 )
 from shootdown.kernel.conditions import asked_options
-from shootdown.kernel.directives import harmless, refuse_code
-from shootdown.kernel.function import TRACE, TRACED, Function
+from shootdown.kernel.directives import harmless
+from shootdown.kernel.function import TRACE, TRACE_NAME, TRACED, Function
 from shootdown.kernel.hunk import GAP
 from shootdown.kernel.items import Item, items_in
 from shootdown.kernel.text import (
@@ -161,9 +162,8 @@ def rule_of(text: Text, options: Collection[str] = ()) -> Rule:
     def make_traced(folder: Path) -> None:
         unit = (library.parent / "rule.c").read_text() + TRACE
         (folder / "traced.c").write_text(unit)
-        run_compiler(
-            [*_OPTIONS, *options_of(options), f"-ffile-prefix-map={folder}=.", *TRACED], folder
-        )
+        prefix = f"-ffile-prefix-map={folder}=."
+        _compile(folder, "traced.c", "traced.so", [*options_of(options), prefix, *TRACED])
 
     library = cached(key, "rule.so", make)
     made = json.loads((library.parent / "rule.json").read_text())
@@ -256,11 +256,7 @@ def _build(
     if pmd:
         unit.append(_DRIVER.format(symbol="shootdown_huge_pmd", function=pmd, type="pmd_t"))
     (folder / "rule.c").write_text("".join(unit))
-    expanded = run_compiler(["-E", "-nostdinc", *options_of(options), "rule.c"], folder)
-    refuse_code(expanded, frozenset({rule_h, bits_h, _DRIVEN}))
-    run_compiler(
-        [*_OPTIONS, *options_of(options), "-Wl,-z,defs", "-o", "rule.so", "rule.c"], folder
-    )
+    _compile(folder, "rule.c", "rule.so", options_of(options))
     refuse_imports(folder / "rule.so")
     ask_apart(folder / "rule.so", ["shootdown_pte", *(["shootdown_huge_pmd"] if pmd else [])])
     # The release is not part of it, nor are the lines: it is equal for equal rules at other places.
@@ -287,6 +283,13 @@ def _build(
     off = sorted(asked - set(options) - set(CONFIGURATION) - set(_VALUES))
     made = {"pte": pte, "pmd": pmd, "places": places, "digest": digest, "off": off}
     (folder / "rule.json").write_text(json.dumps(made))
+
+
+def _compile(folder: Path, unit: str, library: str, options: list[str]) -> None:
+    chosen = [*_OPTIONS, *options]
+    trusted = frozenset({*_SHIM, _DRIVEN, TRACE_NAME})
+    made = checked(unit, chosen, folder, trusted)
+    run_compiler([*chosen, "-Wl,-z,defs", "-o", library, made], folder)
 
 
 def options_of(options: Collection[str]) -> list[str]:

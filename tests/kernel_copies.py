@@ -1,12 +1,13 @@
 """Private copies of the files of a kernel tree that are compiled, with edits."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from shootdown.kernel.machinery import FILES
 from shootdown.kernel.rule import HEADERS
 
-Edit = tuple[str, str, str]
+Edit = tuple[str, str, str | Callable[[re.Match[str]], str]]
 """A file, a pattern and its replacement."""
 
 

@@ -121,6 +121,37 @@ TEXTS: dict[str, tuple[str, str]] = {
         + replaced(BODY, "\treturn run();"),
         "no use for the attribute constructor",
     ),
+    "a constructor after brackets": (
+        "static int seen;\n__attribute__((aligned((8)), constructor)) static void run(void) { seen = 1; }\n"
+        + replaced(BODY, "\trun();\n\treturn 0;"),
+        "no use for the attribute constructor",
+    ),
+    "a constructor on several lines": (
+        "static int seen;\nstatic __attribute__\n((\nconstructor)) void run(void) { seen = 1; }\n"
+        + replaced(BODY, "\trun();\n\treturn 0;"),
+        "no use for the attribute constructor",
+    ),
+    "a constructor in other brackets": (
+        "static int seen;\n<: [gnu::constructor] :> static void run(void) { seen = 1; }\n"
+        + replaced(BODY, "\trun();\n\treturn 0;"),
+        "no use for the attribute gnu",
+    ),
+    "a constructor that only optimized text has": (
+        "#define WHEN_(x) WHEN_##x\n#define WHEN(x) WHEN_(x)\n"
+        "#define WHEN_1 __attribute__((constructor))\n#define WHEN___OPTIMIZE__\n"
+        "WHEN(__OPTIMIZE__) static int run(void) { return sizeof(struct { int WHEN_1; }) == 4; }\n"
+        + replaced(BODY, "\treturn run();"),
+        "no use for the attribute constructor",
+    ),
+    "a pragma that macros put together": (
+        "#define PASTE(a, b) a##b\n"
+        + replaced(BODY, '\tPASTE(_Pra, gma)("weak other")\n\treturn 0;'),
+        "no use for #pragma",
+    ),
+    "a computed goto": (
+        replaced(BODY, "\tvoid *to = (&&out + 0);\n\tgoto *to;\nout:\n\treturn 0;"),
+        "no use for a computed goto",
+    ),
     "a function of the process": (
         "extern int system(const char *) __attribute__((weak));\n"
         + replaced(BODY, '\treturn system && system("true");'),
@@ -156,6 +187,15 @@ def test_a_bad_text_is_a_sentence(name: str, tmp_path: Path, cache: Path) -> Non
     line = refused(tmp_path, tree(tmp_path / "linux", text), cache)
 
     assert words in line
+
+
+def test_a_conjunction_is_no_label(tmp_path: Path, cache: Path) -> None:
+    """A rule may end with the conjunction of two names."""
+    text = replaced(BODY, "\tunsigned long both = old && new;\n\treturn both ^ 1;")
+    ended = inside(tmp_path, "policies", f"c-rule:{tree(tmp_path / 'linux', text)}")
+
+    assert ended.code == 0, ended
+    assert cache.exists()
 
 
 INCLUDES = (

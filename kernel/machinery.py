@@ -107,6 +107,14 @@ CHANGES: Final = (
 )
 
 
+NEEDED: Final = (
+    *dict.fromkeys(each.file for each in CHANGES if each.needed),
+    "asm/mmu.h",
+    "asm-generic/tlb.h",
+)
+"""The headers that are changed or looked into, without which nothing else is tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machinery:
     """The machinery of a text.
@@ -155,6 +163,10 @@ def machinery_of(text: Text, options: Collection[str] = ()) -> Machinery:
     for name in (FLUSHING, GATHERING):
         if name not in found:
             raise KernelError(f"{shown(text.path)} has no {name}, where flushes are made.")
+    for include in NEEDED:
+        path, *others = paths_of(include)
+        if not {path, *others} & found.keys():
+            raise KernelError(f"{shown(text.path)} has no {path}, which {FLUSHING} needs.")
     shim = {
         name: files("shootdown.kernel").joinpath("shim", "machinery", name).read_text()
         for name in ("text.h", "primitives.h", "mm.h", "core.c", "accesses.c")
@@ -188,6 +200,8 @@ _OPTIONS: Final = (
     "-nostdinc",
     "-fno-builtin",
     "-fno-stack-protector",
+    # A large frame touches each page of it, so that none of it is beyond the page that guards the stack.
+    "-fstack-clash-protection",
     "-fcf-protection=none",
     "-fno-strict-aliasing",
     "-fno-delete-null-pointer-checks",
@@ -244,8 +258,16 @@ def _build(
         name, more = part
         prefix = f"-ffile-prefix-map={folder}=."
         chosen = [*_OPTIONS, prefix, *options, *more]
-        unit = checked(f"{name}.c", chosen, folder, frozenset(shim))
-        run_compiler([*chosen, "-c", unit, "-o", f"{name}.o"], folder)
+        try:
+            unit = checked(f"{name}.c", chosen, folder, frozenset(shim))
+            run_compiler([*chosen, "-c", unit, "-o", f"{name}.o"], folder)
+        except KernelError as error:
+            place, _, said = str(error).partition(": ")
+            if place.partition(":")[0] not in shim:
+                raise
+            raise KernelError(
+                f"The text does not fit what stands for the kernel around it: {said}"
+            ) from None
         # All that the text changes is in one block, also its own static variables.
         run_tool("objcopy", [*_TO_ARENA, f"{name}.o"], folder)
         return f"{name}.o"

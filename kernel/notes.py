@@ -118,6 +118,9 @@ def _load_cr3(w: World, state: KernelState, cpu: int, value: int, how: int) -> N
     table = value >> 12 & 0xFFFF
     root = NO_ROOT if table == _INIT_TABLE else table - 1
     noflush = bool(value & _NO_FLUSH)
+    if root >= len(w.machine.memory) // FANOUT:
+        w.observer.warned(cpu, f"CR3 is loaded with {value:#x}, where no page table is")
+        return
     pcid = state.pcid_of((value & 0xFFF) - 1)
     if flushes:
         w.costs[FULL] += 1

@@ -8,7 +8,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from shootdown import form
 from shootdown.kernel.cache import cache_home
@@ -18,7 +18,7 @@ from shootdown.kernel.strategy import KernelFlush
 from shootdown.kernel.text import KernelError, printable
 from shootdown.optimized.policies import REGISTRY
 from shootdown.policy.source import load_policy
-from shootdown.run.execute import execute
+from shootdown.run.execute import DeadlockError, execute
 from shootdown.scenario import corpus
 
 MODEL: Final = "linux"
@@ -63,7 +63,7 @@ def held(spec: str) -> Held:
         name = signal.Signals(-done.code).name
         raise KernelError(f"The text ends with {name} in the story {_last(done.err)}.")
     if done.code:
-        raise KernelError(f"The text cannot be run: {printable(_last(done.err))}.")
+        raise KernelError(f"The text cannot be run: {printable(_last(done.err)).rstrip('.')}.")
     found = json.loads(done.out)
     return Held(
         found["stories"],
@@ -82,7 +82,10 @@ def answer(spec: str) -> None:
     for name, parsed in stories.items():
         sys.stderr.write(f"{name}\n")
         sys.stderr.flush()
-        ours = execute(parsed.scenario, text)
+        try:
+            ours = execute(parsed.scenario, text)
+        except Exception as error:  # noqa: BLE001 - a text may ask for nonsense, and any error may follow
+            _end(name, error)
         theirs = execute(parsed.scenario, model)
         words = [f"{each.verdict} {each.reason}".rstrip() for each in (theirs, ours)]
         if words[0] != words[1]:
@@ -90,6 +93,16 @@ def answer(spec: str) -> None:
     unstopped = text.unstopped() if isinstance(text, KernelFlush) else ()
     found = {"stories": len(stories), "differ": differ, "unstopped": unstopped}
     sys.stdout.write(json.dumps(found))
+
+
+def _end(name: str, error: Exception) -> NoReturn:
+    """End the process with what went wrong as the last line of standard error."""
+    words = str(error)
+    if not isinstance(error, KernelError):
+        what = "deadlocks" if isinstance(error, DeadlockError) else "asks for what no machine has"
+        kind = "" if isinstance(error, DeadlockError) else f"{type(error).__name__}: "
+        words = f"it {what} in the story {name} ({kind}{words})"
+    raise SystemExit(words) from error
 
 
 def _last(printed: str) -> str:

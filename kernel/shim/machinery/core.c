@@ -70,7 +70,8 @@ __attribute__((section("percpu"))) struct tlb_state cpu_tlbstate = { 0 };
 
 /* What follows is no state of the kernel. */
 #define OUTSIDE __attribute__((section("outside")))
-OUTSIDE static char stacks[NR_CPUS][STACK_BYTES] __attribute__((aligned(64))) = { { 0 } };
+/* Below each stack is a page that nobody may touch: a call that needs more than the stack ends the process. */
+OUTSIDE static struct { char guard[4096], stack[STACK_BYTES]; } stacks[NR_CPUS] __attribute__((aligned(4096))) = { { { 0 } } };
 OUTSIDE static struct page frames[64] = { { 0 } };
 OUTSIDE static struct { unsigned long what, cpu, a, b; } notes[NOTES] = { { 0 } };
 OUTSIDE static int noted = 0;
@@ -138,7 +139,10 @@ void kernel_note(enum note what, unsigned long a, unsigned long b)
 {
 	if (what == NOTE_LOADED)
 		a = number_of((struct mm_struct *)a);
-	if (noted < NOTES) {
+	if (noted == NOTES - 1 && what != NOTE_WARNING) {
+		/* The machine has not been told all. */
+		kernel_warning("the text asks for more than one step can have", __FILE__, __LINE__, __func__);
+	} else if (noted < NOTES) {
 		notes[noted].what = what;
 		notes[noted].cpu = kernel_cpu();
 		notes[noted].a = a;
@@ -362,7 +366,7 @@ void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, 
 	int self = kernel_cpu();
 	unsigned long targets = 0, set;
 	kernel_stop(STOP_MASK, 0);
-	set = mask->bits;
+	set = mask->bits & kernel_online.bits;
 	for (int distance = 1; distance < NR_CPUS; distance++) {
 		int cpu = (self + distance) % NR_CPUS;
 		if (!(set >> cpu & 1))
@@ -530,7 +534,7 @@ EXPORTED long kernel_resume(int cpu, unsigned long which)
 {
 	struct flow *flow = &flows[cpu];
 	char *top = flow->stack;
-	size_t room = top - stacks[cpu];
+	size_t room = top - stacks[cpu].stack;
 	size_t cleared = room < CLEARED_BYTES ? room : CLEARED_BYTES;
 	memset(top - cleared, 0, cleared);
 	noted = 0;
@@ -547,7 +551,7 @@ EXPORTED long kernel_resume(int cpu, unsigned long which)
 EXPORTED long kernel_call(int cpu, unsigned long which, int function, long a, long b, long c, long d)
 {
 	struct flow *flow = &flows[cpu];
-	void **top = (void **)(stacks[cpu] + STACK_BYTES - 64);
+	void **top = (void **)(stacks[cpu].stack + STACK_BYTES - 64);
 	*flow = (struct flow){ .active = 1, .cpu = cpu, .on = cpu, .function = function, .arguments = { a, b, c, d } };
 	*--top = 0;
 	*--top = (void *)flow_main;
@@ -684,6 +688,15 @@ EXPORTED int kernel_warned_line(void)
 	return line;
 }
 
+static void guard_stacks(void)
+{
+	for (int cpu = 0; cpu < NR_CPUS; cpu++) {
+		long result = 10; /* mprotect(guard, its bytes, PROT_NONE) */
+		__asm__ volatile("syscall" : "+a"(result)
+				 : "D"(stacks[cpu].guard), "S"(sizeof(stacks[cpu].guard)), "d"(0)
+				 : "rcx", "r11", "memory");
+	}
+}
 static int probe_batch(void)
 {
 	struct mmu_gather *gather = &gathers[0];
@@ -722,6 +735,7 @@ EXPORTED int kernel_boot(int cpus, int with_broadcasts, unsigned long ceiling)
 		memcpy(fresh, __start_arena, bytes);
 		for (int i = 0; i < 64; i++)
 			frames[i].frame = i;
+		guard_stacks();
 	}
 	memcpy(__start_arena, fresh, bytes);
 	noted = 0;
@@ -761,7 +775,7 @@ EXPORTED int kernel_boot(int cpus, int with_broadcasts, unsigned long ceiling)
 static char *used_stack(int cpu, size_t *bytes)
 {
 	char *from = flows[cpu].stack;
-	*bytes = flows[cpu].active ? stacks[cpu] + STACK_BYTES - from : 0;
+	*bytes = flows[cpu].active ? stacks[cpu].stack + STACK_BYTES - from : 0;
 	return from;
 }
 EXPORTED size_t kernel_save(char *to)

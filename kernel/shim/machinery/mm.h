@@ -21,6 +21,8 @@ struct task_struct {
 	struct thread_info thread_info;
 	struct callback_head l1d_flush_kill;
 };
+#define LIST_HEAD_INIT(name) { &(name), &(name) }
+#define LIST_HEAD(name) struct list_head name = LIST_HEAD_INIT(name)
 extern struct task_struct kernel_task;
 #define current (&kernel_task)
 extern struct mm_struct init_mm;

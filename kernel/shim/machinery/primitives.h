@@ -87,12 +87,52 @@ static __always_inline void kernel_written(const char *name, unsigned long value
 #define this_cpu_add(variable, count) ((void)this_cpu_add_return(variable, count))
 #define this_cpu_inc(variable) this_cpu_add(variable, 1)
 #define this_cpu_dec(variable) this_cpu_add(variable, -1)
+/* One instruction reads and writes: no interrupt comes in between. */
+#define __kernel_own_change(variable, after) ({ \
+	if (kernel_is_shared(#variable)) \
+		kernel_stop(STOP_LOADED, 0); \
+	__typeof__(variable) _was = *this_cpu_ptr(&(variable)), _to = (after); \
+	*this_cpu_ptr(&(variable)) = _to; \
+	if (kernel_is_shared(#variable)) \
+		kernel_written(#variable, (unsigned long)_to); \
+	_was; })
+#define this_cpu_xchg(variable, value) ({ __typeof__(variable) _value = (value); __kernel_own_change(variable, _value); })
+#define this_cpu_cmpxchg(variable, old, new) \
+	({ __typeof__(variable) _old = (old), _new = (new); __kernel_own_change(variable, _was == _old ? _new : _was); })
+#define this_cpu_try_cmpxchg(variable, expected, new) \
+	({ __typeof__(variable) *_expected = (void *)(expected), _hoped = *_expected; \
+	   (*_expected = this_cpu_cmpxchg(variable, _hoped, new)) == _hoped; })
+#define this_cpu_sub_return(variable, count) this_cpu_add_return(variable, -(__typeof__(variable))(count))
+#define this_cpu_sub(variable, count) ((void)this_cpu_sub_return(variable, count))
+#define this_cpu_or(variable, bits) ((void)(*this_cpu_ptr(&(variable)) |= (bits)))
+#define this_cpu_and(variable, bits) ((void)(*this_cpu_ptr(&(variable)) &= (bits)))
+#define __this_cpu_add(variable, count) this_cpu_add(variable, count)
+#define __this_cpu_sub(variable, count) this_cpu_sub(variable, count)
+#define __this_cpu_inc(variable) this_cpu_inc(variable)
+#define __this_cpu_dec(variable) this_cpu_dec(variable)
+#define __this_cpu_add_return(variable, count) this_cpu_add_return(variable, count)
+#define __this_cpu_inc_return(variable) this_cpu_inc_return(variable)
+#define __this_cpu_xchg(variable, value) this_cpu_xchg(variable, value)
+#define __this_cpu_or(variable, bits) this_cpu_or(variable, bits)
+#define __this_cpu_and(variable, bits) this_cpu_and(variable, bits)
+#define raw_cpu_add(variable, count) this_cpu_add(variable, count)
+#define raw_cpu_inc(variable) this_cpu_inc(variable)
+#define raw_cpu_dec(variable) this_cpu_dec(variable)
+#define get_cpu_var(variable) (*this_cpu_ptr(&(variable)))
+#define put_cpu_var(variable) ((void)0)
+#define get_cpu_ptr(pointer) this_cpu_ptr(pointer)
+#define put_cpu_ptr(pointer) ((void)0)
 #define smp_processor_id() kernel_cpu()
 #define raw_smp_processor_id() kernel_cpu()
 #define get_cpu() kernel_cpu()
 #define put_cpu() ((void)0)
 #define preempt_disable() ((void)0)
 #define preempt_enable() ((void)0)
+#define preempt_enable_no_resched() ((void)0)
+#define preempt_disable_notrace() ((void)0)
+#define preempt_enable_notrace() ((void)0)
+#define migrate_disable() ((void)0)
+#define migrate_enable() ((void)0)
 #define preemptible() 0
 #define in_nmi() 0
 
@@ -105,7 +145,11 @@ bool kernel_interrupts_disabled(void);
 #define local_irq_restore(flags) ((void)kernel_interrupts(flags))
 #define raw_local_irq_save(flags) local_irq_save(flags)
 #define raw_local_irq_restore(flags) local_irq_restore(flags)
+#define raw_local_irq_disable() local_irq_disable()
+#define raw_local_irq_enable() local_irq_enable()
+#define local_save_flags(flags) ((void)((flags) = kernel_interrupts_disabled()))
 #define irqs_disabled() kernel_interrupts_disabled()
+#define irqs_disabled_flags(flags) ((flags) != 0)
 
 /* Plain data that the text marks as shared. */
 #define READ_ONCE(x) (*({ kernel_stop_shared(); (const volatile __typeof__(x) *)&(x); }))
@@ -116,7 +160,40 @@ bool kernel_interrupts_disabled(void);
 } while (0)
 #define smp_load_acquire(pointer) READ_ONCE(*(pointer))
 #define smp_store_release(pointer, value) WRITE_ONCE(*(pointer), value)
+#define smp_store_mb(x, value) do { WRITE_ONCE(x, value); kernel_barrier(); } while (0)
 #define data_race(x) (x)
+/* Atomic accesses to shared data of any type: one stop before them, none between their read and their write. */
+#define xchg(pointer, value) ({ \
+	__typeof__(pointer) _at = (pointer); \
+	__typeof__(*_at) _set = (value); \
+	kernel_stop(STOP_SHARED, 0); \
+	__typeof__(*_at) _seen = *_at; \
+	*_at = _set; \
+	_seen; })
+#define cmpxchg(pointer, old, new) ({ \
+	__typeof__(pointer) _at = (pointer); \
+	__typeof__(*_at) _if = (old), _set = (new); \
+	kernel_stop(STOP_SHARED, 0); \
+	__typeof__(*_at) _seen = *_at; \
+	if (_seen == _if) \
+		*_at = _set; \
+	_seen; })
+#define try_cmpxchg(pointer, expected, new) ({ \
+	__typeof__(pointer) _expected = (__typeof__(pointer))(expected); \
+	__typeof__(*_expected) _hoped = *_expected; \
+	(*_expected = cmpxchg(pointer, _hoped, new)) == _hoped; })
+#define cmpxchg_relaxed(pointer, old, new) cmpxchg(pointer, old, new)
+#define cmpxchg_acquire(pointer, old, new) cmpxchg(pointer, old, new)
+#define cmpxchg_release(pointer, old, new) cmpxchg(pointer, old, new)
+#define cmpxchg64(pointer, old, new) cmpxchg(pointer, old, new)
+#define try_cmpxchg64(pointer, expected, new) try_cmpxchg(pointer, expected, new)
+#define smp_cond_load_relaxed(pointer, condition) ({ \
+	__typeof__(pointer) _at = (pointer); \
+	__typeof__(*_at) VAL; \
+	while (VAL = READ_ONCE(*_at), !(condition)) \
+		cpu_relax(); \
+	VAL; })
+#define smp_cond_load_acquire(pointer, condition) smp_cond_load_relaxed(pointer, condition)
 
 typedef struct { int counter; } atomic_t;
 typedef struct { s64 counter; } atomic64_t;
@@ -133,6 +210,40 @@ static __always_inline void atomic64_inc(atomic64_t *v) { kernel_stop(STOP_FLUSH
 /* Only generations are of this type: a flush is requested. */
 void kernel_flushes(const atomic64_t *generation);
 static __always_inline s64 atomic64_inc_return(atomic64_t *v) { kernel_stop(STOP_FLUSH, 0); kernel_flushes(v); return ++v->counter; }
+/* Atomic changes: each of an atomic_t has one stop, and each of an atomic64_t; a flush is requested by a new generation. */
+#define __KERNEL_ATOMIC(name, type, value, at, asked) \
+static __always_inline void name##_add(value n, type *v) { kernel_stop(at, 0); v->counter += n; } \
+static __always_inline void name##_sub(value n, type *v) { kernel_stop(at, 0); v->counter -= n; } \
+static __always_inline void name##_or(value n, type *v) { kernel_stop(at, 0); v->counter |= n; } \
+static __always_inline void name##_and(value n, type *v) { kernel_stop(at, 0); v->counter &= n; } \
+static __always_inline void name##_andnot(value n, type *v) { kernel_stop(at, 0); v->counter &= ~n; } \
+static __always_inline value name##_add_return(value n, type *v) { kernel_stop(at, 0); asked; return v->counter += n; } \
+static __always_inline value name##_sub_return(value n, type *v) { kernel_stop(at, 0); return v->counter -= n; } \
+static __always_inline value name##_fetch_add(value n, type *v) { return name##_add_return(n, v) - n; } \
+static __always_inline value name##_fetch_inc(type *v) { return name##_add_return(1, v) - 1; } \
+static __always_inline value name##_dec_return(type *v) { return name##_sub_return(1, v); } \
+static __always_inline bool name##_dec_and_test(type *v) { return !name##_sub_return(1, v); } \
+static __always_inline bool name##_inc_and_test(type *v) { return !name##_add_return(1, v); } \
+static __always_inline bool name##_sub_and_test(value n, type *v) { return !name##_sub_return(n, v); } \
+static __always_inline value name##_fetch_or(value n, type *v) \
+{ kernel_stop(at, 0); value before = v->counter; v->counter |= n; return before; } \
+static __always_inline value name##_fetch_and(value n, type *v) \
+{ kernel_stop(at, 0); value before = v->counter; v->counter &= n; return before; } \
+static __always_inline value name##_xchg(type *v, value n) \
+{ kernel_stop(at, 0); value before = v->counter; v->counter = n; return before; } \
+static __always_inline value name##_cmpxchg(type *v, value old, value n) \
+{ kernel_stop(at, 0); value before = v->counter; if (before == old) v->counter = n; return before; } \
+static __always_inline bool name##_try_cmpxchg(type *v, value *expected, value n) \
+{ value hoped = *expected; return (*expected = name##_cmpxchg(v, hoped, n)) == hoped; } \
+static __always_inline bool name##_add_unless(type *v, value n, value unless) \
+{ kernel_stop(at, 0); if (v->counter == unless) return false; v->counter += n; return true; } \
+static __always_inline bool name##_inc_not_zero(type *v) { return name##_add_unless(v, 1, 0); } \
+static __always_inline value name##_read_acquire(const type *v) { return name##_read(v); } \
+static __always_inline void name##_set_release(type *v, value n) { name##_set(v, n); }
+__KERNEL_ATOMIC(atomic, atomic_t, int, STOP_PENDING, (void)0)
+__KERNEL_ATOMIC(atomic64, atomic64_t, s64, STOP_FLUSH, kernel_flushes(v))
+static __always_inline int atomic_inc_return(atomic_t *v) { return atomic_add_return(1, v); }
+static __always_inline void atomic64_dec(atomic64_t *v) { atomic64_sub(1, v); }
 static __always_inline void __set_bit(long n, unsigned long *bits) { bits[n / 64] |= 1UL << n % 64; }
 static __always_inline void __clear_bit(long n, unsigned long *bits) { bits[n / 64] &= ~(1UL << n % 64); }
 static __always_inline bool test_bit(long n, const unsigned long *bits) { return bits[n / 64] >> n % 64 & 1; }
@@ -142,6 +253,22 @@ static __always_inline bool __test_and_set_bit(long n, unsigned long *bits)
 	__set_bit(n, bits);
 	return before;
 }
+static __always_inline bool __test_and_clear_bit(long n, unsigned long *bits)
+{
+	bool before = test_bit(n, bits);
+	__clear_bit(n, bits);
+	return before;
+}
+#define __assign_bit(n, bits, value) ((value) ? __set_bit(n, bits) : __clear_bit(n, bits))
+static __always_inline void set_bit(long n, unsigned long *bits) { kernel_stop(STOP_SHARED, 0); __set_bit(n, bits); }
+static __always_inline void clear_bit(long n, unsigned long *bits) { kernel_stop(STOP_SHARED, 0); __clear_bit(n, bits); }
+static __always_inline void change_bit(long n, unsigned long *bits) { kernel_stop(STOP_SHARED, 0); bits[n / 64] ^= 1UL << n % 64; }
+#define assign_bit(n, bits, value) ((value) ? set_bit(n, bits) : clear_bit(n, bits))
+static __always_inline bool test_and_set_bit(long n, unsigned long *bits) { kernel_stop(STOP_SHARED, 0); return __test_and_set_bit(n, bits); }
+static __always_inline bool test_and_clear_bit(long n, unsigned long *bits) { kernel_stop(STOP_SHARED, 0); return __test_and_clear_bit(n, bits); }
+#define test_bit_acquire(n, bits) ({ kernel_stop_once(STOP_SHARED); test_bit(n, bits); })
+#define test_and_set_bit_lock(n, bits) test_and_set_bit(n, bits)
+#define clear_bit_unlock(n, bits) clear_bit(n, bits)
 #define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
 static __always_inline void bitmap_andnot(unsigned long *to, const unsigned long *a, const unsigned long *b, int bits)
 {
@@ -158,6 +285,35 @@ static __always_inline unsigned long find_next_zero_bit(const unsigned long *bit
 	while (at < size && test_bit(at, bits))
 		at++;
 	return at;
+}
+
+static __always_inline unsigned long find_next_bit(const unsigned long *bits, unsigned long size, unsigned long at)
+{
+	while (at < size && !test_bit(at, bits))
+		at++;
+	return at;
+}
+#define find_first_bit(bits, size) find_next_bit(bits, size, 0)
+#define find_first_zero_bit(bits, size) find_next_zero_bit(bits, size, 0)
+#define for_each_set_bit(bit, bits, size) \
+	for ((bit) = find_first_bit(bits, size); (bit) < (size); (bit) = find_next_bit(bits, size, (bit) + 1))
+#define for_each_clear_bit(bit, bits, size) \
+	for ((bit) = find_first_zero_bit(bits, size); (bit) < (size); (bit) = find_next_zero_bit(bits, size, (bit) + 1))
+static __always_inline void bitmap_set(unsigned long *to, int start, int bits)
+{
+	for (int i = start; i < start + bits; i++)
+		__set_bit(i, to);
+}
+#define bitmap_zero(to, bits) bitmap_clear(to, 0, bits)
+#define bitmap_fill(to, bits) bitmap_set(to, 0, bits)
+#define bitmap_empty(from, bits) (find_first_bit(from, bits) >= (bits))
+#define bitmap_full(from, bits) (find_first_zero_bit(from, bits) >= (bits))
+static __always_inline int bitmap_weight(const unsigned long *from, int bits)
+{
+	int count = 0;
+	for (int i = 0; i < bits; i++)
+		count += test_bit(i, from);
+	return count;
 }
 
 struct cpumask { unsigned long bits; };
@@ -208,6 +364,85 @@ static __always_inline unsigned int cpumask_any_but(const struct cpumask *m, int
 	return others ? (unsigned int)__builtin_ctzl(others) : nr_cpu_ids;
 }
 #define for_each_cpu(cpu, mask) for ((cpu) = 0; (cpu) < NR_CPUS; (cpu)++) if (cpumask_test_cpu(cpu, mask))
+/* What reads a mask reads it at once. */
+static __always_inline unsigned int kernel_next_cpu(int after, unsigned long set)
+{
+	for (unsigned int cpu = after + 1; cpu < nr_cpu_ids; cpu++)
+		if (set >> cpu & 1)
+			return cpu;
+	return nr_cpu_ids;
+}
+static __always_inline unsigned long kernel_mask(const struct cpumask *m) { kernel_stop(STOP_MASK, 0); return m->bits; }
+static __always_inline unsigned long kernel_both(const struct cpumask *a, const struct cpumask *b)
+{
+	kernel_stop(STOP_MASK, 0);
+	return a->bits & b->bits;
+}
+#define kernel_all_cpus ((1UL << NR_CPUS) - 1)
+#define cpumask_next(after, m) kernel_next_cpu(after, kernel_mask(m))
+#define cpumask_next_zero(after, m) kernel_next_cpu(after, ~kernel_mask(m))
+#define cpumask_next_and(after, a, b) kernel_next_cpu(after, kernel_both(a, b))
+#define cpumask_first(m) cpumask_next(-1, m)
+#define cpumask_first_zero(m) cpumask_next_zero(-1, m)
+#define cpumask_first_and(a, b) cpumask_next_and(-1, a, b)
+#define cpumask_any(m) cpumask_first(m)
+#define cpumask_any_and(a, b) cpumask_first_and(a, b)
+#define cpumask_any_distribute(m) cpumask_first(m)
+#define cpumask_any_and_but(a, b, cpu) kernel_next_cpu(-1, kernel_both(a, b) & ~(1UL << (cpu)))
+#define cpumask_weight_and(a, b) hweight_long(kernel_both(a, b))
+#define cpumask_intersects(a, b) (kernel_both(a, b) != 0)
+#define cpumask_full(m) (!(~kernel_mask(m) & kernel_all_cpus))
+#define cpumask_setall(m) ({ kernel_stop(STOP_MASK, 0); (void)((m)->bits = kernel_all_cpus); })
+#define __cpumask_set_cpu(cpu, m) ((void)((m)->bits |= 1UL << (cpu)))
+#define __cpumask_clear_cpu(cpu, m) ((void)((m)->bits &= ~(1UL << (cpu))))
+#define cpumask_assign_cpu(cpu, m, value) ((value) ? cpumask_set_cpu(cpu, m) : cpumask_clear_cpu(cpu, m))
+static __always_inline bool cpumask_and(struct cpumask *to, const struct cpumask *a, const struct cpumask *b)
+{
+	kernel_stop(STOP_MASK, 0);
+	return (to->bits = a->bits & b->bits) != 0;
+}
+static __always_inline bool cpumask_andnot(struct cpumask *to, const struct cpumask *a, const struct cpumask *b)
+{
+	kernel_stop(STOP_MASK, 0);
+	return (to->bits = a->bits & ~b->bits) != 0;
+}
+static __always_inline void cpumask_xor(struct cpumask *to, const struct cpumask *a, const struct cpumask *b)
+{
+	kernel_stop(STOP_MASK, 0);
+	to->bits = a->bits ^ b->bits;
+}
+static __always_inline bool cpumask_equal(const struct cpumask *a, const struct cpumask *b)
+{
+	kernel_stop(STOP_MASK, 0);
+	return a->bits == b->bits;
+}
+static __always_inline bool cpumask_subset(const struct cpumask *a, const struct cpumask *b)
+{
+	kernel_stop(STOP_MASK, 0);
+	return !(a->bits & ~b->bits);
+}
+#define cpumask_of(cpu) (&(const struct cpumask){ 1UL << (cpu) })
+#define CPU_MASK_NONE ((struct cpumask){ 0 })
+#define cpu_possible_mask cpu_online_mask
+#define cpu_present_mask cpu_online_mask
+#define cpu_active_mask cpu_online_mask
+#define cpu_online(cpu) (kernel_online.bits >> (cpu) & 1)
+#define num_online_cpus() hweight_long(kernel_online.bits)
+#define num_possible_cpus() num_online_cpus()
+#define nr_cpumask_bits nr_cpu_ids
+#define cpumask_bits(m) (&(m)->bits)
+typedef struct cpumask cpumask_var_t[1];
+#define zalloc_cpumask_var(m, flags) ((*(m))->bits = 0, true)
+#define alloc_cpumask_var(m, flags) zalloc_cpumask_var(m, flags)
+#define free_cpumask_var(m) ((void)(m))
+#define for_each_cpu_and(cpu, a, b) \
+	for ((cpu) = 0; (cpu) < NR_CPUS; (cpu)++) if (kernel_both(a, b) >> (cpu) & 1)
+#define for_each_cpu_andnot(cpu, a, b) \
+	for ((cpu) = 0; (cpu) < NR_CPUS; (cpu)++) if ((kernel_mask(a) & ~(b)->bits) >> (cpu) & 1)
+#define for_each_cpu_or(cpu, a, b) \
+	for ((cpu) = 0; (cpu) < NR_CPUS; (cpu)++) if ((kernel_mask(a) | (b)->bits) >> (cpu) & 1)
+#define for_each_online_cpu(cpu) for_each_cpu(cpu, cpu_online_mask)
+#define for_each_present_cpu(cpu) for_each_online_cpu(cpu)
 #define for_each_possible_cpu(cpu) for ((cpu) = 0; (cpu) < NR_CPUS; (cpu)++)
 
 typedef void (*smp_call_func_t)(void *);
@@ -219,10 +454,17 @@ void on_each_cpu_cond_mask(smp_cond_func_t condition, smp_call_func_t function, 
 #define on_each_cpu_cond(condition, function, info, wait) \
 	on_each_cpu_cond_mask(condition, function, info, wait, cpu_online_mask)
 void smp_call_function(smp_call_func_t function, void *info, int wait);
+#define smp_call_function_many(mask, function, info, wait) ({ \
+	struct cpumask _others = { kernel_mask(mask) & ~(1UL << kernel_cpu()) }; \
+	on_each_cpu_cond_mask(NULL, function, info, wait, &_others); })
+#define smp_call_function_single(cpu, function, info, wait) \
+	({ on_each_cpu_cond_mask(NULL, function, info, wait, cpumask_of(cpu)); 0; })
+#define cpus_read_lock() ((void)0)
+#define cpus_read_unlock() ((void)0)
 
-struct mutex { int unused; };
 struct rw_semaphore { int unused; };
 typedef struct { int held; } spinlock_t;
+struct mutex { spinlock_t lock; };
 typedef spinlock_t raw_spinlock_t;
 #define __MUTEX_INITIALIZER(name) { 0 }
 #define DEFINE_RAW_SPINLOCK(name) raw_spinlock_t name
@@ -236,6 +478,26 @@ void kernel_unlock(spinlock_t *lock);
 #define spin_unlock(lock) kernel_unlock(lock)
 #define raw_spin_lock_irqsave(lock, flags) do { local_irq_save(flags); kernel_lock(lock); } while (0)
 #define raw_spin_unlock_irqrestore(lock, flags) do { kernel_unlock(lock); local_irq_restore(flags); } while (0)
+#define spin_lock_irqsave(lock, flags) raw_spin_lock_irqsave(lock, flags)
+#define spin_unlock_irqrestore(lock, flags) raw_spin_unlock_irqrestore(lock, flags)
+#define raw_spin_lock_irq(lock) do { local_irq_disable(); kernel_lock(lock); } while (0)
+#define raw_spin_unlock_irq(lock) do { kernel_unlock(lock); local_irq_enable(); } while (0)
+#define spin_lock_irq(lock) raw_spin_lock_irq(lock)
+#define spin_unlock_irq(lock) raw_spin_unlock_irq(lock)
+#define spin_is_locked(lock) READ_ONCE((lock)->held)
+#define spin_trylock(lock) \
+	({ spinlock_t *_lock = (lock); bool _free = !spin_is_locked(_lock); if (_free) kernel_lock(_lock); _free; })
+#define raw_spin_trylock(lock) spin_trylock(lock)
+#define spin_lock_init(lock) ((void)((lock)->held = 0))
+#define raw_spin_lock_init(lock) spin_lock_init(lock)
+#define DEFINE_MUTEX(name) struct mutex name
+#define mutex_init(mutex) spin_lock_init(&(mutex)->lock)
+#define mutex_lock(mutex) kernel_lock(&(mutex)->lock)
+#define mutex_trylock(mutex) spin_trylock(&(mutex)->lock)
+#define mutex_unlock(mutex) kernel_unlock(&(mutex)->lock)
+#define kernel_guard_spinlock(lock) kernel_guard_raw_spinlock(lock)
+#define kernel_guard_spinlock_irqsave(lock) kernel_guard_raw_spinlock_irqsave(lock)
+#define kernel_guard_mutex(mutex) kernel_guard_raw_spinlock(&(mutex)->lock)
 struct kernel_guard kernel_guard_preempt(void);
 struct kernel_guard kernel_guard_irqsave(void);
 struct kernel_guard kernel_guard_irq(void);
@@ -257,6 +519,7 @@ void kernel_spin(void);
 unsigned long kernel_read_cr3(void);
 void kernel_write_cr3(unsigned long value, unsigned long flushes);
 #define __read_cr3() kernel_read_cr3()
+#define read_cr3() kernel_read_cr3()
 #define __native_read_cr3() kernel_read_cr3()
 #define read_cr3_pa() (kernel_read_cr3() & ~0xfffUL)
 #define write_cr3(value) kernel_write_cr3(value, 0)
@@ -292,3 +555,7 @@ bool kernel_has(enum kernel_feature feature);
 extern unsigned long jiffies;
 #define time_after(a, b) ((long)((b) - (a)) < 0)
 #define time_before(a, b) time_after(b, a)
+#define time_after_eq(a, b) ((long)((a) - (b)) >= 0)
+#define time_before_eq(a, b) time_after_eq(b, a)
+#define time_is_before_jiffies(a) time_after(jiffies, a)
+#define time_is_after_jiffies(a) time_before(jiffies, a)

@@ -71,6 +71,68 @@ typedef unsigned long resource_size_t;
 #define max_t(type, a, b) ({ type _a = (a), _b = (b); _a > _b ? _a : _b; })
 #define clamp(value, low, high) min(max(value, low), high)
 #define clamp_val(value, low, high) ((__typeof__(value))clamp(value, (__typeof__(value))(low), (__typeof__(value))(high)))
+#define clamp_t(type, value, low, high) min_t(type, max_t(type, value, low), high)
+#define min3(a, b, c) min(min(a, b), c)
+#define max3(a, b, c) max(max(a, b), c)
+#define swap(a, b) do { __typeof__(a) _swapped = (a); (a) = (b); (b) = _swapped; } while (0)
+#define abs(x) ({ __typeof__(x) _x = (x); _x < 0 ? -_x : _x; })
+#define round_up(x, y) ((((x) - 1) | ((__typeof__(x))((y) - 1))) + 1)
+#define round_down(x, y) ((x) & ~((__typeof__(x))((y) - 1)))
+#define roundup(x, y) ({ __typeof__(y) _y = (y); ((x) + (_y - 1)) / _y * _y; })
+#define rounddown(x, y) ({ __typeof__(x) _x = (x); _x - _x % (y); })
+#define ALIGN(x, y) round_up(x, y)
+#define ALIGN_DOWN(x, y) round_down(x, y)
+#define IS_ALIGNED(x, y) (((x) & ((__typeof__(x))(y) - 1)) == 0)
+#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
+#define PAGE_ALIGN(address) ALIGN(address, PAGE_SIZE)
+#define PAGE_ALIGN_DOWN(address) ALIGN_DOWN(address, PAGE_SIZE)
+#define PAGE_ALIGNED(address) IS_ALIGNED((unsigned long)(address), PAGE_SIZE)
+#define PFN_UP(x) (((x) + PAGE_SIZE - 1) >> PAGE_SHIFT)
+#define PFN_DOWN(x) ((x) >> PAGE_SHIFT)
+#define lower_32_bits(n) ((u32)((n) & 0xffffffff))
+#define upper_32_bits(n) ((u32)((u64)(n) >> 32))
+#define FIELD_GET(mask, word) ((__typeof__(mask))(((word) & (mask)) >> __builtin_ctzll(mask)))
+#define FIELD_PREP(mask, value) (((__typeof__(mask))(value) << __builtin_ctzll(mask)) & (mask))
+/* The compiler's own would call its library. */
+static __always_inline unsigned int hweight64(u64 x)
+{
+	unsigned int count = 0;
+	for (; x; x &= x - 1)
+		count++;
+	return count;
+}
+#define hweight32(x) hweight64((u32)(x))
+#define hweight_long(x) hweight64(x)
+#define ffs(x) __builtin_ffs(x)
+#define __ffs(x) ((unsigned long)__builtin_ctzl(x))
+#define ffz(x) __ffs(~(x))
+#define __fls(x) (63UL - __builtin_clzl(x))
+static __always_inline int fls(unsigned int x) { return x ? 32 - __builtin_clz(x) : 0; }
+static __always_inline int fls64(u64 x) { return x ? 64 - __builtin_clzll(x) : 0; }
+#define fls_long(x) fls64(x)
+#define ilog2(x) (fls64(x) - 1)
+#define is_power_of_2(x) ({ unsigned long _p = (x); _p && !(_p & (_p - 1)); })
+#define roundup_pow_of_two(x) (1UL << fls64((unsigned long)(x) - 1))
+#define rounddown_pow_of_two(x) (1UL << ilog2(x))
+#define U8_MAX ((u8)~0)
+#define U16_MAX ((u16)~0)
+#define U32_MAX ((u32)~0)
+#define U64_MAX ((u64)~0ULL)
+#define INT_MAX ((int)(~0U >> 1))
+#define UINT_MAX (~0U)
+#define LONG_MAX ((long)(~0UL >> 1))
+#define ULONG_MAX (~0UL)
+#define typeof __typeof__
+#define __always_unused __attribute__((unused))
+#define __cacheline_aligned
+#define __cacheline_aligned_in_smp
+#define MAX_ERRNO 4095
+#define ERR_PTR(error) ((void *)(long)(error))
+#define PTR_ERR(pointer) ((long)(pointer))
+#define IS_ERR(pointer) ((unsigned long)(pointer) >= (unsigned long)-MAX_ERRNO)
+#define IS_ERR_OR_NULL(pointer) (!(pointer) || IS_ERR(pointer))
+void *memcpy(void *to, const void *from, size_t count);
+void *memset(void *to, int byte, size_t count);
 /* Without optimization few conditions are constant; the kernel's own build checks them. */
 #define BUILD_BUG_ON(condition) ((void)sizeof(condition))
 #define BUILD_BUG_ON_MSG(condition, message) ((void)sizeof(condition))
@@ -104,6 +166,10 @@ typedef unsigned long resource_size_t;
 void kernel_barrier(void);
 #define barrier() kernel_barrier()
 #define smp_mb() kernel_barrier()
+#define rmb() kernel_barrier()
+#define wmb() kernel_barrier()
+#define smp_mb__after_unlock_lock() kernel_barrier()
+#define smp_acquire__after_ctrl_dep() kernel_barrier()
 #define smp_rmb() kernel_barrier()
 #define smp_wmb() kernel_barrier()
 #define mb() kernel_barrier()
@@ -143,7 +209,14 @@ void kernel_warning(const char *condition, const char *file, int line, const cha
 #define lockdep_assert_irqs_disabled() ((void)0)
 #define lockdep_assert_preemption_disabled() ((void)0)
 #define lockdep_assert_held(lock) ((void)0)
+#define lockdep_assert_held_once(lock) ((void)0)
+#define lockdep_assert_not_held(lock) ((void)0)
+#define lockdep_assert_preemption_enabled() ((void)0)
+#define assert_spin_locked(lock) ((void)0)
 #define cant_migrate() ((void)0)
+#define might_sleep_if(condition) ((void)sizeof((long)(condition)))
+#define ASSERT_EXCLUSIVE_WRITER(variable) ((void)sizeof(variable))
+#define ASSERT_EXCLUSIVE_ACCESS(variable) ((void)sizeof(variable))
 #define might_sleep() ((void)0)
 
 /* Speculation, breakpoints, perf, the LDT, tracing, statistics, debugfs: compiled, without an effect. */
@@ -152,7 +225,8 @@ struct static_key_true { int unused; };
 #define DECLARE_STATIC_KEY_FALSE(name)
 #define DECLARE_STATIC_KEY_TRUE(name)
 #define DEFINE_STATIC_KEY_FALSE(name)
-#define DEFINE_STATIC_KEY_TRUE(name)
+/* Every branch on a key is as if the key were off, so a key that is on would be a lie. */
+#define DEFINE_STATIC_KEY_TRUE(name) _Static_assert(0, "a static key that is on is not simulated: " #name)
 #define static_branch_likely(key) 0
 #define static_branch_unlikely(key) 0
 #define indirect_branch_prediction_barrier() ((void)0)
@@ -199,7 +273,20 @@ struct file_operations { void *read, *write, *llseek, *open; };
 #define debugfs_create_file(...) ((void)0)
 #define pr_warn_once(...) ((void)0)
 #define pr_info(...) ((void)0)
+#define pr_info_once(...) ((void)0)
+#define pr_notice(...) ((void)0)
+#define pr_warn(...) ((void)0)
+#define pr_warn_ratelimited(...) ((void)0)
+#define pr_err(...) ((void)0)
+#define pr_err_once(...) ((void)0)
+#define pr_debug(...) ((void)0)
+#define trace_printk(...) ((void)0)
+#define count_vm_event(name) ((void)0)
+#define count_vm_events(name, count) ((void)0)
+#define EAGAIN 11
 #define EFAULT 14
+#define EBUSY 16
+#define ENODEV 19
 #define EINVAL 22
 #define ENOMEM 12
 #define S_IRUSR 0

@@ -47,12 +47,7 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
             f"{counted(len(ordered), 'finding')}, {new} new; {counted(now.failures, 'failing execution')}."
         )
     elif result.broken is None:
-        _, base = names_of(plan)
-        lines.append(
-            f"Nothing illegal was found that is legal under {base}."
-            if base
-            else "Nothing illegal was found."
-        )
+        lines.append(_nothing(plan, now.replaced))
     for sighted in ordered[:SHOWN]:
         lines += ["", *_finding(sighted, plan, db)]
     if len(ordered) > SHOWN:
@@ -61,6 +56,21 @@ def closing(plan: Plan, result: Result, db: str) -> list[str]:
     if result.broken is not None:
         lines += ["", *_broken(plan, result)]
     return lines
+
+
+def _nothing(plan: Plan, lost: int) -> str:
+    """Return the sentence for a campaign without a finding; a worker that was lost may have run into one."""
+    _, base = names_of(plan)
+    if lost:
+        workers = counted(lost, "worker")
+        return (
+            f"Nothing illegal was found, but {workers} died or hung: what ran last is not judged."
+        )
+    return (
+        f"Nothing illegal was found that is legal under {base}."
+        if base
+        else "Nothing illegal was found."
+    )
 
 
 def _machine(plan: Plan) -> str:

@@ -175,4 +175,7 @@ def _view(plan: Plan, db: str, *, quiet: bool, as_json: bool) -> Iterator[View]:
 def _exit_code(result: Result) -> int:
     if result.broken is not None:
         return UNUSABLE if result.broken.trouble == "policy" else HARNESS_FAILED
-    return ILLEGAL_FOUND if result.findings else OK
+    if result.findings:
+        return ILLEGAL_FOUND
+    # A worker that died or hung has run something that is not judged.
+    return HARNESS_FAILED if result.snapshot.replaced else OK

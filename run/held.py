@@ -18,7 +18,7 @@ from shootdown.kernel.strategy import KernelFlush
 from shootdown.kernel.text import KernelError, printable
 from shootdown.optimized.policies import REGISTRY
 from shootdown.policy.source import load_policy
-from shootdown.run.execute import DeadlockError, execute
+from shootdown.run.execute import execute
 from shootdown.scenario import corpus
 
 MODEL: Final = "linux"
@@ -99,9 +99,8 @@ def _end(name: str, error: Exception) -> NoReturn:
     """End the process with what went wrong as the last line of standard error."""
     words = str(error)
     if not isinstance(error, KernelError):
-        what = "deadlocks" if isinstance(error, DeadlockError) else "asks for what no machine has"
-        kind = "" if isinstance(error, DeadlockError) else f"{type(error).__name__}: "
-        words = f"it {what} in the story {name} ({kind}{words})"
+        kind = type(error).__name__
+        words = f"it asks for what no machine has in the story {name} ({kind}: {words})"
     raise SystemExit(words) from error
 
 

@@ -126,6 +126,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "with nothing in flight a lock is held or interrupts are disabled",
     ),
     "kernel-warning": ("C8", "an assertion of the kernel's own text has failed"),
+    "kernel-stuck": ("C8", "every CPU waits for another one in the kernel's own text"),
     "pending-never-zero": (
         "cost",
         "with nothing in flight tlb_flush_pending is not zero: every flush is a full one",
@@ -153,7 +154,7 @@ RULES: Final = {
     "C5": "A written page is not taken for clean: neither dropped, nor missed by soft-dirty tracking or writeback.",
     "C6": "With nothing in flight, no TLB entry grants more than the page table does.",
     "C7": "Calls do what their arguments say, whatever the memory manager has stored, and leave nothing behind.",
-    "C8": "The assertions of a kernel's own text hold: WARN_ON, VM_WARN_ON, BUG_ON.",
+    "C8": "The assertions of a kernel's own text hold (WARN_ON, VM_WARN_ON, BUG_ON), and it does not deadlock.",
     "cost": "With nothing in flight, no flush is pending.",
 }
 """What each rule of correctness.md demands."""

@@ -325,6 +325,7 @@ def _arguments(function: str, text: str) -> int:
 
 
 _INCLUDE: Final = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^">\n]+)[">].*$', re.MULTILINE)
+_DEFINED: Final = re.compile(r"^[ \t]*#[ \t]*(?:define|undef)[ \t]+(\w+)", re.MULTILINE)
 _ASM: Final = re.compile(r"\basm[ \t]+(?:volatile|__volatile__)?[ \t]*\(")
 
 
@@ -335,11 +336,13 @@ class _Splicer:
         self._found = found
         self._taken: set[str] = set()
         self._parts: list[str] = []
+        self._shim: set[str] = set()
 
     def text(self) -> str:
         return "".join(self._parts)
 
     def shim(self, name: str, content: str) -> None:
+        self._shim.update(_DEFINED.findall(content))
         self._parts.append(f'#line 1 "{name}"\n{content}\n')
 
     def header(self, include: str) -> None:
@@ -354,6 +357,11 @@ class _Splicer:
 
     def _add(self, path: str, name: str) -> None:
         content = _changed(without_comments(self._found[path], path), name, path)
+        for define in _DEFINED.finditer(content):
+            if define[1] in self._shim:
+                line = content.count("\n", 0, define.start(1)) + 1
+                message = f"{path}:{line}: {define[1]} is what the simulation defines here, with its stops."
+                raise KernelError(message)
         at, line = 0, 1
         for include in _INCLUDE.finditer(content):
             if include[1] in WANTED:

@@ -229,8 +229,18 @@ def test_copies_of_worlds(tree: Path) -> None:
             (GATHERING, r"void tlb_flush_mmu\(struct mmu_gather \*tlb\)", "void flush(void *tlb)"),
             "tlb_flush_mmu",
         ),
+        (
+            (FLUSHING, r"(static bool should_flush_tlb\()", r"\n#undef READ_ONCE\n\1"),
+            rf"{FLUSHING}:\d+: READ_ONCE is what the simulation defines here",
+        ),
     ],
-    ids=["does not compile", "calls the process", "has no ASIDs", "lacks a function"],
+    ids=[
+        "does not compile",
+        "calls the process",
+        "has no ASIDs",
+        "lacks a function",
+        "has no stop",
+    ],
 )
 def test_a_text_that_does_not_fit(
     tree: Path, tmp_path: Path, edit: tuple[str, str, str], sentence: str

@@ -151,8 +151,6 @@ void *memset(void *to, int byte, size_t count);
 #define TASK_SIZE (1UL << 47)
 #define __PHYSICAL_MASK_SHIFT 52
 #define __VIRTUAL_MASK_SHIFT 47
-#define __pgprot(x) ((pgprot_t){ (x) })
-#define pgprot_val(x) ((x).pgprot)
 #define __pgd(x) ((pgd_t){ (x) })
 #define sme_me_mask 0UL
 #define pgprot_encrypted(x) (x)

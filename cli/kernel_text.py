@@ -10,7 +10,7 @@ import click
 from shootdown.cli.output import WIDTH
 from shootdown.kernel.cache import cached
 from shootdown.kernel.known_texts import Likeness, is_known, likeness_of
-from shootdown.kernel.machinery import CHANGES
+from shootdown.kernel.splicer import CHANGES
 from shootdown.kernel.strategy import KernelFlush
 from shootdown.kernel.text import KernelError
 from shootdown.optimized.policy import Policy

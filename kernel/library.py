@@ -100,7 +100,6 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "kernel_load": (None, [c_char_p]),
     "kernel_words": (c_size_t, [c_ulong]),
     "kernel_largest": (c_size_t, []),
-    "kernel_facts": (c_int, [c_ulong, c_int]),
     "kernel_asid": (c_int, [c_int]),
     "kernel_quiesce": (c_int, [c_int]),
     "kernel_owner": (c_int, [c_int, c_int]),
@@ -160,8 +159,6 @@ class Library:
         # For each word its place beside it, and the numbers of words.
         self._words = ctypes.create_string_buffer(2 * largest + 1024)
         self._words_at = ctypes.addressof(self._words)
-        self._facts = (c_long * 512)()
-        self._facts_at = ctypes.addressof(self._facts)
         self._saved_at = ctypes.addressof(self._saved)
 
     @property
@@ -220,12 +217,6 @@ class Library:
             number >> 62 & _LOWEST,
             number >> 93 & _LOWEST,
         )
-
-    def facts(self, cpus: int) -> list[int]:
-        """Return the facts of the state (kernel_facts in kernel/shim/machinery/core.c)."""
-        count: int = self.c.kernel_facts(self._facts_at, cpus)
-        facts: list[int] = self._facts[:count]
-        return facts
 
     def warned(self) -> tuple[str, str, int, str]:
         """Return the condition, the file, the line and the function of the text's warning."""

@@ -1,8 +1,8 @@
 """The state of a strategy that runs a kernel's own text.
 
 What the text keeps is in the memory of its library, which has one state at a time: the state of another world waits as
-bytes. The fields of X86State are a mirror, filled when something looks at them; the deferred ranges and the halves of
-tlb_flush_batched, which the text does not have, are kept there.
+bytes. Of the fields of X86State only the deferred ranges and the halves of tlb_flush_batched are used, which the text
+does not have.
 
 A proof cannot know what a text does with its variables: it may add some, count, or compare a generation with a number.
 So a key has all of the text's memory as it is, and nothing that the text may have a copy of gets another name: no CPU,
@@ -16,21 +16,19 @@ from mypy_extensions import mypyc_attr
 
 from shootdown.kernel.library import Library, Part
 from shootdown.mm.flush import Walk
-from shootdown.mm.state import MMS
 from shootdown.optimized.shootdown import CEILING
-from shootdown.optimized.state import FIRST_GLOBAL, Gather, X86State
+from shootdown.optimized.state import FIRST_GLOBAL, X86State
 
 _NOT_IN_KEY: Final = frozenset(
     {
         "library",
         "part",
-        "stale",
         "is_shared",
         "cpus",
         "asids",
         "batch",
         "broadcasts",
-        # The mirror.
+        # What the text has of its own.
         "tlb_gen",
         "cpumask",
         "pending",
@@ -61,7 +59,6 @@ class KernelState(X86State):
     `unmapping`: the CPUs whose task may have unmaps in its batch, one bit each.
     `gather_mm`: for each CPU, the space of its open gather, -1 for none.
     `gather_pages`: for each CPU, the pages in its gather: the first frame, and the number of frames.
-    `stale`: the mirror is older than the text's state.
     """
 
     opaque: ClassVar[bool] = True
@@ -79,7 +76,6 @@ class KernelState(X86State):
         self.cpus = cpus
         self.part: Part = known.part if known else Part()
         self.is_shared: bool = known is not None
-        self.stale: bool = known.stale if known else True
         self.broadcasts: bool = known.broadcasts if known else False
         self.tables: dict[int, tuple[int, int]] = known.tables.copy() if known else {}
         self.unmapping: int = known.unmapping if known else 0
@@ -126,7 +122,7 @@ class KernelState(X86State):
             # The library's state is that of both parts; a copy that still has the old one finds it saved.
             self.part = Part()
             self.library.make_live(self.part)
-        self.part.newer = self.stale = True
+        self.part.newer = True
         self.part.digest = ()
 
     def enter(self) -> None:
@@ -138,42 +134,6 @@ class KernelState(X86State):
                 library.load(self.part.saved)
             else:
                 library.boot(self.cpus, broadcasts=self.broadcasts, ceiling=CEILING)
-
-    def mirror(self) -> None:
-        """Fill the fields of X86State from the library."""
-        self.enter()
-        if not self.stale:
-            return
-        self.stale = False
-        facts = self.library.facts(self.cpus)
-        at = 0
-        self.transition = 0
-        for mm in range(MMS):
-            self.tlb_gen[mm], self.cpumask[mm], self.pending[mm], asid, moving = facts[at : at + 5]
-            self.global_asid[mm] = self.pcid_of(asid) if asid >= 0 else -1
-            self.transition |= moving << mm
-            at += 5
-        for cpu in range(self.cpus):
-            self.asid[cpu] = self.pcid_of(facts[at])
-            self.next_asid[cpu], self.unmap_mask[cpu] = facts[at + 1], facts[at + 2]
-            at += 3
-            self.ctx_mm[cpu] = facts[at : at + 2 * self.asids : 2]
-            self.ctx_gen[cpu] = facts[at + 1 : at + 2 * self.asids : 2]
-            at += 2 * self.asids
-            self.gathers[cpu] = self._gather(cpu, facts[at : at + 4])
-            at += 4
-
-    def _gather(self, cpu: int, facts: list[int]) -> Gather | None:
-        mm = self.gather_mm[cpu]
-        if mm < 0:
-            return None
-        gather = Gather(mm)
-        gather.start, gather.end, freed, _ = facts
-        gather.freed_tables = bool(freed)
-        for frame, count in self.gather_pages[cpu]:
-            gather.pages.extend(range(frame, frame + count))
-        gather.tables = [(index, frame) for frame, (of, index) in self.tables.items() if of == mm]
-        return gather
 
     def pcid_of(self, asid: int) -> int:
         """Return the number under which the machine knows an ASID of the text: global ones follow all others here."""

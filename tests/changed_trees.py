@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from shootdown.kernel.machinery import FLUSHING, GATHERING
 from shootdown.kernel.policy import kernel_policy
+from shootdown.kernel.splicer import FLUSHING, GATHERING
 from shootdown.mm.world import FlushStrategy
 
 _PARTS: Final = (

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shootdown.kernel.machinery import FLUSHING, FORMS, machinery_of
+from shootdown.kernel.machinery import FORMS, machinery_of
+from shootdown.kernel.splicer import FLUSHING
 from shootdown.kernel.text import KernelError, text_at
 from shootdown.policy.source import PolicyError, load_policy
 from shootdown.run.execute import execute

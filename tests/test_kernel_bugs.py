@@ -10,7 +10,8 @@ from bench.kernel_bugs.__main__ import chosen, main, table
 from bench.kernel_bugs.bug import Bug, BugError, Edit, files_of, write_copy
 from bench.kernel_bugs.catalogue import CATALOGUE
 from bench.runs import Run
-from shootdown.kernel.machinery import FLUSHING, machinery_of
+from shootdown.kernel.machinery import machinery_of
+from shootdown.kernel.splicer import FLUSHING
 from shootdown.kernel.strategy import KernelFlush
 from shootdown.kernel.text import text_at
 from shootdown.optimized.policies import REGISTRY

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from shootdown.kernel.library import Library
-from shootdown.kernel.machinery import GATHERING, PLAIN
+from shootdown.kernel.machinery import PLAIN
+from shootdown.kernel.splicer import GATHERING
 from shootdown.kernel.state import KernelState
 from shootdown.kernel.strategy import KernelFlush
 from shootdown.mm.step import run_steps

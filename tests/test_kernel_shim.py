@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shootdown.kernel.machinery import FLUSHING
+from shootdown.kernel.splicer import FLUSHING
 from shootdown.kernel.text import KernelError
 from shootdown.policy.source import PolicyError, load_policy
 from shootdown.run.execute import Outcome, execute

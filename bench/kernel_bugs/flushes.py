@@ -3,7 +3,7 @@
 from typing import Final
 
 from bench.kernel_bugs.bug import Bug, Edit
-from shootdown.kernel.machinery import FLUSHING
+from shootdown.kernel.splicer import FLUSHING
 
 BUGS: Final = (
     Bug(

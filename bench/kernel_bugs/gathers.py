@@ -3,7 +3,7 @@
 from typing import Final
 
 from bench.kernel_bugs.bug import Bug, Edit
-from shootdown.kernel.machinery import GATHERING
+from shootdown.kernel.splicer import GATHERING
 from shootdown.kernel.text import RULE_HEADER
 
 _OF_GATHER: Final = "arch/x86/include/asm/tlb.h"

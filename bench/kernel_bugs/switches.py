@@ -3,7 +3,7 @@
 from typing import Final
 
 from bench.kernel_bugs.bug import Bug, Edit
-from shootdown.kernel.machinery import FLUSHING
+from shootdown.kernel.splicer import FLUSHING
 
 _GENERATION_READ: Final = r"next_tlb_gen = atomic64_read\(&next->context\.tlb_gen\);"
 _MASK_SET: Final = (

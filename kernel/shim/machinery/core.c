@@ -849,10 +849,6 @@ EXPORTED size_t kernel_largest(void)
 	return __stop_arena - __start_arena + sizeof(stacks);
 }
 
-/*
- * The facts of the state as numbers, for the state of the optimized model (optimized/state.py): for each number of an
- * address space its generation, mask and pending gathers; for each CPU its ASIDs, slots, batch and gather.
- */
 static long slot_owner(int cpu, int slot)
 {
 	u64 id = tlbstate(cpu)->ctxs[slot].ctx_id;
@@ -860,39 +856,6 @@ static long slot_owner(int cpu, int slot)
 		if (id && space(n)->context.ctx_id == id)
 			return n;
 	return -1;
-}
-EXPORTED int kernel_facts(long *out, int cpus)
-{
-	long *at = out;
-	for (int n = 0; n < NUMBERS - 1; n++) {
-		struct mm_struct *mm = space(n);
-		*at++ = mm->context.tlb_gen.counter;
-		*at++ = mm->cpu_bitmap.bits;
-		*at++ = mm->tlb_flush_pending.counter;
-#ifdef CONFIG_BROADCAST_TLB_FLUSH_IN_TREE
-		*at++ = mm->context.global_asid ? mm->context.global_asid : -1;
-		*at++ = mm->context.asid_transition;
-#else
-		*at++ = -1;
-		*at++ = 0;
-#endif
-	}
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		struct tlb_state *state = tlbstate(cpu);
-		struct mmu_gather *gather = &gathers[cpu];
-		*at++ = state->loaded_mm_asid;
-		*at++ = state->next_asid;
-		*at++ = batches[cpu].cpumask.bits;
-		for (int slot = 0; slot < TLB_NR_DYN_ASIDS; slot++) {
-			*at++ = slot_owner(cpu, slot);
-			*at++ = state->ctxs[slot].tlb_gen;
-		}
-		*at++ = gather->mm && gather->end ? gather->start >> PAGE_SHIFT : 0;
-		*at++ = gather->mm && gather->end ? (gather->end - 1 >> PAGE_SHIFT) + 1 : 0;
-		*at++ = gather->mm ? gather->freed_tables : 0;
-		*at++ = gather->mm ? gather->local.nr : 0;
-	}
-	return at - out;
 }
 static bool has_global_asid(struct mm_struct *mm)
 {

@@ -36,6 +36,9 @@ class Calls(Protocol):
     def exited(self, mm: int) -> None:
         """The last thread of `mm` has exited; after that operation has closed, the number `mm` may be reused."""
 
+    def warned(self, cpu: int, where: str) -> None:
+        """An assertion of the kernel's own text has failed on the CPU: its function, place and condition."""
+
 
 class Regions(Protocol):
     """Regions (VMAs), locks, and the entries of page tables."""
@@ -154,9 +157,6 @@ class Accesses(Protocol):
 
     def trapped(self, cpu: int, page: int) -> None:
         """A write was reported to userfaultfd instead of being carried out."""
-
-    def warned(self, cpu: int, where: str) -> None:
-        """An assertion of the kernel's own text has failed on the CPU: its function, place and condition."""
 
     def unhealed(self, cpu: int, page: int, kind: int) -> None:
         """The same access has faulted repeatedly although the region and the page allow it."""

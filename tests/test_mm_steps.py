@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shootdown.kernel.steps import GOES_ON
 from shootdown.mm.state import State, Step
 from shootdown.mm.step import NAMES, TAKES
 from shootdown.optimized.policies import REGISTRY
@@ -55,7 +56,9 @@ def test_arguments_in_any_run(scenario: Scenario, policy: str) -> None:
 
 
 def test_every_named_step_is_in_the_corpus() -> None:
-    """The stories contain every step that takes a CPU, a frame, an entry or a generation."""
+    """The stories contain every step that takes a CPU, a frame, an entry or a generation, but those of a kernel's own
+    text, which no story expects anything of.
+    """
     met = {
         step[0]
         for parsed in CORPUS.values()
@@ -63,4 +66,4 @@ def test_every_named_step_is_in_the_corpus() -> None:
         for step in pushed(parsed.scenario, expected.policy)
     }
 
-    assert {code for code, takes in enumerate(TAKES) if takes} <= met
+    assert {code for code, takes in enumerate(TAKES) if takes} - {*GOES_ON} <= met

@@ -147,8 +147,8 @@ def test_a_policy_stops_at_the_points_of_the_models(policy: str) -> None:
 
 
 def test_only_a_kernels_own_c_has_places_inside_a_flush() -> None:
-    """No step of the models pauses before a CPU mask, another CPU's data or the interrupt flag."""
-    only = {"mask", "remote", "loaded", "pending", "invalidate", "shared"}
+    """No step of the models pauses before a CPU mask or another CPU's data, or in a loop that waits."""
+    only = {"mask", "remote", "loaded", "pending", "invalidate", "shared", "wait"}
 
     assert {*STEP_POINTS} - {*points_of_models()} == only
 

@@ -28,11 +28,11 @@ def command(name: str | None, *, as_json: bool) -> None:
     NAME is a policy, or the path of a Python file that defines one.
     """
     if name is not None:
-        policy = chosen_policy(name).policy
+        loaded = chosen_policy(name)
         if as_json:
-            print_json(document(policy, name))
+            print_json(document(loaded.policy, loaded.spec))
         else:
-            click.echo("\n".join(page(policy, name)))
+            click.echo("\n".join(page(loaded.policy, loaded.spec)))
         return
     installed = [load_policy(point.name).policy for point in entry_points(group=GROUP)]
     rules = [*RULES, *ELSEWHERE, *installed]

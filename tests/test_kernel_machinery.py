@@ -18,6 +18,7 @@ from shootdown.policy.source import PolicyError, load_policy
 from shootdown.run.execute import Outcome, apply, boot, execute, finish
 from shootdown.run.held import held
 from shootdown.scenario import Scenario, corpus, kinds, parse
+from tests.command import inside
 from tests.kernel_copies import edited
 from tests.trees import TREES
 
@@ -292,3 +293,16 @@ def test_broadcasts_are_used(tree: Path) -> None:
     has = "invlpgb" in (tree / FLUSHING).read_text()
     # A space with a global ASID has no TLB that is behind.
     assert (outcome.world.flush_state.library.c.kernel_behind(0, 2) < 0) == has
+
+
+@LAST
+def test_policies_shows_a_text(tree: Path, tmp_path: Path) -> None:
+    """`shootdown policies` says of a text, by a path of the user's folder, how it differs and which stories agree."""
+    edit = (FLUSHING, r"f->new_tlb_gen != TLB_GENERATION_INVALID &&\s*", "")
+    edited(tree, tmp_path / "linux", edit)
+    ended = inside(tmp_path, "policies", "c:linux")
+    words = " ".join(ended.out.split())
+
+    assert ended.code == 0
+    assert f"Its text is unknown: 1 hunk differs from {tree.name}" in words
+    assert "good_batched_flush_has_no_generation: legal on the models, illegal" in words

@@ -155,6 +155,7 @@ def _add(value: object, numbers: list[int]) -> None:
     if isinstance(value, int):
         numbers.append(value)
         return
+    # What is no number is a list, a tuple or a dictionary; the type of a field read by its name is not known.
     elements: Iterable[object] = value.items() if isinstance(value, dict) else value  # type: ignore[assignment]
     at = len(numbers)
     numbers.append(0)

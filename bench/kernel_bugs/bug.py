@@ -37,7 +37,7 @@ class Bug:
     `scenario`: a scenario in the text form, without its first line, that is illegal for this reason with the bug, and
     legal without it.
     `since`, `before`: the releases whose texts have the code, the second one excluded.
-    `held_out`: for judging a change of the search; whoever makes the change does not look at it.
+    `held_out`: the bug judges changes of the search, and the author of such a change does not look at it.
     Errors: ValueError, when the reason is none.
     """
 

@@ -1,7 +1,6 @@
 /*
  * Every access of the text to its state, as the compiler's -fsanitize=thread reports it. Which accesses to what CPUs
- * share have no stop before them? (One stop is enough for a read and a write of the same word.) And what has a call
- * read so far, which decides about its further course?
+ * share have no stop before them? (One stop is enough for a read and a write of the same word.)
  */
 #define EXPORTED __attribute__((visibility("default")))
 #define OUTSIDE __attribute__((section("outside")))
